@@ -1,0 +1,114 @@
+"""This module is pb-jelly: Python objects as s-expressions and back, under a policy.
+
+An s-expression is made of byte strings, numbers and lists, so that it can be carried by
+`pb_banana`, or by anything else.
+
+>>> import pb_jelly
+>>> sexp = pb_jelly.jelly({"id": 7, "tags": ("new", None)})
+>>> pb_jelly.unjelly(sexp)
+{'id': 7, 'tags': ('new', None)}
+"""
+
+from __future__ import annotations
+
+from pb_jelly import errors
+from pb_jelly._atoms import (
+    None_atom,
+    SExp,
+    class_atom,
+    dereference_atom,
+    dictionary_atom,
+    frozenset_atom,
+    function_atom,
+    instance_atom,
+    list_atom,
+    module_atom,
+    persistent_atom,
+    reference_atom,
+    set_atom,
+    tuple_atom,
+    unpersistable_atom,
+)
+from pb_jelly._jellier import Jellier
+from pb_jelly._limits import Limits
+from pb_jelly._names import qual
+from pb_jelly._published import (
+    jelly,
+    setUnjellyableFactoryForClass,
+    setUnjellyableForClass,
+    setUnjellyableForClassTree,
+    unjelly,
+    unjellyableFactoryRegistry,
+    unjellyableRegistry,
+)
+from pb_jelly._registry import ClassRegistry
+from pb_jelly._security import (
+    DummySecurityOptions,
+    SecurityOptions,
+    Taster,
+    default_registry,
+    globalSecurity,
+)
+from pb_jelly._state import (
+    Jellyable,
+    Unjellyable,
+    Unpersistable,
+    getInstanceState,
+    setInstanceState,
+)
+from pb_jelly._unjellier import Unjellier
+from pb_jelly.errors import (
+    InsecureJelly,
+    JellyError,
+    LimitExceeded,
+    MalformedJelly,
+    MissingMethod,
+    UnjellyableType,
+)
+
+__all__ = [
+    "ClassRegistry",
+    "DummySecurityOptions",
+    "InsecureJelly",
+    "Jellier",
+    "JellyError",
+    "Jellyable",
+    "LimitExceeded",
+    "Limits",
+    "MalformedJelly",
+    "MissingMethod",
+    "None_atom",
+    "SExp",
+    "SecurityOptions",
+    "Taster",
+    "Unjellier",
+    "Unjellyable",
+    "UnjellyableType",
+    "Unpersistable",
+    "class_atom",
+    "default_registry",
+    "dereference_atom",
+    "dictionary_atom",
+    "errors",
+    "frozenset_atom",
+    "function_atom",
+    "getInstanceState",
+    "globalSecurity",
+    "instance_atom",
+    "jelly",
+    "list_atom",
+    "module_atom",
+    "persistent_atom",
+    "qual",
+    "reference_atom",
+    "setInstanceState",
+    "setUnjellyableFactoryForClass",
+    "setUnjellyableForClass",
+    "setUnjellyableForClassTree",
+    "set_atom",
+    "tuple_atom",
+    "unjelly",
+    "unjellyableFactoryRegistry",
+    "unjellyableRegistry",
+    "unpersistable_atom",
+]

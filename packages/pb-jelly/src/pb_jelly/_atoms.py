@@ -1,0 +1,56 @@
+"""This module names the words that an s-expression is made of."""
+
+from __future__ import annotations
+
+from typing import Final, Union
+
+__all__ = [
+    "None_atom",
+    "SExp",
+    "class_atom",
+    "dereference_atom",
+    "dictionary_atom",
+    "frozenset_atom",
+    "function_atom",
+    "instance_atom",
+    "list_atom",
+    "module_atom",
+    "persistent_atom",
+    "reference_atom",
+    "set_atom",
+    "tuple_atom",
+    "unpersistable_atom",
+]
+
+#: What Banana can carry: byte strings, numbers, and lists of these.
+SExp = Union[bytes, int, float, list["SExp"]]
+
+None_atom: Final = b"None"
+
+# Code.
+class_atom: Final = b"class"
+module_atom: Final = b"module"
+function_atom: Final = b"function"
+method_atom: Final = b"method"
+
+# References.
+dereference_atom: Final = b"dereference"
+persistent_atom: Final = b"persistent"
+reference_atom: Final = b"reference"
+
+# Containers.
+dictionary_atom: Final = b"dictionary"
+list_atom: Final = b"list"
+set_atom: Final = b"set"
+tuple_atom: Final = b"tuple"
+frozenset_atom: Final = b"frozenset"
+
+#: Written by peers from before 2015 at the head of any instance; only read here.
+instance_atom: Final = b"instance"
+
+#: What stands in for an object that could not be serialized.
+unpersistable_atom: Final = b"unpersistable"
+
+# Values.
+unicode_atom: Final = b"unicode"
+boolean_atom: Final = b"boolean"

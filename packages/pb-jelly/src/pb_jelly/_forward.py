@@ -1,0 +1,331 @@
+"""This module waits for objects that an expression refers to before they are there.
+
+Theory of operation.  A list, a dict or an instance can be made blank, be referred to,
+and be filled afterwards, so that a cycle through it needs nothing special.  A tuple, a
+frozenset or what a factory returns cannot: while its parts are being made it is not
+there, and a ``[dereference n]`` among them has no value yet.
+
+A `Later` stands for such a value.  It never leaves the unjellier: whatever is to hold
+it is not made, not filled, or not given its state before the value is known.  Each of
+these is a step, which is a `Later` itself, with an action, and follows those that it
+waits for:
+
+* a tuple waits for its items, and is what others wait for;
+* a list or a dict has been handed on blank already, and what waits is its filling;
+* an instance likewise, with ``__setstate__`` or whatever takes its state in.  Such a
+  step may run anybody's code, so it waits for every step that was begun within the
+  state, however deep, and not only for the state itself.
+
+A member of a set and a key of a dict must moreover be whole before they are put in,
+since their hash may depend on their state.  The state of something else does not wait
+for that, though: an instance may well be a key in its own attributes.
+
+What still waits when all has been read waits for itself, as a tuple that is its own
+item would, and is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pb_jelly._show import shown
+from pb_jelly.errors import LimitExceeded, MalformedJelly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Forward", "Later", "hashed", "known", "unhashable"]
+
+
+class Later:
+    """A value that is not known yet, or a step that has to wait.
+
+    Args:
+        action: Makes the value, or takes the step, once nothing is waited for; None
+            for what somebody else says is done.
+
+    Attributes:
+        action: As above.
+        missing: How many others it waits for.
+        followers: Those that wait for it, first come first served.
+        done: Whether the value is known, or the step taken.
+        value: The value.
+    """
+
+    __slots__ = ("action", "done", "followers", "missing", "value")
+
+    def __init__(self, action: Callable[[], Any] | None = None) -> None:
+        self.action = action
+        self.missing = 0
+        self.followers: list[Later] = []
+        self.done = False
+        self.value: Any = None
+
+    def follow(self, others: Iterable[Later]) -> None:
+        """Wait for these as well."""
+        for other in others:
+            other.followers.append(self)
+            self.missing += 1
+
+
+def known(value: Any) -> Any:
+    """Return the value itself, where a `Later` that is done stands for it."""
+    return value.value if type(value) is Later and value.done else value
+
+
+def _unknown(values: Iterable[Any]) -> list[Later]:
+    """Return those of the values that are not known yet."""
+    return [value for value in values if type(value) is Later and not value.done]
+
+
+class Forward:
+    """What one unjellier waits for.
+
+    Args:
+        nodes: How many values hashing may have to look at, over all.
+
+    Attributes:
+        is_needed: Whether anything has had to wait for a value yet.  Until then lists,
+            tuples and states need not come here.
+        is_wary: Whether there may be something that has to be whole before it is
+            hashed, or that takes long to hash.  Until then keys and members need not
+            come here.
+        blank: For instances that have been referred to before they were whole, by id,
+            what is done once they are.
+    """
+
+    # Most messages end with these as they are.
+    is_needed = False
+    is_wary = False
+    _hashed = 0
+
+    def __init__(self, nodes: int) -> None:
+        self.blank: dict[int, Later] = {}
+        self._nodes = nodes
+        # Whatever has begun to wait for a value or a hash, for the last check.
+        self._waiting: list[Later] = []
+        # Steps in the order that they were begun in.  A step that waits for all those
+        # begun within it takes their place, so that nothing is waited for twice.
+        self._steps: list[Later] = []
+
+    def value(self) -> Later:
+        """Return what stands for a value that `settle` will tell."""
+        self.is_needed = True
+        return self._begin(None, ())
+
+    def _begin(self, action: Callable[[], Any] | None, waits: Iterable[Later]) -> Later:
+        """Begin to wait."""
+        later = Later(action)
+        later.follow(waits)
+        self._waiting.append(later)
+        return later
+
+    def settle(self, later: Later, value: Any) -> None:
+        """Say what a value is, and take every step that has waited for just that.
+
+        Args:
+            later: What stands for the value.
+            value: The value; or another `Later`, which is then waited for instead.
+        """
+        # Grows while it is gone through: a chain of steps may be as long as it likes,
+        # for nothing here recurses.
+        ready = [(later, value)]
+        for done, result in ready:
+            if type(result) is Later and not result.done:
+                done.action = lambda result=result: result.value
+                done.follow((result,))
+                continue
+            done.value = known(result)
+            done.done = True
+            for follower in done.followers:
+                follower.missing -= 1
+                if not follower.missing:
+                    action = follower.action
+                    ready.append((follower, action() if action else None))
+            done.followers = []
+
+    def mark(self) -> int:
+        """Return a place in the order of steps, for `when_known`."""
+        return len(self._steps)
+
+    def when_known(
+        self,
+        values: list[Any],
+        action: Callable[[list[Any]], Any],
+        mark: int | None = None,
+    ) -> Any:
+        """Do something with values as soon as they are known.
+
+        Args:
+            values: The values.
+            action: What to do with them.
+            mark: Where in the order of steps the values began, if all that was begun
+                since then is to be complete as well.
+
+        Returns:
+            What the action returned, if it could be done at once, else a `Later`.
+        """
+        waits = _unknown(values)
+        if mark is not None:
+            waits += _unknown(self._steps[mark:])
+            del self._steps[mark:]
+        if not waits:
+            return action([known(value) for value in values])
+        step = self._begin(lambda: action([known(value) for value in values]), waits)
+        self._steps.append(step)
+        return step
+
+    def is_complete(self) -> bool:
+        """Say whether nothing is waiting any more."""
+        return all(later.done for later in self._waiting)
+
+    # Instances.
+
+    def met(self, inst: object) -> None:
+        """Note that an instance has been referred to that has no state yet."""
+        self.is_wary = True
+        if id(inst) not in self.blank:
+            self.blank[id(inst)] = Later()
+
+    def completed(self, inst: object, waits: Iterable[Any]) -> None:
+        """Note that an instance has its state, or gets it after these steps."""
+        unfinished = _unknown(waits)
+        whole = self.blank.pop(id(inst), None)
+        if not unfinished:
+            if whole is not None:
+                self.settle(whole, None)
+            return
+        whole = whole or Later()
+        whole.action = lambda: self.blank.pop(id(inst), None)
+        whole.follow(unfinished)
+        self.blank[id(inst)] = whole
+        self.is_wary = True
+
+    # Containers.
+
+    def fill_list(self, blank: list[Any], values: list[Any]) -> None:
+        """Fill a list that so far holds what comes before its first unknown item."""
+        filled = len(blank)
+        self.when_known(values, lambda values: blank.extend(values[filled:]))
+
+    def fill_set(self, blank: set[Any], values: list[Any]) -> None:
+        """Fill a set once its members are known and whole."""
+
+        def fill(values: list[Any]) -> None:
+            self._when_whole(values, lambda: blank.update(values))
+
+        self.when_known(values, fill)
+
+    def frozen(self, values: list[Any]) -> Any:
+        """Return a frozenset, or what stands for it until its members are whole."""
+        return self.when_known(
+            values, lambda values: self._when_whole(values, lambda: frozenset(values))
+        )
+
+    def fill_dict(self, blank: dict[Any, Any], flat: list[Any]) -> None:
+        """Fill a dict once its keys and values are known, and the keys whole.
+
+        Args:
+            blank: The dict.
+            flat: Each key, followed by its value.
+        """
+        early: dict[Any, Any] = {}
+        if _unknown(flat):
+            # What there is can be seen until then, by a hook that has asked for state.
+            pairs = [
+                (known(key), known(value))
+                for key, value in zip(flat[::2], flat[1::2], strict=True)
+                if not _unknown((key, value)) and not self._not_whole([known(key)])
+            ]
+            hashed([key for key, _ in pairs], lambda: early.update(pairs))
+            blank.update(early)
+
+        def fill(flat: list[Any]) -> None:
+            keys = flat[::2]
+            pairs = zip(keys, flat[1::2], strict=True)
+            self._when_whole(keys, lambda: _put(blank, pairs, early))
+
+        self.when_known(flat, fill)
+
+    def _when_whole(self, values: list[Any], action: Callable[[], Any]) -> Any:
+        """Do something that takes the hash of values, once they are whole.
+
+        Returns:
+            What the action returned, if it could be done at once, else a `Later`.
+        """
+        waits = self._not_whole(values)
+        if not waits:
+            return hashed(values, action)
+        self.is_needed = True
+        return self._begin(lambda: hashed(values, action), waits)
+
+    def _not_whole(self, values: list[Any]) -> list[Later]:
+        """Return what is done once those values are whole that are not.
+
+        An instance that is told from others by its identity is whole at any time.
+
+        Raises:
+            LimitExceeded: To hash the values takes too long: a tuple that is shared
+                is hashed anew wherever it occurs, so that few items can make many.
+        """
+        waits: list[Later] = []
+        todo = values[:]
+        while todo:
+            value = todo.pop()
+            self._hashed += 1
+            if self._hashed > self._nodes:
+                raise LimitExceeded("nodes", self._hashed, self._nodes)
+            if type(value) is tuple:
+                todo.extend(value)
+            elif id(value) in self.blank and _has_own_hash(type(value)):
+                waits.append(self.blank[id(value)])
+        return waits
+
+
+def _has_own_hash(cls: type[Any]) -> bool:
+    """Say whether the hash of an instance may depend on its state."""
+    own: object = cls.__hash__
+    return own is not object.__hash__
+
+
+def _put(
+    blank: dict[Any, Any], pairs: Iterable[tuple[Any, Any]], early: dict[Any, Any]
+) -> None:
+    """Put pairs into a dict in their order, some of which it has had from early on.
+
+    Those may have been changed or deleted by now, and others added.
+    """
+    now = dict(blank)
+    blank.clear()
+    for key, value in pairs:
+        if key not in early:
+            blank[key] = value
+        elif key in now:
+            blank[key] = now.pop(key)
+    blank.update(now)
+
+
+def hashed(values: list[Any], action: Callable[[], Any]) -> Any:
+    """Do something that takes the hash of values, and return what it returned.
+
+    Raises:
+        MalformedJelly: One of them has none.
+    """
+    try:
+        return action()
+    except TypeError as error:
+        raise unhashable(values) or error from None
+
+
+def unhashable(values: Iterable[Any]) -> MalformedJelly | None:
+    """Return the error for keys or members of which one has no hash, if one has none."""
+    todo = list(values)
+    seen: set[int] = set()
+    while todo:
+        value = todo.pop()
+        if type(value).__hash__ is None:
+            return MalformedJelly(f"{shown(value)} as a key or member")
+        if type(value) is tuple and id(value) not in seen:
+            seen.add(id(value))
+            todo.extend(value)
+    return None

@@ -1,0 +1,204 @@
+"""This module finds out what is done with the values of a type that is sent.
+
+For the types of the table it is the policy that decides.  For others it is first the
+type itself, which may have a ``jellyFor``; then the policy; and then whether all that an
+instance is can be sent at all.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from pb_jelly import _extended as extended
+from pb_jelly._names import full_name, qual
+from pb_jelly._show import shown
+from pb_jelly._state import (
+    Jellyable,
+    builtin_exception,
+    has_own_getstate,
+    has_own_setstate,
+    hides_state,
+    shows_all,
+)
+from pb_jelly._table import (
+    ENUM,
+    EXCEPTION,
+    OBJECT,
+    PLAIN,
+    REFUSED,
+    SELF_JELLIED,
+    SELF_STATED,
+    SUBCLASS,
+    TYPES,
+    late_entry,
+)
+from pb_jelly.errors import InsecureJelly, JellyError, UnjellyableType
+
+if TYPE_CHECKING:
+    from pb_jelly._policy import PolicyTable
+    from pb_jelly._security import Taster
+
+__all__ = ["Kind", "Kinds"]
+
+
+class Kind:
+    """What is done with the values of a type.
+
+    Attributes:
+        op: As in the table.
+        tag: The name of the type, for the wire.
+        base: The builtin type that it extends, if that is what matters.
+        keeps_empty: Whether a state without attributes is an empty dict, and not None.
+        refusal: Why its values are refused, if they are.
+    """
+
+    __slots__ = ("base", "keeps_empty", "op", "refusal", "tag")
+
+    def __init__(
+        self,
+        op: int,
+        name: str = "",
+        base: type[Any] = object,
+        refusal: JellyError | None = None,
+    ) -> None:
+        self.op = op
+        self.tag = name.encode("utf-8")
+        self.base = base
+        self.keeps_empty = False
+        self.refusal = refusal
+
+    def refused(self) -> JellyError:
+        """Return the error for a value; another each time, for each has its place."""
+        assert self.refusal is not None
+        return type(self.refusal)(*self.refusal.args)
+
+
+class Kinds:
+    """What one jellier does with the values of types.
+
+    Args:
+        taster: The policy.
+        table: The table of the policy.
+        modern: Whether the modern form is used.
+        lenient: Whether the policy is only asked what a legacy jellier asks.
+    """
+
+    def __init__(
+        self, taster: Taster, table: PolicyTable, modern: bool, lenient: bool
+    ) -> None:
+        self._taster = taster
+        self._table = table
+        self._modern = modern
+        self._lenient = lenient
+
+    def name(self, cls: type[Any]) -> str:
+        """Return the name that a class is sent by."""
+        return full_name(cls) if self._modern else qual(cls)
+
+    def allows_head(self, head: bytes) -> bool:
+        """Say whether the policy allows expressions that begin with a word."""
+        if not head:
+            return True
+        if self._table.asks:
+            return bool(self._taster.isTypeAllowed(head))
+        return head in self._table.heads
+
+    def allows_class(self, cls: type[Any]) -> bool:
+        """Say whether the policy allows a class and its instances."""
+        if not self._lenient or self._table.asks:
+            if not self._taster.isTypeAllowed(self.name(cls).encode("utf-8")):
+                return False
+        return bool(self._taster.isClassAllowed(cls))
+
+    def find(self, cls: type[Any]) -> Kind:
+        """Find out what is done with the values of a type.
+
+        Raises:
+            InsecureJelly: It is a builtin type, and the policy refuses it.
+        """
+        hook = getattr(cls, "jellyFor", None)
+        if callable(hook):
+            kind = Kind(SELF_JELLIED, qual(cls))
+            if hook is Jellyable.jellyFor:
+                is_plain = cls.getStateFor is Jellyable.getStateFor
+                kind.op = PLAIN if is_plain else SELF_STATED
+                kind.keeps_empty = True
+            return kind
+        entry = TYPES[self._modern].get(cls)
+        if entry is None and self._modern:
+            entry = late_entry(cls)
+        if entry is None and issubclass(cls, type):
+            entry = TYPES[False][type]
+        if entry is None:
+            return self._find_instance(cls)
+        if not self.allows_head(entry.head):
+            raise InsecureJelly(f"the policy does not allow the type {shown(entry.head)}")
+        return Kind(entry.op)
+
+    def _find_instance(self, cls: type[Any]) -> Kind:
+        """Find out what is done with the instances of a class that is not builtin."""
+        kind = Kind(OBJECT, self.name(cls))
+        is_known = False
+        if self._modern:
+            is_known = self._find_extension(cls, kind)
+        elif not (has_own_getstate(cls) and has_own_setstate(cls)):
+            kind.refusal = _loss(cls)
+        if kind.refusal is None and not is_known and not self.allows_class(cls):
+            kind.refusal = InsecureJelly(
+                f"the policy does not allow the class {shown(self.name(cls))}"
+            )
+        if kind.refusal is not None:
+            kind.op = REFUSED
+        elif kind.op == OBJECT and shows_all(cls):
+            kind.op = PLAIN
+        return kind
+
+    def _find_extension(self, cls: type[Any], kind: Kind) -> bool:
+        """Find out how the modern form writes an instance, if in a way of its own.
+
+        Returns:
+            Whether the class needs no permission of its own.
+        """
+        head = b""
+        if issubclass(cls, Enum):
+            head, kind.op, kind.base = b"@enum", ENUM, cls
+        elif issubclass(cls, BaseException):
+            kind.base = builtin_exception(cls)
+            head, kind.op = b"@exception", EXCEPTION
+        else:
+            base = extended.base_of(cls)
+            if base is not None:
+                head, kind.op, kind.base = b"@object", SUBCLASS, base
+        own = has_own_getstate(cls) and has_own_setstate(cls)
+        if kind.op != ENUM and not own and hides_state(cls, kind.base):
+            kind.refusal = _hidden(cls)
+        elif not self.allows_head(head):
+            kind.refusal = InsecureJelly(f"the policy does not allow the type {shown(head)}")
+        return kind.op == EXCEPTION and cls is kind.base
+
+
+def _loss(cls: type[Any]) -> UnjellyableType | None:
+    """Return the error for a class of whose instances the wire would lose a part."""
+    base: type[Any] = object
+    if issubclass(cls, BaseException):
+        # A class that must be made with its arguments cannot be made blank.
+        base = builtin_exception(cls)
+        known = not _is_group(cls)
+    else:
+        known = not (cls in TYPES[True] or late_entry(cls) or issubclass(cls, Enum))
+    if not known:
+        return UnjellyableType(
+            f"{shown(full_name(cls))} has no form that every peer understands"
+        )
+    return _hidden(cls) if hides_state(cls, base) else None
+
+
+def _is_group(cls: type[Any]) -> bool:
+    """Say whether a class is an exception that holds others, as of Python 3.11."""
+    return any(base.__name__ == "BaseExceptionGroup" for base in cls.__mro__)
+
+
+def _hidden(cls: type[Any]) -> UnjellyableType:
+    """Return the error for a class whose instances hold what cannot be had."""
+    return UnjellyableType(f"instances of {shown(full_name(cls))} do not show their state")

@@ -1,0 +1,64 @@
+"""This module holds a dictionary that tells when it has been edited.
+
+What a policy or a registry says is compiled into tables that answer in one lookup.
+Programs edit the dictionaries behind these in place, as they always could, so a
+table is thrown away when the count of edits is no longer the one it was made at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+__all__ = ["LiveDict"]
+
+_Value = TypeVar("_Value")
+
+
+class LiveDict(dict[Any, _Value]):
+    """A dict that counts the edits made to it.
+
+    Attributes:
+        edits: How often it may have changed; never goes down.
+    """
+
+    edits: int = 0
+
+    def __setitem__(self, key: Any, value: _Value) -> None:
+        super().__setitem__(key, value)
+        self.edits += 1
+
+    def __delitem__(self, key: Any) -> None:
+        super().__delitem__(key)
+        self.edits += 1
+
+    def __ior__(self, other: Any) -> LiveDict[_Value]:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def clear(self) -> None:
+        """Remove everything."""
+        super().clear()
+        self.edits += 1
+
+    def pop(self, *args: Any) -> Any:
+        """Remove one key and return its value."""
+        value = super().pop(*args)
+        self.edits += 1
+        return value
+
+    def popitem(self) -> tuple[Any, _Value]:
+        """Remove the last key and return it with its value."""
+        pair = super().popitem()
+        self.edits += 1
+        return pair
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key, which is set first if it is missing."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set several keys."""
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value

@@ -1,0 +1,216 @@
+"""This module compiles a policy and its registry into tables for one lookup.
+
+Most policies are a plain `SecurityOptions` or `DummySecurityOptions`, whose answers
+about builtin types are known beforehand: they are compiled once, kept with the policy,
+and compiled anew when somebody has edited it or the registry.  A policy that answers
+for itself is asked, once per message for each head or type that occurs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pb_jelly._live import LiveDict
+from pb_jelly._security import (
+    DummySecurityOptions,
+    SecurityOptions,
+    default_registry,
+)
+from pb_jelly._state import (
+    Unjellyable,
+    has_own_getstate,
+    has_own_setstate,
+    restore,
+)
+from pb_jelly._table import HEADS, TYPES
+
+if TYPE_CHECKING:
+    from pb_jelly._registry import ClassRegistry
+    from pb_jelly._security import Taster
+    from pb_jelly._unjellier import Unjellier
+
+__all__ = [
+    "PolicyTable",
+    "Target",
+    "open_table",
+    "registered",
+    "table_for",
+    "target_of",
+]
+
+# How a target makes an object of an expression.
+#: A call with the unjellier and the expression.
+CALL: Final = 1
+#: A blank instance, and its own ``unjellyFor``.
+HOOK: Final = 2
+#: A call with the state.
+FACTORY: Final = 3
+#: A blank instance, and ``setStateFor``: what `Unjellyable.unjellyFor` does.
+STATE: Final = 4
+#: A blank instance, and ``__setstate__`` or the ordinary rules.
+GENERIC: Final = 5
+
+
+class Target:
+    """What an expression that begins with a name is made into.
+
+    Attributes:
+        kind: How.
+        make: The class or the callable.
+        has_setstate: Whether a generic instance takes its state in by itself.
+        has_callback: Whether instances have a ``postUnjelly``.
+    """
+
+    __slots__ = ("has_callback", "has_setstate", "kind", "make")
+
+    def __init__(self, kind: int, make: Any) -> None:
+        self.kind = kind
+        self.make = make
+        self.has_setstate = kind == GENERIC and has_own_setstate(make)
+        self.has_callback = hasattr(make, "postUnjelly")
+
+    def set_state(self, inst: Any, unjellier: Unjellier, state: Any) -> None:
+        """Give a blank instance its state."""
+        if self.kind == STATE:
+            inst.setStateFor(unjellier, state)
+        elif self.has_setstate and (
+            # A class that leaves its state to Python does not expect to be told that
+            # there is none.
+            state is not None or has_own_getstate(self.make)
+        ):
+            inst.__setstate__(state)
+        else:
+            restore(inst, state)
+
+
+def registered(registry: ClassRegistry, head: bytes) -> Target | None:
+    """Return what a registry has under a name."""
+    unjellyable = registry.unjellyables.get(head)
+    if unjellyable is not None:
+        return target_of(unjellyable)
+    factory = registry.factories.get(head)
+    return None if factory is None else Target(FACTORY, factory)
+
+
+def target_of(unjellyable: Any) -> Target:
+    """Return what is made of what has been registered."""
+    if not isinstance(unjellyable, type):
+        return Target(CALL, unjellyable)
+    hook = getattr(unjellyable, "unjellyFor", None)
+    if hook is Unjellyable.unjellyFor:
+        return Target(STATE, unjellyable)
+    return Target(CALL if hook is None else HOOK, unjellyable)
+
+
+class PolicyTable:
+    """What a policy says, ready to be looked up.
+
+    Attributes:
+        heads: What is done with an expression, by its head.  What is not in it has to
+            be resolved, or is refused.
+        types: What is done with a value, by its type; likewise.
+        targets: What is registered, by head; filled as heads occur.
+        registry: What ``targets`` comes from.
+        allowed: The types that the policy allows, by their heads.
+        edits: How many edits there had been, of all that this depends on.
+        asks: Whether the policy answers for itself, and has to be asked about what is
+            not in ``heads`` or ``types``.
+        scalars: The types str, None and bool, which the loop of the jellier tries
+            first; and in the place of one that is refused, a type without values.
+    """
+
+    __slots__ = (
+        *("allowed", "asks", "edits", "heads", "registry", "scalars"),
+        *("targets", "types"),
+    )
+
+    def __init__(
+        self, registry: ClassRegistry, allowed: dict[Any, Any], modern: bool, asks: bool
+    ) -> None:
+        self.allowed = allowed
+        self.edits = 0
+        self.registry = registry
+        self.asks = asks
+        self.targets: dict[bytes, Target] = {}
+        self.heads: dict[bytes, int] = {}
+        self.types: dict[type[Any], int] = {}
+        if not asks:
+            self.heads = {
+                head: op for head, op in HEADS[modern].items() if head in allowed
+            }
+            # What is registered under a word of ours goes before it.
+            for head in (*registry.unjellyables, *registry.factories):
+                self.heads.pop(head, None)
+            self.types = {
+                cls: entry.op
+                for cls, entry in TYPES[modern].items()
+                if not entry.head or entry.head in allowed
+            }
+        text, none, truth = (
+            cls if cls in self.types else _Nothing for cls in (str, type(None), bool)
+        )
+        self.scalars: tuple[type[Any], type[Any], type[Any]] = (text, none, truth)
+
+
+class _Nothing:
+    """The type of no value."""
+
+
+class _Everything(LiveDict[Any]):
+    """The dictionary of the types that are allowed where all are."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+_EVERYTHING: Final = _Everything()
+_open_tables: list[PolicyTable | None] = [None, None]
+
+
+def table_for(taster: Taster, modern: bool) -> PolicyTable:
+    """Return the table of a policy.
+
+    Args:
+        taster: The policy.
+        modern: Whether the table is for the modern form.
+    """
+    registry: ClassRegistry = getattr(taster, "registry", default_registry)
+    ask = getattr(type(taster), "isTypeAllowed", None)
+    own: dict[str, Any] = getattr(taster, "__dict__", {})
+    if "isTypeAllowed" not in own:
+        if ask is SecurityOptions.isTypeAllowed:
+            allowed = own.get("allowedTypes")
+            if type(allowed) is LiveDict:
+                tables = own.get("_tables")
+                if tables is None:
+                    tables = own["_tables"] = [None, None]
+                return _current(tables, registry, allowed, modern)
+        elif ask is DummySecurityOptions.isTypeAllowed:
+            return _current(_open_tables, registry, _EVERYTHING, modern)
+    return PolicyTable(registry, {}, modern, asks=True)
+
+
+def open_table(modern: bool) -> PolicyTable:
+    """Return the table of the policy that allows everything."""
+    return _current(_open_tables, default_registry, _EVERYTHING, modern)
+
+
+def _current(
+    tables: list[PolicyTable | None],
+    registry: ClassRegistry,
+    allowed: LiveDict[Any],
+    modern: bool,
+) -> PolicyTable:
+    """Return the table that has been kept, made anew if need be."""
+    # Each count only grows, so that the sum is the same only if each of them is.
+    edits = allowed.edits + registry.unjellyables.edits + registry.factories.edits
+    table = tables[modern]
+    if (
+        table is None
+        or table.edits != edits
+        or table.allowed is not allowed
+        or table.registry is not registry
+    ):
+        table = tables[modern] = PolicyTable(registry, allowed, modern, asks=False)
+        table.edits = edits
+    return table

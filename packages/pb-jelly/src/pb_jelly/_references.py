@@ -1,0 +1,138 @@
+"""This module keeps what the references in an expression stand for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pb_jelly._forward import known
+from pb_jelly._show import shown
+from pb_jelly.errors import MalformedJelly
+
+if TYPE_CHECKING:
+    from pb_jelly._forward import Forward, Later
+
+__all__ = ["References", "Running"]
+
+
+class Running:
+    """A hook that is running.
+
+    Attributes:
+        number: The number by which its object can be referred to, if it has one.
+        is_met: Whether what the number stands for so far has been referred to.
+        waits: The steps that will give the object its state.
+    """
+
+    __slots__ = ("is_met", "number", "waits")
+
+    def __init__(self, number: int | None) -> None:
+        self.number = number
+        self.is_met = False
+        self.waits: list[Any] = []
+
+
+class References:
+    """What numbers stand for, in what one unjellier reads.
+
+    Args:
+        forward: What waits for those that do not stand for anything yet.
+
+    Attributes:
+        objects: What each number stands for.
+        unfinished: The numbers of instances that have no state yet, and the hooks that
+            will give it; None where it is not a hook that will.
+        undefined: What stands for the numbers that have been referred to, and not been
+            defined so far.
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self.objects: dict[int, Any] = {}
+        self.unfinished: dict[int, Running | None] = {}
+        self.undefined: dict[int, Later] = {}
+        self._forward = forward
+
+    def define(self, number: int, value: Any) -> None:
+        """Note what a number stands for.
+
+        Raises:
+            MalformedJelly: It has been defined before.
+        """
+        later = self.undefined.pop(number, None) if self.undefined else None
+        if later is None and number in self.objects:
+            raise MalformedJelly(f"the reference {shown(number)} is defined twice")
+        self.objects[number] = value
+        if later is not None:
+            self._forward.settle(later, value)
+
+    def define_blank(
+        self, number: int, value: Any, running: Running | None = None
+    ) -> None:
+        """Note what a number stands for that has no state yet.
+
+        Args:
+            number: The number.
+            value: The blank instance.
+            running: The hook that will give it its state, if it is a hook that will.
+
+        Raises:
+            MalformedJelly: The number has been defined before.
+        """
+        if running is not None:
+            running.is_met = number in self.undefined
+        self.define(number, value)
+        self.unfinished[number] = running
+
+    def redefine(self, running: Running, number: int, value: Any) -> None:
+        """Note what object a hook makes that its number stands for.
+
+        Raises:
+            MalformedJelly: The number has been defined as something else, and that has
+                been referred to.
+        """
+        if number in self.undefined or number not in self.objects:
+            running.is_met = number in self.undefined
+            self.define(number, value)
+        elif self.objects[number] is not value:
+            if running.is_met:
+                raise MalformedJelly("another object than the one referred to before")
+            self.objects[number] = value
+
+    def not_defined(self, sexp: list[Any]) -> Later:
+        """Return what stands for an object that has not been defined yet.
+
+        Args:
+            sexp: The dereference.
+
+        Raises:
+            MalformedJelly: It is not one.
+        """
+        if len(sexp) != 2 or type(sexp[1]) is not int or sexp[1] < 0:
+            raise MalformedJelly("a dereference takes a number")
+        value = self.undefined[sexp[1]] = self._forward.value()
+        self.objects[sexp[1]] = value
+        return value
+
+    def watched(self, number: int, value: Any) -> Any:
+        """Note that something has been referred to that may not be whole.
+
+        Returns:
+            The object, or what stands for it.
+        """
+        if number in self.unfinished:
+            running = self.unfinished[number]
+            if running is not None:
+                running.is_met = True
+            self._forward.met(value)
+        elif type(value) is tuple and value:
+            # To hash a tuple is to hash all that is in it, each time anew.
+            self._forward.is_wary = True
+        return known(value)
+
+    def check_defined(self) -> None:
+        """Refuse numbers that stand for nothing.
+
+        Raises:
+            MalformedJelly: There is one.
+        """
+        for number in self.undefined:
+            raise MalformedJelly(f"the reference {shown(number)} is never defined")

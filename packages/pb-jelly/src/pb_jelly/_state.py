@@ -1,0 +1,363 @@
+"""This module takes the state out of instances and puts it back."""
+
+from __future__ import annotations
+
+import sys
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from pb_jelly._names import qual
+from pb_jelly._show import shown
+from pb_jelly.errors import MalformedJelly
+
+if TYPE_CHECKING:
+    from pb_jelly._jellier import Jellier
+    from pb_jelly._unjellier import Unjellier
+
+__all__ = [
+    "Jellyable",
+    "Unjellyable",
+    "Unpersistable",
+    "builtin_exception",
+    "getInstanceState",
+    "has_own_getstate",
+    "has_own_setstate",
+    "hides_state",
+    "restore",
+    "setInstanceState",
+    "shows_all",
+    "slots_of",
+    "state_of",
+]
+
+_POINTER = 8 if sys.maxsize > 2**32 else 4
+#: The flag of a class whose instances keep their ``__dict__`` outside of their size.
+_MANAGED_DICT = 1 << 4 if sys.version_info >= (3, 11) else 0
+
+
+class Unpersistable:
+    """Stands where an object was that could not be serialized.
+
+    Args:
+        reason: Why it could not.
+
+    Attributes:
+        reason: As above.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"Unpersistable({self.reason!r:.200})"
+
+
+class Jellyable:
+    """A class whose instances say themselves what they are sent as.
+
+    Subclass it and override `getStateFor` to choose the state, or `jellyFor` to
+    choose the whole expression.  Any class that has a ``jellyFor`` method is treated
+    the same; this one is for its convenience.
+    """
+
+    def getStateFor(self, jellier: Jellier) -> Any:
+        """Return the state to send.
+
+        Args:
+            jellier: What is serializing; it has ``invoker``, for one.
+
+        Returns:
+            The instance's ``__dict__``, unless it is overridden.
+        """
+        return self.__dict__
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the expression to send: the name of the class, and the state.
+
+        Args:
+            jellier: What is serializing.  Its ``prepare`` and ``preserve`` make
+                references to this object possible, its ``jelly`` serializes parts.
+        """
+        sexp = jellier.prepare(self)
+        sexp.append(qual(type(self)).encode("utf-8"))
+        sexp.append(jellier.jelly(self.getStateFor(jellier)))
+        return jellier.preserve(self, sexp)
+
+
+class Unjellyable:
+    """A class whose blank instances make themselves from an expression.
+
+    Register a subclass with `setUnjellyableForClass`, and override `setStateFor` to
+    take the state in, or `unjellyFor` to take in the whole expression.
+    """
+
+    def setStateFor(self, unjellier: Unjellier, state: Any) -> None:
+        """Take the state in.
+
+        Args:
+            unjellier: What is unserializing.
+            state: What the other side's ``getStateFor`` returned.  It becomes the
+                instance's ``__dict__``, unless this is overridden.
+
+        Raises:
+            MalformedJelly: The state is not that of an instance.
+        """
+        restore(self, state)
+
+    def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
+        """Make this object from an expression.
+
+        Args:
+            unjellier: What is unserializing.
+            jellyList: The expression, whose head is known to be ours.
+
+        Returns:
+            The object, which is this one unless it is overridden.
+
+        Raises:
+            MalformedJelly: There is no state in the expression.
+        """
+        unjellier.unjelly_state(
+            _state_in(jellyList), lambda state: self.setStateFor(unjellier, state)
+        )
+        return self
+
+
+def getInstanceState(inst: Any, jellier: Jellier) -> Any:
+    """Serialize an instance by the ordinary rules, whatever its class says.
+
+    For use in a ``jellyFor``.
+
+    Args:
+        inst: The instance, whose ``__getstate__`` is asked for the state.
+        jellier: What is serializing.
+
+    Returns:
+        The expression.
+    """
+    sexp = jellier.prepare(inst)
+    sexp.append(qual(type(inst)).encode("utf-8"))
+    sexp.append(jellier.jelly(state_of(inst)))
+    return jellier.preserve(inst, sexp)
+
+
+def setInstanceState(inst: Any, unjellier: Unjellier, jellyList: list[Any]) -> Any:
+    """Fill a blank instance by the ordinary rules, whatever its class says.
+
+    For use in an ``unjellyFor``.
+
+    Args:
+        inst: The instance, whose ``__setstate__`` is given the state if it has one.
+        unjellier: What is unserializing.
+        jellyList: The expression that `getInstanceState` made.
+
+    Returns:
+        The instance.
+
+    Raises:
+        MalformedJelly: There is no state in the expression, or not one of an instance.
+    """
+    setter = getattr(inst, "__setstate__", None)
+    unjellier.unjelly_state(
+        _state_in(jellyList), setter or (lambda state: restore(inst, state))
+    )
+    return inst
+
+
+def _state_in(sexp: list[Any]) -> Any:
+    """Return the expression for the state in that for an instance."""
+    if len(sexp) < 2:
+        raise MalformedJelly("an instance without state")
+    return sexp[1]
+
+
+def state_of(inst: object) -> Any:
+    """Return the state of an instance, the same on every Python.
+
+    Returns:
+        What its class's ``__getstate__`` returns; where the class has none of its
+        own, what Python 3.11 and later have: the ``__dict__`` or None if that is
+        empty; and if any slots are set, a tuple of this and a dict of the slots.  With
+        the attributes of an exception are those that the builtin exceptions keep
+        elsewhere, such as its arguments.
+    """
+    cls = type(inst)
+    if has_own_getstate(cls):
+        return inst.__getstate__()  # type: ignore[attr-defined, unused-ignore]
+    attributes = getattr(inst, "__dict__", None) or None
+    if isinstance(inst, BaseException):
+        attributes = {**_members(inst), **(attributes or {})} or None
+    slots = {
+        name: getattr(inst, name) for name in slots_of(cls) if hasattr(inst, name)
+    }
+    return (attributes, slots) if slots else attributes
+
+
+def builtin_exception(cls: type[Any]) -> type[BaseException]:
+    """Return the builtin exception that a class extends, or is."""
+    base: type[BaseException] = next(
+        base for base in cls.__mro__ if base.__module__ == "builtins"
+    )
+    return base
+
+
+def _members(error: BaseException) -> dict[str, Any]:
+    """Return what the builtin exceptions keep elsewhere than in the ``__dict__``."""
+    members: dict[str, Any] = {}
+    for base in reversed(builtin_exception(type(error)).__mro__):
+        for name, member in vars(base).items():
+            # What an attribute was missing from is not for anybody else to have.
+            if (
+                isinstance(member, _MEMBER_TYPES)
+                and not name.startswith("_")
+                and name != "obj"
+            ):
+                value = getattr(error, name, None)
+                if value is not None and value != ():
+                    members[name] = value
+    return members
+
+
+_MEMBER_TYPES = (MemberDescriptorType, GetSetDescriptorType)
+_NO_GETSTATE = getattr(object, "__getstate__", None)
+
+
+def has_own_getstate(cls: type[Any]) -> bool:
+    """Say whether a class says itself what the state of its instances is."""
+    return getattr(cls, "__getstate__", None) is not _NO_GETSTATE
+
+
+def has_own_setstate(cls: type[Any]) -> bool:
+    """Say whether a class says itself how state is put into its instances."""
+    setter = getattr(cls, "__setstate__", None)
+    return setter is not None and setter is not BaseException.__setstate__
+
+
+def shows_all(cls: type[Any]) -> bool:
+    """Say whether the state of any instance of a class is its ``__dict__``."""
+    return (
+        not has_own_getstate(cls)
+        and not slots_of(cls)
+        and not issubclass(cls, BaseException)
+        and cls.__dictoffset__ != 0
+    )
+
+
+_slots: WeakKeyDictionary[type[Any], tuple[str, ...]] = WeakKeyDictionary()
+
+
+def slots_of(cls: type[Any]) -> tuple[str, ...]:
+    """Return the names of the slots that instances of a class have, bases first to last.
+
+    Private names are given as they are in the instance.
+    """
+    names = _slots.get(cls)
+    if names is None:
+        names = _slots[cls] = tuple(
+            name for base in cls.__mro__ for name in _own_slots(base)
+        )
+    return names
+
+
+def _own_slots(cls: type[Any]) -> list[str]:
+    """Return the names of the slots that a class adds."""
+    slots = cls.__dict__.get("__slots__", ())
+    owner = cls.__name__.lstrip("_")
+    return [
+        f"_{owner}{name}"
+        if owner and name.startswith("__") and not name.endswith("__")
+        else name
+        for name in ((slots,) if isinstance(slots, str) else slots)
+        if name not in ("__dict__", "__weakref__")
+    ]
+
+
+def hides_state(cls: type[Any], base: type[Any] = object) -> bool:
+    """Say whether instances of a class hold what neither dict nor slots show.
+
+    So it is with types written in C: a file, a lock, a compiled pattern, an array.
+    Their state cannot be had from the outside, and to send what can be had would be
+    to lose the rest without a word.
+
+    Args:
+        cls: The class.
+        base: One of its bases, whose own value is sent besides the state.
+    """
+    size = base.__basicsize__ + len(slots_of(cls)) * _POINTER
+    if cls.__dictoffset__ and not (
+        base.__dictoffset__ or cls.__flags__ & _MANAGED_DICT
+    ):
+        size += _POINTER
+    if cls.__weakrefoffset__ > 0 and not base.__weakrefoffset__:
+        size += _POINTER
+    return cls.__basicsize__ > size or cls.__itemsize__ != base.__itemsize__
+
+
+def restore(inst: Any, state: Any) -> None:
+    """Put state into a blank instance, past any ``__setattr__`` of its class.
+
+    Args:
+        inst: The instance.
+        state: What `state_of` returned for another: None, a dict of attributes, or a
+            tuple of either and a dict of slots.
+
+    Raises:
+        MalformedJelly: It is something else, names something that is not an attribute,
+            or the instance has no place for it.
+    """
+    slots: Any = None
+    if type(state) is tuple and len(state) == 2:
+        state, slots = state
+    if state is not None:
+        attributes = attributes_in(state)
+        if isinstance(inst, BaseException):
+            _fill_exception(inst, attributes)
+        elif hasattr(inst, "__dict__"):
+            object.__setattr__(inst, "__dict__", attributes)
+        else:
+            _fill_slots(inst, attributes)
+    if slots is not None:
+        _fill_slots(inst, attributes_in(slots))
+
+
+def attributes_in(state: Any) -> dict[str, Any]:
+    """Return state as names and values; it is itself wherever it can be."""
+    if type(state) is not dict:
+        raise MalformedJelly(f"state of the type {shown(type(state).__name__)}")
+    if set(map(type, state)) <= {str}:
+        return state
+    # Python 2 peers send names as bytes.
+    names: dict[str, Any] = {}
+    for name, value in state.items():
+        if type(name) is bytes:
+            name = name.decode("utf-8", "replace")
+        if type(name) is not str:
+            raise MalformedJelly(f"an attribute named {shown(name)}")
+        names[name] = value
+    return names
+
+
+def _fill_exception(error: BaseException, attributes: dict[str, Any]) -> None:
+    """Set attributes where the builtin exception, a slot or the dict has them."""
+    builtin = builtin_exception(type(error))
+    for name, value in attributes.items():
+        # The notes of an exception are in its dict, as an ordinary attribute.
+        if name.startswith("_") and hasattr(builtin, name):
+            raise MalformedJelly(f"no place for an attribute named {shown(name)}")
+        if hasattr(builtin, name) or name in slots_of(type(error)):
+            try:
+                object.__setattr__(error, name, value)
+            except (AttributeError, TypeError, ValueError):
+                raise MalformedJelly(f"a wrong value for {shown(name)}") from None
+        else:
+            error.__dict__[name] = value
+
+
+def _fill_slots(inst: Any, values: dict[str, Any]) -> None:
+    """Set slots, and nothing but slots: other descriptors may do anything."""
+    names = slots_of(type(inst))
+    for name, value in values.items():
+        if name not in names:
+            raise MalformedJelly(f"no place for an attribute named {shown(name)}")
+        object.__setattr__(inst, name, value)
