@@ -1,0 +1,60 @@
+"""This module is the public face of pb-banana: s-expressions to bytes and back.
+
+Three ways in, from the smallest to the largest:
+
+- `dumps` and `loads`, `dump` and `load` keep objects as bytes;
+- `Encoder` and `Decoder` turn s-expressions into bytes and a stream of bytes,
+  cut anywhere, into s-expressions;
+- `Connection` is one end of a connection: it agrees with the other on a dialect,
+  and holds an encoder and a decoder for it.
+"""
+
+from __future__ import annotations
+
+from pb_jelly import Limits, SExp
+
+from ._base128 import b1282int, int2b128
+from ._connection import Connection
+from ._decoder import Decoder
+from ._encoder import Encoder
+from ._stateless import decode, encode
+from ._storage import FILE_LIMITS, dump, dumps, load, loads
+from ._vocabulary import PB_VOCABULARY
+from .errors import (
+    BananaError,
+    DecodeError,
+    EncodeError,
+    FormatError,
+    IncompleteError,
+    InvalidToken,
+    LimitExceeded,
+    NegotiationError,
+    UnknownVocabulary,
+)
+
+__all__ = [
+    "FILE_LIMITS",
+    "PB_VOCABULARY",
+    "BananaError",
+    "Connection",
+    "DecodeError",
+    "Decoder",
+    "EncodeError",
+    "Encoder",
+    "FormatError",
+    "IncompleteError",
+    "InvalidToken",
+    "LimitExceeded",
+    "Limits",
+    "NegotiationError",
+    "SExp",
+    "UnknownVocabulary",
+    "b1282int",
+    "decode",
+    "dump",
+    "dumps",
+    "encode",
+    "int2b128",
+    "load",
+    "loads",
+]

@@ -1,0 +1,237 @@
+"""This module is the command ``python -m pb_banana``: banana to text and back.
+
+Nothing that the data names is imported or made: what is shown is the
+s-expression, not the objects that a program might build from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+from pb_jelly import Limits
+
+from ._decoder import Decoder
+from ._dialects import VOCABULARIES
+from ._encoder import Encoder
+from ._notation import parse, render
+from ._storage import FILE_LIMITS, MAGIC, read_expression, write_expression
+from .errors import BananaError, IncompleteError, NotationError
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+    from pb_jelly import SExp
+
+__all__ = ["main"]
+
+_PIECE: Final = 65_536
+_NARROWEST: Final = 20
+
+# The first line of a text may say what bytes to make of it; without one they are
+# expressions in the dialect that the command is told.
+_FILE_LINE: Final = "%file 1"
+_DIALECTS: Final = tuple(name.decode() for name in VOCABULARIES)
+_first_line = re.compile(
+    rf"%(?:(?P<file>file 1)|dialect (?P<dialect>{'|'.join(_DIALECTS)}))"
+    r"[ \t]*(?:\r?\n|$)"
+).match
+
+
+def to_text(
+    pieces: Iterator[bytes], *, dialect: str, width: int, limits: Limits
+) -> Iterator[str]:
+    """Return what some bytes mean.
+
+    Args:
+        pieces: The bytes, none of them empty: expressions, or a file that
+            `pb_banana.dump` wrote.
+        dialect: The dialect of expressions that are not in such a file.
+        width: The longest line.
+        limits: What one expression may cost.
+
+    Yields:
+        The text, an expression at a time and as soon as that is complete.
+
+    Raises:
+        BananaError: The bytes are not what they should be, from some place on.
+    """
+    # No token begins as a file does. To wait for more than the first byte would
+    # be to wait for what may be long in coming.
+    head = next(pieces, b"")
+    pieces = chain([head], pieces)
+    if head.startswith(MAGIC[:1]):
+        expression = read_expression(pieces, limits)
+        yield f"{_FILE_LINE}\n{_block(expression, _words('pb'), width)}"
+        return
+    if dialect != "pb":
+        yield f"%dialect {dialect}\n"
+    words = _words(dialect)
+    decoder = Decoder(limits, vocabulary=VOCABULARIES[dialect.encode()])
+    # The nothing at the end brings out an error that came with the last data.
+    for piece in chain(pieces, [b""]):
+        for expression in decoder.feed(piece):
+            yield _block(expression, words, width)
+    if not decoder.is_idle:
+        raise IncompleteError("the expression has no end", offset=decoder.offset)
+
+
+def to_bytes(text: str, *, dialect: str, limits: Limits) -> bytes:
+    """Return the bytes that `to_text` would show as some text.
+
+    Args:
+        text: The text.
+        dialect: The dialect to use if the text does not say.
+        limits: What one expression may cost.
+
+    Raises:
+        BananaError: It is not in the notation, or has no form in bytes.
+    """
+    match = _first_line(text)
+    if text.startswith("%") and match is None:
+        raise NotationError(f"line 1 is neither {_FILE_LINE!r} nor a known dialect")
+    if match is None:
+        start = 0
+    else:
+        start = match.end()
+        dialect = match["dialect"] or "pb"
+    expressions = parse(text, words=_words(dialect), start=start)
+    if match is not None and match["file"]:
+        if len(expressions) != 1:
+            raise NotationError(f"a file holds 1 expression, not {len(expressions)}")
+        return write_expression(expressions[0], limits)
+    encoder = Encoder(limits, vocabulary=VOCABULARIES[dialect.encode()])
+    return b"".join(map(encoder.encode, expressions))
+
+
+def _words(dialect: str) -> frozenset[bytes]:
+    return frozenset((VOCABULARIES[dialect.encode()] or {}).values())
+
+
+def _block(expression: SExp, words: frozenset[bytes], width: int) -> str:
+    return "".join(f"{line}\n" for line in render(expression, words=words, width=width))
+
+
+def _limit(text: str) -> tuple[str, int]:
+    """Return what ``NAME=N`` on the command line says."""
+    name, _, number = text.partition("=")
+    try:
+        value = int(number)
+        replace(FILE_LIMITS, **{name: value})
+    except (TypeError, ValueError):
+        names = ", ".join(field.name for field in fields(Limits))
+        raise argparse.ArgumentTypeError(
+            f"it must be NAME=N, N at least 1 and NAME one of {names}"
+        ) from None
+    return name, value
+
+
+def _width(text: str) -> int:
+    """Return a width of lines that leaves room for indentation."""
+    if not text.isdecimal() or int(text) < _NARROWEST:
+        raise argparse.ArgumentTypeError(f"it must be at least {_NARROWEST}")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pb_banana",
+        description="Show banana, or a file that pb_banana.dump wrote, as text. "
+        "Nothing that the data names is imported.",
+        epilog="The exit code is 1 if the data is at fault, or cannot be read.",
+    )
+    add = parser.add_argument
+    add("file", nargs="?", default="-", help="what to read (standard input)")
+    add("-e", "--encode", action="store_true", help="turn such text into bytes again")
+    add("-o", "--output", default="-", help="what to write (standard output)")
+    add(
+        "-d",
+        "--dialect",
+        choices=_DIALECTS,
+        default="pb",
+        help="the dialect, where the data does not say it itself (%(default)s)",
+    )
+    add(
+        "-w",
+        "--width",
+        type=_width,
+        default=88,
+        help="the longest line (%(default)s)",
+    )
+    add(
+        "-l",
+        "--limit",
+        metavar="NAME=N",
+        type=_limit,
+        action="append",
+        default=[],
+        help="allow more or less, such as depth=5000",
+    )
+    return parser
+
+
+def _blocks(options: argparse.Namespace, source: BufferedReader) -> Iterator[bytes]:
+    """Return what is to be written, in pieces that are worth writing at once."""
+    limits = replace(FILE_LIMITS, **dict(options.limit))
+    dialect = options.dialect
+    if options.encode:
+        yield to_bytes(source.read().decode(), dialect=dialect, limits=limits)
+        return
+    # As soon as there is any: what reads a pipe should not wait for its end.
+    pieces = iter(partial(source.read1, _PIECE), b"")
+    for text in to_text(pieces, dialect=dialect, width=options.width, limits=limits):
+        yield text.encode()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: Those of the command line, if None.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: The arguments make no sense.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    with ExitStack() as stack:
+        try:
+            source = cast("BufferedReader", sys.stdin.buffer)
+            if options.file != "-":
+                source = stack.enter_context(open(options.file, "rb"))
+            sink: BinaryIO = sys.stdout.buffer
+            if options.output != "-":
+                if _is_same(options.file, options.output):
+                    parser.error("the output would take the place of the input")
+                sink = stack.enter_context(open(options.output, "wb"))
+            for block in _blocks(options, source):
+                sink.write(block)
+                sink.flush()
+        except BrokenPipeError:
+            # Who reads us has seen enough. What is left must go somewhere at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (BananaError, OSError, UnicodeDecodeError) as error:
+            name = "standard input" if options.file == "-" else options.file
+            print(f"pb_banana: {name}: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.exists(other) and one != "-" and os.path.samefile(one, other)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

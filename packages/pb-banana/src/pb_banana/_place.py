@@ -1,0 +1,28 @@
+"""This module says where in an expression a value is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["path_of"]
+
+# An error says at most this many indices of each end of a path.
+_SHOWN = 8
+
+
+def path_of(indices: Sequence[int]) -> str:
+    """Return the place that *indices* lead to, as Python would write it.
+
+    Args:
+        indices: One for each list on the way, the outermost first.
+
+    Returns:
+        Text such as ``[3][0]``, bounded in length however deep the place is.
+    """
+    shown = [f"[{index}]" for index in indices[:_SHOWN]]
+    rest = indices[_SHOWN:]
+    if len(rest) > _SHOWN:
+        shown.append(f"...{len(rest) - _SHOWN} more...")
+        rest = rest[-_SHOWN:]
+    shown.extend(f"[{index}]" for index in rest)
+    return "".join(shown)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+import pb_jelly
+from pb_banana import errors
+
+
+def test_everything_is_a_banana_error() -> None:
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), errors.BananaError)
+
+
+def test_fault_tells_them_apart() -> None:
+    theirs = {
+        errors.FormatError,
+        errors.IncompleteError,
+        errors.InvalidToken,
+        errors.NegotiationError,
+        errors.UnknownVocabulary,
+    }
+    for kind in theirs:
+        assert issubclass(kind, errors.DecodeError)
+        assert not issubclass(kind, errors.EncodeError)
+    assert issubclass(errors.NotationError, errors.EncodeError)
+    assert not issubclass(errors.LimitExceeded, errors.EncodeError)
+    assert not issubclass(errors.LimitExceeded, errors.DecodeError)
+
+
+def test_published_types_are_kept() -> None:
+    assert issubclass(errors.UnknownVocabulary, KeyError)
+    assert issubclass(errors.InvalidToken, NotImplementedError)
+
+
+def test_limits_are_jellys_as_well() -> None:
+    error = errors.LimitExceeded("depth", 65, 64, path="[0]", offset=7)
+    assert isinstance(error, pb_jelly.LimitExceeded)
+    assert (error.limit, error.used, error.allowed) == ("depth", 65, 64)
+    assert str(error) == "byte 7: over the limit of 64 for depth: 65 (at [0])"
+    assert error.with_prefix("args").path == "args[0]"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (errors.BananaError(), ""),
+        (errors.BananaError("no"), "no"),
+        (errors.EncodeError("no", path="[1]"), "no (at [1])"),
+        (errors.DecodeError("no", offset=0), "byte 0: no"),
+        (errors.UnknownVocabulary("no", offset=3, path="[1]"), "byte 3: no (at [1])"),
+        (errors.InvalidToken("no", offset=3), "byte 3: no"),
+    ],
+)
+def test_text_says_what_and_where(error: errors.BananaError, text: str) -> None:
+    assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UnknownVocabulary("no", offset=3, path="[1]"),
+        errors.LimitExceeded("depth", 65, 64, path="[0]", offset=7),
+    ],
+)
+def test_copies_say_the_same(error: errors.BananaError) -> None:
+    for same in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(same) is type(error)
+        assert str(same) == str(error)
+        assert same.__dict__ == error.__dict__

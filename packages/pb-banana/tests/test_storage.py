@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import contextlib
+import datetime
+import decimal
+import enum
+import fractions
+import io
+import textwrap
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pb_jelly
+from pb_banana import (
+    FILE_LIMITS,
+    PB_VOCABULARY,
+    BananaError,
+    DecodeError,
+    Encoder,
+    FormatError,
+    IncompleteError,
+    InvalidToken,
+    Limits,
+    dump,
+    dumps,
+    load,
+    loads,
+)
+
+MAGIC = b"\x89PB\x01"
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(),
+    st.binary(),
+    st.decimals(allow_nan=False),
+    st.uuids(),
+    st.datetimes(),
+    st.complex_numbers(allow_nan=False),
+)
+objects = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(scalars, inner, max_size=4),
+        st.frozensets(scalars, max_size=4),
+    ),
+    max_leaves=20,
+)
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Point:
+    def __init__(self, x: int, y: int) -> None:
+        self.x = x
+        self.y = y
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and (self.x, self.y) == (other.x, other.y)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Slow:
+    """A file that gives a few bytes at a time."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.file = io.BytesIO(data)
+        self.size = size
+
+    def read(self, wanted: int) -> bytes:
+        return self.file.read(min(wanted, self.size))
+
+
+@given(objects)
+def test_objects_come_back_as_they_were(value: Any) -> None:
+    again = loads(dumps(value))
+    assert again == value
+    assert type(again) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**5000,
+        bytearray(b"x"),
+        deque([1, 2]),
+        OrderedDict(b=1, a=2),
+        fractions.Fraction(1, 3),
+        decimal.Decimal("Infinity"),
+        uuid.UUID(int=7),
+        PurePosixPath("/etc"),
+        datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+        range(1, 10, 3),
+    ],
+)
+def test_types_that_a_legacy_peer_does_not_know(value: Any) -> None:
+    again = loads(dumps(value))
+    assert again == value
+    assert type(again) is type(value)
+
+
+def test_cycles_and_shared_objects() -> None:
+    shared = [1]
+    value: list[Any] = [shared, shared]
+    value.append(value)
+    again = loads(dumps(value))
+    assert again[0] is again[1]
+    assert again[2] is again
+
+
+def test_the_format() -> None:
+    assert dumps(7) == MAGIC + b"\x07\x81"
+    assert dumps([b"x", "y"]) == MAGIC + Encoder(vocabulary=PB_VOCABULARY).encode(
+        [b"list", b"x", [b"unicode", b"y"]]
+    )
+
+
+def test_anything_with_a_buffer_is_data() -> None:
+    for kind in (bytearray, memoryview):
+        assert loads(kind(dumps(7))) == 7  # type: ignore[arg-type]
+    for bad in ("text", 7):
+        with pytest.raises(TypeError):
+            loads(bad)  # type: ignore[arg-type]
+
+
+class TestPolicy:
+    def test_classes_are_refused_by_default(self) -> None:
+        for value in (Point(1, 2), Point, Colour.RED, print, enum):
+            with pytest.raises(pb_jelly.JellyError) as caught:
+                dumps({"due": [value]})
+            assert caught.value.path == "['due'][0]"
+
+    def test_what_a_policy_lists_is_allowed(self) -> None:
+        policy = pb_jelly.SecurityOptions()
+        policy.allowInstancesOf(Point)
+        data = dumps([Point(1, 2)], security=policy)
+        assert loads(data, security=policy) == [Point(1, 2)]
+        with pytest.raises(pb_jelly.InsecureJelly):
+            loads(data)
+
+    def test_names_import_nothing(self) -> None:
+        everything = pb_jelly.DummySecurityOptions()
+        data = dumps(textwrap.dedent, security=everything)
+        assert b"textwrap.dedent" in data
+        assert loads(data, security=everything) is textwrap.dedent
+        with pytest.raises(pb_jelly.InsecureJelly):
+            loads(data)
+
+
+class TestFiles:
+    def test_there_and_back(self, tmp_path: Path) -> None:
+        path = tmp_path / "data"
+        with path.open("wb") as file:
+            dump({"a": [1, 2]}, file)
+        with path.open("rb") as file:
+            assert load(file) == {"a": [1, 2]}
+        assert path.read_bytes() == dumps({"a": [1, 2]})
+
+    def test_nothing_is_written_that_cannot_be(self) -> None:
+        file = io.BytesIO()
+        with pytest.raises(pb_jelly.JellyError):
+            dump([Point(1, 2)], file)
+        assert file.getvalue() == b""
+
+    def test_policy_and_limits_are_taken(self) -> None:
+        policy = pb_jelly.SecurityOptions()
+        policy.allowInstancesOf(Point)
+        file = io.BytesIO()
+        dump(Point(1, 2), file, security=policy, limits=Limits())
+        file.seek(0)
+        assert load(file, security=policy, limits=Limits()) == Point(1, 2)
+        file.seek(0)
+        with pytest.raises(pb_jelly.InsecureJelly):
+            load(file)
+        file.seek(0)
+        with pytest.raises(pb_jelly.LimitExceeded):
+            load(file, security=policy, limits=Limits(depth=1))
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 1000])
+    def test_a_file_that_gives_little_at_a_time(self, size: int) -> None:
+        assert load(Slow(dumps(["x" * 100] * 3), size)) == ["x" * 100] * 3
+
+    def test_reading_ends_where_the_limits_do(self) -> None:
+        class Endless:
+            given = 0
+
+            def read(self, wanted: int) -> bytes:
+                head = b"" if self.given else MAGIC + b"\x7f\x7f\x0f\x80"
+                self.given += wanted
+                return head.ljust(wanted, b"\x81")
+
+        file = Endless()
+        with pytest.raises(pb_jelly.LimitExceeded):
+            load(file, limits=replace(FILE_LIMITS, message_bytes=100_000))
+        assert file.given < 200_000
+
+    def test_a_text_file_is_our_mistake(self) -> None:
+        with pytest.raises(TypeError, match="binary"):
+            load(io.StringIO("x"))  # type: ignore[arg-type]
+
+
+def damaged() -> Iterator[tuple[bytes, type[BananaError]]]:
+    whole = dumps(["text", 1.5, 2**40])
+    for length in range(len(whole)):
+        yield whole[:length], IncompleteError
+    yield whole + b"\x01", FormatError
+    yield whole + b"\x88", FormatError
+    yield whole + whole, FormatError
+    yield MAGIC + b"\x88", InvalidToken
+    yield b"\x89PB\x02" + whole[4:], FormatError
+    yield b"\x89PC\x01" + whole[4:], FormatError
+    yield whole[4:], FormatError
+    yield b"\x80\x04\x95 a pickle", FormatError
+
+
+@pytest.mark.parametrize(("data", "kind"), list(damaged()))
+def test_damaged_data(data: bytes, kind: type[BananaError]) -> None:
+    assert issubclass(kind, DecodeError)
+    with pytest.raises(kind) as caught:
+        loads(data)
+    assert type(caught.value) is kind
+    offset = caught.value.offset
+    assert offset is not None
+    assert 0 <= offset <= len(data)
+    for size in (1, 5):
+        with pytest.raises(kind) as slowly:
+            load(Slow(data, size))
+        assert str(slowly.value) == str(caught.value)
+
+
+@given(st.binary(max_size=30), st.booleans())
+def test_any_data_gives_an_object_or_a_known_error(data: bytes, ours: bool) -> None:
+    with contextlib.suppress(BananaError, pb_jelly.JellyError):
+        loads(MAGIC + data if ours else data)
+
+
+class TestLimits:
+    @staticmethod
+    def nested(depth: int) -> Any:
+        value: list[Any] = []
+        for _ in range(depth - 1):
+            value = [value]
+        return value
+
+    @staticmethod
+    def depth(value: Any) -> int:
+        depth = 1
+        while value:
+            (value,) = value
+            depth += 1
+        return depth
+
+    def test_depth_is_1000_by_default(self) -> None:
+        assert self.depth(loads(dumps(self.nested(999)))) == 999
+        assert self.depth(loads(dumps(self.nested(1000)))) == 1000
+        with pytest.raises(pb_jelly.LimitExceeded) as caught:
+            dumps(self.nested(1001))
+        assert caught.value.limit == "depth"
+        wide = replace(FILE_LIMITS, depth=3000)
+        data = dumps(self.nested(3000), limits=wide)
+        with pytest.raises(pb_jelly.LimitExceeded):
+            loads(data)
+        assert self.depth(loads(data, limits=wide)) == 3000
+
+    def test_more_fits_than_in_a_message(self) -> None:
+        value = [b"x" * 1_000_000] * 10 + [list(range(300_000))]
+        assert loads(dumps(value)) == value
