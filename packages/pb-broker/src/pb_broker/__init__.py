@@ -1,0 +1,130 @@
+"""References to, copies of and caches of objects at the other end of a connection.
+
+The rules, in short.  An object that derives from :class:`Referenceable` is passed
+by reference: the peer gets a :class:`RemoteReference` and calls its ``remote_``
+methods with ``callRemote``.  One that derives from :class:`Copyable` is copied, one
+that derives from :class:`Cacheable` is copied and kept up to date, and one that
+derives from :class:`Viewable` is passed by reference and told who is calling.
+Numbers, text, bytes and the builtin containers are copied; everything else is
+refused.
+"""
+
+from __future__ import annotations
+
+from pb_jelly import (
+    InsecureJelly,
+    Jellyable,
+    SecurityOptions,
+    Unjellyable,
+    globalSecurity,
+    jelly,
+    setUnjellyableFactoryForClass,
+    setUnjellyableForClass,
+    setUnjellyableForClassTree,
+    unjelly,
+    unjellyableRegistry,
+)
+
+from ._atoms import PB_TYPES
+from ._broker import Broker
+from ._cacheable import (
+    Cacheable,
+    RemoteCache,
+    RemoteCacheMethod,
+    RemoteCacheObserver,
+)
+from ._connect import connect, getObjectAt
+from ._copyable import Copyable, RemoteCopy
+from ._factories import PBClientFactory, PBServerFactory
+from ._failures import (
+    CopiedFailure,
+    CopyableFailure,
+    failure2Copyable,
+    register_exception,
+)
+from ._profile import BrokerLimits
+from ._referenceable import AsReferenceable, Referenceable, Root, Serializable
+from ._remote import RemoteMethod, RemoteReference
+from ._session import Jellied
+from ._tables import Local
+from ._viewable import Viewable, ViewPoint
+from .errors import (
+    DeadReferenceError,
+    Error,
+    NoSuchMethod,
+    PBConnectionLost,
+    ProtocolError,
+    RemoteError,
+)
+from .interfaces import IJellyable, IPBRoot, IUnjellyable
+
+__all__ = [
+    "MAX_BROKER_REFS",
+    "AsReferenceable",
+    "Broker",
+    "BrokerLimits",
+    "Cacheable",
+    "CopiedFailure",
+    "Copyable",
+    "CopyableFailure",
+    "DeadReferenceError",
+    "Error",
+    "IJellyable",
+    "IPBRoot",
+    "IUnjellyable",
+    "InsecureJelly",
+    "Jellied",
+    "Jellyable",
+    "Local",
+    "NoSuchMethod",
+    "PBClientFactory",
+    "PBConnectionLost",
+    "PBServerFactory",
+    "ProtocolError",
+    "Referenceable",
+    "RemoteCache",
+    "RemoteCacheMethod",
+    "RemoteCacheObserver",
+    "RemoteCopy",
+    "RemoteError",
+    "RemoteMethod",
+    "RemoteReference",
+    "Root",
+    "SecurityOptions",
+    "Serializable",
+    "Unjellyable",
+    "ViewPoint",
+    "Viewable",
+    "connect",
+    "copyTags",
+    "failure2Copyable",
+    "getObjectAt",
+    "globalSecurity",
+    "jelly",
+    "portno",
+    "register_exception",
+    "setCopierForClass",
+    "setCopierForClassTree",
+    "setFactoryForClass",
+    "setUnjellyableFactoryForClass",
+    "setUnjellyableForClass",
+    "setUnjellyableForClassTree",
+    "unjelly",
+]
+
+#: The port that PB has been assigned.
+portno = 8787
+
+#: How many references one peer may hold by default.
+MAX_BROKER_REFS = BrokerLimits().exported_references
+
+# The names that these functions had first.
+setCopierForClass = setUnjellyableForClass
+setCopierForClassTree = setUnjellyableForClassTree
+setFactoryForClass = setUnjellyableFactoryForClass
+copyTags = unjellyableRegistry
+
+# For jelly that is made or read by hand, with a broker as the invoker.
+for _name, _unjellyable in PB_TYPES.items():
+    setUnjellyableForClass(_name, _unjellyable)
+del _name, _unjellyable

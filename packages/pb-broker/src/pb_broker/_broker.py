@@ -1,0 +1,701 @@
+"""This module defines the Twisted Protocol at each end of a connection.
+
+A :class:`Broker` is thin: pb-banana's connection turns bytes into expressions, a
+:class:`~pb_broker._session.Session` gives them their meaning, and the broker puts
+both on a transport.  It is also what applications and the objects that travel see
+of a connection, and has the surface that PB has published for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import iscoroutine
+from time import perf_counter
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python import threadable
+from twisted.python.failure import Failure
+
+from pb_banana import BananaError, Limits
+from pb_jelly import Jellier, Unjellier, globalSecurity
+
+from . import _messages
+from ._atoms import PB_TYPES
+from ._context import ServingContext
+from ._profile import MODERN, BrokerLimits, Profile
+from ._remote import RemoteReference
+from ._session import Jellied, Session
+from ._tables import Local
+from .banana import Banana
+from .errors import DeadReferenceError, Error, ProtocolError
+
+__all__ = ["Broker"]
+
+_log = Logger(namespace="pb_broker")
+
+#: After so many messages, or so many seconds, of one batch the transport gets a turn.
+_BATCH_MESSAGES: Final = 64
+_BATCH_SECONDS: Final = 0.001
+
+_VERBS: Final = {b"": _messages.MESSAGE, b"cache": _messages.CACHEMESSAGE}
+
+
+class Broker(Banana):
+    """One end of a connection between programs that hold each other's objects.
+
+    A factory makes it; application code meets it as ``reference.broker`` or as the
+    argument of ``rootObject``.
+
+    Args:
+        isClient: Whether this end opened the connection.
+        security: The policy by which the peer's values are accepted and ours are
+            sent; None means :data:`pb_jelly.globalSecurity`.
+
+    Attributes:
+        disconnected: Whether the connection is over.
+        factory: The factory that made this broker, or None.
+        is_authenticated: Whether the peer may do more than log in.
+        profile: How much of ``twisted.spread``'s behaviour this class copies.
+        security: As above.
+    """
+
+    version: int = _messages.PROTOCOL_VERSION
+    username: Any = None
+    factory: Any = None
+    profile: Profile = MODERN
+    #: The kinds of value that are accepted whatever the policy says.
+    pb_types: Mapping[bytes, Any] = PB_TYPES
+    maxBrokerRefsViolations: int = 0
+
+    def __init__(self, isClient: Any = True, security: Any = None) -> None:
+        self.limits: BrokerLimits | None = None
+        self._login_limits: BrokerLimits | None = None
+        self.is_authenticated = True
+        super().__init__(isClient)
+        self.security = globalSecurity if security is None else security
+        self.disconnected: int = 0
+        self.disconnects: list[Callable[[], object]] = []
+        self.connects: list[Callable[[], object]] | None = []
+        self.failures: list[Callable[[], object]] = []
+        self.pageProducers: list[Any] = []
+        self._localCleanup: dict[Any, Callable[[], object]] = {}
+        self._session = Session(self)
+        self._busy = 0
+        self._unsent: list[Any] = []
+        self._unread: list[bytes] = []
+        self._undone: list[Any] = []
+        self._continuation: Any = None
+
+    # What is published of the tables
+
+    @property
+    def localObjects(self) -> dict[int | bytes, Local]:
+        """Objects of ours that the peer can call, by luid or well-known name."""
+        return self._session.exports.objects
+
+    @property
+    def luids(self) -> dict[Any, int]:
+        """Luids of those objects, by process-unique id."""
+        return self._session.exports.luids
+
+    @property
+    def remotelyCachedObjects(self) -> dict[int, Local]:
+        """Objects of ours that the peer has cached, by luid."""
+        return self._session.caches.objects
+
+    @property
+    def remotelyCachedLUIDs(self) -> dict[Any, int]:
+        """Luids of those objects, by process-unique id."""
+        return self._session.caches.luids
+
+    @property
+    def locallyCachedObjects(self) -> dict[int, Any]:
+        """Caches of the peer's objects, by the peer's luid."""
+        return self._session.cached_here
+
+    @property
+    def waitingForAnswers(self) -> dict[int, Deferred[Any]]:
+        """Calls that wait for an answer, by request id."""
+        return self._session.pending
+
+    @property
+    def serializingPerspective(self) -> Any:
+        """The perspective for which a value is being serialized right now."""
+        context = self._session.context
+        return None if context is None else context.perspective
+
+    @property
+    def unserializingPerspective(self) -> Any:
+        """The perspective for which a value is being unserialized right now."""
+        return self.serializingPerspective
+
+    @property
+    def jellyMethod(self) -> Any:
+        """The method whose values are being serialized right now, if known."""
+        context = self._session.context
+        return None if context is None else context.method
+
+    @property
+    def jellyArgs(self) -> Any:
+        """That call's positional arguments, if known."""
+        context = self._session.context
+        return None if context is None else context.args
+
+    @property
+    def jellyKw(self) -> Any:
+        """That call's keyword arguments, if known."""
+        context = self._session.context
+        return None if context is None else context.kw
+
+    # Limits
+
+    def _current_limits(self) -> BrokerLimits:
+        return self.profile.defaults.broker if self.limits is None else self.limits
+
+    def _limits(self) -> Limits:
+        return self._current_limits().wire
+
+    def set_limits(self, limits: BrokerLimits) -> None:
+        """Give this connection limits of its own, from now on.
+
+        Args:
+            limits: What the connection may cost.
+        """
+        self.limits = limits
+        self._connection.send_limits = limits.wire
+        if self._login_limits is None:
+            self._connection.limits = limits.wire
+
+    def connectionMade(self) -> None:
+        """Begin: offer dialects, if this is the server."""
+        super().connectionMade()
+        if self._login_limits is not None:
+            self._connection.limits = self._login_limits.wire
+
+    def require_authentication(self, login_limits: BrokerLimits | None = None) -> None:
+        """Say that the peer has yet to log in.
+
+        Args:
+            login_limits: Limits on what it may send, and make us hold, until it
+                has; None for the same as afterwards.
+        """
+        self.is_authenticated = False
+        if login_limits is not None:
+            self._login_limits = login_limits
+            self._connection.limits = login_limits.wire
+
+    def authenticated(self) -> None:
+        """Say that the peer has logged in: the limits for that hold no more."""
+        self.is_authenticated = True
+        self._login_limits = None
+        self._connection.limits = self._connection.send_limits
+
+    def _count_import(self) -> None:
+        session = self._session
+        limits = self._login_limits or self._current_limits()
+        if session.imports >= limits.imported_references:
+            raise Error(
+                f"the peer may make us hold {limits.imported_references} references"
+            )
+        session.imports += 1
+
+    def _uncount_import(self) -> None:
+        self._session.imports -= 1
+
+    def _check_exports(self, used: int, what: str) -> None:
+        if used <= self._current_limits().exported_references:
+            return
+        self.maxBrokerRefsViolations += 1
+        if self.maxBrokerRefsViolations > 3:
+            self.transport.loseConnection()
+            raise Error(f"Maximum PB {what} count exceeded.  Goodbye.")
+        raise Error(f"Maximum PB {what} count exceeded.")
+
+    # The life of a connection
+
+    def connectionReady(self) -> None:
+        """Greet the peer, tell whoever waits for the connection, begin to send."""
+        self._send([_messages.VERSION, self.version])
+        waiting, self.connects = self.connects, None
+        for notifier in waiting or ():
+            self._run_callback(notifier)
+        if self.factory is not None:
+            self.factory.clientConnectionMade(self)
+        unsent, self._unsent = self._unsent, []
+        for expression in unsent:
+            self._send(expression)
+        if self._session.releases:
+            self._flush_releases()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Handle what had arrived, then end everything that needs the connection.
+
+        Each call that waits fails with PBConnectionLost, each cache is told that it
+        is observed no more, and each callback of :meth:`notifyOnDisconnect` runs.
+
+        Args:
+            reason: Why the connection was lost.
+        """
+        if self.disconnected:
+            return
+        while self._continuation is not None:
+            self._continuation.cancel()
+            self._continue()
+        self.disconnected = 1
+        self._unsent.clear()
+        self._session.close(reason)
+        never_ready = self.connects is not None
+        # A copy: a callback may take others back.
+        notifiers = list(self.disconnects)
+        if never_ready:
+            notifiers += self.failures
+        self.connects = None
+        for notifier in notifiers:
+            self._run_callback(notifier)
+        self.disconnects.clear()
+        self.failures.clear()
+        self._localCleanup.clear()
+        self.pageProducers.clear()
+        lost = getattr(self.factory, "broker_lost", None)
+        if lost is not None:
+            lost(self, reason)
+
+    def notifyOnConnect(self, notifier: Callable[[], object]) -> None:
+        """Have ``notifier`` called when the connection is ready; now, if it is."""
+        if self.connects is None:
+            self._run_callback(notifier)
+        else:
+            self.connects.append(notifier)
+
+    def notifyOnFail(self, notifier: Callable[[], object]) -> None:
+        """Have ``notifier`` called if the connection ends before it is ready."""
+        self.failures.append(notifier)
+
+    def notifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
+        """Have ``notifier`` called when the connection is lost.
+
+        Raises:
+            DeadReferenceError: It is lost already.
+        """
+        if self.disconnected:
+            raise DeadReferenceError("the connection is gone")
+        self.disconnects.append(notifier)
+
+    def dontNotifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
+        """Take back one :meth:`notifyOnDisconnect`, if there was one."""
+        if notifier in self.disconnects:
+            self.disconnects.remove(notifier)
+
+    def _run_callback(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run something of the application's, which must not stop anything of ours."""
+        try:
+            callback(*args)
+        except Exception:
+            _log.failure("A callback failed")
+
+    # What arrives
+
+    def dataReceived(self, data: bytes) -> None:
+        """Handle what has arrived, as far as fairness allows; the rest soon.
+
+        Args:
+            data: Bytes, however the transport has cut them.
+        """
+        if self._hung_up:
+            return
+        if self._continuation is None:
+            self._handle(data)
+        else:
+            self._unread.append(data)
+
+    def _handle(self, data: bytes) -> None:
+        """Handle one batch, then let the transport send what is ready."""
+        self._busy += 1
+        try:
+            more = self._handle_batch(data)
+        except (BananaError, ProtocolError) as error:
+            _log.error("The peer broke the protocol: {error}", error=error)
+            self._abort()
+            return
+        finally:
+            self._busy -= 1
+        if self._session.releases:
+            self._flush_releases()
+        if more and not self.disconnected:
+            self._continuation = self._call_later(0, self._continue)
+
+    def _handle_batch(self, data: bytes) -> bool:
+        """Handle up to a batch of messages; tell whether there are more."""
+        receive = self._session.receive
+        undone = self._undone or self._decode(data, _BATCH_MESSAGES)
+        end = perf_counter() + _BATCH_SECONDS
+        done = 0
+        for expression in undone:
+            done += 1
+            receive(expression)
+            if self.disconnected:
+                return False
+            if perf_counter() > end:
+                break
+        self._undone = undone[done:]
+        return bool(self._undone or self._unread) or self._connection.has_backlog
+
+    def _continue(self) -> None:
+        self._continuation = None
+        data = b""
+        if self._unread and not self._undone:
+            data = b"".join(self._unread)
+            self._unread.clear()
+        self._handle(data)
+
+    def _call_later(self, delay: float, function: Callable[[], object]) -> Any:
+        from twisted.internet import reactor
+
+        clock: Any = reactor
+        return clock.callLater(delay, function)
+
+    def _abort(self) -> None:
+        self._hung_up = True
+        self._unread.clear()
+        self._undone = []
+        abort = getattr(self.transport, "abortConnection", None)
+        if abort is None:
+            self.transport.loseConnection()
+        else:
+            abort()
+
+    def expressionReceived(self, sexp: Any) -> None:
+        """Handle one message.
+
+        Raises:
+            ProtocolError: It is none.
+        """
+        self._session.receive(sexp)
+
+    # What is sent
+
+    def sendCall(self, *exp: Any) -> None:
+        """Send a message.
+
+        Args:
+            *exp: The verb and its fields.
+        """
+        self._send(list(exp))
+
+    def _send(self, expression: Any) -> None:
+        if self.currentDialect is None and (self.isClient or not self.connected):
+            # The first that a client sends is its choice of a dialect.  A server that
+            # has made its offer need not wait: without the vocabulary of any dialect,
+            # what it sends is the same in all.
+            self._unsent.append(expression)
+            return
+        self._busy += 1
+        try:
+            data = self._connection.encode(expression)
+        finally:
+            self._busy -= 1
+        self.transport.write(data)
+        if self._session.releases and not self._busy:
+            self._flush_releases()
+
+    def _sendMessage(
+        self,
+        prefix: bytes,
+        perspective: Any,
+        objectID: int | bytes,
+        message: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> Deferred[Any] | None:
+        callback = kw.pop("pbcallback", None)
+        errback = kw.pop("pberrback", None)
+        wanted = kw.pop("pbanswer", True)
+        if not wanted and (callback is not None or errback is not None):
+            raise TypeError("a call without an answer cannot have callbacks")
+        if self.disconnected:
+            raise DeadReferenceError("Calling Stale Broker")
+        deferred = self._session.call(
+            _VERBS[prefix], perspective, objectID, message, args, kw, wanted
+        )
+        if deferred is not None and (callback is not None or errback is not None):
+            deferred.addCallbacks(callback or _same, errback)
+        return deferred
+
+    def sendDecRef(self, objectID: int | bytes) -> None:
+        """Tell the peer that one reference to an object of its is gone.
+
+        Safe to call at any moment and in any thread, as finalizers are.
+        """
+        self._release(_messages.DECREF, objectID)
+
+    def decCacheRef(self, objectID: int) -> None:
+        """Tell the peer that one instance of a cached copy is gone."""
+        self._release(_messages.DECACHE, objectID)
+
+    def _release(self, verb: bytes, luid: int | bytes) -> None:
+        if self.disconnected:
+            return
+        # First in the queue, then the question: whoever is busy looks afterwards.
+        self._session.releases.append((verb, luid))
+        if self._busy:
+            return
+        # None as long as no reactor has run, whatever its annotation says.
+        reactor_thread: int | None = threadable.ioThread
+        if reactor_thread is None or threadable.isInIOThread():
+            self._flush_releases()
+        else:
+            from twisted.internet import reactor
+
+            threads: Any = reactor
+            threads.callFromThread(self._flush_releases)
+
+    def _flush_releases(self) -> None:
+        """Tell the peer of everything that was let go of, in one write."""
+        if self._busy or self.disconnected or self.currentDialect is None:
+            return
+        releases = self._session.releases
+        encode = self._connection.encode
+        parts = []
+        # Finalizers that run meanwhile add to the queue and leave it to this loop.
+        self._busy += 1
+        try:
+            while releases:
+                parts.append(encode(list(releases.popleft())))
+        finally:
+            self._busy -= 1
+        if parts:
+            self.transport.write(b"".join(parts))
+
+    # Values
+
+    def _jellier(self, context: ServingContext) -> Jellier:
+        return Jellier(
+            self.security,
+            None,
+            self,
+            context=context,
+            lenient=self.profile.lenient,
+            limits=self._connection.send_limits,
+        )
+
+    def _unjellier(self, context: ServingContext) -> Unjellier:
+        return Unjellier(
+            self.security,
+            None,
+            self,
+            context=context,
+            types=self.pb_types,
+            limits=self._connection.limits,
+        )
+
+    def serialize(
+        self,
+        object: Any,
+        perspective: Any = None,
+        method: Any = None,
+        args: Any = None,
+        kw: Any = None,
+    ) -> Any:
+        """Serialize a value for the peer of this connection.
+
+        Args:
+            object: Any object, or a Deferred or coroutine of one.
+            perspective: For whom.
+            method: The method whose result it is; hooks can look at it.
+            args: That call's positional arguments.
+            kw: That call's keyword arguments.
+
+        Returns:
+            The s-expression, marked so that a remote method may return it; or a
+            Deferred of it.
+
+        Raises:
+            JellyError: The value cannot be sent.
+        """
+        if iscoroutine(object):
+            object = ensureDeferred(object)
+        if isinstance(object, Deferred):
+            return object.addCallback(self.serialize, perspective, method, args, kw)
+        context = ServingContext(perspective, method, args, kw)
+        try:
+            expression = self._session.jelly(object, context)
+        except Exception:
+            self._session.undo(context)
+            raise
+        return Jellied(expression) if type(expression) is list else expression
+
+    def unserialize(self, sexp: Any, perspective: Any = None) -> Any:
+        """Make an object from what the peer sent.
+
+        Args:
+            sexp: The s-expression.  Anything else is an object already, and comes
+                back as it is.
+            perspective: For whom.
+
+        Returns:
+            The object.
+
+        Raises:
+            JellyError: The expression is refused or malformed.
+        """
+        if not isinstance(sexp, list):
+            return sexp
+        return self._session.unjelly(sexp, ServingContext(perspective))
+
+    # Objects of ours
+
+    def newLocalID(self) -> int:
+        """Return a luid that was never used on this connection."""
+        return self._session.local_ids.new()
+
+    def newRequestID(self) -> int:
+        """Return a request id that was never used on this connection."""
+        return self._session.new_request()
+
+    def localObjectForID(self, luid: int | bytes | str) -> Any:
+        """Return the object of ours that the peer knows as ``luid``, or None."""
+        key = luid.encode() if isinstance(luid, str) else luid
+        entry = self._session.exports.objects.get(key)
+        return None if entry is None else entry.object
+
+    def registerReference(self, object: Any) -> int:
+        """Let the peer call ``object``, counting one reference.
+
+        Args:
+            object: Something with ``remoteMessageReceived``.
+
+        Returns:
+            Its luid: the same one as long as the peer holds it.
+
+        Raises:
+            Error: The peer holds as many as it may.
+        """
+        session = self._session
+        luid = session.exports.find(object)
+        if luid is None:
+            self._check_exports(len(session.exports.objects), "reference")
+            luid = session.exports.add(object)
+        context = session.context
+        if context is not None:
+            if context.exported is None:
+                context.exported = []
+            context.exported.append(luid)
+        return luid
+
+    def unregisterReference(self, refnum: int | bytes) -> None:
+        """Take an object away from the peer, however many references it has.
+
+        Args:
+            refnum: What :meth:`registerReference` returned.
+
+        Raises:
+            KeyError: The peer has no such object.
+        """
+        entry = self._session.exports.unregister(refnum)
+        self._session.exported_no_more(entry)
+
+    def setNameForLocal(self, name: str | bytes, object: Any) -> None:
+        """Let the peer call ``object`` under a name that both ends know.
+
+        Args:
+            name: The name, such as ``"root"``.
+            object: Something with ``remoteMessageReceived``.
+        """
+        key = name.encode() if isinstance(name, str) else name
+        self._session.exports.name(key, object)
+
+    def remoteForName(self, name: str | bytes) -> Any:
+        """Return a reference to the peer's object of that name.
+
+        Nobody is asked whether there is one: the first call will tell.
+        """
+        key = name.encode() if isinstance(name, str) else name
+        return RemoteReference(None, self, key, 0)
+
+    # Caches
+
+    def cachedRemotelyAs(self, instance: Any, incref: Any = 0) -> int | None:
+        """Return the luid of the peer's copy of ``instance``, or None.
+
+        Args:
+            instance: A Cacheable.
+            incref: Whether one more copy of it is being sent.
+        """
+        session = self._session
+        luid = session.caches.find(instance, bool(incref))
+        if incref and luid is not None:
+            self._note_cached(luid)
+        return luid
+
+    def remotelyCachedForLUID(self, luid: int) -> Any:
+        """Return the Cacheable that the peer has as ``luid``.
+
+        Raises:
+            KeyError: It has none.
+        """
+        return self._session.caches.objects[luid].object
+
+    def cacheRemotely(self, instance: Any) -> int:
+        """Give ``instance`` a new luid, for the copy that is being sent.
+
+        Raises:
+            Error: The peer caches as many as it may.
+        """
+        session = self._session
+        self._check_exports(len(session.caches.objects), "cache")
+        luid = session.caches.add(instance, self.serializingPerspective)
+        self._note_cached(luid)
+        return luid
+
+    def _note_cached(self, luid: int) -> None:
+        context = self._session.context
+        if context is not None:
+            if context.cached is None:
+                context.cached = []
+            context.cached.append(luid)
+
+    def cacheLocally(self, cid: int, instance: Any) -> None:
+        """Keep ``instance`` as the copy of the peer's ``cid``."""
+        self._session.cached_here[cid] = instance
+
+    def cachedLocallyAs(self, cid: int) -> Any:
+        """Return the copy of the peer's ``cid``.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return self._session.cached_here[cid]
+
+    # Pages
+
+    def registerPageProducer(self, pager: Any) -> None:
+        """Have ``pager`` send a page whenever the transport has room for one."""
+        self.pageProducers.append(pager)
+        if len(self.pageProducers) == 1:
+            transport: Any = self.transport
+            transport.registerProducer(self, 0)
+
+    def resumeProducing(self) -> None:
+        """Send a page of each pager."""
+        # Backwards, since those that are done are taken out.
+        for index in range(len(self.pageProducers) - 1, -1, -1):
+            pager = self.pageProducers[index]
+            pager.sendNextPage()
+            if not pager.stillPaging():
+                del self.pageProducers[index]
+        if not self.pageProducers:
+            transport: Any = self.transport
+            transport.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """Do nothing: a page is sent only when asked for."""
+
+    def stopProducing(self) -> None:
+        """Do nothing: pages end with the connection."""
+
+
+def _same(result: Any) -> Any:
+    return result

@@ -1,0 +1,317 @@
+"""This module defines objects of which a peer keeps a copy that stays up to date.
+
+Theory of operation
+-------------------
+A :class:`Cacheable` is sent once, with its state, and the peer makes a
+:class:`RemoteCache` from it.  Together with the state goes the right to tell it of
+changes: the :class:`RemoteCacheObserver` given to
+:meth:`Cacheable.getStateToCacheAndObserveFor` calls ``observe_*`` methods of that
+RemoteCache.  Whenever the same Cacheable is sent over the same connection again,
+only its number goes, and the peer finds the copy that it has.
+
+The peer must notice when its program lets go of the copy, yet its broker must keep
+one to find it again.  So the broker keeps one instance, and the program gets others
+that share its ``__dict__``: one for each time that the object arrived.  Each of
+those, when it goes, says ``decache`` to the other end, which counts.  When the
+count is down to nothing it stops observing and answers ``uncache``, and only then
+is the broker's own instance dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from pb_jelly import (
+    Jellier,
+    MalformedJelly,
+    Unjellier,
+    UnjellyableType,
+    getInstanceState,
+    setInstanceState,
+)
+
+from ._context import perspective_of
+from ._copyable import Copyable, RemoteCopy, attributes_of
+from ._referenceable import Serializable, arguments_of, find_method
+from .errors import DeadReferenceError, ProtocolError
+
+__all__ = ["Cacheable", "RemoteCache", "RemoteCacheMethod", "RemoteCacheObserver"]
+
+
+class Cacheable(Copyable):
+    """An object of which the peer gets one copy that is kept up to date."""
+
+    def getStateToCacheAndObserveFor(
+        self, perspective: Any, observer: RemoteCacheObserver
+    ) -> Any:
+        """Return the state to begin with, and remember whom to tell of changes.
+
+        Args:
+            perspective: Who will have the copy.
+            observer: Its ``callRemote("x", ...)`` runs ``observe_x`` of the copy.
+                Keep it to tell the copy what changes from now on.
+
+        Returns:
+            The state for :meth:`RemoteCache.setCopyableState`.
+        """
+        return self.getStateToCopyFor(perspective)
+
+    def stoppedObserving(self, perspective: Any, observer: RemoteCacheObserver) -> None:
+        """Learn that ``observer`` need not be told any more.
+
+        Called once for each copy: when the peer has let go of it, or when the
+        connection is lost.
+
+        Args:
+            perspective: Who had the copy.
+            observer: Equal to the one that
+                :meth:`getStateToCacheAndObserveFor` was given.
+        """
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the whole state the first time, a number every other time."""
+        invoker: Any = jellier.invoker
+        if invoker is None:
+            return getInstanceState(self, jellier)
+        luid = invoker.cachedRemotelyAs(self, 1)
+        if luid is not None:
+            return [b"cached", luid]
+        perspective = perspective_of(jellier)
+        luid = invoker.cacheRemotely(self)
+        name = self.getTypeToCopyFor(perspective)
+        observer = RemoteCacheObserver(invoker, self, perspective)
+        state = self.getStateToCacheAndObserveFor(perspective, observer)
+        expression = jellier.prepare(self)
+        jellied = jellier.jelly(state)
+        expression.append(name.encode() if isinstance(name, str) else name)
+        expression.append(luid)
+        expression.append(jellied)
+        return jellier.preserve(self, expression)
+
+
+class RemoteCache(RemoteCopy, Serializable):
+    """The local copy of a :class:`Cacheable` that lives at the other end.
+
+    It is kept up to date by calls to its ``observe_*`` methods.  Two instances are
+    equal if they are the same copy.
+    """
+
+    broker: Any = None
+    luid: int | None = None
+
+    def setCopyableState(self, state: Any) -> None:
+        """Take the state that came with the object."""
+        self.setCacheableState(state)
+
+    def setCacheableState(self, state: Any) -> None:
+        """Take attributes from ``state``, and keep the others.
+
+        Args:
+            state: A dict of attributes.  It cannot say which broker and which
+                number the copy belongs to.
+
+        Raises:
+            MalformedJelly: The state cannot be attributes.
+        """
+        attributes = attributes_of(state)
+        attributes.pop("broker", None)
+        attributes.pop("luid", None)
+        self.__dict__.update(attributes)
+
+    def observe_update(self, newState: Any) -> None:
+        """Take the attributes that the original says have changed."""
+        self.setCacheableState(newState)
+
+    def remoteMessageReceived(
+        self, broker: Any, message: str, args: Any, kw: Any
+    ) -> Any:
+        """Run the ``observe_`` method that the original called.
+
+        Raises:
+            NoSuchMethod: There is none of that name.
+        """
+        args, kw = arguments_of(broker, args, kw)
+        return find_method(self, "observe_", message)(*args, **kw)
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return what means the original to the end where it lives.
+
+        Raises:
+            UnjellyableType: It would be sent to somebody else.
+        """
+        if jellier.invoker is None:
+            return getInstanceState(self, jellier)
+        if jellier.invoker is not self.broker:
+            raise UnjellyableType(
+                "a cached copy can only be sent back to where it came from"
+            )
+        return [b"lcache", self.luid]
+
+    def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
+        """Become the broker's own instance; return one for the program."""
+        invoker: Any = unjellier.invoker
+        if invoker is None:
+            return setInstanceState(self, unjellier, jellyList)
+        if len(jellyList) != 3 or type(jellyList[1]) is not int:
+            raise MalformedJelly("a cached copy is its type, its number and its state")
+        luid: int = jellyList[1]
+        if luid in invoker.locallyCachedObjects:
+            raise MalformedJelly(f"the number {luid} is another cached copy's")
+        self._belong(invoker, luid)
+        mine = self._borgify()
+        initialize = getattr(mine, "__init__", None)
+        if initialize is not None:
+            initialize()
+        self._belong(invoker, luid)
+        unjellier.announce(mine)
+        invoker.cacheLocally(luid, self)
+
+        def fill(state: Any) -> None:
+            try:
+                mine.setCopyableState(state)
+            finally:
+                # Programs assign __dict__ or update it: both are to work.
+                self.__dict__ = mine.__dict__
+                self._belong(invoker, luid)
+
+        unjellier.unjelly_state(jellyList[2], fill)
+        return mine
+
+    def _belong(self, broker: Any, luid: int) -> None:
+        self.broker = broker
+        self.luid = luid
+
+    def _borgify(self) -> RemoteCache:
+        """Return another instance that shares this one's state."""
+        blank = type(self).__new__(type(self))
+        blank.__dict__ = self.__dict__
+        return blank
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether ``other`` is the same copy."""
+        if not isinstance(other, RemoteCache):
+            return NotImplemented
+        return self.__dict__ is other.__dict__
+
+    def __hash__(self) -> int:
+        """Return a hash that all instances of one copy share."""
+        return id(self.__dict__)
+
+    def __del__(self) -> None:
+        """Tell the other end that one instance is gone."""
+        if self.broker is not None and self.luid is not None:
+            self.broker.decCacheRef(self.luid)
+
+
+class RemoteCacheMethod:
+    """One ``observe_`` method of the peer's copy of a :class:`Cacheable`.
+
+    Args:
+        name: The method's name.
+        broker: The connection's broker.
+        cached: The original.
+        perspective: Who has the copy.
+    """
+
+    def __init__(
+        self, name: str | bytes, broker: Any, cached: Cacheable, perspective: Any
+    ) -> None:
+        self.name = name
+        self.broker = broker
+        self.cached = cached
+        self.perspective = perspective
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether ``other`` is the same method of the same copy."""
+        if not isinstance(other, RemoteCacheMethod):
+            return NotImplemented
+        return (
+            self.name == other.name
+            and self.broker is other.broker
+            and self.cached == other.cached
+            and self.perspective == other.perspective
+        )
+
+    def __hash__(self) -> int:
+        """Return a hash that equal methods share."""
+        return hash((self.name, id(self.broker), self.cached))
+
+    def __call__(self, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call the method; see :meth:`pb_broker.RemoteReference.callRemote`.
+
+        Raises:
+            ProtocolError: The peer does not have the copy.
+            DeadReferenceError: The connection is gone.
+        """
+        name = self.name if isinstance(self.name, bytes) else self.name.encode()
+        if self.broker.disconnected:
+            raise DeadReferenceError("Calling Stale Broker")
+        luid = self.broker.cachedRemotelyAs(self.cached)
+        if luid is None:
+            raise ProtocolError("the peer has no cached copy of this object")
+        deferred: Deferred[Any] = self.broker._sendMessage(
+            b"cache", self.perspective, luid, name, args, kw
+        )
+        return deferred
+
+
+class RemoteCacheObserver:
+    """The peer's copy of a :class:`Cacheable`, as the original sees it.
+
+    Two are equal if they mean the same copy for the same perspective.
+
+    Args:
+        broker: The connection's broker.
+        cached: The original.
+        perspective: Who has the copy.
+    """
+
+    def __init__(self, broker: Any, cached: Cacheable, perspective: Any) -> None:
+        self.broker = broker
+        self.cached = cached
+        self.perspective = perspective
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call ``observe_<_name>`` of the peer's copy.
+
+        Args:
+            _name: The method's name without ``observe_``.
+            *args: Its positional arguments.
+            **kw: Its keyword arguments, and ``pbanswer=False`` for a call that
+                needs no answer.
+
+        Returns:
+            As :meth:`pb_broker.RemoteReference.callRemote`.
+
+        Raises:
+            ProtocolError: The peer does not have the copy (yet, or any more).
+            DeadReferenceError: The connection is gone.
+        """
+        return self.remoteMethod(_name)(*args, **kw)
+
+    def remoteMethod(self, key: str | bytes) -> RemoteCacheMethod:
+        """Return the method called ``key`` as something to call."""
+        return RemoteCacheMethod(key, self.broker, self.cached, self.perspective)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether ``other`` means the same copy."""
+        if not isinstance(other, RemoteCacheObserver):
+            return NotImplemented
+        return (
+            self.broker is other.broker
+            and self.perspective == other.perspective
+            and self.cached == other.cached
+        )
+
+    def __hash__(self) -> int:
+        """Return a hash that equal observers share."""
+        return hash((id(self.broker), self.cached))
+
+    def __repr__(self) -> str:
+        """Name the original's class; never its own repr."""
+        return (
+            f"<RemoteCacheObserver of {type(self.cached).__qualname__} "
+            f"at {id(self):#x}>"
+        )

@@ -1,0 +1,60 @@
+"""This module says on whose behalf a value is being serialized or unserialized.
+
+One small object is handed along with each value, instead of attributes that are
+set and reset on the broker.  While we serialize, it also keeps a journal of the
+references that were counted for the peer, so that a value which in the end cannot
+be sent leaves no count behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ServingContext", "perspective_of"]
+
+
+class ServingContext:
+    """Who is served while one value crosses, and what was counted for it.
+
+    Args:
+        perspective: The perspective for which the value is made.
+        method: The method whose result or arguments it is, if known.
+        args: That call's positional arguments, if known.
+        kw: That call's keyword arguments, if known.
+
+    Attributes:
+        exported: Ids whose count went up while this value was serialized.
+        cached: Ids of caches whose count went up while it was serialized.
+    """
+
+    __slots__ = ("args", "cached", "exported", "kw", "method", "perspective")
+
+    def __init__(
+        self,
+        perspective: Any = None,
+        method: Any = None,
+        args: Any = None,
+        kw: Any = None,
+    ) -> None:
+        self.perspective = perspective
+        self.method = method
+        self.args = args
+        self.kw = kw
+        self.exported: list[int] | None = None
+        self.cached: list[int] | None = None
+
+
+def perspective_of(jellier: Any) -> Any:
+    """Return the perspective for which ``jellier`` works.
+
+    Args:
+        jellier: A Jellier with a broker's context, or one whose ``invoker`` only
+            has the published attribute ``serializingPerspective``.
+
+    Returns:
+        The perspective, or None.
+    """
+    context = jellier.context
+    if type(context) is ServingContext:
+        return context.perspective
+    return jellier.invoker.serializingPerspective

@@ -1,0 +1,219 @@
+"""This module makes a broker for each connection that is opened or accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.protocol import ClientFactory, ServerFactory
+from twisted.python.failure import Failure
+
+from ._broker import Broker
+from ._profile import BrokerLimits
+from ._remote import RemoteReference
+from .errors import DeadReferenceError
+from .interfaces import IPBRoot
+
+__all__ = ["PBClientFactory", "PBServerFactory"]
+
+if TYPE_CHECKING:
+    _ClientFactory = ClientFactory[Broker]
+else:
+    # Not generic in the oldest Twisted that is supported.
+    _ClientFactory = ClientFactory
+
+
+def _make_broker(factory: Any, is_client: bool) -> Broker:
+    broker: Broker = factory.protocol(isClient=is_client, security=factory.security)
+    broker.factory = factory
+    if factory.limits is not None:
+        broker.set_limits(factory.limits)
+    return broker
+
+
+class PBClientFactory(_ClientFactory):
+    """Makes the client's end of a connection.
+
+    Hand it to ``reactor.connectTCP``, to an endpoint or to
+    :func:`pb_broker.connect`; :meth:`getRootObject` may be called before or after.
+
+    Args:
+        unsafeTracebacks: Whether remote methods of ours that fail show the peer
+            their traceback.
+        security: The policy for the peer's values; None means
+            :data:`pb_jelly.globalSecurity`.
+        limits: What the connection may cost; None means the process's default.
+    """
+
+    protocol: Any = Broker
+    noisy = False
+
+    def __init__(
+        self,
+        unsafeTracebacks: Any = False,
+        security: Any = None,
+        *,
+        limits: BrokerLimits | None = None,
+    ) -> None:
+        self.unsafeTracebacks = unsafeTracebacks
+        self.security = security
+        self.limits = limits
+        self._connector_tells = False
+        self._deferred: Deferred[Any] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self.rootObjectRequests: list[Deferred[Any]] = []
+        self._broker: Broker | None = None
+        self._root: RemoteReference | None = None
+
+    @property
+    def deferred(self) -> Deferred[Any]:
+        """A Deferred with the first root object, or why there is none."""
+        if self._deferred is None:
+            self._deferred = self.getRootObject()
+        return self._deferred
+
+    def buildProtocol(self, addr: Any) -> Broker:
+        """Return a broker for a connection to ``addr``."""
+        return _make_broker(self, True)
+
+    def startedConnecting(self, connector: Any) -> None:
+        """Learn that a connector will tell of failures."""
+        self._connector_tells = True
+
+    def clientConnectionMade(self, broker: Broker) -> None:
+        """Learn from a broker that its connection is ready."""
+        self._broker = broker
+        self._root = broker.remoteForName("root")
+        waiting, self.rootObjectRequests = self.rootObjectRequests, []
+        for deferred in waiting:
+            _give(deferred, self._root)
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """Fail whoever waits for the root object."""
+        self._failAll(reason)
+
+    def clientConnectionLost(
+        self, connector: Any, reason: Failure, reconnecting: Any = 0
+    ) -> None:
+        """Fail whoever waits for the root object, unless there is another try.
+
+        Args:
+            connector: What made the connection.
+            reason: Why it was lost.
+            reconnecting: Whether a subclass is connecting again, so that whoever
+                waits gets the next connection's root object.
+        """
+        if reconnecting:
+            self._broker = None
+            self._root = None
+        else:
+            self._failAll(reason)
+
+    def broker_lost(self, broker: Broker, reason: Failure) -> None:
+        """Learn from a broker that its connection is lost.
+
+        A connector tells the factory itself, with the chance to connect again; an
+        endpoint does not.
+
+        Args:
+            broker: The broker.
+            reason: Why.
+        """
+        if not self._connector_tells and self._broker in (None, broker):
+            self._failAll(reason)
+
+    def _failAll(self, reason: Failure) -> None:
+        waiting = self.rootObjectRequests
+        self._reset()
+        for deferred in waiting:
+            _give(deferred, reason)
+
+    def getRootObject(self) -> Deferred[Any]:
+        """Return a Deferred with a reference to the server's root object.
+
+        It fails if the connection cannot be made or is lost before it is ready.
+        Cancelling it stops the waiting, and nothing else.
+        """
+        if self._broker is not None and not self._broker.disconnected:
+            return succeed(self._root)
+        deferred: Deferred[Any] = Deferred(self._forget_request)
+        self.rootObjectRequests.append(deferred)
+        return deferred
+
+    def _forget_request(self, deferred: Deferred[Any]) -> None:
+        if deferred in self.rootObjectRequests:
+            self.rootObjectRequests.remove(deferred)
+
+    def disconnect(self) -> None:
+        """Close the connection, if there is one."""
+        if self._broker is not None:
+            self._broker.transport.loseConnection()
+
+
+def _give(deferred: Deferred[Any], result: Any) -> None:
+    if not deferred.called:
+        deferred.callback(result)
+
+
+class PBServerFactory(ServerFactory):
+    """Makes the server's end of each connection, with an object to offer.
+
+    Args:
+        root: Something that provides, or can be adapted to,
+            :class:`~pb_broker.interfaces.IPBRoot`: usually a
+            :class:`~pb_broker.Root`.
+        unsafeTracebacks: Whether remote methods that fail show the peer their
+            traceback.
+        security: The policy for the peers' values; None means
+            :data:`pb_jelly.globalSecurity`.
+        limits: What each connection may cost; None means the process's default.
+
+    Raises:
+        TypeError: ``root`` has no root object to give.
+    """
+
+    protocol: Any = Broker
+    unsafeTracebacks: Any = False
+
+    def __init__(
+        self,
+        root: Any,
+        unsafeTracebacks: Any = False,
+        security: Any = None,
+        *,
+        limits: BrokerLimits | None = None,
+    ) -> None:
+        self.root: Any = IPBRoot(root)
+        self.unsafeTracebacks = unsafeTracebacks
+        self.security = security
+        self.limits = limits
+
+    def buildProtocol(self, addr: Any) -> Broker:
+        """Return a broker for a connection from ``addr``, with its root object."""
+        broker = _make_broker(self, False)
+        broker.setNameForLocal("root", self.root.rootObject(broker))
+        return broker
+
+    def clientConnectionMade(self, protocol: Broker) -> None:
+        """Learn from a broker that its connection is ready."""
+
+
+def ready(broker: Broker) -> Deferred[Broker]:
+    """Return a Deferred that fires with ``broker`` when its connection is ready.
+
+    It fails with DeadReferenceError if the connection ends before; cancelling it
+    ends the connection.
+    """
+    if broker.disconnected:
+        return fail(DeadReferenceError("the connection is gone"))
+    deferred: Deferred[Broker] = Deferred(lambda _: broker._abort())
+    broker.notifyOnConnect(lambda: _give(deferred, broker))
+    broker.notifyOnFail(
+        lambda: _give(
+            deferred,
+            Failure(DeadReferenceError("the connection ended before it was ready")),
+        )
+    )
+    return deferred

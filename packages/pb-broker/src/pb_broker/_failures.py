@@ -1,0 +1,448 @@
+"""This module carries exceptions from one end of a connection to the other.
+
+On the wire an exception is a *copyable failure*: the names of its class and of
+that class's bases, its text, and perhaps a traceback.  Nobody makes a class from a
+name that a peer sent: a name is looked up in the table of exceptions that are
+known here (builtin ones, PB's own, and those that the program registered).
+
+PB's own exceptions have the names on the wire that they have always had
+(``twisted.spread.pb.Error`` ...), so that ``failure.trap(pb.NoSuchMethod)`` works
+whatever the other end is.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+from typing import Any, ClassVar, TextIO
+
+from twisted.python import log
+from twisted.python.failure import Failure
+
+from pb_banana import BananaError
+from pb_jelly import InsecureJelly, MalformedJelly, Unjellier, qual
+
+from ._copyable import Copyable, RemoteCopy, attributes_of
+from .errors import (
+    DeadReferenceError,
+    Error,
+    NoSuchMethod,
+    PBConnectionLost,
+    ProtocolError,
+    RemoteError,
+)
+
+__all__ = [
+    "WIRE_NAME",
+    "CopiedFailure",
+    "CopyableFailure",
+    "failure2Copyable",
+    "register_exception",
+    "remote_error",
+    "wire_name",
+]
+
+WIRE_NAME = b"twisted.spread.pb.CopyableFailure"
+NO_TRACEBACK = "Traceback unavailable\n"
+
+#: Longest text of an exception, and of a traceback, that is sent, in characters.
+MAX_TEXT = 16_384
+#: How many names of classes a received failure may carry.
+MAX_PARENTS = 64
+
+_WIRE_NAMES: dict[type, str] = {
+    Error: "twisted.spread.pb.Error",
+    ProtocolError: "twisted.spread.pb.ProtocolError",
+    DeadReferenceError: "twisted.spread.pb.DeadReferenceError",
+    PBConnectionLost: "twisted.spread.pb.PBConnectionLost",
+    RemoteError: "twisted.spread.pb.RemoteError",
+    NoSuchMethod: "twisted.spread.flavors.NoSuchMethod",
+    InsecureJelly: "twisted.spread.jelly.InsecureJelly",
+    BananaError: "twisted.spread.banana.BananaError",
+}
+
+
+def wire_name(cls: type) -> str:
+    """Return the name that an exception class has on the wire.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        Its full name; for the classes that PB has published, the published one.
+    """
+    return _WIRE_NAMES.get(cls) or qual(cls)
+
+
+_BUILTIN_ROOTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+#: These want more than one argument.
+_UNUSABLE = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
+
+
+def _known_exceptions() -> dict[str, type[Exception]]:
+    known: dict[str, type[Exception]] = {
+        wire_name(cls): cls
+        for cls in (NoSuchMethod, ProtocolError, InsecureJelly, BananaError)
+    }
+    for value in vars(builtins).values():
+        if (
+            isinstance(value, type)
+            and issubclass(value, _BUILTIN_ROOTS)
+            and not issubclass(value, _UNUSABLE)
+        ):
+            known[f"builtins.{value.__name__}"] = value
+            # Python 2 peers.
+            known[f"exceptions.{value.__name__}"] = value
+    return known
+
+
+class _ErrorClasses:
+    """Which RemoteError stands for which remote class; made when first needed."""
+
+    def __init__(self) -> None:
+        self._known = _known_exceptions()
+        self._made: dict[type[Exception], type[RemoteError]] = {}
+
+    def register(self, cls: type[Exception], name: str) -> None:
+        self._known[name] = cls
+
+    def find(self, names: tuple[str, ...]) -> type[RemoteError]:
+        for name in names:
+            cls = self._known.get(name)
+            if cls is not None:
+                return self._made.get(cls) or self._make(cls)
+        return RemoteError
+
+    def _make(self, cls: type[Exception]) -> type[RemoteError]:
+        made = type(
+            f"Remote{cls.__name__}",
+            (RemoteError, cls),
+            {
+                "__doc__": f"A {cls.__name__} that was raised at the other end.",
+                "__module__": __name__,
+            },
+        )
+        self._made[cls] = made
+        return made
+
+
+_classes = _ErrorClasses()
+
+
+def register_exception(
+    cls: type[Exception], name: str | None = None
+) -> type[Exception]:
+    """Let a remote exception of a class of yours be caught as one here.
+
+    The RemoteError that is raised here for it is then also an instance of ``cls``,
+    made without calling ``cls.__init__``: it has the text, and no other state.  Can
+    be used as a decorator.
+
+    Args:
+        cls: The exception class.
+        name: The full name that it has at the other end; by default, the one it
+            has here.
+
+    Returns:
+        ``cls``.
+
+    Raises:
+        TypeError: ``cls`` is no subclass of Exception.
+    """
+    given: Any = cls
+    if not (isinstance(given, type) and issubclass(given, Exception)):
+        raise TypeError("only subclasses of Exception can be registered")
+    _classes.register(cls, wire_name(cls) if name is None else name)
+    return cls
+
+
+def remote_error(
+    type_name: str | bytes,
+    text: str,
+    traceback: str = NO_TRACEBACK,
+    parents: tuple[str, ...] = (),
+) -> RemoteError:
+    """Return the exception to raise here for one that was raised at the other end.
+
+    Args:
+        type_name: Full name of the remote class, as ``RemoteError.remoteType``
+            shall have it.
+        text: The remote exception's text.
+        traceback: The remote traceback.
+        parents: Full names of the remote class and its bases, nearest first.
+
+    Returns:
+        A RemoteError; it is an instance of the nearest known class too.
+    """
+    name = (
+        type_name.decode("utf-8", "replace")
+        if isinstance(type_name, bytes)
+        else type_name
+    )
+    cls = _classes.find((name, *parents))
+    error = cls.__new__(cls, text)
+    RemoteError.__init__(error, type_name, text, traceback, parents)
+    return error
+
+
+def _text(value: object) -> str:
+    try:
+        text = str(value)
+    except Exception as error:
+        text = f"<{type(value).__qualname__}; no text: {type(error).__qualname__}>"
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}... ({len(text)} characters)"
+    # A lone surrogate cannot be sent.
+    return text.encode("utf-8", "replace").decode()
+
+
+class CopyableFailure(Failure, Copyable):
+    """A Failure that goes to a peer as a copy.
+
+    Args:
+        x: A Failure, a :class:`CopiedFailure`, an exception, or nothing for the
+            exception that is being handled.
+
+    Attributes:
+        unsafeTracebacks: Whether the traceback goes along.  It shows paths and
+            source lines of this program.
+    """
+
+    unsafeTracebacks: Any = False
+
+    def __init__(self, x: Any = None) -> None:
+        Failure.__init__(self, x.value if isinstance(x, CopiedFailure) else x)
+        #: What a failure that came from elsewhere says of itself.
+        self._forwarded: tuple[bytes, list[str], str] | None = None
+        value = self.value
+        if isinstance(value, RemoteError):
+            name = value.remoteType
+            self._forwarded = (
+                name if isinstance(name, bytes) else str(name).encode(),
+                list(value.remote_parents)
+                or [wire_name(c) for c in type(value).__mro__],
+                value.remoteTraceback,
+            )
+
+    def getTypeToCopy(self) -> bytes:
+        """Return the name that a copyable failure has on the wire."""
+        return WIRE_NAME
+
+    def getStateToCopy(self) -> dict[str, Any]:
+        """Return names and texts: nothing of this process but what they say."""
+        if self._forwarded is not None:
+            name, parents, traceback = self._forwarded
+        else:
+            cls: Any = self.type
+            name = wire_name(cls).encode()
+            parents = [wire_name(base) for base in inspect.getmro(cls)]
+            traceback = NO_TRACEBACK
+            if self.unsafeTracebacks:
+                traceback = _text(self.getTraceback())
+        # Legacy peers take each of these for an attribute of a Failure.
+        return {
+            "count": self.count,
+            "type": name,
+            "value": _text(self.value),
+            "captureVars": False,
+            "tb": None,
+            "pickled": 1,
+            "parents": parents,
+            "frames": [],
+            "stack": [],
+            "traceback": traceback,
+        }
+
+    def check(self, *errorTypes: Any) -> Any:
+        """Return the first of ``errorTypes`` that this failure is, or None."""
+        if self._forwarded is not None:
+            return _check(set(self._forwarded[1]), self.value, errorTypes)
+        return Failure.check(self, *errorTypes)
+
+
+def _check(names: set[str], value: Any, error_types: tuple[Any, ...]) -> Any:
+    for wanted in error_types:
+        if inspect.isclass(wanted):
+            if wire_name(wanted) in names or qual(wanted) in names:
+                return wanted
+            # What is raised here is one too: trap() and except must agree.
+            if isinstance(value, wanted):
+                return wanted
+        elif wanted in names:
+            return wanted
+    return None
+
+
+class CopiedFailure(RemoteCopy, Failure):
+    """A failure that happened at the other end.
+
+    Attributes:
+        type: Full name of the remote class, as the peer sent it (``bytes``).
+        value: The :class:`~pb_broker.RemoteError` that is raised here for it.
+        traceback: The remote traceback as text.
+        parents: Full names of the remote class and its bases.
+    """
+
+    remote_type_bytes: ClassVar[bool] = False
+
+    # What Failure says of these holds for a failure of this process.
+    type: Any
+    value: Any
+    traceback: str
+
+    def __init__(self) -> None:
+        # Made by filling a blank; there is nothing here to be a failure of.
+        raise TypeError("a CopiedFailure comes from the wire")
+
+    def setCopyableState(self, state: Any) -> None:
+        """Take what the peer says of its failure, and nothing else.
+
+        Raises:
+            MalformedJelly: The state is not a failure's.
+        """
+        attributes = attributes_of(state)
+        kind = attributes.get("type")
+        if isinstance(kind, str):
+            kind = kind.encode()
+        value = attributes.get("value")
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        traceback = attributes.get("traceback", NO_TRACEBACK)
+        parents = attributes.get("parents", [])
+        if not isinstance(kind, bytes) or not isinstance(value, str):
+            raise MalformedJelly("a failure is the name of a class and a text")
+        if not isinstance(traceback, str) or not isinstance(parents, (list, tuple)):
+            raise MalformedJelly("a failure's traceback is text, its parents are names")
+        names = [
+            name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+            for name in parents[:MAX_PARENTS]
+        ]
+        if not all(isinstance(name, str) for name in names):
+            raise MalformedJelly("a failure's parents are names")
+        type_name = kind.decode("utf-8", "replace")
+        error = remote_error(
+            kind if self.remote_type_bytes else type_name,
+            value,
+            traceback,
+            tuple(names),
+        )
+        self.__dict__ = {
+            "count": 0,
+            "type": kind,
+            "value": error,
+            "traceback": traceback,
+            "tb": None,
+            "captureVars": False,
+            "_parents": names,
+            "_frames": [],
+        }
+
+    def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
+        """Fill this blank instance from ``jellyList`` and return it."""
+        if len(jellyList) != 2:
+            raise MalformedJelly("a failure is its type and its state")
+        unjellier.unjelly_state(jellyList[1], self.setCopyableState)
+        return self
+
+    @property  # type: ignore[misc]
+    def parents(self) -> list[str]:
+        """Full names of the remote class and its bases."""
+        names: list[str] = self.__dict__["_parents"]
+        return names
+
+    @property  # type: ignore[misc]
+    def frames(self) -> list[Any]:
+        """Nothing: a traceback travels as text."""
+        return []
+
+    @property
+    def stack(self) -> list[Any]:
+        """Nothing: a traceback travels as text."""
+        return []
+
+    def check(self, *errorTypes: Any) -> Any:
+        """Return the first of ``errorTypes`` that the remote exception is, or None.
+
+        Args:
+            *errorTypes: Classes, or full names of classes.
+        """
+        return _check(set(self.parents), self.value, errorTypes)
+
+    def cleanFailure(self) -> None:
+        """Let go of the frames that the exception was raised through here."""
+        self.value.__traceback__ = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without anything of this process."""
+        return dict(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        """Take such a state."""
+        self.__dict__.update(state or {})
+
+    def printTraceback(
+        self,
+        file: TextIO | None = None,
+        elideFrameworkCode: object = False,
+        detail: str = "default",
+    ) -> None:
+        """Write what is known of the remote failure.
+
+        Args:
+            file: Where to; by default, the log.
+            elideFrameworkCode: Ignored; Failure has it.
+            detail: Ignored; Failure has it.
+        """
+        out: Any = log.logfile if file is None else file
+        name = self.type.decode("utf-8", "replace")
+        out.write(f"Traceback from remote host -- {name}: {self.value}\n")
+
+    def printBriefTraceback(
+        self, file: TextIO | None = None, elideFrameworkCode: object = False
+    ) -> None:
+        """Write the same as :meth:`printTraceback`."""
+        self.printTraceback(file)
+
+    def printDetailedTraceback(
+        self, file: TextIO | None = None, elideFrameworkCode: object = False
+    ) -> None:
+        """Write the same as :meth:`printTraceback`."""
+        self.printTraceback(file)
+
+    def __repr__(self) -> str:
+        """Name the remote class."""
+        return f"<CopiedFailure {self.type[:100]!r}>"
+
+
+def failure2Copyable(
+    fail: Failure, unsafeTracebacks: object = False
+) -> CopyableFailure:
+    """Return a Failure that can be sent.
+
+    Args:
+        fail: Any Failure.
+        unsafeTracebacks: Whether its traceback goes along.
+    """
+    copyable = CopyableFailure(fail)
+    copyable.unsafeTracebacks = unsafeTracebacks
+    return copyable
+
+
+def is_silent(error: object) -> bool:
+    """Tell whether a method that raises ``error`` means it for its caller only."""
+    return isinstance(error, Error) and not isinstance(
+        error, (DeadReferenceError, PBConnectionLost, RemoteError)
+    )

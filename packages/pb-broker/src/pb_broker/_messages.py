@@ -1,0 +1,89 @@
+"""This module checks the shape of each message that a peer may send.
+
+A message is a list that begins with a verb.  :data:`SHAPES` is the whole list of
+verbs; what is not in it is not understood, and nothing that a peer sends is ever
+looked up as a name of ours.  See "Messages" in ``docs/protocol.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .errors import ProtocolError
+
+__all__ = [
+    "ANSWER",
+    "CACHEMESSAGE",
+    "DECACHE",
+    "DECREF",
+    "DID_NOT_UNDERSTAND",
+    "ERROR",
+    "MESSAGE",
+    "PROTOCOL_VERSION",
+    "SHAPES",
+    "UNCACHE",
+    "VERSION",
+    "check",
+]
+
+VERSION: Final = b"version"
+MESSAGE: Final = b"message"
+CACHEMESSAGE: Final = b"cachemessage"
+ANSWER: Final = b"answer"
+ERROR: Final = b"error"
+DECREF: Final = b"decref"
+DECACHE: Final = b"decache"
+UNCACHE: Final = b"uncache"
+DID_NOT_UNDERSTAND: Final = b"didNotUnderstand"
+
+PROTOCOL_VERSION: Final = 6
+
+_ANYTHING: Final = (bytes, int, float, list)
+
+#: For each verb, the types that each of its fields may have.
+SHAPES: Final[dict[bytes, tuple[tuple[type, ...], ...]]] = {
+    VERSION: ((int,),),
+    # request id, object id, method, answer required, arguments, keyword arguments
+    MESSAGE: ((int,), (int, bytes), (bytes,), (int, list), (list,), (list,)),
+    CACHEMESSAGE: ((int,), (int,), (bytes,), (int, list), (list,), (list,)),
+    # request id, value
+    ANSWER: ((int,), _ANYTHING),
+    ERROR: ((int,), _ANYTHING),
+    # object id
+    DECREF: ((int, bytes),),
+    DECACHE: ((int,),),
+    UNCACHE: ((int,),),
+    # the verb that the peer did not understand
+    DID_NOT_UNDERSTAND: ((bytes,),),
+}
+
+
+def check(expression: Any) -> tuple[bytes, bool]:
+    """Check the shape of one message.
+
+    Args:
+        expression: A complete expression, as banana decoded it.
+
+    Returns:
+        The verb, and whether it is a known one.
+
+    Raises:
+        ProtocolError: The expression is no message, or its fields are wrong.
+    """
+    if type(expression) is not list or not expression:
+        raise ProtocolError("a message must be a list that begins with a verb")
+    verb = expression[0]
+    if type(verb) is not bytes:
+        raise ProtocolError("a message must begin with a verb")
+    shape = SHAPES.get(verb)
+    if shape is None:
+        return verb, False
+    if len(expression) != len(shape) + 1:
+        raise ProtocolError(
+            f"{verb.decode()} takes {len(shape)} fields, not {len(expression) - 1}"
+        )
+    for number, allowed in enumerate(shape, 1):
+        if type(expression[number]) not in allowed:
+            kind = type(expression[number]).__name__
+            raise ProtocolError(f"{verb.decode()}: field {number} may not be {kind}")
+    return verb, True

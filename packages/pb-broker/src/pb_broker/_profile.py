@@ -1,0 +1,70 @@
+"""This module holds the few switches between today's and twisted.spread's ways.
+
+A :class:`Profile` is a value that a Broker class carries.  Ours is
+:data:`MODERN`; the drop-in for ``twisted.spread`` makes one of its own.  The
+limits that a program may change for the whole process live in a
+:class:`DefaultLimits`, which a profile points to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pb_banana import Limits
+
+__all__ = ["MODERN", "BrokerLimits", "DefaultLimits", "Profile"]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """What one connection may cost.
+
+    Args:
+        wire: Limits on each message that arrives and on each value that is sent.
+        exported_references: How many objects of ours the peer may hold at once, and
+            how many of our caches.
+        imported_references: How many of the peer's objects it may make us hold.
+    """
+
+    wire: Limits = field(default_factory=Limits)
+    exported_references: int = 1_000_000
+    imported_references: int = 1_000_000
+
+
+class DefaultLimits:
+    """The limits of each broker that was given none of its own.
+
+    Args:
+        broker: The limits to begin with.
+
+    Attributes:
+        broker: The limits now; assign others to change them for every connection
+            that is made afterwards (the counts of references: at once).
+    """
+
+    __slots__ = ("broker",)
+
+    def __init__(self, broker: BrokerLimits | None = None) -> None:
+        self.broker = BrokerLimits() if broker is None else broker
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How much of the original's behaviour a Broker class copies.
+
+    Args:
+        name: For log lines and ``repr``.
+        lenient: Values that cannot be serialized are sent as *unpersistable*
+            instead of being refused.
+        remote_type_bytes: ``RemoteError.remoteType`` is ``bytes`` instead of ``str``.
+        defaults: Where a broker without limits of its own finds them.
+    """
+
+    name: str
+    lenient: bool = False
+    remote_type_bytes: bool = False
+    defaults: DefaultLimits = field(default_factory=DefaultLimits)
+
+
+MODERN = Profile("modern")
+"""The profile of every Broker that is not the drop-in's."""

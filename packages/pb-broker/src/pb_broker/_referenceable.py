@@ -1,0 +1,204 @@
+"""This module defines objects that stay where they are and are called from afar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import iscoroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from zope.interface import implementer
+
+from pb_jelly import Jellier, Jellyable, UnjellyableType
+
+from .errors import NoSuchMethod
+from .interfaces import IJellyable, IPBRoot
+
+__all__ = [
+    "AsReferenceable",
+    "Referenceable",
+    "Root",
+    "Serializable",
+    "arguments_of",
+    "find_method",
+]
+
+_T = TypeVar("_T")
+
+
+def find_method(target: object, prefix: str, message: str) -> Callable[..., Any]:
+    """Return the method of ``target`` that a peer may call as ``message``.
+
+    Args:
+        target: The object that was called.
+        prefix: ``remote_``, ``view_``, ``perspective_`` or ``observe_``.
+        message: The name that the peer sent.
+
+    Raises:
+        NoSuchMethod: There is none.  The name is shown shortened.
+    """
+    method: Callable[..., Any] | None = getattr(target, prefix + message, None)
+    if method is None:
+        raise NoSuchMethod(f"No such method: {prefix}{message[:100]}")
+    return method
+
+
+def arguments_of(
+    broker: Any, args: Any, kw: Any, perspective: Any = None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a call's arguments, whichever way they were handed over.
+
+    The broker hands them over ready to use.  A program that overrides
+    ``remoteMessageReceived`` may have jellied lists instead, as in
+    ``twisted.spread``; those are unserialized here.
+
+    Args:
+        broker: The broker through which the call came.
+        args: A tuple, or the jelly of one.
+        kw: A dict, or the jelly of one.
+        perspective: The perspective for which jelly is unserialized.
+
+    Returns:
+        The positional and the keyword arguments.
+    """
+    if isinstance(args, list):
+        args = broker.unserialize(args, perspective)
+    if isinstance(kw, list):
+        kw = broker.unserialize(kw, perspective)
+        # Python 2 peers send the names of keyword arguments as bytes.
+        kw = {k.decode() if type(k) is bytes else k: v for k, v in kw.items()}
+    return args, kw
+
+
+@implementer(IJellyable)
+class Serializable(Jellyable):
+    """An object that can be sent to a peer: the base of all flavors.
+
+    Derive from one of :class:`Referenceable`, :class:`~pb_broker.Viewable`,
+    :class:`~pb_broker.Copyable` and :class:`~pb_broker.Cacheable`, which say *how*
+    it is sent.
+    """
+
+    def processUniqueID(self) -> Any:
+        """Return what identifies this object in this process.
+
+        Override it where several instances shall be one to the peer.
+        """
+        return id(self)
+
+
+class Referenceable(Serializable):
+    """An object that goes to a peer as a reference.
+
+    The peer gets a :class:`~pb_broker.RemoteReference`; what it calls as ``x``
+    runs here as ``remote_x``.  The method may be an ordinary one, may return a
+    Deferred, or may be an ``async def``.
+
+    Attributes:
+        perspective: The perspective for which results are serialized; None for an
+            object that is the same for everybody.
+    """
+
+    perspective: Any = None
+
+    def remoteMessageReceived(
+        self, broker: Any, message: str, args: Any, kw: Any
+    ) -> Any:
+        """Run the method that a peer called.
+
+        Args:
+            broker: The broker through which the call came.
+            message: The method's name without its prefix.
+            args: The positional arguments.
+            kw: The keyword arguments.
+
+        Returns:
+            What the method returned; the broker serializes it.
+
+        Raises:
+            NoSuchMethod: There is no ``remote_`` method of that name.
+        """
+        args, kw = arguments_of(broker, args, kw, self.perspective)
+        return find_method(self, "remote_", message)(*args, **kw)
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method of this object as a peer would, without a wire between.
+
+        The arguments and the result are the very objects, not copies.
+
+        Args:
+            _name: The method's name without ``remote_``.
+            *args: Its positional arguments.
+            **kw: Its keyword arguments; ``pbanswer`` is understood and dropped.
+
+        Returns:
+            A Deferred with the method's result or failure.
+        """
+        kw.pop("pbanswer", None)
+        name = _name.decode() if isinstance(_name, bytes) else _name
+        return call_method(find_method, (self, "remote_", name), args, kw)
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the reference to this object that the peer will see.
+
+        Raises:
+            UnjellyableType: There is no broker to refer through.
+        """
+        invoker: Any = jellier.invoker
+        if invoker is None:
+            raise UnjellyableType("a reference can only be sent through a broker")
+        return [b"remote", invoker.registerReference(self)]
+
+
+def call_method(
+    find: Callable[..., Callable[..., _T]],
+    where: tuple[Any, ...],
+    args: tuple[Any, ...],
+    kw: dict[str, Any],
+) -> Deferred[Any]:
+    """Find a local method and call it, with whatever happens in a Deferred.
+
+    Args:
+        find: Called with ``where``; returns the method or raises.
+        where: Arguments of ``find``.
+        args: Positional arguments of the method.
+        kw: Keyword arguments of the method.
+
+    Returns:
+        A Deferred with the method's result, which may be a Deferred or a coroutine.
+    """
+
+    def run() -> Any:
+        result = find(*where)(*args, **kw)
+        return ensureDeferred(result) if iscoroutine(result) else result
+
+    return maybeDeferred(run)
+
+
+@implementer(IPBRoot)
+class Root(Referenceable):
+    """A Referenceable that a factory can offer to each connection."""
+
+    def rootObject(self, broker: Any) -> Any:
+        """Return the object for one connection: by default, this one for all.
+
+        Args:
+            broker: The connection's broker.
+        """
+        return self
+
+
+class AsReferenceable(Referenceable):
+    """A reference to an object that is no Referenceable itself.
+
+    Args:
+        object: The object; it has a method ``<messageType>MessageReceived``.
+        messageType: ``"remote"`` or ``"perspective"`` or a kind of one's own.
+    """
+
+    def __init__(self, object: Any, messageType: str = "remote") -> None:
+        self.remoteMessageReceived = getattr(  # type: ignore[method-assign]
+            object, messageType + "MessageReceived"
+        )
+        if messageType == "perspective":
+            self.perspective = object

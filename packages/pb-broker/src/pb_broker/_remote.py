@@ -1,0 +1,193 @@
+"""This module defines references to objects at the other end of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from pb_jelly import Jellier, MalformedJelly, Unjellier, UnjellyableType
+
+from .interfaces import IJellyable, IUnjellyable
+
+__all__ = ["RemoteMethod", "RemoteReference"]
+
+
+class RemoteMethod:
+    """One method of one object at the other end.
+
+    Args:
+        obj: The reference to the object.
+        name: The method's name.
+    """
+
+    __slots__ = ("name", "obj")
+
+    def __init__(self, obj: RemoteReference, name: str) -> None:
+        self.obj = obj
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether ``other`` is the same method of the same object."""
+        if not isinstance(other, RemoteMethod):
+            return NotImplemented
+        return self.name == other.name and self.obj == other.obj
+
+    def __hash__(self) -> int:
+        """Return a hash that equal methods share."""
+        return hash((self.obj, self.name))
+
+    def __call__(self, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call the method; see :meth:`RemoteReference.callRemote`."""
+        return self.obj.callRemote(self.name, *args, **kw)
+
+
+@implementer(IJellyable, IUnjellyable)
+class RemoteReference:
+    """A reference to an object at the other end.
+
+    Two references are equal if they mean the same object over the same
+    connection.  When the last one that came in one message is let go of, the
+    other end is told, so that it need not keep the object for us.
+
+    Args:
+        perspective: The perspective that is served when it is used.
+        broker: The connection's broker.
+        luid: The other end's id of the object.
+        doRefCount: Whether the other end counts this reference.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "broker",
+        "disconnectCallbacks",
+        "doRefCount",
+        "luid",
+        "perspective",
+    )
+
+    def __init__(
+        self, perspective: Any, broker: Any, luid: int | bytes, doRefCount: int
+    ) -> None:
+        self.luid = luid
+        self.broker = broker
+        self.doRefCount = doRefCount
+        self.perspective = perspective
+        self.disconnectCallbacks: Any = ()
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method of the object at the other end.
+
+        Args:
+            _name: The method's name, without the prefix that it has over there.
+            *args: Positional arguments.
+            **kw: Keyword arguments.  One is not passed on: ``pbanswer=False`` says
+                that no answer is wanted (then None is returned at once, and the
+                other end reports nothing).
+
+        Returns:
+            A Deferred (which can be awaited) that fires exactly once: with the
+            answer, with the remote exception as a :class:`~pb_broker.RemoteError`,
+            with what made the call or its answer impossible to send or understand,
+            or with :class:`~pb_broker.PBConnectionLost`.
+
+        Raises:
+            DeadReferenceError: The connection is gone already.
+        """
+        name = _name if isinstance(_name, bytes) else _name.encode()
+        deferred: Deferred[Any] = self.broker._sendMessage(
+            b"", self.perspective, self.luid, name, args, kw
+        )
+        return deferred
+
+    def remoteMethod(self, key: str) -> RemoteMethod:
+        """Return the method called ``key`` as something to call."""
+        return RemoteMethod(self, key)
+
+    def notifyOnDisconnect(self, callback: Callable[[RemoteReference], object]) -> None:
+        """Have ``callback`` called with this reference when the connection is lost.
+
+        Raises:
+            DeadReferenceError: It is lost already.
+        """
+        first = not self.disconnectCallbacks
+        if first:
+            self.broker.notifyOnDisconnect(self._disconnected)
+            self.disconnectCallbacks = []
+        self.disconnectCallbacks.append(callback)
+
+    def dontNotifyOnDisconnect(
+        self, callback: Callable[[RemoteReference], object]
+    ) -> None:
+        """Take back one :meth:`notifyOnDisconnect`.
+
+        Raises:
+            ValueError: ``callback`` is not registered.
+        """
+        if not self.disconnectCallbacks:
+            raise ValueError("the callback is not registered")
+        self.disconnectCallbacks.remove(callback)
+        if not self.disconnectCallbacks:
+            self.broker.dontNotifyOnDisconnect(self._disconnected)
+
+    def _disconnected(self) -> None:
+        callbacks, self.disconnectCallbacks = self.disconnectCallbacks, ()
+        for callback in callbacks:
+            self.broker._run_callback(callback, self)
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return what means this object to the end where it lives.
+
+        Raises:
+            UnjellyableType: It would be sent to somebody else.
+        """
+        if jellier.invoker is None:
+            raise UnjellyableType("a remote reference means nothing without its broker")
+        if jellier.invoker is not self.broker:
+            raise UnjellyableType(
+                "a remote reference can only be sent back to where it came from"
+            )
+        return [b"local", self.luid]
+
+    def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> RemoteReference:
+        """Become the reference that ``jellyList`` describes."""
+        invoker: Any = unjellier.invoker
+        if invoker is None:
+            raise MalformedJelly("a remote reference means nothing without a broker")
+        if len(jellyList) != 2 or type(jellyList[1]) is not int:
+            raise MalformedJelly("a remote reference is a number")
+        invoker._count_import()
+        # From here on the other end's count is ours to give back, whatever happens.
+        RemoteReference.__init__(
+            self, invoker.unserializingPerspective, invoker, jellyList[1], 1
+        )
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether ``other`` means the same object over the same connection."""
+        if not isinstance(other, RemoteReference):
+            return NotImplemented
+        return self.broker is other.broker and self.luid == other.luid
+
+    def __hash__(self) -> int:
+        """Return a hash that equal references share."""
+        return hash(self.luid)
+
+    def __repr__(self) -> str:
+        """Name the object's id and the connection."""
+        luid = self.luid if isinstance(self.luid, int) else self.luid[:40]
+        kind, where = type(self).__name__, type(self.broker).__name__
+        return f"<{kind} {luid!r} of {where} at {id(self.broker):#x}>"
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: a reference means something on one connection only."""
+        raise TypeError("a remote reference cannot be pickled")
+
+    def __del__(self) -> None:
+        """Tell the other end that this reference is gone."""
+        # A blank instance that never was filled has no attributes.
+        if getattr(self, "doRefCount", False):
+            self.broker._uncount_import()
+            self.broker.sendDecRef(self.luid)

@@ -1,0 +1,507 @@
+"""This module gives meaning to the messages of one connection.
+
+A :class:`Session` has the tables of what each end holds for the other, the calls
+that wait for answers, and the rules by which values cross.  It does no I/O: the
+broker hands it each expression that arrived (:meth:`Session.receive`), and it hands
+the broker each expression that is to go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from inspect import iscoroutine
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pb_jelly import Jellier, JellyError, SExp, Unjellier
+
+from . import _messages
+from ._cacheable import RemoteCacheObserver
+from ._context import ServingContext
+from ._failures import (
+    CopiedFailure,
+    failure2Copyable,
+    is_silent,
+    remote_error,
+)
+from ._tables import CacheTable, ExportTable, Local, LocalIDs, process_unique_id
+from .errors import (
+    DeadReferenceError,
+    Error,
+    NoSuchMethod,
+    PBConnectionLost,
+    ProtocolError,
+)
+
+__all__ = ["Jellied", "Session"]
+
+_log = Logger(namespace="pb_broker")
+
+#: How much of a peer's text a log line shows, in characters.
+_SHOWN: Final = 200
+
+
+class Jellied(list[Any]):
+    """A value that has been serialized for one connection already.
+
+    What ``broker.serialize`` returns.  A remote method that returns one has its
+    answer sent as it is.
+    """
+
+    __slots__ = ()
+
+
+class _Connection(Protocol):
+    """What a session needs of its broker."""
+
+    security: Any
+    factory: Any
+    _localCleanup: dict[Any, Callable[[], object]]
+
+    def _send(self, expression: Any) -> None: ...
+    def _jellier(self, context: ServingContext) -> Jellier: ...
+    def _unjellier(self, context: ServingContext) -> Unjellier: ...
+    def _run_callback(self, callback: Callable[..., object], *args: Any) -> None: ...
+
+
+class Session:
+    """What two brokers know of each other while they are connected.
+
+    Args:
+        broker: The broker that this is the session of.
+
+    Attributes:
+        caches: Our objects that the peer keeps caches of.
+        cached_here: Caches of the peer's objects that we keep, by the peer's luid.
+        context: Who is served by the value that is being serialized or
+            unserialized right now, or None.
+        exports: Our objects that the peer can call.
+        imports: How many of the peer's references we hold.
+        pending: Calls that wait for an answer, by request id.
+        releases: What is still to be told to the peer: verbs and luids.
+    """
+
+    __slots__ = (
+        "_broker",
+        "_request",
+        "cached_here",
+        "caches",
+        "closed",
+        "context",
+        "exports",
+        "imports",
+        "local_ids",
+        "pending",
+        "releases",
+    )
+
+    def __init__(self, broker: _Connection) -> None:
+        self._broker = broker
+        self._request = 0
+        self.local_ids = LocalIDs()
+        self.exports = ExportTable(self.local_ids)
+        self.caches = CacheTable(self.local_ids)
+        self.cached_here: dict[int, Any] = {}
+        self.pending: dict[int, Deferred[Any]] = {}
+        self.releases: deque[tuple[bytes, int | bytes]] = deque()
+        self.context: ServingContext | None = None
+        self.imports = 0
+        self.closed = False
+
+    def new_request(self) -> int:
+        """Return a request id that was never used on this connection."""
+        self._request += 1
+        return self._request
+
+    # Values
+
+    def jelly(self, value: Any, context: ServingContext, root: str = "") -> SExp:
+        """Serialize ``value`` for the peer.
+
+        Args:
+            value: Any object.
+            context: On whose behalf.  Its journal says what was counted; whoever
+                does not send the result after all gives that to :meth:`undo`.
+            root: What the path of an offending value starts from.
+
+        Raises:
+            JellyError: The value cannot be sent.
+            Exception: Whatever a hook of the value raises.
+        """
+        before, self.context = self.context, context
+        try:
+            return self._broker._jellier(context).jelly(value)
+        except JellyError as error:
+            if root:
+                error.with_prefix(root)
+            raise
+        finally:
+            self.context = before
+
+    def unjelly(self, expression: SExp, context: ServingContext) -> Any:
+        """Make the object that the peer's ``expression`` stands for.
+
+        Raises:
+            JellyError: The expression is refused or malformed.
+            Exception: Whatever a hook of the object raises.
+        """
+        before, self.context = self.context, context
+        try:
+            return self._broker._unjellier(context).unjellyFull(expression)
+        finally:
+            self.context = before
+
+    def undo(self, context: ServingContext) -> None:
+        """Take back what was counted for a value that will not be sent."""
+        exported, context.exported = context.exported, None
+        cached, context.cached = context.cached, None
+        for luid in exported or ():
+            self._exported_less(luid)
+        for luid in cached or ():
+            self._cached_less(luid)
+
+    # Calls from here
+
+    def call(
+        self,
+        verb: bytes,
+        perspective: Any,
+        luid: int | bytes,
+        name: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        wanted: Any,
+    ) -> Deferred[Any] | None:
+        """Send a call.
+
+        Args:
+            verb: ``message`` or ``cachemessage``.
+            perspective: For whom the arguments are serialized.
+            luid: The peer's id of the object.
+            name: The method.
+            args: Positional arguments.
+            kw: Keyword arguments.
+            wanted: Whether an answer is.
+
+        Returns:
+            A Deferred with the answer; one that has failed already when the call
+            could not be sent; None if no answer is wanted.
+        """
+        context = ServingContext(perspective, name)
+        request = self.new_request()
+        try:
+            net_args = self.jelly(args, context, "args")
+            net_kw = self.jelly(kw, context, "kw")
+            self._broker._send(
+                [verb, request, luid, name, 1 if wanted else 0, net_args, net_kw]
+            )
+        except Exception:
+            # Whatever a hook of the caller's own values raised is the caller's.
+            self.undo(context)
+            return fail(Failure())
+        if not wanted:
+            return None
+        deferred: Deferred[Any] = Deferred()
+        self.pending[request] = deferred
+        return deferred
+
+    # Messages from there
+
+    def receive(self, expression: Any) -> None:
+        """Act on one message.
+
+        Args:
+            expression: What banana decoded.
+
+        Raises:
+            ProtocolError: It is no message of the protocol.
+        """
+        try:
+            verb, known = _messages.check(expression)
+        except ProtocolError as error:
+            if not self._refuse_call(expression, error):
+                raise
+            return
+        if known:
+            _HANDLERS[verb](self, *expression[1:])
+        else:
+            _log.info("Unknown message {verb!r}", verb=verb[:_SHOWN])
+            self._broker._send([_messages.DID_NOT_UNDERSTAND, verb[:_SHOWN]])
+
+    def _refuse_call(self, expression: Any, error: ProtocolError) -> bool:
+        """Answer a call whose shape is wrong, if it says where to."""
+        if type(expression) is not list or len(expression) < 2:
+            return False
+        verb, request = expression[:2]
+        calls = (_messages.MESSAGE, _messages.CACHEMESSAGE)
+        if verb not in calls or type(request) is not int:
+            return False
+        _log.info("Refused a call: {error}", error=error)
+        self._send_failure(Failure(error), request)
+        return True
+
+    def _on_version(self, version: int) -> None:
+        if version != _messages.PROTOCOL_VERSION:
+            raise ProtocolError(
+                f"the peer speaks version {version % 10**6}, "
+                f"not {_messages.PROTOCOL_VERSION}"
+            )
+
+    def _on_did_not_understand(self, verb: bytes) -> None:
+        _log.info("The peer did not understand {verb!r}", verb=verb[:_SHOWN])
+
+    def _on_message(
+        self, request: int, luid: int | bytes, name: bytes, wanted: Any, a: Any, k: Any
+    ) -> None:
+        entry = self.exports.objects.get(luid)
+        if entry is None:
+            self._run(None, None, request, name, wanted, a, k)
+        else:
+            target = entry.object
+            perspective = getattr(target, "perspective", None)
+            self._run(target, perspective, request, name, wanted, a, k)
+
+    def _on_cachemessage(
+        self, request: int, luid: int, name: bytes, wanted: Any, a: Any, k: Any
+    ) -> None:
+        self._run(self.cached_here.get(luid), None, request, name, wanted, a, k)
+
+    def _run(
+        self,
+        target: Any,
+        perspective: Any,
+        request: int,
+        name: bytes,
+        wanted: Any,
+        net_args: SExp,
+        net_kw: SExp,
+    ) -> None:
+        """Call a method of ``target`` for the peer, and see to the answer."""
+        context = ServingContext(perspective)
+        try:
+            if target is None:
+                raise Error("Invalid Object ID")
+            try:
+                args, kw = self._arguments(net_args, net_kw, context)
+            except (JellyError, ProtocolError) as error:
+                # The peer's fault: no traceback of ours would explain it.
+                _log.info("Refused a call: {error}", error=error)
+                if wanted:
+                    self._send_failure(Failure(), request)
+                return
+            try:
+                message = name.decode()
+            except UnicodeDecodeError:
+                raise NoSuchMethod("a method's name must be UTF-8") from None
+            context.method, context.args, context.kw = message, args, kw
+            result = target.remoteMessageReceived(self._broker, message, args, kw)
+        except Exception:
+            self._failed(Failure(), request, wanted)
+            return
+        if iscoroutine(result):
+            result = ensureDeferred(result)
+        if isinstance(result, Deferred):
+            result.addCallbacks(
+                self._answer,
+                self._failed,
+                callbackArgs=(request, wanted, context),
+                errbackArgs=(request, wanted),
+            )
+        else:
+            self._answer(result, request, wanted, context)
+
+    def _arguments(
+        self, net_args: SExp, net_kw: SExp, context: ServingContext
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        try:
+            args = self.unjelly(net_args, context)
+        except JellyError as error:
+            error.with_prefix("args")
+            raise
+        try:
+            kw = self.unjelly(net_kw, context)
+        except JellyError as error:
+            error.with_prefix("kw")
+            raise
+        if type(args) is not tuple or type(kw) is not dict:
+            raise ProtocolError("a call's arguments are a tuple and a dictionary")
+        for key in kw:
+            if type(key) is not str:
+                # Python 2 peers send the names of keyword arguments as bytes.
+                return args, {_keyword(key): value for key, value in kw.items()}
+        return args, kw
+
+    def _answer(
+        self, result: Any, request: int, wanted: Any, context: ServingContext
+    ) -> None:
+        """Send the result of a call, or why it cannot be sent."""
+        if self.closed or not wanted:
+            return
+        try:
+            if type(result) is Jellied:
+                expression: Any = result
+            else:
+                expression = self.jelly(result, context, "answer")
+            self._broker._send([_messages.ANSWER, request, expression])
+        except Exception:
+            # The caller's to know as well as ours: what the method returned, or one
+            # of its hooks, is at fault.
+            self.undo(context)
+            self._failed(Failure(), request, wanted)
+
+    def _failed(self, failure: Failure, request: int, wanted: Any) -> None:
+        """Log a failed call where it should be, and tell the caller."""
+        error = failure.value
+        if isinstance(failure, CopiedFailure) or not is_silent(error):
+            if wanted:
+                _log.failure("Peer will receive following PB traceback:", failure)
+            else:
+                _log.failure("A call that wanted no answer failed:", failure)
+        if wanted:
+            self._send_failure(failure, request)
+
+    def _send_failure(self, failure: Failure, request: int) -> None:
+        if self.closed:
+            return
+        value = failure.value
+        kind = type(value)
+        whole = callable(getattr(kind, "jellyFor", None)) or (
+            self._broker.security.isClassAllowed(kind)
+        )
+        if whole and self._send_error(value, request):
+            return
+        unsafe = getattr(self._broker.factory, "unsafeTracebacks", False)
+        self._send_error(failure2Copyable(failure, unsafe), request)
+
+    def _send_error(self, value: Any, request: int) -> bool:
+        context = ServingContext()
+        try:
+            expression = self.jelly(value, context, "error")
+            self._broker._send([_messages.ERROR, request, expression])
+        except Exception:
+            self.undo(context)
+            _log.failure("An exception could not be sent as it is")
+            return False
+        return True
+
+    def _on_answer(self, request: int, expression: SExp) -> None:
+        deferred = self.pending.pop(request, None)
+        try:
+            value = self.unjelly(expression, ServingContext())
+        except Exception as error:
+            if isinstance(error, JellyError):
+                error.with_prefix("answer")
+            self._fire(deferred, Failure())
+        else:
+            self._fire(deferred, value)
+
+    def _on_error(self, request: int, expression: SExp) -> None:
+        deferred = self.pending.pop(request, None)
+        try:
+            value = self.unjelly(expression, ServingContext())
+        except Exception as error:
+            if isinstance(error, JellyError):
+                error.with_prefix("error")
+            value = Failure()
+        if isinstance(value, Exception) and not isinstance(value, Failure):
+            value = Failure(value)
+        elif not isinstance(value, Failure):
+            value = Failure(remote_error("", "the peer sent an error that is none"))
+        self._fire(deferred, value)
+
+    def _fire(self, deferred: Deferred[Any] | None, result: Any) -> None:
+        """Give a call its result; whoever cancelled it does not want it any more."""
+        if deferred is None:
+            _log.debug("An answer to no call")
+        elif not deferred.called:
+            deferred.callback(result)
+
+    def _on_decref(self, luid: int | bytes) -> None:
+        self._exported_less(luid)
+
+    def _exported_less(self, luid: int | bytes) -> None:
+        entry = self.exports.decref(luid)
+        if entry is not None:
+            self.exported_no_more(entry)
+
+    def exported_no_more(self, entry: Local) -> None:
+        """Run the clean-up that is registered for an object the peer let go of."""
+        cleanup = self._broker._localCleanup.pop(process_unique_id(entry.object), None)
+        if cleanup is not None:
+            self._broker._run_callback(cleanup)
+
+    def _on_decache(self, luid: int) -> None:
+        if self._cached_less(luid):
+            self._broker._send([_messages.UNCACHE, luid])
+
+    def _cached_less(self, luid: int) -> bool:
+        entry = self.caches.decref(luid)
+        if entry is None:
+            return False
+        self._stopped_observing(entry)
+        self.caches.forget(luid)
+        return True
+
+    def _stopped_observing(self, entry: Local) -> None:
+        observer = RemoteCacheObserver(self._broker, entry.object, entry.perspective)
+
+        def stop() -> None:
+            try:
+                entry.object.stoppedObserving(entry.perspective, observer)
+            except DeadReferenceError:
+                # A farewell to a peer that is not there any more.
+                _log.debug("A cache's farewell came too late")
+
+        self._broker._run_callback(stop)
+
+    def _on_uncache(self, luid: int) -> None:
+        cache = self.cached_here.pop(luid, None)
+        if cache is not None:
+            # All instances share these attributes: none has to report its end.
+            cache.broker = None
+
+    # The end
+
+    def close(self, reason: Failure) -> None:
+        """End the session: fail every call, release everything the peer held.
+
+        Args:
+            reason: Why the connection was lost.
+        """
+        self.closed = True
+        pending, self.pending = self.pending, {}
+        for deferred in pending.values():
+            if not deferred.called:
+                deferred.errback(Failure(PBConnectionLost(reason)))
+        for entry in self.caches.clear():
+            self._stopped_observing(entry)
+        self.exports.clear()
+        self.cached_here.clear()
+        self.releases.clear()
+
+
+def _keyword(key: Any) -> str:
+    if type(key) is bytes:
+        return key.decode()
+    if type(key) is str:
+        return key
+    raise ProtocolError("the names of keyword arguments are text")
+
+
+_HANDLERS: Final[dict[bytes, Callable[..., None]]] = {
+    _messages.VERSION: Session._on_version,
+    _messages.MESSAGE: Session._on_message,
+    _messages.CACHEMESSAGE: Session._on_cachemessage,
+    _messages.ANSWER: Session._on_answer,
+    _messages.ERROR: Session._on_error,
+    _messages.DECREF: Session._on_decref,
+    _messages.DECACHE: Session._on_decache,
+    _messages.UNCACHE: Session._on_uncache,
+    _messages.DID_NOT_UNDERSTAND: Session._on_did_not_understand,
+}
+
+assert _HANDLERS.keys() == _messages.SHAPES.keys()

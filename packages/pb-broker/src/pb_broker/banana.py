@@ -1,0 +1,157 @@
+"""This module puts pb-banana's connection under a Twisted Protocol.
+
+:class:`Banana` is the Protocol that programs derive from when they want to
+exchange s-expressions and nothing more; :class:`pb_broker.Broker` derives from it
+too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from twisted.internet.interfaces import ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pb_banana import PB_VOCABULARY, Connection, Limits, NegotiationError
+
+__all__ = ["Banana"]
+
+_log = Logger(namespace="pb_broker.banana")
+
+
+class Banana(Protocol):
+    """A Protocol whose messages are s-expressions.
+
+    Override :meth:`expressionReceived` (or assign to it), and call
+    :meth:`sendEncoded`.
+
+    Args:
+        isClient: Whether this end opened the connection: the server offers
+            dialects, the client chooses one.
+
+    Attributes:
+        currentDialect: The dialect spoken; None until it is agreed on.
+        isClient: As above.
+        prefixLimit: How many bytes of prefix a token may have.
+    """
+
+    knownDialects: Sequence[bytes] = (b"pb", b"none")
+
+    outgoingVocabulary: ClassVar[dict[bytes, int]] = {
+        word: number for number, word in PB_VOCABULARY.items()
+    }
+    incomingVocabulary: ClassVar[dict[int, bytes]] = {
+        number: word for word, number in outgoingVocabulary.items()
+    }
+
+    transport: ITransport
+    expressionReceived: Callable[[Any], Any]
+    currentDialect: bytes | None = None
+    prefixLimit: int | None = None
+    sizeLimit: int = Limits().string_bytes
+
+    def __init__(self, isClient: Any = True) -> None:
+        self.isClient = isClient
+        #: Whether what still arrives is not looked at any more.
+        self._hung_up = False
+        self._connection = Connection(
+            bool(isClient), dialects=tuple(self.knownDialects), limits=self._limits()
+        )
+
+    def _limits(self) -> Limits:
+        """Return the limits that hold when the connection is made."""
+        return Limits()
+
+    def setPrefixLimit(self, limit: int) -> None:
+        """Set how many bytes of prefix a token may have, sent or received.
+
+        Args:
+            limit: The number; integers may have seven bits for each.
+        """
+        self.prefixLimit = limit
+        connection = self._connection
+        connection.limits = replace(connection.limits, prefix_bytes=limit)
+        connection.send_limits = replace(connection.send_limits, prefix_bytes=limit)
+
+    def connectionMade(self) -> None:
+        """Begin: offer dialects, if this is the server."""
+        self._connection.limits = self._connection.send_limits = self._limits()
+        self.prefixLimit = self._connection.limits.prefix_bytes
+        self.currentDialect = None
+        offer = self._connection.connection_made()
+        if offer:
+            self.transport.write(offer)
+
+    def connectionReady(self) -> None:
+        """Learn that a dialect is agreed on and expressions may be sent."""
+
+    def _selectDialect(self, dialect: bytes) -> None:
+        if self._connection.dialect != dialect:
+            self._connection.select(dialect)
+        self.currentDialect = dialect
+        self.connectionReady()
+
+    def sendEncoded(self, obj: Any) -> None:
+        """Send one expression.
+
+        Args:
+            obj: ``bytes``, ``int``, ``float``, or lists (or tuples) of expressions.
+
+        Raises:
+            BananaError: It cannot be sent; nothing was.
+        """
+        self.transport.write(self._connection.encode(obj))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decode what has arrived.
+
+        Args:
+            data: Bytes, however the transport has cut them.
+
+        Raises:
+            BananaError: They are not banana, or over a limit.
+        """
+        while not self._hung_up:
+            for expression in self._decode(data, 0):
+                self.expressionReceived(expression)
+            if not self._connection.has_backlog:
+                return
+            data = b""
+
+    def _decode(self, data: bytes, most: int) -> list[Any]:
+        """Return the expressions that ``data`` completes, negotiating if need be.
+
+        A disagreement about the dialect ends the connection, without an error.
+        """
+        connection = self._connection
+        if connection.dialect is not None:
+            return connection.receive_data(data, most)
+        try:
+            expressions = connection.receive_data(data, most)
+        except NegotiationError as error:
+            _log.info("No dialect in common; disconnecting: {error}", error=error)
+            self._hung_up = True
+            self.transport.loseConnection()
+            return []
+        reply = connection.data_to_send()
+        if reply:
+            self.transport.write(reply)
+        dialect: bytes | None = connection.dialect
+        if dialect is not None:
+            self._selectDialect(dialect)
+        return expressions
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Learn that the connection is gone."""
+
+
+def _expression_received(self: Banana, lst: Any) -> None:
+    raise NotImplementedError("override expressionReceived")
+
+
+# An attribute and not a method to type checkers, because programs assign to it.
+Banana.expressionReceived = _expression_received  # type: ignore[assignment]

@@ -1,0 +1,91 @@
+"""This module names everything that can go wrong between two brokers.
+
+Two questions sort the errors.  *Whose fault is it?*  :class:`ProtocolError`
+says that the peer spoke the protocol wrongly (its child
+:class:`DeadReferenceError` says that there is no peer any more).  *Whose
+exception is it?*  :class:`RemoteError` carries one that was raised at the other
+end.  :class:`Error` is the family's root, and also what an application raises to
+say "tell the caller, and do not log it here".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "DeadReferenceError",
+    "Error",
+    "NoSuchMethod",
+    "PBConnectionLost",
+    "ProtocolError",
+    "RemoteError",
+]
+
+
+class Error(Exception):
+    """An error that a remote method raises on purpose.
+
+    A remotely callable method that raises this (or a subclass) tells the caller
+    and nobody else: the exception is answered, and not logged where it was raised.
+    """
+
+
+class ProtocolError(Exception):
+    """The peer sent something that the protocol does not allow."""
+
+
+class DeadReferenceError(ProtocolError, Error):
+    """A method was called on a reference whose connection is gone."""
+
+
+class PBConnectionLost(Error):
+    """The connection was lost before a call was answered.
+
+    Its only argument is the :class:`~twisted.python.failure.Failure` that says why.
+    """
+
+
+class NoSuchMethod(AttributeError):
+    """The object at the other end has no remotely callable method of that name."""
+
+
+class RemoteError(Error):
+    """An exception that was raised at the other end of a connection.
+
+    ``str()`` of it is the remote exception's text, and ``args`` is that text in a
+    tuple.  Where the remote exception's class (or one of its bases) is a builtin
+    such as :class:`ValueError`, or was registered with
+    :func:`pb_broker.register_exception`, the instance belongs to that class too,
+    so ``except ValueError:`` catches it.
+
+    Args:
+        remoteType: Full name of the remote exception's class.
+        value: Text of the remote exception.
+        remoteTraceback: The remote traceback as text, or a line that says that the
+            peer does not give it away.
+        parents: Full names of the remote class and its bases, nearest first.
+
+    Attributes:
+        remoteType: Full name of the remote class (``str``; ``bytes`` in programs
+            that run on the drop-in for ``twisted.spread``).
+        remoteTraceback: The remote traceback as text.
+        remote_parents: Full names of the remote class and its bases.
+    """
+
+    def __init__(
+        self,
+        remoteType: str | bytes,
+        value: str,
+        remoteTraceback: str,
+        parents: tuple[str, ...] = (),
+    ) -> None:
+        # Not super(): a subclass made for a builtin (OSError, ImportError ...)
+        # would hand the text to a constructor that interprets it.
+        Exception.__init__(self, value)
+        self.remoteType: Any = remoteType
+        self.remoteTraceback = remoteTraceback
+        self.remote_parents = parents
+
+    def __str__(self) -> str:
+        """Return the remote exception's text (KeyError would quote it again)."""
+        return str(self.args[0]) if self.args else ""

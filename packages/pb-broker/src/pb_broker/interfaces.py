@@ -1,0 +1,28 @@
+"""This module declares what the broker expects of objects it is given."""
+
+from __future__ import annotations
+
+from zope.interface import Interface
+
+__all__ = ["IJellyable", "IPBRoot", "IUnjellyable"]
+
+
+class IJellyable(Interface):
+    """Something that knows how it travels."""
+
+    def jellyFor(jellier):  # type: ignore[no-untyped-def]
+        """Return the s-expression that stands for this object."""
+
+
+class IUnjellyable(Interface):
+    """Something that can be filled from an s-expression."""
+
+    def unjellyFor(jellier, jellyList):  # type: ignore[no-untyped-def]
+        """Fill a blank instance from ``jellyList`` and return the finished object."""
+
+
+class IPBRoot(Interface):
+    """Something that has an object to offer to each new connection."""
+
+    def rootObject(broker):  # type: ignore[no-untyped-def]
+        """Return the object that the peer of ``broker`` finds under "root"."""

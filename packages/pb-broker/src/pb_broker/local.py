@@ -1,0 +1,110 @@
+"""This module lets local objects be called as remote ones are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+__all__ = ["LocalAsRemote", "LocalAsyncForwarder", "LocalMethod"]
+
+_log = Logger(namespace="pb_broker")
+
+
+class LocalMethod:
+    """One method of a local object, called as a remote one.
+
+    Args:
+        local: The object; it has ``callRemote``.
+        name: The method's name.
+    """
+
+    def __init__(self, local: Any, name: str) -> None:
+        self.local = local
+        self.name = name
+
+    def __call__(self, *args: Any, **kw: Any) -> Any:
+        """Call the method."""
+        return self.local.callRemote(self.name, *args, **kw)
+
+
+class LocalAsRemote:
+    """A base for local objects that stand in for remote ones.
+
+    ``callRemote("x")`` runs ``sync_x`` and returns what that returns (which should
+    be a Deferred), or else runs ``async_x`` and puts its result in a Deferred.
+
+    Attributes:
+        reportAllTracebacks: Whether an ``async_`` method that fails is logged.
+    """
+
+    reportAllTracebacks: Any = True
+
+    def callRemote(self, name: str, /, *args: Any, **kw: Any) -> Any:
+        """Call a method of this object.
+
+        Args:
+            name: Its name without the prefix.
+            *args: Positional arguments.
+            **kw: Keyword arguments.
+
+        Returns:
+            The result of ``sync_<name>``, or a Deferred of ``async_<name>``'s.
+        """
+        method = getattr(self, "sync_" + name, None)
+        if method is not None:
+            return method(*args, **kw)
+        try:
+            return succeed(getattr(self, "async_" + name)(*args, **kw))
+        except Exception:
+            failure = Failure()
+            if self.reportAllTracebacks:
+                _log.failure("A local call failed", failure)
+            return fail(failure)
+
+    def remoteMethod(self, name: str) -> LocalMethod:
+        """Return the method called ``name`` as something to call."""
+        return LocalMethod(self, name)
+
+
+class LocalAsyncForwarder:
+    """Forwards the calls that an interface has to a local object.
+
+    Args:
+        forwarded: The object.
+        interfaceClass: A zope interface that it provides.
+        failWhenNotImplemented: Whether a call that the interface does not have
+            fails; otherwise its answer is None.
+
+    Raises:
+        TypeError: ``forwarded`` does not provide the interface.
+    """
+
+    def __init__(
+        self, forwarded: Any, interfaceClass: Any, failWhenNotImplemented: Any = 0
+    ) -> None:
+        if not interfaceClass.providedBy(forwarded):
+            raise TypeError(f"the object must provide {interfaceClass.__name__}")
+        self.forwarded = forwarded
+        self.interfaceClass = interfaceClass
+        self.failWhenNotImplemented = failWhenNotImplemented
+
+    def callRemote(self, method: str, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method of the object, if the interface has it.
+
+        Args:
+            method: Its name.
+            *args: Positional arguments.
+            **kw: Keyword arguments.
+
+        Returns:
+            A Deferred with its result.
+        """
+        if self.interfaceClass.queryDescriptionFor(method):
+            return maybeDeferred(getattr(self.forwarded, method), *args, **kw)
+        if self.failWhenNotImplemented:
+            missing = f"No Such Method in Interface: {method}"
+            return fail(NotImplementedError(missing))
+        return succeed(None)

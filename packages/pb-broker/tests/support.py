@@ -1,0 +1,101 @@
+"""Objects that several tests send about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+import pb_broker as pb
+from pb_broker.testing import Pair, connected_pair
+
+
+class Echo(pb.Root):
+    """Gives back what it gets, and keeps what it is told to."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        self.child = Child()
+        self.waiting: list[Deferred[Any]] = []
+
+    def remote_echo(self, *args: Any, **kw: Any) -> Any:
+        return (args, kw) if kw else args
+
+    def remote_keep(self, thing: Any) -> None:
+        self.kept.append(thing)
+
+    def remote_child(self) -> Any:
+        return self.child
+
+    def remote_wait(self) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred()
+        self.waiting.append(waiting)
+        return waiting
+
+    def remote_raise(self, kind: str) -> None:
+        raise {"pb": pb.Error, "value": ValueError}[kind](f"a {kind} error")
+
+    async def remote_call_back(self, other: Any, *args: Any) -> Any:
+        return await other.callRemote("called_back", *args)
+
+    def remote_unsendable(self) -> Any:
+        return [0, {"x": object()}]
+
+
+class Child(pb.Referenceable):
+    """An object to refer to."""
+
+    def remote_called_back(self, *args: Any) -> Any:
+        return ["got", *args]
+
+
+def result_of(call: Deferred[Any], pair: Pair) -> Any:
+    """Return what a call answers; raise what it fails with."""
+    got: list[Any] = []
+    call.addBoth(got.append)
+    pair.flush()
+    assert got, "it did not answer"
+    if isinstance(got[0], Failure):
+        got[0].raiseException()
+    return got[0]
+
+
+def failure_of(call: Deferred[Any], pair: Pair) -> Any:
+    """Return the Failure that a call ends with."""
+    got: list[Any] = []
+    call.addBoth(got.append)
+    pair.flush()
+    assert got, "it did not answer"
+    assert isinstance(got[0], Failure), f"it answered {got[0]!r}"
+    return got[0]
+
+
+def root_of(pair: Pair) -> Any:
+    """Return the client's reference to the server's root object."""
+    return pair.client.remoteForName("root")
+
+
+@contextmanager
+def connected(root: Any = None, **factories: Any) -> Iterator[Pair]:
+    """Connect two brokers for as long as a test needs them."""
+    pair = connected_pair(Echo() if root is None else root, **factories)
+    try:
+        yield pair
+    finally:
+        pair.close()
+
+
+@contextmanager
+def logged() -> Iterator[list[LogEvent]]:
+    """Collect what is logged meanwhile."""
+    events: list[LogEvent] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield events
+    finally:
+        globalLogPublisher.removeObserver(observer)

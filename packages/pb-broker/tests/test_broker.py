@@ -1,0 +1,414 @@
+"""The broker as a Protocol: its life, its turns, what it counts and when it tells."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.python import threadable
+from twisted.python.failure import Failure
+
+import pb_broker as pb
+from pb_banana import Connection, Limits
+from pb_broker._broker import _BATCH_MESSAGES
+from pb_broker.testing import MemoryTransport, Pair, connected_pair
+
+from .support import Child, Echo, connected, failure_of, logged, result_of, root_of
+
+
+class Clocked(pb.Broker):
+    """A broker that takes its turns when a test says so."""
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self.clock = Clock()
+
+    def _call_later(self, delay: float, function: Any) -> Any:
+        return self.clock.callLater(delay, function)
+
+    def take_turn(self) -> bool:
+        """Do what was left for the next turn; tell whether there was anything."""
+        calls = self.clock.getDelayedCalls()
+        for call in calls:
+            call.cancel()
+            self._continue()
+        return bool(calls)
+
+
+def test_calls_before_the_connection_is_ready_wait() -> None:
+    server, client = pb.PBServerFactory(Echo()), pb.PBClientFactory()
+    pair = Pair(client.buildProtocol(None), server.buildProtocol(None))
+    call = root_of(pair).callRemote("echo", 1)
+    assert pair.client_transport.written == []
+    assert result_of(call, pair) == (1,)
+    pair.close()
+
+
+def test_a_server_need_not_wait_for_the_choice_of_a_dialect() -> None:
+    server, client = pb.PBServerFactory(Echo()), pb.PBClientFactory()
+    pair = Pair(client.buildProtocol(None), server.buildProtocol(None))
+    pair.client.setNameForLocal("mine", Child())
+    call = pair.server.remoteForName("mine").callRemote("called_back", 1)
+    assert result_of(call, pair) == ["got", 1]
+    pair.close()
+    unconnected = server.buildProtocol(None)
+    unconnected.remoteForName("mine").callRemote("called_back", pbanswer=False)
+    unconnected.makeConnection(transport := MemoryTransport())
+    assert len(transport.written) == 1
+
+
+def test_ready_lost_and_never_ready() -> None:
+    happened: list[str] = []
+    broker = pb.Broker()
+    broker.notifyOnConnect(lambda: happened.append("ready"))
+    broker.notifyOnFail(lambda: happened.append("failed"))
+    broker.notifyOnDisconnect(lambda: happened.append("lost"))
+    broker.makeConnection(MemoryTransport())
+    broker.connectionLost()
+    broker.connectionLost()
+    assert happened == ["lost", "failed"]
+    with connected() as pair:
+        happened.clear()
+        pair.client.notifyOnConnect(lambda: happened.append("now"))
+        assert happened == ["now"]
+
+
+def test_disconnect_callbacks() -> None:
+    with connected() as pair, logged() as events:
+        happened: list[Any] = []
+
+        def bad() -> None:
+            raise ZeroDivisionError("a callback's own trouble")
+
+        def third() -> None:
+            happened.append(3)
+
+        def first() -> None:
+            happened.append(1)
+            pair.client.dontNotifyOnDisconnect(third)
+
+        for notifier in (first, bad, third):
+            pair.client.notifyOnDisconnect(notifier)
+        pair.client.dontNotifyOnDisconnect(lambda: None)
+        pair.close()
+        assert happened == [1, 3]
+        assert [e["log_failure"].type for e in events if "log_failure" in e] == [
+            ZeroDivisionError
+        ]
+        with pytest.raises(pb.DeadReferenceError):
+            pair.client.notifyOnDisconnect(first)
+        assert pair.client.disconnected
+        assert not pair.client.localObjects
+        assert not pair.client.disconnects
+
+
+def test_dead_references_say_so_at_once() -> None:
+    with connected() as pair:
+        root = root_of(pair)
+        pair.close()
+        with pytest.raises(pb.DeadReferenceError):
+            root.callRemote("echo")
+        with pytest.raises(pb.DeadReferenceError):
+            root.notifyOnDisconnect(print)
+
+
+def test_last_reference_runs_clean_up() -> None:
+    with connected() as pair:
+        child = pair.server_factory.root.child
+        happened: list[str] = []
+        pair.server._localCleanup[id(child)] = lambda: happened.append("gone")
+        one = result_of(root_of(pair).callRemote("child"), pair)
+        two = result_of(root_of(pair).callRemote("child"), pair)
+        del one
+        gc.collect()
+        pair.flush()
+        assert happened == []
+        del two
+        gc.collect()
+        pair.flush()
+        assert happened == ["gone"]
+        assert pair.server._localCleanup == {}
+
+
+def test_registering_by_hand() -> None:
+    with connected() as pair:
+        child = Child()
+        luid = pair.server.registerReference(child)
+        assert pair.server.registerReference(child) == luid
+        assert pair.server.localObjectForID(luid) is child
+        happened: list[str] = []
+        pair.server._localCleanup[id(child)] = lambda: happened.append("gone")
+        pair.server.unregisterReference(luid)
+        assert happened == ["gone"]
+        assert pair.server.localObjectForID(luid) is None
+        with pytest.raises(KeyError):
+            pair.server.unregisterReference(luid)
+        pair.client.sendDecRef(luid)
+        pair.flush()
+        assert not pair.closed
+        pair.server.setNameForLocal("named", child)
+        assert pair.server.localObjectForID("named") is child
+
+
+def test_ids_are_new() -> None:
+    broker = pb.Broker()
+    assert broker.newLocalID() != broker.newLocalID()
+    assert broker.newRequestID() != broker.newRequestID()
+
+
+def test_releases_are_written_together() -> None:
+    with connected() as pair:
+        root: Echo = pair.server_factory.root
+        children = [Child() for _ in range(500)]
+        call = root_of(pair).callRemote("wait")
+        pair.flush()
+        root.waiting.pop().callback(children)
+        got = result_of(call, pair)
+        assert len(pair.server.localObjects) == 501
+        pair.client._busy += 1
+        del got, call
+        gc.collect()
+        assert pair.client_transport.written == []
+        pair.client._busy -= 1
+        pair.client._flush_releases()
+        assert len(pair.client_transport.written) == 1
+        pair.flush()
+        assert list(pair.server.localObjects) == [b"root"]
+
+
+def test_release_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twisted.internet import reactor
+
+    queued: list[Any] = []
+    monkeypatch.setattr(reactor, "callFromThread", queued.append)
+    monkeypatch.setattr(threadable, "ioThread", threading.get_ident())
+    with connected() as pair:
+        thread = threading.Thread(target=pair.client.sendDecRef, args=(1,))
+        thread.start()
+        thread.join()
+        assert pair.client_transport.written == []
+        queued.pop()()
+        assert len(pair.client_transport.written) == 1
+        pair.client_transport.take()
+
+
+def test_release_after_the_end_is_nothing() -> None:
+    with connected() as pair:
+        child = result_of(root_of(pair).callRemote("child"), pair)
+        pair.close()
+        del child
+        gc.collect()
+        assert not pair.client._session.releases
+
+
+def clocked_server() -> tuple[Pair, Clocked]:
+    factory = pb.PBServerFactory(Echo())
+    factory.protocol = Clocked
+    pair = connected_pair(server_factory=factory)
+    return pair, pair.server
+
+
+def test_many_messages_take_turns() -> None:
+    """Whoever sends much gets its first answers before its last call is handled."""
+    pair, server = clocked_server()
+    kept = pair.server_factory.root.kept
+    count = 3 * _BATCH_MESSAGES
+    for number in range(count):
+        root_of(pair).callRemote("keep", number, pbanswer=False)
+    data = pair.client_transport.take()
+    server.dataReceived(data)
+    assert 1 <= len(kept) <= _BATCH_MESSAGES
+    before = len(kept)
+    root_of(pair).callRemote("keep", "last", pbanswer=False)
+    server.dataReceived(pair.client_transport.take())
+    assert len(kept) == before
+    turns = 0
+    while server.take_turn():
+        turns += 1
+    assert kept == [*range(count), "last"]
+    assert turns >= 2
+    pair.close()
+
+
+def test_a_slow_method_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, server = clocked_server()
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("pb_broker._broker.perf_counter", lambda: float(next(ticks)))
+    kept = pair.server_factory.root.kept
+    for number in range(5):
+        root_of(pair).callRemote("keep", number, pbanswer=False)
+    server.dataReceived(pair.client_transport.take())
+    assert kept == [0]
+    server.take_turn()
+    assert kept == [0, 1]
+    # What had arrived is handled before the connection is given up.
+    server.connectionLost(Failure(pb.Error("test")))
+    assert kept == [0, 1, 2, 3, 4]
+    assert server.clock.getDelayedCalls() == []
+    pair.closed = True
+
+
+def test_what_comes_after_a_disconnect_is_not_handled() -> None:
+    class Quits(Echo):
+        def remote_quit(self) -> None:
+            pair.server.connectionLost(Failure(pb.Error("test")))
+
+    pair = connected_pair(Quits())
+    for name in ("keep", "quit", "keep"):
+        args = (1,) if name == "keep" else ()
+        root_of(pair).callRemote(name, *args, pbanswer=False)
+    pair.server.dataReceived(pair.client_transport.take())
+    assert pair.server_factory.root.kept == [1]
+
+
+def test_bytes_that_are_not_banana_end_the_connection() -> None:
+    with connected() as pair, logged() as events:
+        pair.server.dataReceived(b"GET / HTTP/1.1\r\nHost: " + b"x" * 10_000)
+        assert pair.server_transport.aborted
+        pair.server.dataReceived(b"more of the same")
+        pair.flush()
+        assert pair.closed
+    assert len(events) == 1
+    assert len(str(events[0]["error"])) < 300
+
+
+def test_transports_that_cannot_abort() -> None:
+    class Plain:
+        closed = False
+
+        def write(self, data: bytes) -> None:
+            pass
+
+        def loseConnection(self) -> None:
+            self.closed = True
+
+    broker = pb.Broker(isClient=False)
+    transport: Any = Plain()
+    broker.makeConnection(transport)
+    with logged():
+        broker.dataReceived(b"\xff" * 10)
+    assert transport.closed
+
+
+def test_no_dialect_in_common() -> None:
+    with logged() as events:
+        pair = Pair(pb.Broker(), pb.Broker(isClient=False))
+        stranger = Connection(False, dialects=(b"esperanto",))
+        pair.client.dataReceived(stranger.connection_made())
+        pair.client.dataReceived(stranger.connection_made())
+        assert pair.client_transport.disconnecting
+    assert len(events) == 1
+
+
+def test_exported_references_are_limited() -> None:
+    limits = pb.BrokerLimits(exported_references=2)
+    factory = pb.PBServerFactory(Echo(), limits=limits)
+    with connected(server_factory=factory) as pair:
+        kept = []
+        for _ in range(2):
+            pair.server_factory.root.child = Child()
+            kept.append(result_of(root_of(pair).callRemote("child"), pair))
+        for _ in range(4):
+            pair.server_factory.root.child = Child()
+            failure = failure_of(root_of(pair).callRemote("child"), pair)
+            assert failure.check(pb.Error)
+        assert pair.server_transport.disconnecting
+
+
+def test_imported_references_are_limited() -> None:
+    factory = pb.PBServerFactory(Echo(), limits=pb.BrokerLimits(imported_references=2))
+    with connected(server_factory=factory) as pair:
+        failure = failure_of(
+            root_of(pair).callRemote("keep", [Child(), Child(), Child()]), pair
+        )
+        assert failure.check(pb.Error)
+        gc.collect()
+        pair.flush()
+        assert pair.server._session.imports == 0
+        assert (
+            result_of(root_of(pair).callRemote("keep", [Child(), Child()]), pair)
+            is None
+        )
+
+
+def test_limits_change_at_login() -> None:
+    broker: Any = pb.Broker()
+    assert broker.is_authenticated
+    small = pb.BrokerLimits(wire=Limits(string_bytes=10))
+    broker.require_authentication(small)
+    assert not broker.is_authenticated
+    assert broker._connection.limits.string_bytes == 10
+    broker.authenticated()
+    assert broker.is_authenticated
+    assert broker._connection.limits.string_bytes > 10
+    broker.require_authentication()
+    broker.authenticated()
+    assert broker.is_authenticated
+
+
+def test_limits_of_the_wire() -> None:
+    limits = pb.BrokerLimits(wire=Limits(string_bytes=1_000_000))
+    server = pb.PBServerFactory(Echo(), limits=limits)
+    client = pb.PBClientFactory(limits=limits)
+    with connected(server_factory=server, client_factory=client) as pair:
+        large = b"x" * 900_000
+        assert result_of(root_of(pair).callRemote("echo", large), pair) == (large,)
+
+
+def test_who_is_served_can_be_asked_meanwhile() -> None:
+    seen: list[Any] = []
+
+    class Looks(pb.Copyable):
+        def getStateToCopyFor(self, perspective: Any) -> Any:
+            server = pair.server
+            seen.append(
+                (
+                    perspective,
+                    server.serializingPerspective,
+                    server.unserializingPerspective,
+                    server.jellyMethod,
+                    server.jellyArgs,
+                    server.jellyKw,
+                )
+            )
+            return {}
+
+    class Asked(pb.Root):
+        perspective = "someone"
+
+        def remote_look(self, *args: Any, **kw: Any) -> Any:
+            return Looks()
+
+    with connected(Asked()) as pair, logged():
+        failure_of(root_of(pair).callRemote("look", 1, two=2), pair)
+        assert seen == [("someone", "someone", "someone", "look", (1,), {"two": 2})]
+        assert pair.server.serializingPerspective is None
+        assert pair.server.jellyMethod is None
+        assert pair.server.jellyArgs is pair.server.jellyKw is None
+
+
+def test_published_attributes() -> None:
+    with connected() as pair:
+        child = result_of(root_of(pair).callRemote("child"), pair)
+        assert child.luid in pair.server.localObjects
+        assert pair.server.luids[id(pair.server_factory.root.child)] == child.luid
+        assert pair.server.remotelyCachedObjects == {}
+        assert pair.server.remotelyCachedLUIDs == {}
+        assert pair.server.locallyCachedObjects == {}
+        assert pair.server.security is pb.globalSecurity
+        assert pair.client.version == 6
+
+
+def test_callbacks_of_old_programs() -> None:
+    with connected() as pair, logged():
+        got: list[Any] = []
+        root = root_of(pair)
+        root.callRemote("echo", 1, pbcallback=got.append)
+        root.callRemote("raise", "pb", pberrback=lambda f: got.append(f.type))
+        pair.flush()
+        assert got == [(1,), b"twisted.spread.pb.Error"]
+        with pytest.raises(TypeError):
+            root.callRemote("echo", pbanswer=False, pbcallback=print)

@@ -1,0 +1,279 @@
+"""Copies that are kept up to date."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+import pb_broker as pb
+from pb_jelly import MalformedJelly, UnjellyableType, jelly, unjelly
+
+from .support import Echo, connected, failure_of, logged, result_of, root_of
+
+
+class Original(pb.Cacheable):
+    def __init__(self) -> None:
+        self.value = 1
+        self.observers: list[Any] = []
+        self.stopped: list[Any] = []
+
+    def getTypeToCopy(self) -> str:
+        return "test.Cached"
+
+    def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
+        self.observers.append(observer)
+        return {"value": self.value}
+
+    def stoppedObserving(self, perspective: Any, observer: Any) -> None:
+        self.observers.remove(observer)
+        self.stopped.append(observer)
+
+
+class Cached(pb.RemoteCache):
+    def __init__(self) -> None:
+        self.initialized = True
+
+    def observe_add(self, number: int) -> int:
+        self.value += number
+        return self.value
+
+    def observe_fail(self) -> None:
+        raise pb.Error("no")
+
+    value: int
+
+
+pb.setUnjellyableForClass("test.Cached", Cached)
+
+
+class Serves(Echo):
+    def __init__(self) -> None:
+        super().__init__()
+        self.original = Original()
+
+    def remote_original(self) -> Any:
+        return self.original
+
+    def remote_originals(self) -> Any:
+        return [self.original, self.original]
+
+    def remote_is_original(self, thing: Any) -> bool:
+        return thing is self.original
+
+
+def test_a_copy_and_its_updates() -> None:
+    with connected(Serves()) as pair:
+        root: Serves = pair.server_factory.root
+        copy = result_of(root_of(pair).callRemote("original"), pair)
+        assert type(copy) is Cached
+        assert (copy.value, copy.initialized) == (1, True)
+        (observer,) = root.original.observers
+        assert result_of(observer.callRemote("add", 5), pair) == 6
+        assert copy.value == 6
+        assert result_of(observer.remoteMethod("add")(1), pair) == 7
+        assert observer.callRemote("add", 1, pbanswer=False) is None
+        pair.flush()
+        assert copy.value == 8
+        assert failure_of(observer.callRemote(b"fail"), pair).check(pb.Error)
+        with logged():
+            assert failure_of(observer.callRemote("nope"), pair).check(pb.NoSuchMethod)
+        observer.callRemote("update", {"value": 50, "broker": None, "luid": 99})
+        pair.flush()
+        assert copy.value == 50
+        assert copy.broker is pair.client
+        assert copy.luid in pair.client.locallyCachedObjects
+
+
+def test_the_same_object_is_the_same_copy() -> None:
+    with connected(Serves()) as pair:
+        root = root_of(pair)
+        one, two = result_of(root.callRemote("originals"), pair)
+        three = result_of(root.callRemote("original"), pair)
+        assert one == two == three
+        assert len({one, two, three}) == 1
+        assert one is not three
+        assert one != 5
+        one.value = 9
+        assert three.value == 9
+        assert result_of(root.callRemote("is_original", two), pair)
+
+
+def test_counting_to_the_end() -> None:
+    with connected(Serves()) as pair:
+        original = pair.server_factory.root.original
+        copies = list(result_of(root_of(pair).callRemote("originals"), pair))
+        copies.append(result_of(root_of(pair).callRemote("original"), pair))
+        (observer,) = original.observers
+        while copies:
+            assert original.stopped == []
+            copies.pop()
+            gc.collect()
+            pair.flush()
+        assert original.stopped == [observer]
+        assert pair.server.remotelyCachedObjects == {}
+        assert pair.client.locallyCachedObjects == {}
+        with pytest.raises(pb.ProtocolError):
+            observer.callRemote("add", 1)
+        again = result_of(root_of(pair).callRemote("original"), pair)
+        assert again.value == 1
+        assert len(original.observers) == 1
+
+
+def test_farewell_can_still_say_something() -> None:
+    said: list[Any] = []
+
+    class Polite(Original):
+        def stoppedObserving(self, perspective: Any, observer: Any) -> None:
+            super().stoppedObserving(perspective, observer)
+            said.append(observer.callRemote("add", 1))
+
+    with connected(Serves()) as pair:
+        pair.server_factory.root.original = Polite()
+        copy = result_of(root_of(pair).callRemote("original"), pair)
+        assert copy.value == 1
+        del copy
+        gc.collect()
+        pair.flush()
+        assert said[0].result == 2
+        assert pair.client.locallyCachedObjects == {}
+
+
+def test_lost_connection_stops_observing_once() -> None:
+    with connected(Serves()) as pair, logged() as events:
+        original = pair.server_factory.root.original
+
+        class Late(Original):
+            def stoppedObserving(self, perspective: Any, observer: Any) -> None:
+                super().stoppedObserving(perspective, observer)
+                observer.callRemote("add", 1)
+
+        pair.server_factory.root.original = late = Late()
+        copy = result_of(root_of(pair).callRemote("original"), pair)
+        pair.server_factory.root.original = original
+        other = result_of(root_of(pair).callRemote("original"), pair)
+        pair.close()
+        assert len(original.stopped) == len(late.stopped) == 1
+        del copy, other
+        gc.collect()
+        assert len(original.stopped) == len(late.stopped) == 1
+        assert not [event for event in events if "log_failure" in event]
+
+
+def test_an_unsendable_state_is_not_observed() -> None:
+    class Bad(Original):
+        def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
+            self.observers.append(observer)
+            return {"value": object()}
+
+    with connected(Serves()) as pair, logged():
+        pair.server_factory.root.original = bad = Bad()
+        failure = failure_of(root_of(pair).callRemote("original"), pair)
+        assert "answer.value" in str(failure.value) or "value" in str(failure.value)
+        assert bad.observers == []
+        assert pair.server.remotelyCachedObjects == {}
+
+
+def test_a_copy_that_holds_itself() -> None:
+    class Selfish(Original):
+        def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
+            self.observers.append(observer)
+            return {"value": self}
+
+    with connected(Serves()) as pair:
+        pair.server_factory.root.original = Selfish()
+        copy = result_of(root_of(pair).callRemote("original"), pair)
+        assert copy.value is copy
+
+
+def test_states_may_replace_the_attributes() -> None:
+    class Replaces(pb.RemoteCache):
+        def setCopyableState(self, state: Any) -> None:
+            self.__dict__ = {"mine": state["value"]}
+
+        def observe_add(self, number: int) -> int:
+            self.mine: int = self.mine + number
+            return self.mine
+
+    pb.setUnjellyableForClass("test.Replaces", Replaces)
+
+    class Other(Original):
+        def getTypeToCopy(self) -> str:
+            return "test.Replaces"
+
+    with connected(Serves()) as pair:
+        pair.server_factory.root.original = original = Other()
+        copy = result_of(root_of(pair).callRemote("original"), pair)
+        assert result_of(original.observers[0].callRemote("add", 1), pair) == 2
+        assert copy.mine == 2
+
+
+def test_copies_go_back_only_to_where_they_came_from() -> None:
+    with connected(Serves()) as pair, connected(Serves()) as elsewhere:
+        copy = result_of(root_of(pair).callRemote("original"), pair)
+        failure = failure_of(root_of(elsewhere).callRemote("keep", copy), elsewhere)
+        assert failure.check(UnjellyableType)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        [b"test.Cached", 1],
+        [b"test.Cached", b"one", [b"dictionary"]],
+        [b"test.Cached", 1, [b"list"], 1],
+        [b"test.Cached", 1, [b"list", 5]],
+        [b"cached", 5],
+        [b"cached"],
+        [b"cached", b"x"],
+        [b"lcache", 5],
+        [b"lcache", 1, 2],
+        [b"local", 5],
+        [b"local", [b"tuple"]],
+        [b"remote", b"root"],
+        [b"remote"],
+        [b"test.Cached", 3, [b"dictionary"]],
+    ],
+)
+def test_malformed(expression: Any) -> None:
+    with connected(Serves()) as pair:
+        pair.client.cacheLocally(3, object())
+        with pytest.raises(MalformedJelly):
+            pair.client.unserialize(expression)
+        gc.collect()
+        pair.client._session.cached_here.clear()
+
+
+def test_observers_and_methods_compare() -> None:
+    original, broker = Original(), object()
+    one = pb.RemoteCacheObserver(broker, original, "someone")
+    two = pb.RemoteCacheObserver(broker, original, "someone")
+    other = pb.RemoteCacheObserver(broker, original, "another")
+    assert one == two
+    assert hash(one) == hash(two)
+    assert one != other
+    assert one != 5
+    assert one.remoteMethod("x") == two.remoteMethod("x")
+    assert hash(one.remoteMethod("x")) == hash(two.remoteMethod("x"))
+    assert one.remoteMethod("x") != one.remoteMethod("y")
+    assert one.remoteMethod("x") != 5
+    assert "Original" in repr(one)
+
+
+def test_without_a_broker_it_is_an_ordinary_object() -> None:
+    original = Original()
+    name = f"{Original.__module__}.Original"
+    pb.setUnjellyableForClass(name, Cached)
+    back = unjelly(jelly(original))
+    assert type(back) is Cached
+    assert back.value == 1
+    again = jelly(back)
+    assert again[1][1] == [[b"unicode", b"value"], 1] or again[0]  # type: ignore[index]
+
+
+def test_nothing_to_do_by_default() -> None:
+    original = pb.Cacheable()
+    original.x = 1  # type: ignore[attr-defined]
+    observer = pb.RemoteCacheObserver(None, original, None)
+    assert original.getStateToCacheAndObserveFor(None, observer) == {"x": 1}
+    original.stoppedObserving(None, observer)
