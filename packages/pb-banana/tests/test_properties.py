@@ -33,6 +33,7 @@ def decoder(limits: Limits, words: object) -> Decoder:
 
 @given(streams, small_limits, vocabularies, counts)
 @example(b"\x02\x80\x07\x82unicode\x05\x82", Limits(message_bytes=14), None, 0)
+@example(b"\x02\x80\x07\x82unicode" * 2, Limits(message_bytes=15), None, 0)
 def test_whatever_comes_gives_expressions_or_banana_errors(
     data: bytes, limits: Limits, words: object, count: int
 ) -> None:

@@ -271,12 +271,13 @@ class Decoder:
         left = self._left
         stack = self._stack
         nodes = self._nodes
-        short_strings = string_bytes >= 127
-        # Where the current top-level expression may go to, and where a string
-        # may go to without a second look.
+        # How far the current top-level expression may go, how far a string may go
+        # without a second look, and where the body of a short text begins at the
+        # latest.
         end = self._start - self._base + message_bytes
         size = len(buffer)
         room = end if end < size else size
+        text_room = room - _TEXT_BODY if string_bytes >= 127 else -1
 
         if self._missing:
             if size < self._missing:
@@ -307,6 +308,7 @@ class Decoder:
                     self._start = self._base + position
                     end = position + message_bytes
                     room = end if end < size else size
+                    text_room = room - _TEXT_BODY if string_bytes >= 127 else -1
                     if position == size or len(root) == max_messages:
                         self._current = root
                         self._left = left
@@ -353,11 +355,15 @@ class Decoder:
                         raise _too_large("nodes", charged, most_nodes)
                     if len(stack) >= depth:
                         raise _too_large("depth", len(stack) + 1, depth)
-                    if number == 2 and buffer[after] == _UNICODE_SIZE and short_strings:
-                        # A str, perhaps. Nothing is changed before that is sure:
-                        # the bytes may end on the way.
+                    if (
+                        number == 2
+                        and after <= text_room
+                        and buffer[after] == _UNICODE_SIZE
+                    ):
                         body = after + _TEXT_BODY
                         if buffer[after : body - 2] == _TEXT:
+                            # A str, perhaps. What is not whole, or not so short,
+                            # goes the long way, where each limit has its turn.
                             length = buffer[body - 2]
                             stop = body + length
                             if (

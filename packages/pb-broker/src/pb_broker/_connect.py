@@ -86,7 +86,13 @@ def _unwrapped(protocol: Any) -> Broker:
     return protocol
 
 
-def getObjectAt(host: str, port: int, timeout: float | None = 30) -> Deferred[Any]:
+def getObjectAt(
+    host: str,
+    port: int,
+    timeout: float | None = 30,
+    *,
+    factory: PBClientFactory | None = None,
+) -> Deferred[Any]:
     """Connect to a server and return its root object.
 
     The connection stays open; ``reference.broker.transport.loseConnection()``
@@ -96,15 +102,16 @@ def getObjectAt(host: str, port: int, timeout: float | None = 30) -> Deferred[An
         host: Its name or address.
         port: Its port.
         timeout: How long to try, in seconds; None for ever.
+        factory: Makes our end; None for one without anything special.
 
     Returns:
         A Deferred with a reference to the root object, or with why there is none;
         with ``twisted.internet.defer.TimeoutError`` after ``timeout``.  Cancelling
         it closes what there is of a connection.
     """
-    factory = PBClientFactory()
-    connected = connect(host, port, factory)
-    root: Deferred[Any] = connected.addCallback(lambda broker: factory.getRootObject())
+    ours = PBClientFactory() if factory is None else factory
+    connected = connect(host, port, ours)
+    root: Deferred[Any] = connected.addCallback(lambda broker: ours.getRootObject())
     if timeout is not None:
         from twisted.internet import reactor
 
