@@ -1,0 +1,43 @@
+"""Perspective Broker with login: who is calling, and what they may see.
+
+:mod:`pb_cred.pb` is the whole of Perspective Broker under one name; this package
+adds to :mod:`pb_broker` what it takes to log in, over ``twisted.cred``.  A server
+serves a Portal; a client says ``factory.login(credentials)`` and gets a reference
+to an :class:`Avatar`, whose ``perspective_`` methods it can call::
+
+    from pb_cred import pb
+
+    class User(pb.Avatar):
+        def perspective_greet(self):
+            return f"hello, {self.avatarId.decode()}"
+
+    portal = Portal(pb.Realm(User), [checker])
+    factory = pb.PBServerFactory(portal)
+"""
+
+from __future__ import annotations
+
+from ._avatar import Avatar, Perspective, Realm
+from ._factories import PBClientFactory, PBServerFactory
+from ._md5 import challenge, respond
+from ._session import Session, session_of
+from .errors import CredError, DropInError, LoginRefused, NotLoggedIn
+from .interfaces import IPerspective, IUsernameMD5Password
+
+__all__ = [
+    "Avatar",
+    "CredError",
+    "DropInError",
+    "IPerspective",
+    "IUsernameMD5Password",
+    "LoginRefused",
+    "NotLoggedIn",
+    "PBClientFactory",
+    "PBServerFactory",
+    "Perspective",
+    "Realm",
+    "Session",
+    "challenge",
+    "respond",
+    "session_of",
+]

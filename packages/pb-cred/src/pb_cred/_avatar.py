@@ -1,0 +1,99 @@
+"""This module defines avatars: who a user is on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.cred.portal import IRealm
+from zope.interface import implementer
+
+from pb_broker._referenceable import arguments_of, find_method
+
+from .interfaces import IPerspective
+
+__all__ = ["Avatar", "Perspective", "Realm"]
+
+
+@implementer(IPerspective)
+class Perspective:
+    """An object whose ``perspective_`` methods one user's peer can call.
+
+    What the peer calls as ``x`` runs as ``perspective_x``.  The method may be an
+    ordinary one, may return a Deferred, or may be an ``async def``.  Values are
+    serialized for this perspective: a :class:`~pb_broker.Viewable` in them is seen
+    by the peer as it looks from here.
+    """
+
+    def perspectiveMessageReceived(
+        self, broker: Any, message: str, args: Any, kw: Any
+    ) -> Any:
+        """Run the method that the peer called.
+
+        Args:
+            broker: The broker through which the call came.
+            message: The method's name without its prefix.
+            args: The positional arguments: a tuple, or the jelly of one.
+            kw: The keyword arguments: a dict, or the jelly of one.
+
+        Returns:
+            What the method returned; the broker serializes it.
+
+        Raises:
+            NoSuchMethod: There is no ``perspective_`` method of that name.
+        """
+        args, kw = arguments_of(broker, args, kw, self)
+        return find_method(self, "perspective_", message)(*args, **kw)
+
+
+class Avatar(Perspective):
+    """A user of the application, as long as one login of theirs lasts.
+
+    Subclasses add ``perspective_`` methods.  They need not call ``__init__``: what
+    is known of the login itself is found with :func:`~pb_cred.session_of`.
+
+    Args:
+        avatarId: What the portal's checker calls the user: for logins with a
+            password, the name as bytes; for anonymous ones, an empty tuple.
+    """
+
+    avatarId: Any = None
+
+    def __init__(self, avatarId: Any = None) -> None:
+        self.avatarId = avatarId
+
+    def logout(self) -> Any:
+        """Do what there is to do when the login ends; called once for each login."""
+
+
+@implementer(IRealm)
+class Realm:
+    """A realm that makes an avatar for everybody whom the portal lets in.
+
+    Args:
+        avatar_factory: Called with the avatar id; returns an :class:`Avatar`.
+    """
+
+    def __init__(self, avatar_factory: Callable[[Any], Avatar] = Avatar) -> None:
+        self.avatar_factory = avatar_factory
+
+    def requestAvatar(
+        self, avatarId: Any, mind: object, *interfaces: Any
+    ) -> tuple[Any, Avatar, Callable[[], Any]]:
+        """Return an avatar for one login.
+
+        Args:
+            avatarId: What the portal's checker calls the user.
+            mind: The peer's object for the avatar to talk to, or None.
+            *interfaces: What the caller can use; one must be IPerspective.
+
+        Returns:
+            IPerspective, the avatar, and what to call when the login ends.
+
+        Raises:
+            NotImplementedError: An avatar of another kind is asked for.
+        """
+        if IPerspective not in interfaces:
+            raise NotImplementedError("this realm makes avatars for IPerspective only")
+        avatar = self.avatar_factory(avatarId)
+        return IPerspective, avatar, avatar.logout

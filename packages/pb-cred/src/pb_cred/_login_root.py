@@ -1,0 +1,126 @@
+"""This module is the door of a server that wants to know who comes in.
+
+Each connection finds a :class:`LoginRoot` under "root".  What its methods are
+called, and what they take, is the mechanism's affair; all of them end in
+:meth:`LoginRoot.admit`, which asks the portal.
+"""
+
+from __future__ import annotations
+
+from inspect import iscoroutine
+from typing import Any
+
+from twisted.cred.credentials import Anonymous
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pb_broker import Broker, BrokerLimits, IPBRoot, Referenceable
+
+from . import _anonymous, _md5
+from ._session import open_session, peer_of
+from .errors import LoginRefused
+from .interfaces import IPerspective
+
+__all__ = ["LoginRoot", "PortalRoot"]
+
+_log = Logger(namespace="pb_cred")
+
+
+class LoginRoot(Referenceable):
+    """What one connection's peer can call before it has logged in.
+
+    Args:
+        portal: Decides who may come in, and as whom.
+        broker: The connection's broker.
+    """
+
+    def __init__(self, portal: Portal, broker: Broker) -> None:
+        self.portal = portal
+        self.broker = broker
+        self._challenges = _md5.Challenges(broker, self.admit)
+
+    def remote_login(self, username: Any) -> Any:
+        """Begin a login with a password: return a challenge and who takes the response.
+
+        Args:
+            username: Who the peer says it is, as bytes or text.
+
+        Raises:
+            LoginRefused: That is no name.
+        """
+        return self._challenges.issue(username)
+
+    def remote_loginAnonymous(self, mind: Any = None) -> Deferred[Any]:
+        """Log a peer in that does not say who it is.
+
+        Args:
+            mind: The peer's object for the avatar to talk to, or None.
+
+        Returns:
+            A Deferred with the avatar.
+        """
+        return self.admit(Anonymous(), mind, _anonymous.MECHANISM)
+
+    def admit(self, credentials: Any, mind: Any, mechanism: str) -> Deferred[Any]:
+        """Ask the portal, and hand out the avatar that it gives.
+
+        Args:
+            credentials: What the peer has shown.
+            mind: The peer's object for the avatar to talk to, or None.
+            mechanism: How it was shown.
+
+        Returns:
+            A Deferred with what to answer the peer.  It fails with LoginRefused
+            where the portal says UnauthorizedLogin; all else that goes wrong is
+            passed on.
+        """
+        result = maybeDeferred(self.portal.login, credentials, mind, IPerspective)
+        result.addCallback(_finished)
+        result.addCallbacks(self._admitted, self._refused, callbackArgs=(mechanism,))
+        return result
+
+    def _admitted(self, result: Any, mechanism: str) -> Any:
+        return open_session(self.broker, mechanism, result)
+
+    def _refused(self, failure: Failure) -> Failure:
+        if failure.check(UnauthorizedLogin) is None:
+            return failure
+        self._log_refusal(failure)
+        # Not the checker's own words: they may say which half was wrong.
+        return Failure(LoginRefused())
+
+    def _log_refusal(self, failure: Failure) -> None:
+        _log.info("A login was refused: {peer}", peer=peer_of(self.broker))
+
+
+def _finished(result: Any) -> Any:
+    """Wait for a realm whose ``requestAvatar`` is an ``async def``."""
+    return ensureDeferred(result) if iscoroutine(result) else result
+
+
+@implementer(IPBRoot)
+class PortalRoot:
+    """What a factory serves in order to have its peers log in.
+
+    Args:
+        portal: Decides who may come in, and as whom.
+        login_limits: What a connection may cost as long as nobody has logged in;
+            None means the same as afterwards.
+    """
+
+    login_root: type[LoginRoot] = LoginRoot
+
+    def __init__(
+        self, portal: Portal, login_limits: BrokerLimits | None = None
+    ) -> None:
+        self.portal = portal
+        self.login_limits = login_limits
+
+    def rootObject(self, broker: Broker) -> LoginRoot:
+        """Return a login root for one connection, which has to use it."""
+        broker.require_authentication(self.login_limits)
+        return self.login_root(self.portal, broker)

@@ -1,0 +1,54 @@
+"""This module puts us in the place of ``twisted.spread``, for programs that use it.
+
+After :func:`install`, ``from twisted.spread import pb`` and the like import modules
+of ours, with the names that programs know and the ways that they rely on.  A program
+that cannot be edited is started through it::
+
+    python -m pb_cred.drop_in /usr/bin/twistd -n web --path=.
+    python -m pb_cred.drop_in -m twisted.trial twisted.spread
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Final
+
+import twisted.spread
+
+from pb_cred.errors import DropInError
+
+from . import _banana, _flavors, _interfaces, _jelly, _pb, _publish, _util
+
+__all__ = ["DropInError", "install"]
+
+_STAND_INS: Final[dict[str, ModuleType]] = {
+    "banana": _banana,
+    "flavors": _flavors,
+    "interfaces": _interfaces,
+    "jelly": _jelly,
+    "pb": _pb,
+    "publish": _publish,
+    "util": _util,
+}
+
+
+def install() -> None:
+    """Have every later import of a module of ``twisted.spread`` get one of ours.
+
+    Calling it again does nothing.
+
+    Raises:
+        DropInError: A module of ``twisted.spread`` has been imported already, by
+            somebody who keeps what is in it.  Nothing has been changed.
+    """
+    package = twisted.spread.__name__
+    for name, stand_in in _STAND_INS.items():
+        if sys.modules.get(f"{package}.{name}", stand_in) is not stand_in:
+            raise DropInError(
+                f"{package}.{name} has been imported already (twisted.web.server does "
+                "it, for one): call pb_cred.drop_in.install() before anything else"
+            )
+    for name, stand_in in _STAND_INS.items():
+        sys.modules[f"{package}.{name}"] = stand_in
+        setattr(twisted.spread, name, stand_in)

@@ -1,0 +1,188 @@
+"""This module stands in for ``twisted.spread.pb``.
+
+``MAX_BROKER_REFS`` is live: what a program assigns to it holds from then on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python import log
+from twisted.python.failure import Failure
+
+import pb_broker
+from pb_broker import (
+    AsReferenceable,
+    CopyableFailure,
+    DeadReferenceError,
+    Error,
+    Local,
+    PBConnectionLost,
+    ProtocolError,
+    RemoteError,
+    RemoteMethod,
+    RemoteReference,
+    connect,
+    failure2Copyable,
+    portno,
+)
+from pb_broker._profile import Profile
+from pb_cred import _anonymous, _factories, _md5
+from pb_cred._avatar import Avatar
+from pb_cred._login_root import LoginRoot, PortalRoot
+from pb_cred._md5 import challenge, respond
+from pb_cred._session import open_session
+from pb_cred.interfaces import IPerspective, IUsernameMD5Password
+
+from . import _legacy
+from ._banana import Banana
+from ._failures import FAILURES, CopiedFailure
+from ._flavors import (
+    Cacheable,
+    Copyable,
+    IPBRoot,
+    Jellyable,
+    NoSuchMethod,
+    Referenceable,
+    RemoteCache,
+    RemoteCacheObserver,
+    RemoteCopy,
+    Root,
+    Serializable,
+    Viewable,
+    ViewPoint,
+    copyTags,
+    setCopierForClass,
+    setCopierForClassTree,
+    setFactoryForClass,
+    setUnjellyableFactoryForClass,
+    setUnjellyableForClass,
+    setUnjellyableForClassTree,
+)
+from ._jelly import IJellyable, IUnjellyable, globalSecurity, jelly, unjelly
+
+__all__ = [
+    "MAX_BROKER_REFS",
+    "AsReferenceable",
+    "Avatar",
+    "Broker",
+    "Cacheable",
+    "CopiedFailure",
+    "Copyable",
+    "CopyableFailure",
+    "DeadReferenceError",
+    "Error",
+    "IPBRoot",
+    "IPerspective",
+    "IUsernameMD5Password",
+    "Jellyable",
+    "NoSuchMethod",
+    "PBClientFactory",
+    "PBConnectionLost",
+    "PBServerFactory",
+    "ProtocolError",
+    "Referenceable",
+    "RemoteCache",
+    "RemoteCacheObserver",
+    "RemoteCopy",
+    "RemoteMethod",
+    "RemoteReference",
+    "Root",
+    "Serializable",
+    "ViewPoint",
+    "Viewable",
+    "challenge",
+    "copyTags",
+    "failure2Copyable",
+    "portno",
+    "respond",
+    "setCopierForClass",
+    "setCopierForClassTree",
+    "setFactoryForClass",
+    "setUnjellyableFactoryForClass",
+    "setUnjellyableForClass",
+    "setUnjellyableForClassTree",
+]
+
+#: A property of the module's class, below.
+MAX_BROKER_REFS: int
+
+# Names that programs take from there although it does not export them, and one that
+# its documentation promises.
+_ALSO = (
+    IJellyable,
+    IUnjellyable,
+    Local,
+    RemoteError,
+    connect,
+    globalSecurity,
+    jelly,
+    unjelly,
+)
+
+
+class Broker(pb_broker.Broker, Banana):
+    """One end of a connection between programs that hold each other's objects."""
+
+    profile: Profile = _legacy.PROFILE
+    pb_types: Mapping[bytes, Any] = {**pb_broker.Broker.pb_types, **FAILURES}
+
+
+class PBClientFactory(_factories.PBClientFactory):
+    """Makes the client's end of a connection, and logs in."""
+
+    protocol: Any = Broker
+
+    # Factories that log in again after each reconnection call these.
+    _cbSendUsername = staticmethod(_md5.log_in)
+    _cbResponse = staticmethod(_md5.answer)
+    _cbLoginAnonymous = staticmethod(_anonymous.log_in)
+
+
+def getObjectAt(host: str, port: int, timeout: float | None = 30) -> Deferred[Any]:
+    """Connect to a server and return its root object.
+
+    See :func:`pb_broker.getObjectAt`.
+    """
+    return pb_broker.getObjectAt(host, port, timeout, factory=PBClientFactory())
+
+
+class _JellyableAvatarMixin:
+    broker: Any
+
+    def _cbLogin(self, result: Any) -> Any:
+        """Hand out the avatar of a login that a subclass has seen to."""
+        return open_session(self.broker, "", result)
+
+
+class _PortalWrapper(LoginRoot, _JellyableAvatarMixin):
+    def _log_refusal(self, failure: Failure) -> None:
+        log.err(failure)
+
+
+class _PortalRoot(PortalRoot):
+    login_root = _PortalWrapper
+
+
+class PBServerFactory(_factories.PBServerFactory):
+    """Makes the server's end of each connection: a root object, or a login."""
+
+    protocol: Any = Broker
+    portal_root = _PortalRoot
+
+
+class _Module(ModuleType):
+    @property
+    def MAX_BROKER_REFS(self) -> int:
+        return _legacy.reference_limit()
+
+    @MAX_BROKER_REFS.setter
+    def MAX_BROKER_REFS(self, limit: int) -> None:
+        _legacy.set_reference_limit(limit)
+
+
+sys.modules[__name__].__class__ = _Module

@@ -1,0 +1,54 @@
+"""This module names what can go wrong with a login, or with the drop-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.cred.error import (
+    LoginDenied,
+    LoginFailed,
+    Unauthorized,
+    UnauthorizedLogin,
+    UnhandledCredentials,
+)
+
+from pb_broker import CopyableFailure, Error, register_exception
+from pb_jelly import Jellier, Jellyable
+
+__all__ = ["CredError", "DropInError", "LoginRefused", "NotLoggedIn"]
+
+# What a server answers to a login that fails can be caught here as what it is:
+# ``except UnauthorizedLogin`` around ``await factory.login(...)``.
+for _cls in (
+    LoginDenied,
+    LoginFailed,
+    Unauthorized,
+    UnauthorizedLogin,
+    UnhandledCredentials,
+):
+    register_exception(_cls)
+
+
+class CredError(Exception):
+    """The root of this package's own errors."""
+
+
+class DropInError(CredError, RuntimeError):
+    """The drop-in for ``twisted.spread`` comes too late to be one."""
+
+
+class NotLoggedIn(CredError, LookupError):
+    """Nobody is logged in with the avatar that was asked about."""
+
+
+class LoginRefused(Jellyable, CredError, UnauthorizedLogin, Error):
+    """A login that is refused, as it is told to the peer.
+
+    The peer is told ``UnauthorizedLogin`` and nothing else: not whether it was the
+    name, the password or the challenge.  Being a :class:`pb_broker.Error`, it is
+    not logged as something that went wrong here.
+    """
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the s-expression of a bare ``UnauthorizedLogin``."""
+        return CopyableFailure(UnauthorizedLogin()).jellyFor(jellier)

@@ -1,0 +1,52 @@
+"""This module declares what a login expects of avatars and of password checkers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.cred.credentials import ICredentials
+from zope.interface import Interface
+
+__all__ = ["IPerspective", "IUsernameMD5Password"]
+
+
+class IPerspective(Interface):
+    """One user's view of an application: what a realm makes for PB.
+
+    Everything that the user's peer calls on its avatar arrives at one method.
+    :class:`~pb_cred.Perspective` is the usual implementation.
+    """
+
+    def perspectiveMessageReceived(
+        broker: Any, message: str, args: Any, kwargs: Any
+    ) -> Any:
+        """Do what the peer asks for.
+
+        Args:
+            broker: The broker of the connection that the call came through.
+            message: The name of what was called.
+            args: The positional arguments, a tuple.  ``broker.unserialize(args)``
+                gives them back unchanged.
+            kwargs: The keyword arguments, a dict; likewise.
+
+        Returns:
+            The result: a value, a Deferred, a coroutine, or what
+            ``broker.serialize`` makes of one.
+        """
+
+
+class IUsernameMD5Password(ICredentials):
+    """A name, and the proof that a password is known, checkable against its MD5.
+
+    A checker that accepts these can store MD5 digests of passwords in place of the
+    passwords.  That is hardly better: who steals such a digest can log in with it.
+
+    Attributes:
+        username: The name, as bytes.
+    """
+
+    def checkPassword(password: Any) -> Any:
+        """Tell whether the proof was made with ``password``: a bool, or a Deferred."""
+
+    def checkMD5Password(password: Any) -> Any:
+        """Tell likewise, given the MD5 digest of the password."""

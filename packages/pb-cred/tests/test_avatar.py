@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import Deferred, succeed
+from twisted.web.iweb import ICredentialFactory
+from zope.interface.verify import verifyObject
+
+from pb_broker.testing import connected_pair
+from pb_cred import pb
+
+from .support import (
+    OneRealm,
+    call,
+    connected,
+    log_in,
+    logged,
+    portal_of,
+    text_of,
+    trapped,
+)
+
+
+class Desk(pb.Avatar):
+    def perspective_add(self, a: int, b: int = 0) -> int:
+        return a + b
+
+    def perspective_later(self, value: Any) -> Deferred[Any]:
+        return succeed(value)
+
+    async def perspective_soon(self, value: Any) -> Any:
+        return await succeed(value)
+
+    def perspective_fails(self) -> None:
+        raise pb.Error("not today")
+
+    def perspective_view(self) -> Any:
+        return View()
+
+
+class View(pb.Viewable):
+    def view_who(self, perspective: Any) -> Any:
+        return type(perspective).__name__
+
+
+class Bare(pb.Avatar):
+    """As in many a program, ``Avatar.__init__`` is not called."""
+
+    def __init__(self, colour: str) -> None:
+        self.colour = colour
+
+    def perspective_colour(self) -> str:
+        return self.colour
+
+
+class Plain:
+    """No subclass of ours: takes plain arguments and returns a plain value."""
+
+    async def perspectiveMessageReceived(
+        self, broker: Any, message: str, args: Any, kwargs: Any
+    ) -> Any:
+        return [message, args, kwargs]
+
+
+class Jelly:
+    """No subclass of ours: unserializes and serializes by itself."""
+
+    def perspectiveMessageReceived(
+        self, broker: Any, message: str, args: Any, kwargs: Any
+    ) -> Any:
+        args = broker.unserialize(args, self)
+        kwargs = broker.unserialize(kwargs, self)
+        return broker.serialize([message, args, kwargs], self)
+
+
+def entered(avatar: Any) -> tuple[Any, Any]:
+    realm = OneRealm(lambda _: (pb.IPerspective, avatar, lambda: None))
+    pair = connected(portal_of(realm))
+    return pair, log_in(pair)
+
+
+def test_an_avatar_knows_its_id() -> None:
+    assert pb.Avatar(b"alice").avatarId == b"alice"
+    assert pb.Avatar().avatarId is None
+
+
+def test_an_avatar_whose_init_was_not_called_has_no_id() -> None:
+    pair, desk = entered(Bare("red"))
+    assert call(pair, desk, "colour") == "red"
+    assert Bare("red").avatarId is None
+
+
+def test_an_avatar_is_a_perspective() -> None:
+    assert verifyObject(pb.IPerspective, pb.Avatar())
+    assert verifyObject(pb.IPerspective, pb.Perspective())
+
+
+def test_methods_are_called_with_their_arguments() -> None:
+    pair, desk = entered(Desk())
+    assert call(pair, desk, "add", 2, b=3) == 5
+
+
+@pytest.mark.parametrize("name", ["later", "soon"])
+def test_a_method_may_take_its_time(name: str) -> None:
+    pair, desk = entered(Desk())
+    assert call(pair, desk, name, [1, "two"]) == [1, "two"]
+
+
+def test_a_method_that_fails_on_purpose_tells_the_caller() -> None:
+    pair, desk = entered(Desk())
+    failure = trapped(call(pair, desk, "fails"), pb.Error)
+    assert str(failure.value) == "not today"
+
+
+def test_a_view_is_seen_from_the_avatar() -> None:
+    pair, desk = entered(Desk())
+    view = call(pair, desk, "view")
+    assert call(pair, view, "who") == "Desk"
+
+
+def test_an_unknown_method_is_refused() -> None:
+    pair, desk = entered(Desk())
+    failure = trapped(call(pair, desk, "steal"), pb.NoSuchMethod)
+    assert str(failure.value) == "No such method: perspective_steal"
+
+
+@pytest.mark.parametrize("name", ["__init__", "logout", "perspective_add", "avatarId"])
+def test_only_perspective_methods_can_be_called(name: str) -> None:
+    pair, desk = entered(Desk())
+    trapped(call(pair, desk, name), pb.NoSuchMethod)
+
+
+def test_what_a_peer_sends_is_logged_within_bounds() -> None:
+    pair, desk = entered(Desk())
+    secret = "s3cret" * 10_000
+    with logged() as events:
+        trapped(call(pair, desk, "x" * 50_000), pb.NoSuchMethod)
+        trapped(call(pair, desk, "add", secret, secret, secret), TypeError)
+    assert "s3cret" not in text_of(events)
+    assert len(text_of(events)) < 20_000
+
+
+def test_jelly_is_understood_too() -> None:
+    pair = connected_pair(pb.Root())
+    broker = pair.server
+    args = broker.serialize((2,))
+    kw = broker.serialize({"b": 3})
+    assert Desk().perspectiveMessageReceived(broker, "add", args, kw) == 5
+    assert Desk().perspectiveMessageReceived(broker, "add", (2, 3), {}) == 5
+
+
+@pytest.mark.parametrize("avatar", [Plain(), Jelly()], ids=["plain", "jelly"])
+def test_a_perspective_of_ones_own_may_be_written_either_way(avatar: Any) -> None:
+    pair, reference = entered(avatar)
+    assert call(pair, reference, "ask", 1, b"2", c=[3]) == [
+        "ask",
+        (1, b"2"),
+        {"c": [3]},
+    ]
+
+
+def test_the_realm_makes_avatars() -> None:
+    interface, avatar, logout = pb.Realm().requestAvatar(b"bob", None, pb.IPerspective)
+    assert interface is pb.IPerspective
+    assert type(avatar) is pb.Avatar
+    assert avatar.avatarId == b"bob"
+    assert logout == avatar.logout
+
+
+def test_the_realm_makes_avatars_of_a_class() -> None:
+    realm = pb.Realm(Desk)
+    avatar = realm.requestAvatar(b"bob", None, ICredentialFactory, pb.IPerspective)[1]
+    assert type(avatar) is Desk
+    assert avatar.avatarId == b"bob"
+    assert verifyObject(IRealm, realm)
+
+
+def test_the_realm_refuses_other_interfaces() -> None:
+    with pytest.raises(NotImplementedError, match="IPerspective"):
+        pb.Realm().requestAvatar(b"bob", None, ICredentialFactory)
+
+
+def test_a_peer_logs_in_to_the_realm() -> None:
+    pair = connected(portal_of(pb.Realm(Desk)))
+    assert call(pair, log_in(pair), "add", 1, 1) == 2

@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.testing import StringTransport
+
+import pb_jelly
+from pb_broker import Error
+from pb_broker.testing import Pair, connected_pair
+from pb_cred import DropInError
+from pb_cred.drop_in import _banana, _flavors, _jelly, _legacy, _pb, _util
+
+from .support import ALICE, OneRealm, call, log_in, logged, outcome, portal_of, trapped
+
+# The tests of install() run in a process of their own: others in this one have
+# imported twisted.spread itself.
+
+
+def python(*arguments: str, stdin: str = "", code: int = 0) -> str:
+    """Run Python and return what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == code, run.stderr
+    return run.stdout if code == 0 else run.stderr
+
+
+INSTALL = """
+import sys
+import pb_cred.drop_in
+before = set(sys.modules)
+pb_cred.drop_in.install()
+installed = set(sys.modules) - before
+"""
+
+
+def test_seven_modules_are_ours() -> None:
+    said = python("-", stdin=f"""{INSTALL}
+from importlib import import_module
+for name in sorted(installed):
+    module = import_module(name)
+    print(name, module.__name__)
+    assert getattr(sys.modules["twisted.spread"], name.rpartition(".")[2]) is module
+""")  # fmt: skip
+    names = ("banana", "flavors", "interfaces", "jelly", "pb", "publish", "util")
+    assert said.splitlines() == [
+        f"twisted.spread.{name} pb_cred.drop_in._{name}" for name in names
+    ]
+
+
+def test_nothing_of_twisteds_own_is_loaded() -> None:
+    said = python("-", stdin=f"""{INSTALL}
+from twisted.spread import banana, flavors, interfaces, jelly, pb, publish, util
+import twisted.spread.pb as the_same
+from twisted.spread.pb import *
+assert the_same is pb and Broker is pb.Broker and MAX_BROKER_REFS == 1024
+from twisted.web import server
+assert issubclass(server.Request, pb.Copyable)
+import twisted.spread
+home = twisted.spread.__path__[0]
+print([
+    name
+    for name, module in sorted(sys.modules.items())
+    if (getattr(module, "__file__", None) or "").startswith(home)
+])
+""")  # fmt: skip
+    assert said.strip() == "['twisted.spread']"
+
+
+def test_importing_it_installs_nothing() -> None:
+    said = python("-", stdin="""
+import sys
+import pb_cred.drop_in
+print([name for name in sys.modules if name.startswith("twisted.spread")])
+""")  # fmt: skip
+    assert said.strip() == "['twisted.spread']"
+
+
+def test_installing_twice_is_installing_once() -> None:
+    said = python("-", stdin=f"""{INSTALL}
+from twisted.spread import pb
+pb_cred.drop_in.install()
+from twisted.spread import pb as again
+print(pb is again)
+""")  # fmt: skip
+    assert said.strip() == "True"
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        ("twisted.spread.util", "twisted.spread.banana"),
+        ("twisted.spread.interfaces", "twisted.spread.interfaces"),
+        ("twisted.web.server", "twisted.spread.banana"),
+    ],
+)
+def test_too_late_is_too_late(first: str, name: str) -> None:
+    said = python("-", stdin=f"""
+import sys
+import {first}
+theirs = dict(sys.modules)
+import pb_cred.drop_in
+try:
+    pb_cred.drop_in.install()
+except RuntimeError as error:
+    print(type(error).__name__, error)
+print(all(sys.modules[name] is module for name, module in theirs.items()))
+""")  # fmt: skip
+    assert said.startswith(f"DropInError {name} has been imported already")
+    assert said.endswith("True\n")
+    assert issubclass(DropInError, RuntimeError)
+
+
+# The launcher
+
+
+def test_a_script_is_run(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("SAID = 'beside'")
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import sys, beside\n"
+        "from twisted.spread import pb\n"
+        "print(__name__, sys.argv[1:], beside.SAID, pb.__name__)\n"
+    )
+    said = python("-m", "pb_cred.drop_in", str(script), "-x", "y")
+    assert said == "__main__ ['-x', 'y'] beside pb_cred.drop_in._pb\n"
+
+
+def test_a_module_is_run() -> None:
+    said = python("-m", "pb_cred.drop_in", "-m", "twisted.trial", "--version")
+    assert "Twisted" in said
+
+
+def test_a_programs_exit_code_is_kept(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text("raise SystemExit('enough')")
+    said = python("-m", "pb_cred.drop_in", str(script), code=1)
+    assert said == "enough\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m"], ["--help"]])
+def test_without_a_program_it_says_how_to_use_it(arguments: list[str]) -> None:
+    said = python("-m", "pb_cred.drop_in", *arguments, code=1)
+    assert said.startswith("usage: python -m pb_cred.drop_in")
+
+
+# Limits that a program may move
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Put the process's limits back."""
+    limits = _legacy.PROFILE.defaults.broker
+    yield
+    _legacy.PROFILE.defaults.broker = limits
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_size_limit_is_live() -> None:
+    assert _banana.SIZE_LIMIT == 640 * 1024
+    _banana.SIZE_LIMIT = 10
+    assert _banana.SIZE_LIMIT == 10
+    assert _banana.decode(_banana.encode(b"x" * 10)) == b"x" * 10
+    for value in (b"x" * 11, [1] * 11):
+        with pytest.raises(_banana.BananaError):
+            _banana.encode(value)
+    with pytest.raises(_banana.BananaError):
+        _banana.decode(b"\x0b\x82" + b"x" * 11)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_larger_size_limit_lets_larger_messages_through() -> None:
+    class Root(_pb.Root):
+        def remote_echo(self, value: bytes) -> bytes:
+            return value
+
+    _banana.SIZE_LIMIT = 2 * 1024 * 1024
+    pair = served(Root())
+    root = outcome(pair, pair.client_factory.getRootObject())
+    value = b"x" * (2 * 1024 * 1024)
+    assert call(pair, root, "echo", value) == value
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_prefix_limit_is_that_of_later_connections() -> None:
+    early, late = _banana.Banana(), _banana.Banana()
+    early.makeConnection(StringTransport())
+    assert _banana._PREFIX_LIMIT == 64
+    _banana.setPrefixLimit(3)
+    assert _banana._PREFIX_LIMIT == 3
+    late.makeConnection(StringTransport())
+    assert (early.prefixLimit, late.prefixLimit) == (64, 3)
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_limit_of_references_is_live() -> None:
+    class Root(_pb.Root):
+        def remote_thing(self) -> Any:
+            return _pb.Referenceable()
+
+    pair = served(Root())
+    root = outcome(pair, pair.client_factory.getRootObject())
+    assert _pb.MAX_BROKER_REFS == 1024
+    _pb.MAX_BROKER_REFS = 3
+    assert _pb.MAX_BROKER_REFS == 3
+    held = [call(pair, root, "thing") for _ in range(3)]
+    assert all(isinstance(thing, _pb.RemoteReference) for thing in held)
+    trapped(call(pair, root, "thing"), Error)
+
+
+# The ways of twisted.spread
+
+
+def served(root: Any) -> Pair:
+    return connected_pair(
+        server_factory=_pb.PBServerFactory(root), client_factory=_pb.PBClientFactory()
+    )
+
+
+def test_unjelly_allows_everything_without_a_policy() -> None:
+    expression = [b"function", b"os.path.join"]
+    assert _jelly.unjelly(expression) is os.path.join
+    with pytest.raises(_jelly.InsecureJelly):
+        _jelly.unjelly(expression, _jelly.SecurityOptions())
+    with pytest.raises(_jelly.InsecureJelly):
+        pb_jelly.unjelly(expression)
+
+
+def test_what_cannot_be_sent_is_replaced() -> None:
+    class Root(_pb.Root):
+        def remote_secret(self) -> Any:
+            return [1, object()]
+
+    pair = served(Root())
+    root = outcome(pair, pair.client_factory.getRootObject())
+    one, other = call(pair, root, "secret")
+    assert one == 1
+    assert isinstance(other, _jelly.Unpersistable)
+
+
+def test_remote_types_are_bytes() -> None:
+    class Root(_pb.Root):
+        def remote_fail(self) -> None:
+            raise ValueError("wrong")
+
+    pair = served(Root())
+    root = outcome(pair, pair.client_factory.getRootObject())
+    failure = call(pair, root, "fail")
+    assert isinstance(failure, _pb.CopiedFailure)
+    assert failure.value.remoteType == b"builtins.ValueError"
+    invoker = SimpleNamespace(serializingPerspective=None)
+    original = _pb.CopyableFailure(ValueError("wrong"))
+    copied = _jelly.unjelly(_jelly.jelly(original, invoker=invoker))
+    assert isinstance(copied, _pb.CopiedFailure)
+
+
+def test_a_class_that_is_registered_anywhere_is_accepted() -> None:
+    class Copy(_pb.Copyable, _pb.RemoteCopy):
+        pass
+
+    class Root(_pb.Root):
+        def remote_type(self, value: Any) -> str:
+            return type(value).__name__
+
+    _pb.setUnjellyableForClass(Copy, Copy)
+    policy = _jelly.SecurityOptions()
+    policy.allowBasicTypes()
+    pair = connected_pair(
+        server_factory=_pb.PBServerFactory(Root(), security=policy),
+        client_factory=_pb.PBClientFactory(),
+    )
+    root = outcome(pair, pair.client_factory.getRootObject())
+    assert call(pair, root, "type", Copy()) == "Copy"
+
+
+def test_a_policy_of_the_drop_in_still_refuses() -> None:
+    policy = _jelly.SecurityOptions()
+    assert policy.isTypeAllowed("some.module.Class")
+    assert policy.isTypeAllowed(b"None")
+    assert not policy.isTypeAllowed("instance")
+    with pytest.raises(_jelly.InsecureJelly):
+        _jelly.unjelly([b"some.module.Class", [b"dictionary"]], policy)
+
+
+def test_the_instance_atom_is_deprecated() -> None:
+    with pytest.warns(DeprecationWarning, match="unused within Twisted") as caught:
+        atom = _jelly.instance_atom
+    assert atom == b"instance"
+    assert caught[0].filename == __file__
+
+
+def test_a_refused_login_is_logged_as_an_error_once() -> None:
+    pair = served(portal_of(OneRealm()))
+    with logged() as events:
+        refused = log_in(pair, UsernamePassword(b"alice", b"x"))
+    trapped(refused, UnauthorizedLogin)
+    failures = [event["failure"] for event in events if event.get("isError")]
+    assert [failure.type for failure in failures] == [UnauthorizedLogin]
+
+
+def test_a_portal_is_served_with_login() -> None:
+    pair = served(portal_of(OneRealm()))
+    assert call(pair, log_in(pair), "name") == b"alice"
+    assert call(pair, log_in(pair, Anonymous()), "name") == ()
+
+
+def test_factories_that_log_in_by_themselves_find_what_they_call() -> None:
+    pair = served(portal_of(OneRealm()))
+    factory, root = pair.client_factory, pair.client.remoteForName("root")
+    avatar = factory._cbSendUsername(root, b"alice", b"sesame", None)
+    assert call(pair, outcome(pair, avatar), "name") == b"alice"
+    challenges = outcome(pair, root.callRemote("login", b"alice"))
+    avatar = factory._cbResponse(challenges, b"sesame", None)
+    assert call(pair, outcome(pair, avatar), "name") == b"alice"
+    avatar = factory._cbLoginAnonymous(root, None)
+    assert call(pair, outcome(pair, avatar), "name") == ()
+
+
+def test_portals_that_know_other_credentials_find_what_they_derive_from() -> None:
+    class Wrapper(_pb._PortalWrapper):
+        def remote_knock(self, mind: Any) -> Any:
+            login = self.portal.login(Anonymous(), mind, _pb.IPerspective)
+            return login.addCallback(self._cbLogin)
+
+    class Root(_pb._PortalRoot):
+        def rootObject(self, broker: Any) -> Any:
+            return Wrapper(self.portal, broker)
+
+    realm = OneRealm()
+    pair = served(Root(portal_of(realm)))
+    avatar = call(pair, pair.client.remoteForName("root"), "knock", "mind")
+    assert call(pair, avatar, "name") == ()
+    pair.close()
+    assert [user.logouts for user in realm.users] == [1]
+
+
+def test_the_classes_are_related_as_there() -> None:
+    assert issubclass(_pb.Broker, _banana.Banana)
+    assert issubclass(_util.CallbackPageCollector, _pb.Referenceable)
+    assert _flavors.copyTags is _jelly.unjellyableRegistry
+    assert _pb.Jellyable is _flavors.Jellyable is _jelly.Jellyable
+
+
+def test_what_the_documentation_promises_is_there() -> None:
+    said = python("-", stdin=f"""{INSTALL}
+from twisted.internet import reactor
+from twisted.spread import pb
+
+class Root(pb.Root):
+    def remote_fail(self):
+        raise pb.Error("known")
+
+async def main():
+    port = reactor.listenTCP(0, pb.PBServerFactory(Root()), interface="127.0.0.1")
+    where = "127.0.0.1", port.getHost().port
+    root = await pb.getObjectAt(*where)
+    broker = await pb.connect(*where, pb.PBClientFactory())
+    try:
+        await root.callRemote("fail")
+    except pb.RemoteError as error:
+        print(type(root.broker) is type(broker) is pb.Broker, error.remoteType)
+    reactor.stop()
+
+from twisted.internet.defer import ensureDeferred
+reactor.callWhenRunning(lambda: ensureDeferred(main()))
+reactor.run()
+""")  # fmt: skip
+    assert said.strip() == "True b'twisted.spread.pb.Error'"
+
+
+def test_nothing_of_ours_is_changed() -> None:
+    """A program may use both at once."""
+    from pb_cred import pb
+
+    assert _pb.Broker.profile.lenient
+    assert not pb.Broker.profile.lenient
+    assert pb.PBClientFactory.protocol is pb.Broker
+    assert pb.unjelly is pb_jelly.unjelly
+    pair = connected_pair(
+        server_factory=pb.PBServerFactory(portal_of(OneRealm())),
+        client_factory=_pb.PBClientFactory(),
+    )
+    assert call(pair, log_in(pair, ALICE), "name") == b"alice"
+
+
+def test_modules_are_modules() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for module in (_banana, _jelly, _pb):
+            assert isinstance(module, ModuleType)
+            assert all(hasattr(module, name) for name in module.__all__)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+from typing import Any
+
+import pytest
+from twisted.spread import pb as twisted_pb
+
+import pb_broker
+import pb_broker.local
+import pb_broker.paging
+import pb_broker.publishing
+import pb_cred
+from pb_cred import errors, interfaces, pb
+
+PUBLIC = [pb_cred, pb, errors, interfaces]
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_all_is_sorted_and_there(module: ModuleType) -> None:
+    assert sorted(set(module.__all__)) == sorted(module.__all__)
+    for name in module.__all__:
+        assert hasattr(module, name), name
+
+
+@pytest.mark.parametrize(
+    "module",
+    [pb_cred, pb_broker, pb_broker.local, pb_broker.paging, pb_broker.publishing],
+    ids=lambda module: module.__name__,
+)
+def test_pb_is_the_whole_api(module: ModuleType) -> None:
+    """Where pb_cred has a class of the same name, its own is the one."""
+    for name in set(module.__all__) - {"DropInError"}:
+        assert name in pb.__all__
+        expected = getattr(pb_cred if name in pb_cred.__all__ else module, name)
+        assert getattr(pb, name) is expected, name
+
+
+def test_pb_has_what_twisted_published() -> None:
+    assert set(twisted_pb.__all__) <= set(pb.__all__)
+
+
+def documented() -> list[Any]:
+    found = []
+    for name in pb_cred.__all__:
+        value = getattr(pb_cred, name)
+        found.append(value)
+        if inspect.isclass(value):
+            found += [
+                member
+                for key, member in vars(value).items()
+                if inspect.isfunction(member) and not key.startswith("_")
+            ]
+    return found
+
+
+@pytest.mark.parametrize("value", documented(), ids=lambda value: value.__name__)
+def test_every_public_name_is_documented(value: Any) -> None:
+    assert value.__doc__

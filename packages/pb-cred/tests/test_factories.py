@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.portal import Portal
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.python.components import registerAdapter
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pb_banana import Limits
+from pb_broker import BrokerLimits
+from pb_broker.testing import connected_pair
+from pb_cred import PBClientFactory, PBServerFactory, pb
+
+from .support import (
+    ALICE,
+    OneRealm,
+    call,
+    connected,
+    log_in,
+    outcome,
+    portal_of,
+    trapped,
+)
+
+
+class Echo(pb.Root):
+    def remote_echo(self, value: Any) -> Any:
+        return value
+
+
+POLICY = pb.SecurityOptions()
+
+
+def described(factory: PBServerFactory) -> tuple[Any, Any]:
+    return factory.security, bool(factory.unsafeTracebacks)
+
+
+@pytest.mark.parametrize(
+    ("factory", "expected"),
+    [
+        (PBServerFactory(Echo()), (None, False)),
+        (PBServerFactory(Echo(), POLICY), (POLICY, False)),
+        (PBServerFactory(Echo(), security=POLICY), (POLICY, False)),
+        (PBServerFactory(Echo(), unsafeTracebacks=True), (None, True)),
+        # As twisted.spread has it: unsafeTracebacks, then security.
+        (PBServerFactory(Echo(), True), (None, True)),
+        (PBServerFactory(Echo(), 1), (None, True)),
+        (PBServerFactory(Echo(), 0), (None, False)),
+        (PBServerFactory(Echo(), False, POLICY), (POLICY, False)),
+        (PBServerFactory(Echo(), True, POLICY), (POLICY, True)),
+        (PBServerFactory(Echo(), None, POLICY, True), (POLICY, True)),
+    ],
+)  # fmt: skip
+def test_both_orders_of_arguments_are_understood(
+    factory: PBServerFactory, expected: Any
+) -> None:
+    assert described(factory) == expected
+    broker = factory.buildProtocol(None)
+    assert broker.security is (expected[0] or pb.globalSecurity)
+
+
+def test_two_policies_are_one_too_many() -> None:
+    with pytest.raises(TypeError, match="two policies"):
+        PBServerFactory(Echo(), POLICY, POLICY)
+
+
+def test_limits_reach_the_broker() -> None:
+    limits = BrokerLimits(exported_references=7)
+    assert PBServerFactory(Echo(), limits=limits).buildProtocol(None).limits is limits
+
+
+def test_a_root_is_served() -> None:
+    pair = connected(Echo())
+    assert (
+        call(pair, outcome(pair, pair.client_factory.getRootObject()), "echo", 1) == 1
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda realm, portal: PBServerFactory(portal), id="root"),
+        pytest.param(lambda realm, portal: PBServerFactory(portal=portal), id="portal"),
+        pytest.param(
+            lambda realm, portal: PBServerFactory(None, portal=portal), id="None"
+        ),
+        pytest.param(
+            lambda realm, portal: PBServerFactory(realm, portal=portal), id="realm"
+        ),
+        pytest.param(
+            lambda realm, portal: PBServerFactory(realm, None, portal, True), id="third"
+        ),
+    ],
+)
+def test_a_portal_is_served_by_its_login(make: Any) -> None:
+    realm = OneRealm()
+    pair = connected_pair(
+        server_factory=make(realm, portal_of(realm)), client_factory=PBClientFactory()
+    )
+    assert call(pair, log_in(pair), "name") == b"alice"
+
+
+def test_a_portal_is_the_only_root() -> None:
+    with pytest.raises(TypeError, match="only root"):
+        PBServerFactory(Echo(), portal=portal_of(OneRealm()))
+
+
+@pytest.mark.parametrize("root", [None, object(), "root"])
+def test_what_cannot_be_served_is_refused(root: Any) -> None:
+    with pytest.raises(TypeError):
+        PBServerFactory(root)
+
+
+def test_a_portal_with_an_adapter_of_its_own_is_served_by_that() -> None:
+    class Special(Portal):
+        pass
+
+    @implementer(pb.IPBRoot)
+    class SpecialRoot:
+        def __init__(self, portal: Portal) -> None:
+            self.portal = portal
+
+        def rootObject(self, broker: Any) -> Any:
+            return Echo()
+
+    registerAdapter(SpecialRoot, Special, pb.IPBRoot)
+    pair = connected(Special(OneRealm()))
+    root = outcome(pair, pair.client_factory.getRootObject())
+    assert call(pair, root, "echo", "special") == "special"
+
+
+def test_login_may_come_before_the_connection() -> None:
+    client_factory = PBClientFactory()
+    waiting = client_factory.login(ALICE)
+    pair = connected_pair(
+        server_factory=PBServerFactory(portal_of(OneRealm())),
+        client_factory=client_factory,
+    )
+    assert call(pair, outcome(pair, waiting), "name") == b"alice"
+
+
+def test_login_fails_as_the_connection_does() -> None:
+    factory = PBClientFactory()
+    failures: list[Failure] = []
+    for credentials in (ALICE, Anonymous()):
+        factory.login(credentials).addErrback(failures.append)
+    factory.clientConnectionFailed(None, Failure(Refused()))
+    assert [failure.type for failure in failures] == [Refused, Refused]
+
+
+@pytest.mark.parametrize("pumps", [0, 1, 2, 3, 4])
+def test_a_login_ends_whenever_the_connection_does(pumps: int) -> None:
+    realm = OneRealm()
+    pair = connected(portal_of(realm))
+    results: list[Any] = []
+    pair.client_factory.login(ALICE).addBoth(results.append)
+    for _ in range(pumps):
+        pair.pump()
+    pair.close()
+    assert len(results) == 1
+    assert [user.logouts for user in realm.users] == [1] * len(realm.users)
+
+
+@pytest.mark.parametrize("pumps", [0, 1, 2, 3])
+def test_a_login_can_be_given_up(pumps: int) -> None:
+    pair = connected(portal_of(OneRealm()))
+    results: list[Any] = []
+    login = pair.client_factory.login(ALICE)
+    login.addBoth(results.append)
+    for _ in range(pumps):
+        pair.pump()
+    login.cancel()
+    assert results[0].check(CancelledError) is CancelledError
+    pair.flush()
+    assert len(results) == 1
+
+
+def test_a_server_without_a_login_says_so() -> None:
+    pair = connected(Echo())
+    trapped(log_in(pair), pb.NoSuchMethod)
+    trapped(log_in(pair, Anonymous()), pb.NoSuchMethod)
+
+
+def test_credentials_of_another_kind_are_refused_here() -> None:
+    pair = connected(portal_of(OneRealm()))
+    trapped(log_in(pair, object()), AttributeError)
+
+
+def test_a_peer_is_authenticated_when_it_has_logged_in() -> None:
+    pair = connected(portal_of(OneRealm()))
+    assert not pair.server.is_authenticated
+    log_in(pair, UsernamePassword(b"alice", b"wrong"))
+    assert not pair.server.is_authenticated
+    log_in(pair)
+    assert pair.server.is_authenticated
+
+
+def test_a_root_without_a_login_asks_for_none() -> None:
+    assert connected(Echo()).server.is_authenticated
+
+
+def test_what_may_be_sent_before_the_login_can_be_less() -> None:
+    limits = BrokerLimits(wire=Limits(message_bytes=300))
+    realm = OneRealm(lambda _: (pb.IPerspective, echo, lambda: None))
+    echo = Echo()
+
+    def client() -> Any:
+        factory = PBServerFactory(portal_of(realm), login_limits=limits)
+        return connected_pair(server_factory=factory, client_factory=PBClientFactory())
+
+    pair = client()
+    assert call(pair, log_in(pair), "echo", "x" * 1000) == "x" * 1000
+    pair = client()
+    trapped(log_in(pair, mind="x" * 1000), pb.PBConnectionLost)
+    assert pair.closed
