@@ -1,0 +1,18 @@
+"""This module keeps pytest from changing what Twisted's own end sends."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.python.failure import Failure
+
+#: As it is before pytest does anything for the sake of trial.
+PLAIN_FAILURE = Failure.__init__
+
+
+@pytest.fixture(autouse=True)
+def _plain_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what pytest does to failures for the sake of trial before Twisted 25.
+
+    It makes each remember the exception, and Twisted would send that along.
+    """
+    monkeypatch.setattr(Failure, "__init__", PLAIN_FAILURE)

@@ -1,0 +1,1 @@
+"""This package holds recorded conversations of PB, and their recorder."""

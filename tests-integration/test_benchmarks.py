@@ -1,0 +1,198 @@
+"""This module runs each benchmark with next to nothing to do, and looks at its rows.
+
+How long anything takes is not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: Nothing here takes long; this only ends what hangs.
+PATIENCE = 120
+
+PB_SYSTEMS = ["twisted-pb", "ours", "ours-to-twisted", "twisted-to-ours"]
+
+
+def run(
+    benchmark: str, *arguments: str | Path, expected: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run a benchmark as its users do: from the root of the repository."""
+    path = os.pathsep.join(each for each in sys.path if each)
+    ran = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{benchmark}", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ran.returncode == expected, ran.stdout + ran.stderr
+    return ran
+
+
+def rows_in(path: Path) -> list[dict[str, Any]]:
+    """Return the measurements in a file, after a look at what they are said to be of."""
+    about, *rows = map(json.loads, path.read_text("utf-8").splitlines())
+    assert about["kind"] == "run"
+    assert about["form"] in {"plain", "compiled"}
+    assert about["python"].endswith(".".join(map(str, sys.version_info[:3])))
+    assert about["versions"]["twisted"]
+    return rows
+
+
+def measure_calls(path: Path, *works: str) -> list[dict[str, Any]]:
+    run(
+        "rpc",
+        *("--systems", ",".join([*PB_SYSTEMS, "raw-twisted"])),
+        *("--works", ",".join(works)),
+        *("--rounds", "1", "--calls", "20", "--scale", "0.002"),
+        *("--repeat", "0", "--patience", "0", "--out", path),
+    )
+    return rows_in(path)
+
+
+def test_every_codec_on_every_payload(tmp_path: Path) -> None:
+    # All but the two on which twisted.spread takes long.
+    payloads = ["P1", "P2", "P3", "P5", "P6", "P7"]
+    out = tmp_path / "codec.jsonl"
+    ran = run(
+        "codec",
+        *("--payloads", ",".join(payloads), "--rounds", "2", "--budget", "0"),
+        *("--out", out),
+    )
+    rows = rows_in(out)
+    for operation in ("send", "receive"):
+        for system in ("twisted.spread", "ours", "ours, dumps", "pickle 5"):
+            found = {
+                row["payload"]
+                for row in rows
+                if (row["system"], row["operation"]) == (system, operation)
+                and row.get("value", 0) > 0
+            }
+            # The original's recursion, and pickle's, may be at its end before P6 is.
+            able = set(payloads) if system.startswith("ours") else {*payloads} - {"P6"}
+            assert able <= found, (system, operation)
+    assert {row["round"] for row in rows} == {0, 1}
+    assert "### Send" in ran.stdout
+    assert "### Receive" in ran.stdout
+
+
+def test_a_codec_that_gets_its_bytes_in_pieces(tmp_path: Path) -> None:
+    out = tmp_path / "codec.jsonl"
+    run(
+        "codec",
+        *("--payloads", "P8", "--operations", "pieces", "--systems", "ours"),
+        *("--rounds", "1", "--budget", "0", "--out", out),
+    )
+    (row,) = rows_in(out)
+    assert row["value"] > 0
+
+
+def test_each_workload_between_all_pairs_of_ends(tmp_path: Path) -> None:
+    works = ["W1", "W2", "W2k", "W3", "W4", "W4b", "W5", "W6", "W7", "W8", "W8n"]
+    rows = measure_calls(tmp_path / "rpc.jsonl", *works)
+    assert [row for row in rows if "error" in row] == []
+    measured = {(row["system"], row["work"]) for row in rows if row["value"] > 0}
+    assert {(name, work) for name in PB_SYSTEMS for work in works} <= measured
+    assert {
+        ("raw-twisted", work) for work in ("W1", "W2", "W2k", "W4", "W6")
+    } <= measured
+    latencies = [row["p50 µs"] <= row["p99 µs"] for row in rows if row["work"] == "W1"]
+    assert latencies == [True] * 5
+
+
+def test_growth_of_everything(tmp_path: Path) -> None:
+    out = tmp_path / "growth.jsonl"
+    ran = run("growth", "--sizes", "10", "40", "--budget", "0", "--out", out)
+    rows = rows_in(out)
+    assert [row for row in rows if "error" in row] == []
+    scenes = {row["scene"] for row in rows}
+    assert {"items sent", "bytes in pieces", "connections", "observers"} <= scenes
+    assert len(rows) == len(scenes) * 2 * 2
+    assert all(row["value"] > 0 for row in rows)
+    assert "time grows as n to the" in ran.stdout
+
+
+def test_growth_stops_in_time(tmp_path: Path) -> None:
+    out = tmp_path / "growth.jsonl"
+    ran = run(
+        "growth",
+        *("--scenes", "items sent", "--sizes", "10", "1000", "100000"),
+        *("--budget", "0", "--patience", "0", "--out", out),
+    )
+    rows = rows_in(out)
+    assert [row["size"] for row in rows] == [10, 10, 1000, 1000]
+    assert all("it would take" in row["error"] for row in rows[2:])
+    assert "no n = 1,000, it would take" in ran.stdout
+
+
+def test_memory_of_codecs_and_of_what_lives(tmp_path: Path) -> None:
+    out = tmp_path / "memory.jsonl"
+    run("memory", "--payloads", "P1,P6", "--count", "20", "--out", out)
+    rows = rows_in(out)
+    assert {row["scene"] for row in rows if "scene" in row} == {
+        "references",
+        "connections",
+        "observers",
+        "waiting calls",
+    }
+    ours = [row for row in rows if row["system"].startswith("ours")]
+    assert all(row["value"] > 0 for row in ours)
+
+
+def test_the_report_has_what_was_measured(tmp_path: Path) -> None:
+    calls, codec, grown = (tmp_path / f"{name}.jsonl" for name in ("r", "c", "g"))
+    measure_calls(calls, "W1")
+    run("codec", *"--payloads P1 --rounds 2 --budget 0 --out".split(), codec)
+    run("growth", *"--sizes 10 40 --budget 0 --scenes references --out".split(), grown)
+    document = tmp_path / "performance.md"
+    run("report", calls, codec, grown, "--out", document)
+    text = document.read_text("utf-8")
+    (measured,) = (row for row in rows_in(calls) if row["system"] == "ours")
+    assert f"| {measured['value']:,.0f} |" in text
+    assert "### W1: add(int, int), one call outstanding" in text
+    assert "n live references are passed" in text
+    plots = sorted((tmp_path / "performance").iterdir())
+    assert len(plots) == 4
+    for plot in plots:
+        assert f"](performance/{plot.name})" in text
+        assert ElementTree.fromstring(plot.read_text("utf-8")).tag.endswith("}svg")
+
+
+def test_runs_on_the_same_machine_are_reported_as_one(tmp_path: Path) -> None:
+    rows = tmp_path / "codec.jsonl"
+    for payload in ("P1", "P2"):
+        run(
+            "codec",
+            *("--payloads", payload, "--systems", "twisted.spread;ours"),
+            *("--rounds", "1", "--budget", "0", "--append", "--out", rows),
+        )
+    document = tmp_path / "performance.md"
+    run("report", rows, "--out", document)
+    assert document.read_text("utf-8").count("\n| µs | P1 | P2 |\n") == 2
+
+
+def test_without_rows_there_is_no_report(tmp_path: Path) -> None:
+    rows = tmp_path / "codec.jsonl"
+    run("codec", "--payloads", "P1", "--rounds", "0", "--out", rows)
+    document = tmp_path / "performance.md"
+    ran = run("report", rows, "--out", document, expected=1)
+    assert "nothing to report" in ran.stderr
+    assert list(tmp_path.iterdir()) == [rows]
+
+
+@pytest.mark.parametrize("benchmark", ["codec", "rpc", "growth", "memory", "report"])
+def test_says_how_to_use_it(benchmark: str) -> None:
+    assert f"usage: benchmarks.{benchmark}" in run(benchmark, "--help").stdout

@@ -1,0 +1,107 @@
+"""This module holds the drop-in against what it stands in for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+MODULES = ("banana", "flavors", "interfaces", "jelly", "pb", "publish", "util")
+
+PROGRAMS = Path(__file__).with_name("drop_in_programs")
+
+#: How a program written for `twisted.spread` is started: without us, and with us.
+THEIRS = (sys.executable,)
+OURS = (sys.executable, "-m", "pb_cred.drop_in")
+
+
+def output(command: tuple[str, ...], program: str, *arguments: str) -> str:
+    """Run a program and return what it printed."""
+    run = subprocess.run(
+        [*command, str(PROGRAMS / program), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize("program", ["failures.py", "flavors.py", "storage.py"])
+def test_a_program_says_the_same_through_the_drop_in(program: str) -> None:
+    theirs = output(THEIRS, program)
+    assert len(theirs.splitlines()) > 5
+    assert output(OURS, program) == theirs
+
+
+def conversation(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str, str]:
+    """Run the calculator's two programs; return what the server and the client said."""
+    with subprocess.Popen(
+        [*server, str(PROGRAMS / "calculator_server.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            port = serving.stdout.readline().strip()
+            heard = output(client, "calculator_client.py", port)
+            said, errors = serving.communicate(timeout=60)
+        finally:
+            serving.kill()
+    assert serving.returncode == 0, errors
+    return said, heard
+
+
+@pytest.fixture(scope="module")
+def theirs() -> tuple[str, str]:
+    """What the two say to each other without us."""
+    said, heard = conversation(THEIRS, THEIRS)
+    assert len(said.splitlines()) == 4
+    assert len(heard.splitlines()) == 11
+    return said, heard
+
+
+@pytest.mark.parametrize(
+    ("server", "client"),
+    [
+        pytest.param(OURS, THEIRS, id="the server"),
+        pytest.param(THEIRS, OURS, id="the client"),
+        pytest.param(OURS, OURS, id="both"),
+    ],
+)
+def test_either_end_may_be_moved_first(
+    server: tuple[str, ...], client: tuple[str, ...], theirs: tuple[str, str]
+) -> None:
+    said, heard = conversation(server, client)
+    assert heard == theirs[1]
+    # The last reference of one and the connection of the other go at about one time.
+    assert sorted(said.splitlines()) == sorted(theirs[0].splitlines())
+
+
+def published(module: ModuleType) -> set[str]:
+    """Return the names that a module of `twisted.spread` has to offer."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not isinstance(value, ModuleType)
+        and (
+            name in getattr(module, "__all__", ())
+            or type(value) in (bytes, int, dict)
+            or getattr(value, "__module__", "").startswith("twisted.spread")
+        )
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*instance_atom")
+@pytest.mark.parametrize("name", MODULES)
+def test_every_published_name_is_there(name: str) -> None:
+    theirs = published(import_module(f"twisted.spread.{name}"))
+    ours = import_module(f"pb_cred.drop_in._{name}")
+    assert theirs
+    assert {key for key in theirs if not hasattr(ours, key)} == set()

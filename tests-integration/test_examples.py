@@ -1,0 +1,163 @@
+"""This module runs every example, and holds it to what its docstring says it prints."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+#: Every file that says what it prints is a program to run.
+PROGRAMS = sorted(
+    path
+    for path in EXAMPLES.rglob("*.py")
+    if "\nPrints:\n" in path.read_text(encoding="utf-8")
+)
+
+#: An example is to be read in one look.
+LINES = 60
+
+#: No example waits for anything but itself; this only ends one that hangs.
+PATIENCE = 60
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(EXAMPLES))
+
+
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(path), *arguments],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def promise(path: Path) -> str:
+    """Return what the docstring of an example says it prints."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return textwrap.dedent(text.partition("\nPrints:\n")[2]).rstrip() + "\n"
+
+
+def test_every_example_is_in_the_list() -> None:
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert len(PROGRAMS) > 12
+    assert [path for path in PROGRAMS if f"({relative(path)})" not in listed] == []
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=relative)
+def test_prints_what_it_promises(path: Path) -> None:
+    ran = run(path)
+    assert (ran.stdout, ran.returncode) == (promise(path), 0), ran.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(EXAMPLES.rglob("*.py")) if path.parent.name != "demo"],
+    ids=relative,
+)
+def test_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
+
+
+def test_the_demo_tells_its_story() -> None:
+    ran = run(EXAMPLES / "demo" / "demo.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "None\n" not in ran.stdout
+    steps = re.split(r"\n\d\. ", ran.stdout)[1:]
+    connects, logs_in, stores, is_called, watches, fails, leaves = steps
+    # What happened, and what crossed the wire when it did.
+    for step, outcome, message in [
+        (connects, "=> connected to 127.0.0.1", "<- (pb none)"),
+        (connects, "the root object", "-> (version 6)"),
+        (logs_in, "=> the server made an avatar", "-> (message 1 root login 1"),
+        (stores, "a copy of a copy: tea: buy some", "store 1 (tuple (notes.Note"),
+        (is_called, "yes, I remember 'tea'", "remind 1 (tuple (remote 1))"),
+        (watches, "said 2 notes, and by itself came to say 3", "<- (cachemessage"),
+        (fails, "caught here as ValueError: there is no note", "<- (error "),
+        (leaves, "=> nothing is left behind", "-> (decref "),
+    ]:
+        assert outcome in step
+        assert message in step
+    assert max(map(len, ran.stdout.splitlines())) <= 100
+
+
+def test_the_demo_fails_when_a_part_of_it_fails(tmp_path: Path) -> None:
+    for path in (EXAMPLES / "demo").glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "server.py").write_text("raise SystemExit('no server today')")
+    ran = run(tmp_path / "demo.py")
+    assert ran.returncode == 1
+    assert "The demo failed" in ran.stderr
+    assert "no server today" in ran.stderr
+
+
+def test_the_client_of_the_demo_fails_without_a_server() -> None:
+    assert run(EXAMPLES / "demo" / "client.py", "1").returncode != 0
+
+
+def readme(name: str) -> tuple[str, str, str]:
+    """Return the server and the client in a README, and what the client says."""
+    text = (EXAMPLES.parent / name).read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (says,) = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (server,) = (each for each in programs if "reactor.run()" in each)
+    (client,) = (each for each in programs if "react(main)" in each)
+    return server, client, says
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "packages/pb-broker/README.md", "packages/pb-cred/README.md"]
+)
+def test_the_server_and_the_client_in_a_readme(name: str, tmp_path: Path) -> None:
+    server, client, says = readme(name)
+    assert server.count("reactor.listenTCP(8787, ") == 1
+    assert client.count("8787") == 1
+    # On a port that is free, which the server tells.
+    server = server.replace("reactor.listenTCP(8787, ", "port = reactor.listenTCP(0, ")
+    server = server.replace(
+        "reactor.run()", "print(port.getHost().port, flush=True)\nreactor.run()"
+    )
+    (tmp_path / "server.py").write_text(server, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "server.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            port = serving.stdout.readline().strip()
+            (tmp_path / "client.py").write_text(
+                client.replace("8787", port), encoding="utf-8"
+            )
+            ran = run(tmp_path / "client.py")
+        finally:
+            serving.kill()
+    assert (ran.stdout, ran.returncode) == (says, 0), ran.stderr
+
+
+def test_the_codec_in_the_readme() -> None:
+    text = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(
+        r"^```python\n(import pb_banana\n.*?)^```$", text, re.M | re.S
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert ran.stdout == "{'shared': [1, 2.5, None], 'text': 'grüß dich'}\n"
