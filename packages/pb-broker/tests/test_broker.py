@@ -56,7 +56,10 @@ def test_a_server_need_not_wait_for_the_choice_of_a_dialect() -> None:
     pair.close()
     unconnected = server.buildProtocol(None)
     unconnected.remoteForName("mine").callRemote("called_back", pbanswer=False)
-    unconnected.makeConnection(transport := MemoryTransport())
+    transport = MemoryTransport()
+    unconnected.makeConnection(transport)
+    # What was said first goes first, even when the second need not wait.
+    unconnected.remoteForName("mine").callRemote("called_back", pbanswer=False)
     assert len(transport.written) == 1
 
 

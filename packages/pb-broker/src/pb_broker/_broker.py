@@ -386,7 +386,9 @@ class Broker(Banana):
         self._send(list(exp))
 
     def _send(self, expression: Any) -> None:
-        if self.currentDialect is None and (self.isClient or not self.connected):
+        if self.currentDialect is None and (
+            self.isClient or not self.connected or self._unsent
+        ):
             # The first that a client sends is its choice of a dialect.  A server that
             # has made its offer need not wait: without the vocabulary of any dialect,
             # what it sends is the same in all.

@@ -56,13 +56,11 @@ class Profile:
         name: For log lines and ``repr``.
         lenient: Values that cannot be serialized are sent as *unpersistable*
             instead of being refused.
-        remote_type_bytes: ``RemoteError.remoteType`` is ``bytes`` instead of ``str``.
         defaults: Where a broker without limits of its own finds them.
     """
 
     name: str
     lenient: bool = False
-    remote_type_bytes: bool = False
     defaults: DefaultLimits = field(default_factory=DefaultLimits)
 
 

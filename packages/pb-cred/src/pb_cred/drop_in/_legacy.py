@@ -37,7 +37,6 @@ _DEPTH: Final = 1000
 PROFILE: Final = Profile(
     "twisted.spread",
     lenient=True,
-    remote_type_bytes=True,
     defaults=DefaultLimits(
         BrokerLimits(
             wire=Limits(
