@@ -211,6 +211,8 @@ class Decoder:
             complete = self._fail(error)
             if not complete:
                 raise
+            # It waits for its turn without the frames that it came from.
+            error.__traceback__ = None
             return complete
         return self._take()
 
