@@ -5,11 +5,6 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    SSL4ClientEndpoint,
-    wrapClientTLS,
-)
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 
 from ._broker import Broker
@@ -41,16 +36,19 @@ def connect(
         A Deferred with the broker, as soon as both ends are ready to talk; or with
         why not.  Cancelling it closes what there is of a connection.
     """
-    from twisted.internet import reactor
+    # Slow to import, because of TLS, and not needed by whoever has an endpoint.
+    from twisted.internet import endpoints, reactor
 
     endpoint: Any
     if contextFactory is None:
-        endpoint = HostnameEndpoint(reactor, host, port, bindAddress=bindAddress)
+        endpoint = endpoints.HostnameEndpoint(
+            reactor, host, port, bindAddress=bindAddress
+        )
     elif IOpenSSLClientConnectionCreator.providedBy(contextFactory):
-        plain = HostnameEndpoint(reactor, host, port, bindAddress=bindAddress)
-        endpoint = wrapClientTLS(contextFactory, plain)
+        plain = endpoints.HostnameEndpoint(reactor, host, port, bindAddress=bindAddress)
+        endpoint = endpoints.wrapClientTLS(contextFactory, plain)
     else:
-        endpoint = SSL4ClientEndpoint(
+        endpoint = endpoints.SSL4ClientEndpoint(
             reactor, host, port, contextFactory, bindAddress=bindAddress
         )
     connected: Deferred[Broker] = endpoint.connect(factory)

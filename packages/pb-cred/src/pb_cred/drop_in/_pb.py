@@ -136,6 +136,8 @@ class PBClientFactory(_factories.PBClientFactory):
     """Makes the client's end of a connection, and logs in."""
 
     protocol: Any = Broker
+    #: Programs wait for the lines that Twisted's factories log.
+    noisy = True
 
     # Factories that log in again after each reconnection call these.
     _cbSendUsername = staticmethod(_md5.log_in)
