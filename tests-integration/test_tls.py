@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import trustme
-from pb_cred import pb
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.portal import Portal
@@ -15,6 +14,8 @@ from twisted.internet import reactor, ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
+
+from pb_cred import pb
 
 REACTOR: Any = reactor
 
