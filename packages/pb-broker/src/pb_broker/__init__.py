@@ -124,7 +124,11 @@ setCopierForClassTree = setUnjellyableForClassTree
 setFactoryForClass = setUnjellyableFactoryForClass
 copyTags = unjellyableRegistry
 
-# For jelly that is made or read by hand, with a broker as the invoker.
-for _name, _unjellyable in PB_TYPES.items():
-    setUnjellyableForClass(_name, _unjellyable)
-del _name, _unjellyable
+
+def _register() -> None:
+    """Let jelly be made or read by hand, with a broker as the invoker."""
+    for name, unjellyable in PB_TYPES.items():
+        setUnjellyableForClass(name, unjellyable)
+
+
+_register()

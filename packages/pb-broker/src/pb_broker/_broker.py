@@ -445,7 +445,7 @@ class Broker(Banana):
         if self._busy:
             return
         # None as long as no reactor has run, whatever its annotation says.
-        reactor_thread: int | None = threadable.ioThread
+        reactor_thread: object = threadable.ioThread
         if reactor_thread is None or threadable.isInIOThread():
             self._flush_releases()
         else:

@@ -45,7 +45,9 @@ def connect(
             reactor, host, port, bindAddress=bindAddress
         )
     elif IOpenSSLClientConnectionCreator.providedBy(contextFactory):
-        plain = endpoints.HostnameEndpoint(reactor, host, port, bindAddress=bindAddress)
+        plain: Any = endpoints.HostnameEndpoint(
+            reactor, host, port, bindAddress=bindAddress
+        )
         endpoint = endpoints.wrapClientTLS(contextFactory, plain)
     else:
         endpoint = endpoints.SSL4ClientEndpoint(

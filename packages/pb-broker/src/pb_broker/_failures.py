@@ -346,9 +346,10 @@ class CopiedFailure(RemoteCopy, Failure):
             "traceback": traceback,
             "tb": None,
             "captureVars": False,
-            "_parents": names,
-            "_frames": [],
         }
+        self.parents = names
+        # A traceback travels as text.
+        self.frames = []
 
     def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
         """Fill this blank instance from ``jellyList`` and return it."""
@@ -356,22 +357,6 @@ class CopiedFailure(RemoteCopy, Failure):
             raise MalformedJelly("a failure is its type and its state")
         unjellier.unjelly_state(jellyList[1], self.setCopyableState)
         return self
-
-    @property  # type: ignore[misc]
-    def parents(self) -> list[str]:
-        """Full names of the remote class and its bases."""
-        names: list[str] = self.__dict__["_parents"]
-        return names
-
-    @property  # type: ignore[misc]
-    def frames(self) -> list[Any]:
-        """Nothing: a traceback travels as text."""
-        return []
-
-    @property
-    def stack(self) -> list[Any]:
-        """Nothing: a traceback travels as text."""
-        return []
 
     def check(self, *errorTypes: Any) -> Any:
         """Return the first of ``errorTypes`` that the remote exception is, or None.

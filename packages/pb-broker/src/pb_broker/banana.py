@@ -48,7 +48,8 @@ class Banana(Protocol):
         number: word for word, number in outgoingVocabulary.items()
     }
 
-    transport: ITransport
+    # Set before anything here runs.
+    transport: ITransport  # pyright: ignore[reportIncompatibleVariableOverride]
     expressionReceived: Callable[[Any], Any]
     currentDialect: bytes | None = None
     prefixLimit: int | None = None

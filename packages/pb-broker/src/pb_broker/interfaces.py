@@ -7,21 +7,21 @@ from zope.interface import Interface
 __all__ = ["IJellyable", "IPBRoot", "IUnjellyable"]
 
 
-class IJellyable(Interface):
+class IJellyable(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     """Something that knows how it travels."""
 
     def jellyFor(jellier):  # type: ignore[no-untyped-def]
         """Return the s-expression that stands for this object."""
 
 
-class IUnjellyable(Interface):
+class IUnjellyable(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     """Something that can be filled from an s-expression."""
 
     def unjellyFor(jellier, jellyList):  # type: ignore[no-untyped-def]
         """Fill a blank instance from ``jellyList`` and return the finished object."""
 
 
-class IPBRoot(Interface):
+class IPBRoot(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     """Something that has an object to offer to each new connection."""
 
     def rootObject(broker):  # type: ignore[no-untyped-def]

@@ -10,7 +10,7 @@ from zope.interface import Interface
 __all__ = ["IPerspective", "IUsernameMD5Password"]
 
 
-class IPerspective(Interface):
+class IPerspective(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     """One user's view of an application: what a realm makes for PB.
 
     Everything that the user's peer calls on its avatar arrives at one method.
