@@ -364,7 +364,8 @@ class CopiedFailure(RemoteCopy, Failure):
         Args:
             *errorTypes: Classes, or full names of classes.
         """
-        return _check(set(self.parents), self.value, errorTypes)
+        names: Any = self.parents
+        return _check(set(names), self.value, errorTypes)
 
     def cleanFailure(self) -> None:
         """Let go of the frames that the exception was raised through here."""
