@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Union
+from typing import Final
 
 __all__ = [
     "None_atom",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 #: What Banana can carry: byte strings, numbers, and lists of these.
-SExp = Union[bytes, int, float, list["SExp"]]
+SExp = bytes | int | float | list["SExp"]
 
 None_atom: Final = b"None"
 

@@ -2,8 +2,8 @@
 
 They are members of enumerations, exceptions, and instances of subclasses of ``str``,
 ``int``, ``list``, ``dict`` and the like (every namedtuple is one).  The value that such
-an instance has by its builtin base is taken and set by the methods of that base, so that
-whatever the subclass overrides sees nothing of it.
+an instance has by its builtin base is taken and set by the methods of that base, so
+that whatever the subclass overrides sees nothing of it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def is_mutable(base: type[Any]) -> bool:
 
 
 def plain_value(inst: Any, base: type[Any]) -> Any:
-    """Return the value that an instance has by its builtin base, of exactly that type."""
+    """Return the value that an instance has by its builtin base, of just that type."""
     return _PLAIN[base](inst)
 
 
@@ -240,10 +240,10 @@ def fill_exception(error: Any, state: Any, cause: Any, suppress: Any) -> None:
         error.__setstate__(state)
     else:
         restore(error, state)
-    if suppress not in (True, False):
+    if type(suppress) is not bool:
         raise MalformedJelly("an exception without its last item")
     try:
-        error.__cause__ = cause
+        object.__setattr__(error, "__cause__", cause)
     except TypeError:
         raise MalformedJelly("the cause of an exception is an exception") from None
-    error.__suppress_context__ = suppress
+    object.__setattr__(error, "__suppress_context__", suppress)

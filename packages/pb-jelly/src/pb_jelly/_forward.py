@@ -26,7 +26,7 @@ item would, and is refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._show import shown
 from pb_jelly.errors import LimitExceeded, MalformedJelly
@@ -34,7 +34,7 @@ from pb_jelly.errors import LimitExceeded, MalformedJelly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Forward", "Later", "hashed", "known", "unhashable"]
+__all__ = ["IDLE", "Forward", "Later", "hashed", "known", "unhashable"]
 
 
 class Later:
@@ -92,21 +92,20 @@ class Forward:
             come here.
         blank: For instances that have been referred to before they were whole, by id,
             what is done once they are.
+        steps: Steps in the order that they were begun in.  A step that waits for all
+            those begun within it takes their place, so that nothing is waited for
+            twice.
     """
 
-    # Most messages end with these as they are.
-    is_needed = False
-    is_wary = False
-    _hashed = 0
-
     def __init__(self, nodes: int) -> None:
+        self.is_needed = False
+        self.is_wary = False
         self.blank: dict[int, Later] = {}
+        self.steps: list[Later] = []
         self._nodes = nodes
+        self._hashed = 0
         # Whatever has begun to wait for a value or a hash, for the last check.
         self._waiting: list[Later] = []
-        # Steps in the order that they were begun in.  A step that waits for all those
-        # begun within it takes their place, so that nothing is waited for twice.
-        self._steps: list[Later] = []
 
     def value(self) -> Later:
         """Return what stands for a value that `settle` will tell."""
@@ -144,10 +143,6 @@ class Forward:
                     ready.append((follower, action() if action else None))
             done.followers = []
 
-    def mark(self) -> int:
-        """Return a place in the order of steps, for `when_known`."""
-        return len(self._steps)
-
     def when_known(
         self,
         values: list[Any],
@@ -159,20 +154,20 @@ class Forward:
         Args:
             values: The values.
             action: What to do with them.
-            mark: Where in the order of steps the values began, if all that was begun
-                since then is to be complete as well.
+            mark: How many steps there were when the values began, if all that was
+                begun since then is to be complete as well.
 
         Returns:
             What the action returned, if it could be done at once, else a `Later`.
         """
         waits = _unknown(values)
         if mark is not None:
-            waits += _unknown(self._steps[mark:])
-            del self._steps[mark:]
+            waits += _unknown(self.steps[mark:])
+            del self.steps[mark:]
         if not waits:
             return action([known(value) for value in values])
         step = self._begin(lambda: action([known(value) for value in values]), waits)
-        self._steps.append(step)
+        self.steps.append(step)
         return step
 
     def is_complete(self) -> bool:
@@ -196,7 +191,11 @@ class Forward:
                 self.settle(whole, None)
             return
         whole = whole or Later()
-        whole.action = lambda: self.blank.pop(id(inst), None)
+
+        def is_whole() -> None:
+            del self.blank[id(inst)]
+
+        whole.action = is_whole
         whole.follow(unfinished)
         self.blank[id(inst)] = whole
         self.is_wary = True
@@ -282,6 +281,10 @@ class Forward:
         return waits
 
 
+#: Stands where nothing has had to wait yet, and is never written to.
+IDLE: Final = Forward(0)
+
+
 def _has_own_hash(cls: type[Any]) -> bool:
     """Say whether the hash of an instance may depend on its state."""
     own: object = cls.__hash__
@@ -318,7 +321,7 @@ def hashed(values: list[Any], action: Callable[[], Any]) -> Any:
 
 
 def unhashable(values: Iterable[Any]) -> MalformedJelly | None:
-    """Return the error for keys or members of which one has no hash, if one has none."""
+    """Return the error for keys or members if one of them has no hash."""
     todo = list(values)
     seen: set[int] = set()
     while todo:

@@ -1,4 +1,4 @@
-"""This module tells the place in an object that the loop of the unjellier has come to."""
+"""This module tells where in an object the loop of the unjellier has come to."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def place(
             path += filled.names[index] or ""
         elif kind not in (ROOT, OBJECT):
             path += f"[{index}]"
-        is_state = kind == OBJECT or (kind == BUILD and filled.names[index] is None)
+        if kind != ROOT:
+            is_state = kind == OBJECT or (kind == BUILD and filled.names[index] is None)
     return path
 
 

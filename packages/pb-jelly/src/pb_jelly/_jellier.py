@@ -1,35 +1,30 @@
 """This module turns objects into s-expressions.
 
 Theory of operation.  `Jellier._run` goes through one object with a stack of its own: a
-frame holds an iterator over what is still to be serialized and the expression that it is
-appended to.  So no depth of containers or instances makes Python recurse, but for hooks
-that serialize parts of their object themselves; these are counted as levels.
+frame holds an iterator over what is still to be serialized and the expression that it
+is appended to.  So no depth of containers or instances makes Python recurse, but for
+hooks that serialize parts of their object themselves; these are counted as levels.
 
-Whatever can be shared is remembered by its id, with its expression, and kept alive for as
-long as the jellier is: a state that a hook has made for the occasion must not leave its id
-to another.  The first time that an object occurs again it is given a number, and from then
-on is written as ``[dereference n]``; once all is done, the expression that was written
-first is turned in place into ``[reference n ...]`` around itself.  Legacy peers number
-references just so, by the order in which objects first occur again.
+Whatever can be shared is remembered by its id, with its expression, and kept alive for
+as long as the jellier is: a state that a hook has made for the occasion must not leave
+its id to another.  The first time that an object occurs again it is given a number, and
+from then on is written as ``[dereference n]``; once all is done, the expression that
+was written first is turned in place into ``[reference n ...]`` around itself.  Legacy
+peers number references just so, by the order in which objects first occur again.
 """
 
 from __future__ import annotations
 
 import sys
 from itertools import chain
-from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly import _extended as extended
 from pb_jelly._atoms import (
     None_atom,
-    class_atom,
     dictionary_atom,
     frozenset_atom,
-    function_atom,
     list_atom,
-    method_atom,
-    module_atom,
     persistent_atom,
     reference_atom,
     set_atom,
@@ -37,26 +32,24 @@ from pb_jelly._atoms import (
     unicode_atom,
     unpersistable_atom,
 )
+from pb_jelly._code import CODE, write_code
 from pb_jelly._kinds import Kind, Kinds
-from pb_jelly._measure import check_size, step_into
+from pb_jelly._measure import check_size
 from pb_jelly._names import qual
+from pb_jelly._paths import Frame, place
 from pb_jelly._policy import open_table, table_for
-from pb_jelly._show import jellied_attribute, jellied_item, shown
+from pb_jelly._show import shown
 from pb_jelly._state import state_of
 from pb_jelly._table import (
     BYTEARRAY,
-    CLASS,
     DEQUE,
     DICT,
     ENUM,
     EXCEPTION,
     FROZENSET,
-    FUNCTION,
     HEADS,
     LEAVES,
     LIST,
-    METHOD,
-    MODULE,
     OBJECT,
     ORDERED,
     PLAIN,
@@ -66,12 +59,7 @@ from pb_jelly._table import (
     TEXT,
     TUPLE,
 )
-from pb_jelly.errors import (
-    InsecureJelly,
-    JellyError,
-    LimitExceeded,
-    UnjellyableType,
-)
+from pb_jelly.errors import JellyError, LimitExceeded, UnjellyableType
 
 if TYPE_CHECKING:
     from collections import deque
@@ -94,10 +82,11 @@ _HEADS: Final = {
     DEQUE: b"@deque",
 }
 
+_MAPPINGS: Final = (DICT, ORDERED)
 _NO_KIND: Final = Kind(0)
 
-#: How many hooks may be within one another before running out of Python's stack is taken
-#: for the fault of the value and not of a hook.
+#: How many hooks may be within one another before running out of Python's stack is
+#: taken for the fault of the value and not of a hook.
 _DEEP: Final = 10
 
 
@@ -107,11 +96,13 @@ class Jellier:
     One of these is for one message: the references in the expressions that it makes are
     good for all of them together.
 
-    With ``modern`` false, all that is made can be read by any peer, and what no peer would
-    understand is refused.  An object of a dataclass, an attrs class or any other ordinary
-    class is sent by the name of its class and its state, if the policy allows the class.
-    A class that extends a builtin type, an enumeration or an exception has no such form,
-    since the other side would lose what makes it so; give it a ``jellyFor``.
+    With ``modern`` false, all that is made can be read by any peer, and what a legacy
+    peer would not understand, or would lose a part of, is refused.  An instance of an
+    ordinary class (a dataclass and an attrs class are no more than that) is sent by the
+    name of its class and its state, if the policy allows the class; so is an exception.
+    A member of an enumeration, or an instance of a class that extends a type such as
+    ``str`` or ``dict``, has no such form, and is sent only if its class has a
+    ``jellyFor``.
 
     Args:
         taster: The policy.
@@ -121,8 +112,8 @@ class Jellier:
         context: For the use of hooks.
         lenient: Whether an instance that is refused is replaced by an expression that
             says so, as ever; otherwise the whole is refused with an error.
-        modern: Whether the modern form is used, in which every type of the table is kept
-            exactly, and that no legacy peer understands.
+        modern: Whether the modern form is used, in which every type of the table is
+            kept exactly, and that no legacy peer understands.
         limits: What the expressions have to keep to, if anything.
 
     Attributes:
@@ -138,7 +129,7 @@ class Jellier:
     _hooks = 0
     _deepest_hook = 0
     _deepest = 0
-    _nodes = 0
+    _nodes = 1
 
     def __init__(
         self,
@@ -220,7 +211,7 @@ class Jellier:
         if limits is not None and (
             # An item is at most four nodes, and a container at most three levels more
             # than were counted, not to speak of the references that it is within.
-            self._nodes * 4 >= limits.nodes
+            self._nodes * 4 > limits.nodes
             or self._deepest + 3 + len(self._numbers) > limits.depth
         ):
             check_size(sexp, limits)
@@ -300,18 +291,16 @@ class Jellier:
         store = self.persistentStore
         seen, kept, numbers = self._seen, self._kept, self._numbers
         depth, most_nodes, most_items, most_bytes, most_bits = self._most
-        nearly_too_deep = depth - 1
         deepest = self._deepest
         left = most_nodes - self._nodes
-        # Frames: what is to be serialized, what its expressions are appended to, for a
-        # dictionary its own expression (its keys and values are collected first, one
-        # after the other), and the level of the list that the items come to be in.
-        stack: list[tuple[Iterator[Any], list[Any], list[Any] | None, int]] = []
+        stack: list[Frame] = []
         it: Iterator[Any] = iter((obj,))
         out: list[Any] = []
         pairs: list[Any] | None = None
         try:
             while True:
+                if level >= depth:
+                    it = self._checked(it, out, level)
                 for x in it:
                     cls = type(x)
                     if cls is text:
@@ -369,7 +358,7 @@ class Jellier:
                         seen[key] = made
                         kept.append(x)
                         inner, parts = made, x
-                        is_mapping = op == DICT or op == ORDERED  # noqa: SIM109
+                        is_mapping = op in _MAPPINGS
                         if is_mapping:
                             left -= 2 * size
                         elif op == DEQUE:
@@ -381,6 +370,9 @@ class Jellier:
                         and (state := x.__dict__)
                         and id(state) not in seen
                     ):
+                        if len(state) >= most_items:
+                            used = len(state) + 1
+                            raise LimitExceeded("list_items", used, most_items)
                         inner = [b"dictionary"]
                         made = [kind.tag, inner]
                         seen[key] = made
@@ -399,8 +391,10 @@ class Jellier:
                         raise LimitExceeded("nodes", most_nodes - left, most_nodes)
                     if below > deepest:
                         deepest = below
-                    if below >= nearly_too_deep:
-                        self._check_depth(parts, is_mapping, below)
+                        if below > depth:
+                            raise LimitExceeded("depth", below, depth)
+                    if is_mapping and parts and below == depth:
+                        raise LimitExceeded("depth", below + 1, depth)
                     out.append(made)
                     if parts:
                         stack.append((it, out, pairs, level))
@@ -414,12 +408,13 @@ class Jellier:
                 else:
                     if pairs is not None:
                         flat = iter(out)
-                        pairs.extend(map(list, zip(flat, flat)))
+                        pairs.extend(map(list, zip(flat, flat)))  # noqa: B905
                     if not stack:
                         break
                     it, out, pairs, level = stack.pop()
         except JellyError as error:
-            error.with_prefix(self._place(stack, out, pairs))
+            frame = (it, out, pairs, level)
+            error.with_prefix(place(stack, frame, is_state=self._hooks > 0))
             raise
         self._nodes = most_nodes - left
         self._deepest = max(self._deepest, deepest)
@@ -433,13 +428,15 @@ class Jellier:
             The expression, and a tuple of what is still to be serialized and appended
             to it; None for nothing.
         """
-        parts = None
+        parts: tuple[Any, ...] | None = None
         outer, self._level = self._level, level
         try:
             if op in LEAVES:
                 made = self._leaf(op, x)
-            elif op in _CODE:
-                made, parts = self._code(op, x)
+            elif op in CODE:
+                made, parts = write_code(
+                    op, x, self.taster, self._types(), lenient=self._lenient
+                )
             elif op == SELF_JELLIED:
                 made = self._hooked(x)
             elif kind.keeps_empty:
@@ -483,8 +480,6 @@ class Jellier:
 
     def _hooked(self, x: Any) -> Any:
         """Let an object make its own expression."""
-        if self._level > self._most[0]:
-            raise LimitExceeded("depth", self._level, self._most[0])
         self._hooks += 1
         self._deepest_hook = max(self._deepest_hook, self._hooks)
         self._deepest = max(self._deepest, self._level)
@@ -503,30 +498,6 @@ class Jellier:
         if id(x) in self._prepared or (type(made) is not list and id(x) in self._seen):
             return self.preserve(x, made)
         return made if type(made) is list else list(made)
-
-    def _code(self, op: int, x: Any) -> tuple[list[Any], Any]:
-        """Begin the expression of a class, module, function or method, by its name."""
-        strict = not self._lenient
-        if op == CLASS:
-            if strict and not self._types().allows_class(x):
-                raise _refused(qual(x))
-            return [class_atom, self._types().name(x).encode("utf-8")], None
-        if op == MODULE:
-            if strict and not self.taster.isModuleAllowed(x.__name__):
-                raise _refused(x.__name__)
-            return [module_atom, x.__name__.encode("utf-8")], None
-        if op == METHOD:
-            owner = x.__self__
-            if strict and not _has_method(type(owner), x):
-                raise UnjellyableType("a method that the class of its object has not")
-            return [method_atom, x.__name__.encode("utf-8")], (owner, owner.__class__)
-        name = f"{x.__module__}.{x.__qualname__}"
-        if strict:
-            if "<" in name:
-                raise UnjellyableType(f"no other side can find {shown(name)} by name")
-            if not self.taster.isModuleAllowed(x.__module__):
-                raise _refused(name)
-        return [function_atom, name.encode("utf-8")], None
 
     def _instance(self, x: Any, op: int, kind: Kind) -> tuple[list[Any], Any]:
         """Begin the expression of an instance that is not of a builtin type."""
@@ -553,51 +524,28 @@ class Jellier:
         reason = f"instance of class {qual(type(x))} deemed insecure"
         return self._registered(x, self.unpersistable(reason)), None
 
-    def _check_depth(self, parts: Any, is_mapping: bool, level: int) -> None:
-        """Refuse what is at a level if it, or an expression right in it, is too deep."""
-        if is_mapping and parts:
-            level += 1
-            parts = chain.from_iterable(parts.items())
-        if any(type(part) not in (int, float, bytes) for part in parts or ()):
-            level += 1
-        if level > self._most[0]:
-            raise LimitExceeded("depth", level, self._most[0])
+    def _checked(self, it: Iterator[Any], out: list[Any], level: int) -> Iterator[Any]:
+        """Refuse what is not a mere number or string where there is no depth left.
 
-    def _place(
-        self,
-        stack: list[tuple[Iterator[Any], list[Any], list[Any] | None, int]],
-        out: list[Any],
-        pairs: list[Any] | None,
-    ) -> str:
-        """Return where in the object the loop is, as a path."""
-        path = ""
-        # A hook that serializes a dict serializes the state of its object.
-        is_state = self._hooks > 0
-        outers = [frame[1] for frame in stack]
-        frames = [(frame[1], frame[2]) for frame in stack[1:]]
-        frames.append((out, pairs))
-        for outer, (expression, mapping) in zip(outers, frames, strict=False):
-            # In every frame but the last, the item has been appended already.
-            index = len(expression) - (expression is not out)
-            if mapping is None:
-                step = step_into(expression, index)
-                path += step or ""
-                is_state = step is None
-            else:
-                is_state = is_state or outer[-1] is not mapping
-                if index % 2 == 0:
-                    path += f".keys()[{index // 2}]"
-                else:
-                    key = expression[index - 1]
-                    path += jellied_attribute(key) if is_state else jellied_item(key)
-                is_state = False
-        return path
+        Args:
+            it: What is to be serialized.
+            out: What its expressions are appended to.
+            level: The level that these come to be at.
+
+        Returns:
+            The same again.
+        """
+        parts = list(it)
+        for part in parts:
+            if type(part) not in (int, float, bytes):
+                raise LimitExceeded("depth", level + 1, self._most[0])
+            # For the path of the next.
+            out.append(part)
+        del out[-len(parts) :]
+        return iter(parts)
 
 
 _UNLIMITED: Final = (sys.maxsize,) * 5
-
-#: What is sent by name, or with its name.
-_CODE: Final = (CLASS, MODULE, FUNCTION, METHOD)
 
 
 def _too_many_digits(number: int, bits: int) -> LimitExceeded:
@@ -605,18 +553,6 @@ def _too_many_digits(number: int, bits: int) -> LimitExceeded:
     return LimitExceeded("prefix_bytes", (number.bit_length() + 6) // 7, bits // 7)
 
 
-def _refused(name: str | None) -> InsecureJelly:
-    """Return the error for what the policy does not allow to be named."""
-    return InsecureJelly(f"the policy does not allow {shown(name)}")
-
-
 def _maxlen(value: deque[Any]) -> SExp:
     """Return the expression for the most items that a deque may have."""
     return [None_atom] if value.maxlen is None else value.maxlen
-
-
-def _has_method(cls: type[Any], method: MethodType) -> bool:
-    """Say whether a bound method is what its object's class has under its name."""
-    name = getattr(method, "__name__", "")
-    found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
-    return type(found) is FunctionType and found is method.__func__

@@ -1,8 +1,8 @@
 """This module finds out what is done with the values of a type that is sent.
 
 For the types of the table it is the policy that decides.  For others it is first the
-type itself, which may have a ``jellyFor``; then the policy; and then whether all that an
-instance is can be sent at all.
+type itself, which may have a ``jellyFor``; then whether all that an instance is can be
+sent at all; and then the policy.
 """
 
 from __future__ import annotations
@@ -106,9 +106,10 @@ class Kinds:
 
     def allows_class(self, cls: type[Any]) -> bool:
         """Say whether the policy allows a class and its instances."""
-        if not self._lenient or self._table.asks:
-            if not self._taster.isTypeAllowed(self.name(cls).encode("utf-8")):
-                return False
+        # A legacy policy allows any name with a dot here, whatever it lists.
+        is_asked = self._table.asks or not self._lenient
+        if is_asked and not self._taster.isTypeAllowed(self.name(cls).encode("utf-8")):
+            return False
         return bool(self._taster.isClassAllowed(cls))
 
     def find(self, cls: type[Any]) -> Kind:
@@ -121,7 +122,8 @@ class Kinds:
         if callable(hook):
             kind = Kind(SELF_JELLIED, qual(cls))
             if hook is Jellyable.jellyFor:
-                is_plain = cls.getStateFor is Jellyable.getStateFor
+                state = getattr(cls, "getStateFor", None)
+                is_plain = state is Jellyable.getStateFor
                 kind.op = PLAIN if is_plain else SELF_STATED
                 kind.keeps_empty = True
             return kind
@@ -133,19 +135,22 @@ class Kinds:
         if entry is None:
             return self._find_instance(cls)
         if not self.allows_head(entry.head):
-            raise InsecureJelly(f"the policy does not allow the type {shown(entry.head)}")
+            raise InsecureJelly(
+                f"the policy does not allow the type {shown(entry.head)}"
+            )
         return Kind(entry.op)
 
     def _find_instance(self, cls: type[Any]) -> Kind:
         """Find out what is done with the instances of a class that is not builtin."""
         kind = Kind(OBJECT, self.name(cls))
-        is_known = False
+        is_builtin = False
         if self._modern:
-            is_known = self._find_extension(cls, kind)
+            is_builtin = self._find_extension(cls, kind)
         elif not (has_own_getstate(cls) and has_own_setstate(cls)):
             kind.refusal = _loss(cls)
-        if kind.refusal is None and not is_known and not self.allows_class(cls):
-            kind.refusal = InsecureJelly(
+        if kind.refusal is None and not is_builtin and not self.allows_class(cls):
+            refusal = None if self._modern else _unknown(cls)
+            kind.refusal = refusal or InsecureJelly(
                 f"the policy does not allow the class {shown(self.name(cls))}"
             )
         if kind.refusal is not None:
@@ -174,31 +179,34 @@ class Kinds:
         if kind.op != ENUM and not own and hides_state(cls, kind.base):
             kind.refusal = _hidden(cls)
         elif not self.allows_head(head):
-            kind.refusal = InsecureJelly(f"the policy does not allow the type {shown(head)}")
+            kind.refusal = InsecureJelly(
+                f"the policy does not allow the type {shown(head)}"
+            )
         return kind.op == EXCEPTION and cls is kind.base
 
 
 def _loss(cls: type[Any]) -> UnjellyableType | None:
     """Return the error for a class of whose instances the wire would lose a part."""
-    base: type[Any] = object
-    if issubclass(cls, BaseException):
-        # A class that must be made with its arguments cannot be made blank.
-        base = builtin_exception(cls)
-        known = not _is_group(cls)
-    else:
-        known = not (cls in TYPES[True] or late_entry(cls) or issubclass(cls, Enum))
-    if not known:
-        return UnjellyableType(
-            f"{shown(full_name(cls))} has no form that every peer understands"
-        )
+    unknown = _unknown(cls)
+    if unknown is not None:
+        return unknown
+    base = builtin_exception(cls) if issubclass(cls, BaseException) else object
     return _hidden(cls) if hides_state(cls, base) else None
 
 
-def _is_group(cls: type[Any]) -> bool:
-    """Say whether a class is an exception that holds others, as of Python 3.11."""
-    return any(base.__name__ == "BaseExceptionGroup" for base in cls.__mro__)
+def _unknown(cls: type[Any]) -> UnjellyableType | None:
+    """Return the error for a class for whose instances the wire has no form."""
+    # A group of exceptions cannot be made without them, so neither can it be blank.
+    is_group = any(base.__name__ == "BaseExceptionGroup" for base in cls.__mro__)
+    if cls in TYPES[True] or late_entry(cls) or issubclass(cls, Enum) or is_group:
+        return UnjellyableType(
+            f"{shown(full_name(cls))} has no form that every peer understands"
+        )
+    return None
 
 
 def _hidden(cls: type[Any]) -> UnjellyableType:
     """Return the error for a class whose instances hold what cannot be had."""
-    return UnjellyableType(f"instances of {shown(full_name(cls))} do not show their state")
+    return UnjellyableType(
+        f"instances of {shown(full_name(cls))} do not show their state"
+    )

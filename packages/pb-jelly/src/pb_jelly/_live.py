@@ -9,27 +9,45 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-__all__ = ["LiveDict"]
+__all__ = ["Edits", "LiveDict"]
 
 _Value = TypeVar("_Value")
+
+
+class Edits:
+    """A count of the edits made to one or more dictionaries.
+
+    Attributes:
+        count: How often they may have changed; never goes down.
+    """
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 class LiveDict(dict[Any, _Value]):
     """A dict that counts the edits made to it.
 
+    Args:
+        edits: Where they are counted; apart from all others if it is None.
+
     Attributes:
-        edits: How often it may have changed; never goes down.
+        edits: As above.
     """
 
-    edits: int = 0
+    def __init__(self, edits: Edits | None = None) -> None:
+        super().__init__()
+        self.edits = Edits() if edits is None else edits
 
     def __setitem__(self, key: Any, value: _Value) -> None:
         super().__setitem__(key, value)
-        self.edits += 1
+        self.edits.count += 1
 
     def __delitem__(self, key: Any) -> None:
         super().__delitem__(key)
-        self.edits += 1
+        self.edits.count += 1
 
     def __ior__(self, other: Any) -> LiveDict[_Value]:  # type: ignore[override, misc]
         self.update(other)
@@ -38,18 +56,18 @@ class LiveDict(dict[Any, _Value]):
     def clear(self) -> None:
         """Remove everything."""
         super().clear()
-        self.edits += 1
+        self.edits.count += 1
 
     def pop(self, *args: Any) -> Any:
         """Remove one key and return its value."""
         value = super().pop(*args)
-        self.edits += 1
+        self.edits.count += 1
         return value
 
     def popitem(self) -> tuple[Any, _Value]:
         """Remove the last key and return it with its value."""
         pair = super().popitem()
-        self.edits += 1
+        self.edits.count += 1
         return pair
 
     def setdefault(self, key: Any, default: Any = None) -> Any:

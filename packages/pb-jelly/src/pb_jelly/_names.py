@@ -11,6 +11,7 @@ more, because a module also holds what it has imported from others.
 from __future__ import annotations
 
 import importlib
+import sys
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "find_function",
     "find_module",
     "full_name",
+    "leads_to",
     "listed_classes",
     "qual",
 ]
@@ -69,9 +71,7 @@ def find_module(taster: Taster, name: str) -> types.ModuleType:
         raise MalformedJelly(f"cannot import the module {shown(name)}") from error
 
 
-def find_class(
-    taster: Taster, name: str, listed: Mapping[str, type[Any]]
-) -> type[Any]:
+def find_class(taster: Taster, name: str, listed: Mapping[str, type[Any]]) -> type[Any]:
     """Find a class that the policy allows.
 
     Args:
@@ -110,6 +110,19 @@ def find_function(taster: Taster, name: str) -> Any:
     if not taster.isModuleAllowed(home):
         raise InsecureJelly(f"the policy does not allow the module of {shown(name)}")
     return found
+
+
+def leads_to(cls: type[Any], name: str) -> bool:
+    """Say whether a class is what its module has under a name of the class.
+
+    Args:
+        cls: The class.
+        name: What `qual` or `full_name` returns for it.
+    """
+    found: object = sys.modules.get(cls.__module__)
+    for part in name[len(cls.__module__) + 1 :].split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return found is cls
 
 
 def listed_classes(taster: Taster) -> dict[str, type[Any]]:

@@ -174,16 +174,20 @@ def table_for(taster: Taster, modern: bool) -> PolicyTable:
         taster: The policy.
         modern: Whether the table is for the modern form.
     """
-    registry: ClassRegistry = getattr(taster, "registry", default_registry)
-    ask = getattr(type(taster), "isTypeAllowed", None)
-    own: dict[str, Any] = getattr(taster, "__dict__", {})
+    try:
+        own = taster.__dict__
+        ask = type(taster).isTypeAllowed
+    except AttributeError:
+        # A policy of another make.
+        own, ask = {}, None
+    registry = own.get("registry", default_registry)
     if "isTypeAllowed" not in own:
         if ask is SecurityOptions.isTypeAllowed:
             allowed = own.get("allowedTypes")
             if type(allowed) is LiveDict:
-                tables = own.get("_tables")
+                tables: list[PolicyTable | None] | None = own.get("_tables")
                 if tables is None:
-                    tables = own["_tables"] = [None, None]
+                    own["_tables"] = tables = [None, None]
                 return _current(tables, registry, allowed, modern)
         elif ask is DummySecurityOptions.isTypeAllowed:
             return _current(_open_tables, registry, _EVERYTHING, modern)
@@ -202,8 +206,8 @@ def _current(
     modern: bool,
 ) -> PolicyTable:
     """Return the table that has been kept, made anew if need be."""
-    # Each count only grows, so that the sum is the same only if each of them is.
-    edits = allowed.edits + registry.unjellyables.edits + registry.factories.edits
+    # Either count only grows, so that the sum is the same only if both are.
+    edits = allowed.edits.count + registry.unjellyables.edits.count
     table = tables[modern]
     if (
         table is None

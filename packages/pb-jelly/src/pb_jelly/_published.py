@@ -1,7 +1,7 @@
 """This module holds the functions by which jelly has always been used.
 
-They work on what a process has one of: the registry of classes, and the policy that allows
-all that is registered there.
+They work on what a process has one of: the registry of classes, and the policy that
+allows all that is registered there.
 """
 
 from __future__ import annotations

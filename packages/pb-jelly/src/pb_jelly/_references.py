@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pb_jelly._forward import known
+from pb_jelly._forward import IDLE, Forward, known
 from pb_jelly._show import shown
 from pb_jelly.errors import MalformedJelly
 
 if TYPE_CHECKING:
-    from pb_jelly._forward import Forward, Later
+    from pb_jelly._forward import Later
 
 __all__ = ["References", "Running"]
 
@@ -35,9 +35,10 @@ class References:
     """What numbers stand for, in what one unjellier reads.
 
     Args:
-        forward: What waits for those that do not stand for anything yet.
+        nodes: How many values hashing may have to look at, over all.
 
     Attributes:
+        forward: What waits for what is not there yet.
         objects: What each number stands for.
         unfinished: The numbers of instances that have no state yet, and the hooks that
             will give it; None where it is not a hook that will.
@@ -45,11 +46,18 @@ class References:
             defined so far.
     """
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, nodes: int) -> None:
+        self.forward = IDLE
         self.objects: dict[int, Any] = {}
         self.unfinished: dict[int, Running | None] = {}
         self.undefined: dict[int, Later] = {}
-        self._forward = forward
+        self._nodes = nodes
+
+    def _waiting(self) -> Forward:
+        """Return what waits, now that there is something to wait for."""
+        if self.forward is IDLE:
+            self.forward = Forward(self._nodes)
+        return self.forward
 
     def define(self, number: int, value: Any) -> None:
         """Note what a number stands for.
@@ -62,7 +70,7 @@ class References:
             raise MalformedJelly(f"the reference {shown(number)} is defined twice")
         self.objects[number] = value
         if later is not None:
-            self._forward.settle(later, value)
+            self.forward.settle(later, value)
 
     def define_blank(
         self, number: int, value: Any, running: Running | None = None
@@ -108,7 +116,7 @@ class References:
         """
         if len(sexp) != 2 or type(sexp[1]) is not int or sexp[1] < 0:
             raise MalformedJelly("a dereference takes a number")
-        value = self.undefined[sexp[1]] = self._forward.value()
+        value = self.undefined[sexp[1]] = self._waiting().value()
         self.objects[sexp[1]] = value
         return value
 
@@ -122,17 +130,19 @@ class References:
             running = self.unfinished[number]
             if running is not None:
                 running.is_met = True
-            self._forward.met(value)
+            self._waiting().met(value)
         elif type(value) is tuple and value:
             # To hash a tuple is to hash all that is in it, each time anew.
-            self._forward.is_wary = True
+            self._waiting().is_wary = True
         return known(value)
 
-    def check_defined(self) -> None:
-        """Refuse numbers that stand for nothing.
+    def check(self) -> None:
+        """Refuse what is not whole although all has been read.
 
         Raises:
-            MalformedJelly: There is one.
+            MalformedJelly: A number stands for nothing, or something waits for itself.
         """
         for number in self.undefined:
             raise MalformedJelly(f"the reference {shown(number)} is never defined")
+        if not self.forward.is_complete():
+            raise MalformedJelly("a cycle that cannot be made")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Union
 
-from pb_jelly._live import LiveDict
+from pb_jelly._live import Edits, LiveDict
 from pb_jelly._names import qual
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class ClassRegistry:
     """
 
     def __init__(self, listed_in: SecurityOptions | None = None) -> None:
-        self.unjellyables: LiveDict[Any] = _Listed(listed_in)
-        self.factories: LiveDict[Any] = _Listed(listed_in)
+        self._edits = Edits()
+        self.unjellyables: LiveDict[Any] = _Listed(self._edits, listed_in)
+        self.factories: LiveDict[Any] = _Listed(self._edits, listed_in)
 
     def setUnjellyableForClass(
         self, classname: type[Any] | str | bytes, unjellyable: Unjellyables
@@ -95,8 +96,8 @@ class ClassRegistry:
 class _Listed(LiveDict[Any]):
     """A dictionary of names, each of which a policy allows once it is set here."""
 
-    def __init__(self, policy: SecurityOptions | None) -> None:
-        super().__init__()
+    def __init__(self, edits: Edits, policy: SecurityOptions | None) -> None:
+        super().__init__(edits)
         self._policy = policy
 
     def __setitem__(self, name: Any, value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 from pb_jelly._live import LiveDict
 from pb_jelly._names import full_name, qual
@@ -18,7 +18,7 @@ __all__ = [
     "globalSecurity",
 ]
 
-_Name = Union[str, bytes]
+_Name = str | bytes
 
 
 class Taster(Protocol):
@@ -101,7 +101,8 @@ class SecurityOptions:
             # Known only to those who asked for the modern form.
             *MODERN_HEADS,
         )
-        self.allowedTypes: dict[Any, Any] = LiveDict.fromkeys(scalars, 1)
+        self.allowedTypes: dict[Any, Any] = LiveDict()
+        self.allowTypes(*scalars)
         self.allowedModules: dict[Any, Any] = {}
         self.allowedClasses: dict[Any, Any] = {}
 

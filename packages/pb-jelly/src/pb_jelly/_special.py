@@ -1,7 +1,7 @@
 """This module opens the expressions that are neither containers nor instances.
 
-Code that goes by a name, methods, what a program keeps for itself, and the objects of the
-modern form whose class extends a builtin type.
+Code that goes by a name, methods, what a program keeps for itself, and the objects of
+the modern form whose class extends a builtin type.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly import _extended as extended
-from pb_jelly._atoms import unicode_atom
+from pb_jelly._atoms import None_atom, unicode_atom
 from pb_jelly._names import find_function, find_module
 from pb_jelly._resolver import text_of
 from pb_jelly._show import shown
@@ -60,7 +60,16 @@ class Build:
         number: The number by which the object can be referred to.
     """
 
-    __slots__ = ("blank", "make", "mark", "names", "needs_whole", "number", "parts", "rest")
+    __slots__ = (
+        "blank",
+        "make",
+        "mark",
+        "names",
+        "needs_whole",
+        "number",
+        "parts",
+        "rest",
+    )
 
     def __init__(
         self,
@@ -132,7 +141,9 @@ def _unpersistable(unjellier: Unjellier, resolver: Resolver, reason: Any) -> Any
     return Unpersistable(f"Unpersistable data: {text[:_REASON_LENGTH]}")
 
 
-def _method(unjellier: Unjellier, resolver: Resolver, name: Any, owner: Any, cls: Any) -> Build:
+def _method(
+    unjellier: Unjellier, resolver: Resolver, name: Any, owner: Any, cls: Any
+) -> Build:
     word = text_of(name)
     if word.startswith("__") and word.endswith("__"):
         raise InsecureJelly(f"{shown(word)} is not a name that may be looked up")
@@ -162,7 +173,9 @@ def _enum(unjellier: Unjellier, resolver: Resolver, name: Any, key: Any) -> Any:
     return extended.enum_member(resolver.find_type(text_of(name)), key)
 
 
-def _subclass(unjellier: Unjellier, resolver: Resolver, name: Any, value: Any, state: Any) -> Build:
+def _subclass(
+    unjellier: Unjellier, resolver: Resolver, name: Any, value: Any, state: Any
+) -> Build:
     cls = resolver.find_type(text_of(name))
     base = extended.base_of(cls)
     if base is None or cls is base:
@@ -185,6 +198,11 @@ def _subclass(unjellier: Unjellier, resolver: Resolver, name: Any, value: Any, s
         return Build(
             [value, state], fill, blank=blank, names=("", None), needs_whole=True
         )
+    if state == [None_atom] and not has_own_setstate(cls):
+        return Build(
+            [value],
+            lambda parts: unjellier._made(extended.new_value(cls, base, parts[0])),
+        )
     return Build(
         [value],
         lambda parts: extended.new_value(cls, base, parts[0]),
@@ -199,7 +217,13 @@ def _subclass(unjellier: Unjellier, resolver: Resolver, name: Any, value: Any, s
 
 
 def _exception(
-    unjellier: Unjellier, resolver: Resolver, name: Any, args: Any, state: Any, cause: Any, suppress: Any
+    unjellier: Unjellier,
+    resolver: Resolver,
+    name: Any,
+    args: Any,
+    state: Any,
+    cause: Any,
+    suppress: Any,
 ) -> Build:
     word = text_of(name)
     cls = extended.BUILTIN_EXCEPTIONS.get(word) or resolver.find_type(word)

@@ -188,9 +188,7 @@ def state_of(inst: object) -> Any:
     attributes = getattr(inst, "__dict__", None) or None
     if isinstance(inst, BaseException):
         attributes = {**_members(inst), **(attributes or {})} or None
-    slots = {
-        name: getattr(inst, name) for name in slots_of(cls) if hasattr(inst, name)
-    }
+    slots = {name: getattr(inst, name) for name in slots_of(cls) if hasattr(inst, name)}
     return (attributes, slots) if slots else attributes
 
 
@@ -248,7 +246,7 @@ _slots: WeakKeyDictionary[type[Any], tuple[str, ...]] = WeakKeyDictionary()
 
 
 def slots_of(cls: type[Any]) -> tuple[str, ...]:
-    """Return the names of the slots that instances of a class have, bases first to last.
+    """Return the names of the slots that instances of a class have.
 
     Private names are given as they are in the instance.
     """

@@ -182,10 +182,11 @@ def _types(is_modern: bool) -> dict[type[Any], ValueType]:
     """Return the entry for a value, by its type; in the modern form the later one."""
     types: dict[type[Any], ValueType] = {}
     for entry in VALUE_TYPES:
+        # A str is text in either form, and is looked at again only if that fails.
+        if entry.python is str and entry.op != TEXT:
+            continue
         if isinstance(entry.python, type) and (is_modern or not entry.is_modern):
-            # A str is text in either form, and only looked at again if that fails.
-            if entry.python is not str or entry.op == TEXT:
-                types[entry.python] = entry
+            types[entry.python] = entry
     return types
 
 

@@ -2,8 +2,8 @@
 
 Theory of operation.  `Unjellier._run` reads one expression with a stack of its own: a
 frame holds an iterator over what is to be read, the values read so far, and what is to
-be done with them at the end.  So nothing that a peer nests makes Python recurse, but for
-hooks that ask for a part of their expression; these are counted as levels of it.
+be done with them at the end.  So nothing that a peer nests makes Python recurse, but
+for hooks that ask for a part of their expression; these are counted as levels of it.
 
 An expression is looked up by its head in the table of the policy: what is found there
 is allowed, and says what to do.  A list, dict, set or instance is handed on, and can be
@@ -23,10 +23,9 @@ from pb_jelly._atoms import (
     None_atom,
     class_atom,
     dereference_atom,
-    dictionary_atom,
     reference_atom,
 )
-from pb_jelly._forward import Forward, Later, hashed, known, unhashable
+from pb_jelly._forward import Later, hashed, known, unhashable
 from pb_jelly._frames import BUILD, ROOT, WAITING, Frame, place
 from pb_jelly._policy import FACTORY, GENERIC, HOOK, STATE, Target, table_for
 from pb_jelly._references import References, Running
@@ -116,8 +115,8 @@ class Unjellier:
         self._resolver: Resolver | None = None
         self._depth = sys.maxsize if limits is None else limits.depth
         # A value may be looked at once when it is put off and once when it is hashed.
-        self._forward = Forward(1_000_000 if limits is None else 2 * limits.nodes)
-        self._references = References(self._forward)
+        nodes = 1_000_000 if limits is None else 2 * limits.nodes
+        self._references = References(nodes)
         self._hooks: list[Running] = []
         self._callbacks: list[Callable[[], Any]] = []
 
@@ -176,9 +175,7 @@ class Unjellier:
             raise LimitExceeded("depth", reached + 1, reached) from error
         finally:
             self._is_running = False
-        self._references.check_defined()
-        if not self._forward.is_complete():
-            raise MalformedJelly("a cycle that cannot be made")
+        self._references.check()
         return known(value)
 
     def unjellyInto(self, obj: Any, loc: Any, jel: Any) -> Any:
@@ -222,9 +219,9 @@ class Unjellier:
         if not self._is_running:
             setter(self.unjelly(sexp))
             return
-        forward = self._forward
-        mark = forward.mark()
+        mark = len(self._references.forward.steps)
         value = self._run(sexp, self._level)
+        forward = self._references.forward
         if not forward.is_needed:
             setter(value)
             return
@@ -265,8 +262,7 @@ class Unjellier:
         references = self._references
         objects = references.objects
         unfinished = references.unfinished
-        forward = self._forward
-        nearly_too_deep = self._depth - 1
+        depth = self._depth
         stack: list[Frame] = []
         it: Iterator[Any] = iter((sexp,))
         values: list[Any] = []
@@ -275,6 +271,8 @@ class Unjellier:
         x: Any = None
         try:
             while True:
+                if level >= depth:
+                    it = self._checked(it, values, level)
                 for x in it:
                     if type(x) is not list:
                         values.append(x)
@@ -317,8 +315,8 @@ class Unjellier:
                             references.define(number, x)
                             values.append(x)
                             continue
-                    if below >= nearly_too_deep:
-                        self._check_depth(x, below)
+                    if below > depth:
+                        raise LimitExceeded("depth", below, depth)
                     target = None
                     if op == OBJECT:
                         target = targets[x[0]]
@@ -332,6 +330,8 @@ class Unjellier:
                         for pair in pairs:
                             if type(pair) is not list or len(pair) != 2:
                                 raise MalformedJelly("a dictionary of other than pairs")
+                        if pairs and below == depth:
+                            raise LimitExceeded("depth", below + 1, depth)
                         value = {} if op == DICT else OrderedDict()
                         if number is not None:
                             references.define(number, value)
@@ -365,10 +365,16 @@ class Unjellier:
                         values.append(value)
                         stack.append((it, values, kind, filled, level))
                         it = iter((x[1],))
-                        filled = (target, value, number, forward.mark())
+                        filled = (target, value, number, len(references.forward.steps))
                         values, kind, level = [], OBJECT, below
                         break
                     elif op == TUPLE or op == FROZENSET:  # noqa: SIM109
+                        if op == TUPLE and list not in map(type, x):
+                            value = tuple(x[1:])
+                            if number is not None:
+                                references.define(number, value)
+                            values.append(value)
+                            continue
                         stack.append((it, values, kind, filled, level))
                         it = iter(x)
                         next(it)
@@ -401,9 +407,11 @@ class Unjellier:
                         break
                 else:
                     x = None
+                    forward = references.forward
                     if kind == DICT:
                         if forward.is_needed or (
-                            forward.is_wary and not _SAFE.issuperset(map(type, values[::2]))
+                            forward.is_wary
+                            and not _SAFE.issuperset(map(type, values[::2]))
                         ):
                             forward.fill_dict(filled, values)
                         else:
@@ -450,7 +458,7 @@ class Unjellier:
             What has been made of it, and its number; or `ABSENT` where that had been
             handed on before.
         """
-        forward = self._forward
+        forward = self._references.forward
         if kind == TUPLE:
             if not forward.is_needed:
                 return tuple(values), filled
@@ -471,17 +479,26 @@ class Unjellier:
             hashed(values, lambda: filled.update(values))
         return ABSENT, None
 
-    def _check_depth(self, sexp: list[Any], level: int) -> None:
-        """Refuse an expression at a level if it, or a list right in it, is too deep."""
-        inner = [part for part in sexp if type(part) is list]
-        if inner:
-            level += 1
-            if sexp[0] in (dictionary_atom, b"@ordereddict") and any(
-                list in map(type, pair) for pair in inner
-            ):
-                level += 1
-        if level > self._depth:
-            raise LimitExceeded("depth", level, self._depth)
+    def _checked(
+        self, it: Iterator[Any], values: list[Any], level: int
+    ) -> Iterator[Any]:
+        """Refuse lists where there is no depth left.
+
+        Args:
+            it: What is to be read.
+            values: What will be read from it.
+            level: The level of the list that it is from.
+
+        Returns:
+            The same again.
+        """
+        parts = list(it)
+        for index, part in enumerate(parts):
+            if type(part) is list:
+                # For the path.
+                values += parts[:index]
+                raise LimitExceeded("depth", level + 1, self._depth)
+        return iter(parts)
 
     # References.
 
@@ -567,7 +584,7 @@ class Unjellier:
             self._level = outer
         if type(made) is Build:
             made.number = number
-            made.mark = self._forward.mark()
+            made.mark = len(self._references.forward.steps)
             if number is not None and made.blank is not ABSENT:
                 self._references.define_blank(number, made.blank)
         elif number is not None:
@@ -602,8 +619,9 @@ class Unjellier:
         if number is not None:
             self._references.redefine(running, number, value)
             self._references.unfinished.pop(number, None)
-        if self._forward.is_needed or self._forward.is_wary:
-            self._forward.completed(value, running.waits)
+        forward = self._references.forward
+        if forward.blank or running.waits:
+            forward.completed(value, running.waits)
         return self._made(value)
 
     def _made(self, value: Any) -> Any:
@@ -617,7 +635,7 @@ class Unjellier:
     ) -> None:
         """Give an instance its state, or see to it that it gets that later."""
         target, inst, number, mark = frame
-        forward = self._forward
+        forward = self._references.forward
         if number is not None:
             del self._references.unfinished[number]
         if forward.is_needed:
@@ -636,19 +654,19 @@ class Unjellier:
         """Make an object that has more parts than those read; return how it goes on."""
         if build.rest is None:
             return None
-        value = self._forward.when_known(values, build.make)
+        value = self._references.forward.when_known(values, build.make)
         if type(value) is Later:
             raise MalformedJelly("a cycle that cannot be made")
         rest = build.rest(value)
         rest.number = build.number
-        rest.mark = self._forward.mark()
+        rest.mark = len(self._references.forward.steps)
         if rest.number is not None:
             self._references.define_blank(rest.number, value)
         return rest
 
     def _finished(self, build: Build, values: list[Any]) -> tuple[Any, int | None]:
         """Make an object of its parts, or fill it with them, as `_ended`."""
-        forward = self._forward
+        forward = self._references.forward
         mark = build.mark if build.needs_whole else None
         made = forward.when_known(values, build.make, mark)
         if build.blank is ABSENT:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from pb_jelly import errors
+from pb_jelly.errors import (
+    InsecureJelly,
+    JellyError,
+    LimitExceeded,
+    MalformedJelly,
+    MissingMethod,
+    UnjellyableType,
+)
+
+
+def test_one_root_for_all() -> None:
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), JellyError)
+    assert issubclass(UnjellyableType, TypeError)
+    assert issubclass(MissingMethod, MalformedJelly)
+    assert issubclass(MissingMethod, TypeError)
+
+
+def test_message_and_place_are_said() -> None:
+    error = InsecureJelly("not allowed", path="[0].due")
+    assert str(error) == "not allowed (at [0].due)"
+    assert error.path == "[0].due"
+    assert error.args == ("not allowed",)
+
+
+def test_a_place_is_not_needed() -> None:
+    assert str(MalformedJelly("no")) == "no"
+    assert str(MalformedJelly()) == ""
+    assert MalformedJelly().path == ""
+
+
+def test_raised_by_a_program_with_anything() -> None:
+    # As programs have always raised it in policies of their own.
+    assert str(InsecureJelly(b"os.system")) == "b'os.system'"  # type: ignore[arg-type]
+
+
+def test_path_is_rooted_in_place() -> None:
+    error = UnjellyableType("no", path="['due']")
+    assert error.with_prefix("[0]").with_prefix("args") is error
+    assert error.path == "args[0]['due']"
+    with pytest.raises(UnjellyableType, match=r"at args\[0\]\['due'\]"):
+        raise error
+
+
+def test_nothing_a_peer_sent_makes_an_error_long() -> None:
+    error = MalformedJelly("m" * 10_000, path="[0]" * 10_000)
+    assert len(str(error)) < 1000
+    for _ in range(1000):
+        error.with_prefix("[1]")
+    assert len(error.path) <= 400
+    assert error.path.startswith("[1][1]")
+    assert error.path.endswith("[0][0]")
+
+
+def test_limit_exceeded_says_which_and_how_much() -> None:
+    error = LimitExceeded("depth", 65, 64, path="[0]")
+    assert (error.limit, error.used, error.allowed) == ("depth", 65, 64)
+    assert str(error) == "over the limit of 64 for depth: 65 (at [0])"
+
+
+def test_limit_exceeded_can_be_shared_with_another_root() -> None:
+    class OtherError(Exception):
+        pass
+
+    class Both(OtherError, LimitExceeded):
+        pass
+
+    error = Both("nodes", 2, 1)
+    assert (error.limit, error.used, error.allowed, error.path) == ("nodes", 2, 1, "")
+
+
+@pytest.mark.parametrize(
+    "error", [InsecureJelly("no", path=".x"), LimitExceeded("nodes", 2, 1, path=".x")]
+)
+def test_copies_are_the_same(error: JellyError) -> None:
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert vars(twin) == vars(error)

@@ -1,0 +1,365 @@
+"""Whatever a peer sends gives an object or a `JellyError`, and nothing else happens."""
+
+from __future__ import annotations
+
+import builtins
+import collections
+import contextlib
+import enum
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pb_jelly import (
+    ClassRegistry,
+    InsecureJelly,
+    JellyError,
+    LimitExceeded,
+    Limits,
+    SecurityOptions,
+    Unjellyable,
+    globalSecurity,
+    unjelly,
+)
+from pb_jelly._forward import Later
+from pb_jelly._special import ABSENT, Build
+from pb_jelly._table import HEADS
+
+from .support import Node, Slotted
+
+
+class Words(list[Any]):
+    pass
+
+
+class Text(str):
+    pass
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Failed(Exception):
+    pass
+
+
+class Thing(Unjellyable):
+    pass
+
+
+class Hook:
+    def unjellyFor(self, unjellier: Any, sexp: Any) -> Any:
+        for part in sexp[1:]:
+            unjellier.unjelly(part)
+        return self
+
+
+class Patient:
+    def unjellyFor(self, unjellier: Any, sexp: Any) -> Any:
+        self.parts: list[Any] = []
+        for part in sexp[1:]:
+            unjellier.unjelly_state(part, self.parts.append)
+        return self
+
+
+class Elsewhere:
+    def unjellyFor(self, unjellier: Any, sexp: Any) -> Any:
+        made = [1]
+        unjellier.announce(made)
+        for part in sexp[1:]:
+            unjellier.unjellyInto(made, 0, part)
+        return made
+
+
+REGISTRY = ClassRegistry()
+REGISTRY.setUnjellyableForClass("thing", Thing)
+REGISTRY.setUnjellyableForClass("hook", Hook)
+REGISTRY.setUnjellyableForClass("patient", Patient)
+REGISTRY.setUnjellyableForClass("elsewhere", Elsewhere)
+REGISTRY.setUnjellyableForClass("call", lambda unjellier, sexp: object())
+REGISTRY.setUnjellyableFactoryForClass("factory", lambda state: (state,))
+POLICY = SecurityOptions(REGISTRY)
+POLICY.allowInstancesOf(Node, Slotted, Words, Text, Color, Failed)
+POLICY.allowTypes("thing", "hook", "patient", "elsewhere", "call", "factory")
+POLICY.allowTypes("method")
+
+NAMES = [
+    *(f"{cls.__module__}.{cls.__name__}".encode() for cls in POLICY.allowedClasses),
+    *REGISTRY.unjellyables,
+    *REGISTRY.factories,
+]
+WORDS = [*HEADS[True], b"long_int", b"os.system", b"@", b"", b"."]
+
+atoms = st.one_of(
+    *(st.integers(-2, 4), st.integers(), st.floats(), st.binary(max_size=6)),
+    *(st.sampled_from(NAMES), st.sampled_from(WORDS)),
+    st.sampled_from([b"true", b"2020 7 1", b"n", b"RED", b"assert_never", b"other"]),
+)
+
+
+def expressions(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return expressions that are nearly right, or not at all."""
+    parts = st.lists(inner, max_size=3)
+    pairs = st.lists(st.tuples(inner, inner).map(list), max_size=3)
+    heads = st.sampled_from(WORDS[:-5] + NAMES)
+    return st.one_of(
+        st.tuples(heads, parts).map(lambda both: [both[0], *both[1]]),
+        parts,
+        pairs.map(lambda pairs: [b"dictionary", *pairs]),
+        st.tuples(st.integers(0, 4), inner).map(lambda x: [b"reference", *x]),
+        st.integers(0, 4).map(lambda number: [b"dereference", number]),
+        st.tuples(st.sampled_from(NAMES), inner).map(list),
+        st.tuples(st.sampled_from(NAMES), inner, inner).map(
+            lambda three: [b"@object", *three]
+        ),
+        st.tuples(inner, inner, inner, inner).map(
+            lambda four: [b"@exception", b"builtins.OSError", *four]
+        ),
+    )
+
+
+hostile = st.recursive(atoms, expressions, max_leaves=12)
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """Yield what an object is made of."""
+    if isinstance(value, dict):
+        yield from value
+        yield from value.values()
+    elif isinstance(value, (list, tuple, set, frozenset, collections.deque)):
+        yield from value
+    elif isinstance(value, BaseException):
+        yield from (value.args, value.__cause__)
+    yield from getattr(value, "__dict__", {}).values()
+    for name in getattr(type(value), "__slots__", ()):
+        yield getattr(value, name, None)
+
+
+def assert_nothing_of_ours(value: Any) -> None:
+    """Assert that nothing in an object is an affair of the unjellier."""
+    seen: dict[int, Any] = {}
+    todo = [value]
+    while todo:
+        part = todo.pop()
+        assert type(part) not in (Later, Build)
+        assert part is not ABSENT
+        if id(part) not in seen and not isinstance(part, type):
+            seen[id(part)] = part
+            todo += parts_of(part)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@settings(max_examples=500)
+@given(hostile, st.booleans())
+def test_an_object_or_an_error(sexp: Any, modern: bool) -> None:
+    limits = Limits(depth=40)
+    message = ""
+    try:
+        assert_nothing_of_ours(unjelly(sexp, POLICY, modern=modern, limits=limits))
+    except JellyError as error:
+        message = str(error)
+    assert len(message) < 1000
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@given(st.recursive(st.sampled_from([1, b"a", [b"tuple"]]), expressions, max_leaves=9))
+def test_the_same_under_the_global_policy(sexp: Any) -> None:
+    with contextlib.suppress(JellyError):
+        assert_nothing_of_ours(unjelly(sexp))
+
+
+# Names.
+
+GADGETS = [
+    *("os.system", "os.popen", "posix.system", "subprocess.Popen", "builtins.eval"),
+    *("builtins.exec", "builtins.open", "builtins.__import__", "builtins.type"),
+    *("builtins.object", "importlib.import_module", "sys.exit", "sys.modules"),
+    *("pickle.loads", "marshal.loads", "shutil.rmtree", "socket.socket"),
+    *("code.interact", "os.execv"),
+    *("ctypes.CDLL", "pty.spawn", "runpy.run_path", "webbrowser.open", "pdb.run"),
+    *("pb_jelly.globalSecurity", "pb_jelly._security.globalSecurity", "antigravity.x"),
+    *("pb_jelly.jelly.__globals__", "os.path.join", "os.environ", "__main__.x"),
+    *("..", ".", "a.", ".a", "os.", "os..system", "os.system.__call__"),
+    "\u043es.system",
+    f"{Node.__module__}.Node.__init__.__globals__",
+    f"{Node.__module__}.Node.__class__",
+    f"{Node.__module__}.Node.__subclasses__",
+    f"{Node.__module__}.POLICY",
+    f"{Node.__module__}.st",
+    f"{Node.__module__}.graphs",
+    f"{Node.__module__}.Setting",
+    f"{__name__}.os.system",
+    f"{__name__}.Hook",
+    f"{__name__}.JellyError",
+]
+
+
+@pytest.fixture
+def no_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail whenever anything is imported that has not been before."""
+
+    def refuse(name: str, *args: Any) -> Any:
+        if name in sys.modules:
+            return sys.modules[name]
+        raise AssertionError(f"{name} was imported")
+
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    monkeypatch.setattr(builtins, "__import__", _watching(builtins.__import__))
+
+
+def _watching(original: Any) -> Any:
+    def imported(name: str, *args: Any, **kwargs: Any) -> Any:
+        assert name in sys.modules or name in ("uuid", "pathlib", "fractions")
+        return original(name, *args, **kwargs)
+
+    return imported
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", GADGETS)
+def test_names_reach_nothing(name: str, no_import: None) -> None:
+    state = [b"dictionary"]
+    for sexp in (
+        [name.encode(), state],
+        [b"class", name.encode()],
+        [b"function", name.encode()],
+        [b"module", name.encode()],
+        [b"instance", [b"class", name.encode()], state],
+        [b"method", b"system", [b"None"], [b"class", name.encode()]],
+        [b"@enum", name.encode(), b"RED"],
+        [b"@object", name.encode(), [b"list"], [b"None"]],
+        [b"@exception", name.encode(), [b"tuple"], *[[b"None"]] * 3],
+        [name, state],
+    ):
+        for policy in (POLICY, globalSecurity, SecurityOptions()):
+            with pytest.raises(JellyError):
+                unjelly(sexp, policy, modern=True)
+
+
+def test_functions_of_an_allowed_module_are_its_own() -> None:
+    policy = SecurityOptions()
+    policy.allowTypes("function")
+    policy.allowModules(__name__)
+    own = unjelly([b"function", f"{__name__}.expressions".encode()], policy)
+    assert own is expressions
+    for name in ("unjelly", "os.system", "importlib.import_module", "given"):
+        with pytest.raises(JellyError):
+            unjelly([b"function", f"{__name__}.{name}".encode()], policy)
+
+
+def test_registered_for_another_policy() -> None:
+    policy = SecurityOptions(REGISTRY)
+    policy.allowBasicTypes()
+    for name in REGISTRY.unjellyables:
+        with pytest.raises(InsecureJelly):
+            unjelly([name, [b"dictionary"]], policy)
+
+
+def test_attributes_of_the_class_are_out_of_reach() -> None:
+    name = NAMES[0]
+    state = [
+        b"dictionary",
+        *([[b"unicode", key], 5] for key in (b"__class__", b"__dict__", b"other")),
+    ]
+    node = unjelly([name, state], POLICY)
+    assert type(node) is Node
+    assert vars(node)["__class__"] == 5
+
+
+# Bombs.
+
+
+def doubled(levels: int, leaf: Any) -> Any:
+    """Return a tuple that holds twice one that holds twice one and so on."""
+    sexp: Any = leaf
+    for number in range(levels):
+        sexp = [b"tuple", [b"reference", number, sexp], [b"dereference", number]]
+    return sexp
+
+
+@pytest.mark.parametrize("levels", [30, 60])
+def test_tuples_that_take_for_ever_to_hash(levels: int) -> None:
+    sexp = doubled(levels, [b"tuple", 1])
+    for holder in (
+        [b"set", sexp],
+        [b"frozenset", sexp],
+        [b"dictionary", [sexp, 1]],
+        [b"set", [b"tuple", sexp, [b"tuple"]]],
+        [b"list", sexp, [b"dictionary", [[b"dereference", levels - 1], 1]]],
+        # In a dictionary that has to wait as well.
+        [b"dictionary", [sexp, 1], [2, [b"dereference", 99]]],
+    ):
+        for limits in (None, Limits(depth=500)):
+            with pytest.raises(LimitExceeded) as caught:
+                unjelly([b"list", holder, [b"reference", 99, 5]], limits=limits)
+            assert caught.value.limit == "nodes"
+    # To make them is nothing.
+    assert len(unjelly(sexp)) == 2
+
+
+def test_frozensets_are_hashed_once() -> None:
+    sexp: Any = [b"frozenset", 1]
+    for number in range(60):
+        again = [b"frozenset", [b"dereference", number]]
+        sexp = [b"frozenset", [b"reference", number, sexp], again]
+    assert len(unjelly([b"set", sexp])) == 1
+
+
+def test_few_shared_tuples_are_nothing_to_speak_of() -> None:
+    sexp = doubled(10, [b"tuple", 1])
+    assert len(unjelly([b"dictionary", [sexp, 1], [2, 3]])) == 2
+
+
+@pytest.mark.parametrize("head", [b"list", b"tuple", b"set", b"frozenset"])
+def test_a_million_levels(head: bytes) -> None:
+    sexp: Any = [b"tuple"]
+    for _ in range(1_000_000):
+        sexp = [head, sexp]
+    with pytest.raises(LimitExceeded) as caught:
+        unjelly(sexp, limits=Limits())
+    assert caught.value.used == 65
+    # Let go of it without recursion.
+    while len(sexp) > 1:
+        sexp = sexp[1]
+
+
+def test_levels_of_everything() -> None:
+    named = NAMES[0]
+    for wrap in (
+        lambda sexp: [b"dictionary", [1, sexp]],
+        lambda sexp: [named, sexp],
+        lambda sexp: [b"thing", sexp],
+        lambda sexp: [b"hook", sexp],
+        lambda sexp: [b"patient", sexp],
+        lambda sexp: [b"elsewhere", sexp],
+        lambda sexp: [b"factory", sexp],
+        lambda sexp: [b"method", b"m", sexp, sexp],
+        lambda sexp: [b"@object", f"{__name__}.Words".encode(), sexp, sexp],
+        lambda sexp: [b"@exception", b"builtins.OSError", *[sexp] * 4],
+        lambda sexp: [b"reference", id(sexp), [b"list", sexp]],
+    ):
+        sexp: Any = [b"list"]
+        for _ in range(200):
+            sexp = wrap(sexp)
+        with pytest.raises(LimitExceeded) as caught:
+            unjelly(sexp, POLICY, modern=True, limits=Limits())
+        assert (caught.value.limit, caught.value.allowed) == ("depth", 64)
+
+
+def test_numbers_with_more_digits_than_python_prints() -> None:
+    huge = 1 << 100_000
+    for sexp in (
+        [b"list", [b"reference", huge, [b"list"]], [b"dereference", huge + 1]],
+        [b"dictionary", [huge, [b"unicode", b"\xff"]]],
+        [b"@enum", f"{__name__}.Color".encode(), huge],
+        [huge],
+    ):
+        with pytest.raises(JellyError) as caught:
+            unjelly(sexp, POLICY, modern=True)
+        assert len(str(caught.value)) < 500

@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+from pb_jelly import (
+    DummySecurityOptions,
+    Jellier,
+    Jellyable,
+    LimitExceeded,
+    Limits,
+    SecurityOptions,
+    UnjellyableType,
+    getInstanceState,
+    globalSecurity,
+    jelly,
+    qual,
+    unjelly,
+)
+
+EVERYTHING = DummySecurityOptions()
+
+
+class Plain:
+    pass
+
+
+class Hooked:
+    """An object that makes its expression as a Copyable does."""
+
+    me: Any
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        sexp = jellier.prepare(self)
+        # A state that nobody else holds on to.
+        sexp.extend([b"hooked", jellier.jelly(dict(self.__dict__))])
+        return jellier.preserve(self, sexp)
+
+
+class Returning:
+    """An object that returns what it is told to."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        return self.result(self, jellier) if callable(self.result) else self.result
+
+
+# Containers, sharing and cycles.
+
+
+@pytest.mark.parametrize(
+    ("value", "sexp"),
+    [
+        ([], [b"list"]),
+        ((), [b"tuple"]),
+        ({}, [b"dictionary"]),
+        (set(), [b"set"]),
+        (frozenset(), [b"frozenset"]),
+        ([1, [2.5, "a"]], [b"list", 1, [b"list", 2.5, [b"unicode", b"a"]]]),
+        ((None, b"x"), [b"tuple", [b"None"], b"x"]),
+        ({"a": 1, 2: []}, [b"dictionary", [[b"unicode", b"a"], 1], [2, [b"list"]]]),
+        ({5}, [b"set", 5]),
+        (frozenset([(1,)]), [b"frozenset", [b"tuple", 1]]),
+    ],
+)
+def test_containers(value: Any, sexp: Any) -> None:
+    assert jelly(value) == sexp
+    assert unjelly(sexp) == value
+
+
+def test_what_occurs_again_is_numbered_in_that_order() -> None:
+    one: list[Any] = [1]
+    two: list[Any] = [2]
+    assert jelly([one, two, two, one]) == [
+        b"list",
+        [b"reference", 2, [b"list", 1]],
+        [b"reference", 1, [b"list", 2]],
+        [b"dereference", 1],
+        [b"dereference", 2],
+    ]
+
+
+def test_cycles() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    assert jelly(loop) == [b"reference", 1, [b"list", [b"dereference", 1]]]
+    table: dict[str, Any] = {}
+    table["me"] = table
+    me = [[b"unicode", b"me"], [b"dereference", 1]]
+    assert jelly(table) == [b"reference", 1, [b"dictionary", me]]
+
+
+def test_the_empty_tuple_is_one_object() -> None:
+    assert jelly([(), ()]) == [
+        *(b"list", [b"reference", 1, [b"tuple"]], [b"dereference", 1]),
+    ]
+
+
+def test_depth_is_not_pythons() -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    sexp: Any = jelly(deep)
+    back = unjelly(sexp)
+    for _ in range(100_000):
+        (sexp,) = sexp[1:]
+        (back,) = back
+    assert (sexp, back) == ([b"list"], [])
+    nested: Any = None
+    for _ in range(10_000):
+        made = Plain()
+        made.inner = nested  # type: ignore[attr-defined]
+        nested = made
+    back = unjelly(jelly(nested), EVERYTHING)
+    for _ in range(10_000):
+        back = back.inner
+    assert back is None
+
+
+# Instances.
+
+
+def test_instances() -> None:
+    plain = Plain()
+    name = qual(Plain).encode()
+    assert jelly(plain) == [name, [b"None"]]
+    plain.a = plain  # type: ignore[attr-defined]
+    attributes = [b"dictionary", [[b"unicode", b"a"], [b"dereference", 1]]]
+    assert jelly(plain) == [b"reference", 1, [name, attributes]]
+
+
+def test_a_state_that_is_seen_by_itself() -> None:
+    plain = Plain()
+    plain.a = 1  # type: ignore[attr-defined]
+    attributes = [b"dictionary", [[b"unicode", b"a"], 1]]
+    name = qual(Plain).encode()
+    assert jelly([vars(plain), plain]) == [
+        *(b"list", [b"reference", 1, attributes], [name, [b"dereference", 1]]),
+    ]
+    back = unjelly(jelly([plain, vars(plain)]), EVERYTHING)
+    assert vars(back[0]) is back[1]
+
+
+def test_states_made_for_the_occasion_do_not_pass_for_one_another() -> None:
+    class Stated:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+        def __getstate__(self) -> Any:
+            return {"n": [self.n]}
+
+        def __setstate__(self, state: Any) -> None:
+            (self.n,) = state["n"]
+
+    policy = SecurityOptions()
+    policy.allowInstancesOf(Stated)
+    many = [Stated(n) for n in range(200)]
+    assert [one.n for one in unjelly(jelly(many, policy), policy)] == list(range(200))
+    assert b"dereference" not in str(jelly(many)).encode()
+    hooked: Any = jelly([Hooked(n=[n]) for n in range(200)])
+    assert b"dereference" not in str(hooked).encode()
+
+
+def test_what_a_hook_throws_away_meanwhile() -> None:
+    shared: dict[str, Any] = {}
+
+    class Reusing:
+        def jellyFor(self, jellier: Jellier) -> Any:
+            shared["new"] = [len(shared)]
+            return [b"reusing", jellier.jelly(shared["new"])]
+
+    for _ in range(3):
+        sexp: Any = jelly([Reusing() for _ in range(100)])
+        assert b"dereference" not in str(sexp).encode()
+    gc.collect()
+
+
+# Hooks.
+
+
+def test_a_hook_makes_the_expression() -> None:
+    hooked = Hooked(a=1)
+    state = [b"dictionary", [[b"unicode", b"a"], 1]]
+    assert jelly(hooked, globalSecurity) == [b"hooked", state]
+    hooked.me = hooked
+    state = [b"dictionary", [[b"unicode", b"a"], 1], [[b"unicode", b"me"], _back(1)]]
+    assert jelly(hooked) == [b"reference", 1, [b"hooked", state]]
+    assert jelly([hooked, hooked]) == [
+        *(b"list", [b"reference", 1, [b"hooked", state]], _back(1)),
+    ]
+
+
+def _back(number: int) -> list[Any]:
+    return [b"dereference", number]
+
+
+@pytest.mark.parametrize(
+    ("result", "sexp"),
+    [
+        ((b"remote", 5), [b"remote", 5]),
+        ([b"remote", 5], [b"remote", 5]),
+        (5, 5),
+        (b"x", b"x"),
+        (2.5, 2.5),
+    ],
+)
+def test_what_a_hook_may_return(result: Any, sexp: Any) -> None:
+    value = Returning(result)
+    # What was not prepared cannot be referred to, and is sent again.
+    assert jelly([value, value]) == [b"list", sexp, sexp]
+
+
+@pytest.mark.parametrize("result", [None, "text", [], (), {}, object()])
+def test_what_a_hook_may_not_return(result: Any) -> None:
+    with pytest.raises(UnjellyableType, match="jellyFor of") as caught:
+        jelly([Returning(result)])
+    assert caught.value.path == "[0]"
+
+
+def test_a_hook_that_forgets_to_preserve() -> None:
+    def forgetful(self: Any, jellier: Jellier) -> Any:
+        sexp = jellier.prepare(self)
+        sexp.extend([b"x", jellier.jelly(self)])
+        return sexp
+
+    value = Returning(forgetful)
+    assert jelly([value, value]) == [
+        *(b"list", [b"reference", 1, [b"x", _back(1)]], _back(1)),
+    ]
+
+
+def test_a_hook_that_returns_another_list_than_it_prepared() -> None:
+    def other(self: Any, jellier: Jellier) -> Any:
+        jellier.prepare(self)
+        return [b"x", jellier.jelly(self)]
+
+    def as_tuple(self: Any, jellier: Jellier) -> Any:
+        sexp = jellier.prepare(self)
+        sexp.append(b"x")
+        return tuple(jellier.preserve(self, sexp))  # type: ignore[arg-type]
+
+    value = Returning(other)
+    expected = [b"reference", 1, [b"x", _back(1)]]
+    assert jelly([value, value]) == [b"list", expected, _back(1)]
+    value = Returning(as_tuple)
+    expected = [b"reference", 1, [b"x"]]
+    assert jelly([value, value]) == [b"list", expected, _back(1)]
+
+
+def test_preserving_a_tuple_makes_a_list() -> None:
+    assert Jellier(EVERYTHING).preserve(object(), (b"x", 1)) == [b"x", 1]
+
+
+def test_a_hook_that_is_called_by_hand() -> None:
+    hooked = Hooked()
+    hooked.me = hooked
+    jellier = Jellier(EVERYTHING)
+    sexp = hooked.jellyFor(jellier)
+    state = [b"dictionary", [[b"unicode", b"me"], _back(1)]]
+    assert sexp == [b"reference", 1, [b"hooked", state]]
+    # And what it made can be referred to afterwards.
+    assert jellier.jelly(hooked) == _back(1)
+
+
+def test_several_values_in_one_message() -> None:
+    jellier = Jellier(EVERYTHING)
+    shared = [1]
+    first = jellier.jelly([shared])
+    second = jellier.jelly([shared])
+    assert first == [b"list", [b"reference", 1, [b"list", 1]]]
+    assert second == [b"list", _back(1)]
+
+
+def test_jellyable_by_inheritance_or_not_is_the_same() -> None:
+    class Inheriting(Jellyable):
+        pass
+
+    class Overriding(Jellyable):
+        def jellyFor(self, jellier: Jellier) -> Any:
+            return super().jellyFor(jellier)
+
+    class Choosing(Jellyable):
+        def getStateFor(self, jellier: Jellier) -> Any:
+            return vars(self)
+
+    for cls in (Inheriting, Overriding, Choosing):
+        one: Any = cls()
+        one.items = [one, {}]
+        sexp: Any = jelly([one, one])
+        sexp[1][2][0] = b"name"
+        attributes = [b"dictionary", [[b"unicode", b"items"], _items()]]
+        assert sexp == [
+            *(b"list", [b"reference", 1, [b"name", attributes]], _back(1)),
+        ]
+
+
+def _items() -> list[Any]:
+    return [b"list", _back(1), [b"dictionary"]]
+
+
+def test_getinstancestate_of_a_copyable_without_an_invoker() -> None:
+    class Copying:
+        def jellyFor(self, jellier: Jellier) -> Any:
+            assert jellier.invoker is None
+            return getInstanceState(self, jellier)
+
+    assert jelly(Copying()) == [qual(Copying).encode(), [b"None"]]
+
+
+def test_what_hooks_can_see() -> None:
+    jellier = Jellier(globalSecurity, None, "invoker", context="context")
+    assert jellier.taster is globalSecurity
+    assert jellier.persistentStore is None
+    assert (jellier.invoker, jellier.context) == ("invoker", "context")
+
+
+def test_what_a_hook_raises_is_raised() -> None:
+    def fail(self: Any, jellier: Jellier) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        jelly([Returning(fail)])
+    # What it catches is its own affair.
+    jellier = Jellier(EVERYTHING)
+
+    def careful(self: Any, jellier: Jellier) -> Any:
+        try:
+            return [b"x", jellier.jelly(lambda: None)]
+        except UnjellyableType:
+            return [b"x", jellier.jelly([5])]
+
+    assert jellier.jelly(Returning(careful)) == [b"x", [b"list", 5]]
+
+
+# Persistence.
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [("2", [b"unicode", b"2"]), (b"2", b"2"), (2, 2), ([b"a", 1], [b"a", 1])],
+)
+def test_persistent_objects(key: Any, written: Any) -> None:
+    kept: dict[Any, Any] = {}
+
+    def store(obj: Any, jellier: Jellier) -> Any:
+        assert jellier.jelly(5) == 5
+        if isinstance(obj, Plain):
+            kept[repr(key)] = obj
+            return key
+        return None
+
+    class Other:
+        pass
+
+    plain, other = Plain(), Other()
+    sexp: Any = jelly([plain, other, plain], persistentStore=store)
+    assert sexp[1] == [b"reference", 1, [b"persistent", written]]
+    assert sexp[2] == [qual(Other).encode(), [b"None"]]
+    sexp[2] = [b"None"]
+    back = unjelly(sexp, persistentLoad=lambda key, unjellier: kept[repr(key)])
+    assert back == [plain, None, plain]
+
+
+def test_hooks_go_before_persistence() -> None:
+    stored: Any = jelly(Hooked(), persistentStore=lambda obj, jellier: b"no")
+    assert stored[0] == b"hooked"
+
+
+# What stands where an object was.
+
+
+def test_unpersistable() -> None:
+    jellier = Jellier(EVERYTHING)
+    assert jellier.unpersistable("caf\u00e9") == [b"unpersistable", b"caf\xc3\xa9"]
+    begun: list[Any] = [b"x"]
+    assert jellier.unpersistable(b"why", begun) is begun
+    assert begun == [b"x", b"unpersistable", b"why"]
+
+
+def test_refused_once_each_time_in_its_place() -> None:
+    jellier = Jellier(globalSecurity)
+    for path in ("[0]", "[1]"):
+        with pytest.raises(Exception, match="does not allow") as caught:
+            jellier.jelly([Plain()] if path == "[0]" else [1, Plain()])
+        assert caught.value.path == path  # type: ignore[attr-defined]
+
+
+# Hooks within hooks.
+
+
+def nested_hooks(depth: int) -> Any:
+    value: Any = None
+    for _ in range(depth):
+        value = Hooked(inner=value)
+    return value
+
+
+def test_hooks_within_hooks_are_levels() -> None:
+    limits = Limits(depth=64)
+    sexp = jelly(nested_hooks(21), limits=limits)
+    assert sexp
+    with pytest.raises(LimitExceeded) as caught:
+        jelly(nested_hooks(22), limits=limits)
+    assert caught.value.limit == "depth"
+    assert caught.value.path == ".inner" * 21
+
+
+def test_hooks_within_hooks_without_a_limit() -> None:
+    with pytest.raises(LimitExceeded) as caught:
+        jelly(nested_hooks(50_000))
+    assert caught.value.limit == "depth"
+    assert isinstance(caught.value.__cause__, RecursionError)
+
+
+def test_a_hook_that_recurses_by_itself() -> None:
+    def forever(self: Any, jellier: Jellier) -> Any:
+        return forever(self, jellier)
+
+    with pytest.raises(RecursionError):
+        jelly(Returning(forever))

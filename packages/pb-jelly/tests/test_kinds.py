@@ -1,0 +1,211 @@
+"""What is sent, what is refused, and how that is said."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+import pathlib
+import sys
+import threading
+import uuid
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import pytest
+
+from pb_jelly import (
+    DummySecurityOptions,
+    InsecureJelly,
+    Jellyable,
+    SecurityOptions,
+    UnjellyableType,
+    globalSecurity,
+    jelly,
+    qual,
+    unjelly,
+)
+
+
+class Plain:
+    pass
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Pair(NamedTuple):
+    a: int
+    b: int
+
+
+class Words(list[str]):
+    pass
+
+
+class Full(list[int]):
+    """A list that takes the whole of its state by itself."""
+
+    def __getstate__(self) -> Any:
+        return {"items": list(self)}
+
+    def __setstate__(self, state: Any) -> None:
+        self.extend(state["items"])
+
+
+@dataclasses.dataclass
+class Data:
+    a: int
+
+
+class Tagged:
+    """Jellyable without knowing anything of pb-jelly."""
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return b"tagged", 5
+
+
+class Borrowed:
+    jellyFor = Jellyable.jellyFor
+
+    def getStateFor(self, jellier: Any) -> Any:
+        return "mine"
+
+
+class NotCallable:
+    jellyFor = 5
+
+
+def listing(*classes: type[Any]) -> SecurityOptions:
+    policy = SecurityOptions()
+    policy.allowInstancesOf(*classes)
+    return policy
+
+
+def test_ordinary_objects_if_their_class_is_listed() -> None:
+    for value in (Data(1), NotCallable()):
+        cls = type(value)
+        state = vars(value) or None
+        expected = [qual(cls).encode(), jelly(state)]
+        assert jelly(value, listing(cls)) == expected
+        with pytest.raises(InsecureJelly, match=cls.__name__[:4]):
+            jelly(value, listing(Plain))
+        with pytest.raises(InsecureJelly):
+            jelly(value, globalSecurity)
+
+
+def test_a_class_goes_with_its_module_and_its_name() -> None:
+    policy = SecurityOptions()
+    policy.allowedClasses[Plain] = 1
+    with pytest.raises(InsecureJelly):
+        jelly(Plain(), policy)
+    policy.allowModules(__name__)
+    assert jelly(Plain(), policy)
+
+
+LOST: list[Any] = [
+    *(Color.RED, Pair(1, 2), Words("a"), type("S", (str,), {})("a"), 1j, bytearray()),
+    *(collections.deque(), collections.OrderedDict(), range(3), Fraction(1, 2)),
+    *(pathlib.Path("a"), pathlib.PureWindowsPath("a"), threading.Lock()),
+    *(type("I", (int,), {})(), type("F", (float,), {})(), type("B", (bytes,), {})()),
+    *(type("D", (dict,), {})(), type("T", (set,), {})(), memoryview(b"")),
+    *(collections.Counter("a"), collections.defaultdict(list), iter([]), len),
+]
+
+
+@pytest.mark.parametrize("value", LOST, ids=lambda value: type(value).__name__)
+def test_what_the_wire_would_lose_is_refused(value: Any) -> None:
+    for policy in (DummySecurityOptions(), listing(type(value)), globalSecurity):
+        with pytest.raises(UnjellyableType) as caught:
+            jelly({"due": [value]}, policy)
+        assert caught.value.path == "['due'][0]"
+
+
+@pytest.mark.parametrize("value", LOST, ids=lambda value: type(value).__name__)
+def test_or_replaced_where_that_is_asked_for(value: Any) -> None:
+    name = qual(type(value))
+    sexp: Any = jelly([value, value], DummySecurityOptions(), lenient=True)
+    reason = f"instance of class {name} deemed insecure".encode()
+    expected = [b"reference", 1, [b"unpersistable", reason]]
+    assert sexp == [b"list", expected, [b"dereference", 1]]
+
+
+def test_a_group_of_exceptions_cannot_be_made_blank() -> None:
+    group: Any = getattr(sys.modules["builtins"], "ExceptionGroup", None)
+    if group is None:
+        # As it is called where Python has none.
+        base = type("BaseExceptionGroup", (Exception,), {})
+        group = type("ExceptionGroup", (base,), {})
+    with pytest.raises(UnjellyableType):
+        jelly(group("no", [ValueError()]))
+
+
+def test_state_of_ones_own_needs_no_more() -> None:
+    policy = listing(Full, uuid.UUID)
+    assert unjelly(jelly(Full([1, 2]), policy), policy) == [1, 2]
+    sample = uuid.UUID(int=5)
+    assert unjelly(jelly(sample, policy), policy) == sample
+    with pytest.raises(UnjellyableType):
+        jelly(sample, globalSecurity)
+
+
+def test_anything_with_a_hook_is_sent_by_it() -> None:
+    assert jelly(Tagged(), globalSecurity) == [b"tagged", 5]
+    expected = [qual(Borrowed).encode(), [b"unicode", b"mine"]]
+    assert jelly(Borrowed(), globalSecurity) == expected
+
+
+def test_legacy_policies_are_asked_only_for_the_class() -> None:
+    policy = SecurityOptions()
+    policy.allowedClasses[Plain] = 1
+    assert jelly([Plain(), {1}], policy, lenient=True)
+    refused: Any = jelly([Data(1)], policy, lenient=True)
+    assert refused[1][0] == b"unpersistable"
+
+
+class Asking(SecurityOptions):
+    def isTypeAllowed(self, typeName: str | bytes) -> bool:
+        return typeName in (b"list", b"None", qual(Plain).encode())
+
+    def isClassAllowed(self, klass: type[Any]) -> bool:
+        return True
+
+
+def test_legacy_policies_of_their_own_are_asked_for_more() -> None:
+    assert jelly([Plain()], Asking()) == jelly([Plain()], Asking(), lenient=True)
+    with pytest.raises(InsecureJelly):
+        jelly([{}], Asking(), lenient=True)
+    refused: Any = jelly([Data(1)], Asking(), lenient=True)
+    assert refused[1][0] == b"unpersistable"
+
+
+@pytest.mark.parametrize("head", [b"@enum", b"@object", b"@exception"])
+def test_modern_kinds_can_be_refused_altogether(head: bytes) -> None:
+    policy = listing(Color, Words, Plain)
+    values = {b"@enum": Color.RED, b"@object": Words(), b"@exception": ValueError()}
+    assert jelly(values[head], policy, modern=True)
+    del policy.allowedTypes[head]
+    with pytest.raises(InsecureJelly, match=head.decode()):
+        jelly(values[head], policy, modern=True)
+
+
+def test_modern_types_can_be_refused() -> None:
+    policy = SecurityOptions()
+    del policy.allowedTypes[b"@uuid"]
+    with pytest.raises(InsecureJelly, match="@uuid"):
+        jelly(uuid.UUID(int=5), policy, modern=True)
+
+
+@pytest.mark.parametrize("value", [Color.RED, Words("a"), Pair(1, 2), Data(1)])
+def test_modern_classes_must_be_listed(value: Any) -> None:
+    with pytest.raises(InsecureJelly, match=type(value).__name__):
+        jelly(value, globalSecurity, modern=True)
+    policy = listing(type(value))
+    assert unjelly(jelly(value, policy, modern=True), policy, modern=True) == value
+
+
+@pytest.mark.parametrize("value", [threading.Lock(), collections.defaultdict(list)])
+def test_what_no_form_keeps(value: Any) -> None:
+    with pytest.raises(UnjellyableType, match="do not show their state"):
+        jelly(value, modern=True)

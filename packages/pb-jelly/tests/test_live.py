@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pb_jelly._live import Edits, LiveDict
+
+
+def or_equals(live: LiveDict[int]) -> None:
+    live |= {"b": 2}
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (lambda live: live.__setitem__("b", 2), {"a": 1, "b": 2}),
+        (lambda live: live.__delitem__("a"), {}),
+        (lambda live: live.clear(), {}),
+        (lambda live: live.pop("a"), {}),
+        (lambda live: live.popitem(), {}),
+        (lambda live: live.setdefault("b", 2), {"a": 1, "b": 2}),
+        (lambda live: live.update(b=2), {"a": 1, "b": 2}),
+        (lambda live: live.update([("b", 2)]), {"a": 1, "b": 2}),
+        (or_equals, {"a": 1, "b": 2}),
+    ],
+)
+def test_every_edit_is_counted(
+    edit: Callable[[LiveDict[int]], Any], expected: dict[str, int]
+) -> None:
+    live: LiveDict[int] = LiveDict()
+    live["a"] = 1
+    before = live.edits.count
+    edit(live)
+    assert live.edits.count > before
+    assert live == expected
+
+
+def test_a_dict_like_any_other() -> None:
+    live: LiveDict[int] = LiveDict()
+    assert live.setdefault("a", 1) == 1
+    before = live.edits.count
+    assert live.setdefault("a", 2) == 1
+    assert live.edits.count == before
+    assert live.pop("b", 3) == 3
+    with pytest.raises(KeyError):
+        live.pop("b")
+    assert live.popitem() == ("a", 1)
+
+
+def test_counted_together() -> None:
+    edits = Edits()
+    one: LiveDict[int] = LiveDict(edits)
+    other: LiveDict[int] = LiveDict(edits)
+    one["a"] = other["b"] = 1
+    assert edits.count == 2
+
+
+def test_a_copy_counts_for_itself() -> None:
+    live: LiveDict[int] = LiveDict()
+    live["a"] = 1
+    twin = copy.deepcopy(live)
+    before = live.edits.count
+    twin["b"] = 2
+    assert twin == {"a": 1, "b": 2}
+    assert live.edits.count == before

@@ -1,0 +1,36 @@
+"""Whatever graph of objects goes down comes up again as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+
+from pb_jelly import SExp, jelly, unjelly
+
+from .support import POLICY, assert_same, graphs
+
+
+def is_sexp(sexp: Any) -> bool:
+    """Say whether something is made only of what an s-expression is made of."""
+    todo = [sexp]
+    for part in todo:
+        if type(part) is list:
+            todo += part
+        elif type(part) not in (bytes, int, float):
+            return False
+    return True
+
+
+@given(graphs())
+def test_graphs_come_back_with_the_same_values_and_identities(graph: Any) -> None:
+    sexp: SExp = jelly(graph, POLICY)
+    assert is_sexp(sexp)
+    assert_same(graph, unjelly(sexp, POLICY))
+
+
+@given(graphs(modern=True))
+def test_graphs_of_modern_types_come_back_likewise(graph: Any) -> None:
+    sexp = jelly(graph, POLICY, modern=True)
+    assert is_sexp(sexp)
+    assert_same(graph, unjelly(sexp, POLICY, modern=True))

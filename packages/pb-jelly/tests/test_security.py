@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import copy
+import json
+import types
+
+from pb_jelly import (
+    ClassRegistry,
+    DummySecurityOptions,
+    SecurityOptions,
+    default_registry,
+    globalSecurity,
+    qual,
+    setUnjellyableForClass,
+    unjellyableRegistry,
+)
+
+
+class Outer:
+    class Inner:
+        pass
+
+
+class Other:
+    pass
+
+
+def test_nothing_but_scalars_at_first() -> None:
+    policy = SecurityOptions()
+    for name in ("None", "boolean", "unicode", "decimal", "datetime", "set", "@uuid"):
+        assert policy.isTypeAllowed(name)
+        assert policy.isTypeAllowed(name.encode())
+    for name in ("list", "tuple", "dictionary", "reference", "class", "instance"):
+        assert not policy.isTypeAllowed(name)
+    assert not policy.isModuleAllowed("json")
+    assert not policy.isClassAllowed(Other)
+
+
+def test_basic_types() -> None:
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    assert all(map(policy.isTypeAllowed, SecurityOptions.basicTypes))
+
+
+def test_a_dot_does_not_make_a_name_allowed() -> None:
+    policy = SecurityOptions()
+    assert not policy.isTypeAllowed("os.system")
+    assert not globalSecurity.isTypeAllowed(b"os.system")
+    assert not policy.isTypeAllowed("\ud800.x")
+
+
+def test_types_by_word_and_by_class() -> None:
+    policy = SecurityOptions()
+    policy.allowTypes("function", b"module", Other)
+    assert policy.isTypeAllowed("function")
+    assert policy.isTypeAllowed("module")
+    assert policy.isTypeAllowed(qual(Other))
+    assert not policy.isClassAllowed(Other)
+
+
+def test_instances() -> None:
+    policy = SecurityOptions()
+    policy.allowInstancesOf(Outer, Outer.Inner)
+    for word in ("instance", "class", "classobj", "module", "list"):
+        assert policy.isTypeAllowed(word)
+    assert policy.isTypeAllowed(qual(Outer))
+    assert policy.isModuleAllowed(__name__)
+    assert policy.isClassAllowed(Outer.Inner)
+    assert not policy.isClassAllowed(Other)
+
+
+def test_a_listed_class_goes_by_either_name_if_its_module_is_allowed() -> None:
+    policy = SecurityOptions()
+    policy.allowedClasses[Outer.Inner] = 1
+    full = f"{__name__}.Outer.Inner"
+    assert not policy.isTypeAllowed(full)
+    policy.allowModules(__name__)
+    assert policy.isTypeAllowed(full)
+    assert policy.isTypeAllowed(f"{__name__}.Inner")
+    assert not policy.isTypeAllowed(f"{__name__}.Other")
+
+
+def test_modules_in_every_way() -> None:
+    policy = SecurityOptions()
+    policy.allowModules(json, "email", b"html")
+    for name in ("json", b"email", "html"):
+        assert policy.isModuleAllowed(name)
+    assert not policy.isModuleAllowed("os")
+
+
+def test_one_registry_for_all_or_one_for_itself() -> None:
+    assert SecurityOptions().registry is default_registry
+    registry = ClassRegistry()
+    assert SecurityOptions(registry=registry).registry is registry
+    assert globalSecurity.registry is default_registry
+
+
+def test_the_global_policy_lists_what_is_registered_and_no_other_does() -> None:
+    name = "tests.registered"
+    try:
+        setUnjellyableForClass(name, Other)
+        assert globalSecurity.isTypeAllowed(name)
+        assert not SecurityOptions().isTypeAllowed(name)
+    finally:
+        del unjellyableRegistry[name.encode()]
+        del globalSecurity.allowedTypes[name.encode()]
+
+
+def test_a_copy_is_a_policy_of_its_own() -> None:
+    policy = SecurityOptions()
+    twin = copy.deepcopy(policy)
+    twin.allowTypes("list")
+    assert not policy.isTypeAllowed("list")
+
+
+def test_the_permissive_policy() -> None:
+    policy = DummySecurityOptions()
+    assert policy.isTypeAllowed("os.system")
+    assert policy.isModuleAllowed("os")
+    assert policy.isClassAllowed(types.ModuleType)

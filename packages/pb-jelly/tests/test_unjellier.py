@@ -1,0 +1,738 @@
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from pb_jelly import (
+    ClassRegistry,
+    DummySecurityOptions,
+    InsecureJelly,
+    LimitExceeded,
+    Limits,
+    MalformedJelly,
+    SecurityOptions,
+    Unjellier,
+    Unjellyable,
+    Unpersistable,
+    qual,
+    unjelly,
+)
+
+
+class Plain:
+    a: Any
+
+
+class Setting:
+    """An object that takes its state in by itself, and looks at all of it."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+        self.seen = repr(state)
+
+
+class Named:
+    """An object whose hash depends on its state."""
+
+    name: str
+    other: Any
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and other.name == self.name
+
+
+class Thing(Unjellyable):
+    a: Any
+
+
+@pytest.fixture
+def policy() -> SecurityOptions:
+    policy = SecurityOptions(ClassRegistry())
+    policy.allowInstancesOf(Plain, Setting, Named)
+    policy.allowTypes("thing", "call", "factory", "hook")
+    policy.registry.setUnjellyableForClass("thing", Thing)
+    return policy
+
+
+PLAIN = qual(Plain).encode()
+SETTING = qual(Setting).encode()
+NAMED = qual(Named).encode()
+
+
+def attributes(**values: Any) -> list[Any]:
+    pairs = [[[b"unicode", name.encode()], value] for name, value in values.items()]
+    return [b"dictionary", *pairs]
+
+
+def ref(number: int, sexp: Any) -> list[Any]:
+    return [b"reference", number, sexp]
+
+
+def deref(number: int) -> list[Any]:
+    return [b"dereference", number]
+
+
+# References.
+
+
+def test_references_of_every_kind(policy: SecurityOptions) -> None:
+    for sexp in (
+        *([b"list"], [b"list", 1], [b"list", [b"list"]], [b"tuple", 1], [b"set", 1]),
+        *([b"tuple", [b"list"]], [b"frozenset", 1], [b"dictionary"], attributes(a=1)),
+        *([b"unicode", b"a"], [b"decimal", 1, 0], [PLAIN, [b"None"]], 5, b"atom"),
+        *([b"thing", attributes(a=1)], [b"class", PLAIN], [b"None"]),
+    ):
+        one, other = unjelly([b"list", ref(7, sexp), deref(7)], policy)
+        assert one is other
+
+
+def test_referred_to_before_it_is_defined() -> None:
+    assert unjelly([b"list", deref(1), ref(1, [b"tuple", 5])]) == [(5,), (5,)]
+    back = unjelly([b"tuple", deref(1), [b"list", deref(1)], ref(1, [b"list", 5])])
+    assert back[0] is back[1][0] is back[2]
+    back = unjelly([b"dictionary", [1, deref(1)], [2, ref(1, [b"tuple"])], [3, 4]])
+    assert list(back.items()) == [(1, ()), (2, ()), (3, 4)]
+    assert unjelly([b"set", deref(1), ref(1, 5)]) == {5}
+
+
+@pytest.mark.parametrize(
+    "sexp",
+    [
+        [b"dereference"],
+        [b"dereference", b"1"],
+        [b"dereference", 1.0],
+        [b"dereference", -1],
+        [b"dereference", 1, 2],
+        [b"dereference", [b"list"]],
+        [b"dereference", 1],
+        [b"list", [b"dereference", 1]],
+        [b"reference", 1],
+        [b"reference", b"1", [b"list"]],
+        [b"reference", -1, [b"list"]],
+        [b"reference", 1.0, [b"list"]],
+        [b"reference", 1, [b"list"], 3],
+        [b"reference", 1, []],
+        [b"reference", 1, [[b"list"]]],
+        [b"reference", 1, [b"reference", 2, [b"list"]]],
+        [b"reference", 1, [b"dereference", 1]],
+        [b"list", ref(1, [b"list"]), ref(1, [b"list"])],
+        [b"list", ref(1, 5), ref(1, 5)],
+        ref(1, [b"tuple", ref(1, [b"list"])]),
+        ref(1, [b"tuple", deref(1)]),
+        ref(1, [b"frozenset", deref(1)]),
+        ref(1, [b"tuple", [b"frozenset", deref(1)]]),
+        [b"list", ref(1, [b"tuple", deref(2)]), ref(2, [b"tuple", deref(1)])],
+        [b"dictionary", [ref(1, [b"tuple", deref(1)]), 1]],
+    ],
+)
+def test_malformed_references(sexp: Any) -> None:
+    with pytest.raises(MalformedJelly):
+        unjelly(sexp)
+
+
+# Containers.
+
+
+@pytest.mark.parametrize(
+    "sexp",
+    [
+        [],
+        [[]],
+        [[b"list"]],
+        [5],
+        [None],
+        [1.5, b"list"],
+        [b"list", []],
+        [b"dictionary", 5],
+        [b"dictionary", b"ab"],
+        [b"dictionary", [1]],
+        [b"dictionary", [1, 2, 3]],
+        [b"dictionary", [[b"list"], 1]],
+        [b"dictionary", [[b"tuple", [b"list"]], 1]],
+        [b"set", [b"list"]],
+        [b"set", [b"tuple", [b"tuple", [b"dictionary"]]]],
+        [b"frozenset", [b"set"]],
+        [b"long"],
+        [b"@deque", [b"None"]],
+    ],
+)
+def test_malformed_containers(sexp: Any) -> None:
+    with pytest.raises(MalformedJelly):
+        unjelly(sexp)
+
+
+def test_words_written_by_hand() -> None:
+    sexp = [
+        "list",
+        ["unicode", "a"],
+        ["reference", 1, ["tuple", 5]],
+        ["dereference", 1],
+    ]
+    assert unjelly(sexp) == ["a", (5,), (5,)]
+    with pytest.raises(InsecureJelly):
+        unjelly(["os.system"])
+
+
+def test_a_list_of_another_kind() -> None:
+    class Jellied(list[Any]):
+        pass
+
+    assert unjelly(Jellied([b"list", 1])) == [1]
+
+
+# Cycles through what cannot be blank.
+
+
+def test_cycles_through_tuples() -> None:
+    back = unjelly(ref(1, [b"tuple", [b"list", 1, deref(1), 2], [b"list", deref(1)]]))
+    assert back[0][0::2] == [1, 2]
+    assert back[0][1] is back
+    assert back[1][0] is back
+    back = unjelly(ref(1, [b"tuple", [b"dictionary", [1, 2], [3, deref(1)], [4, 5]]]))
+    assert list(back[0]) == [1, 3, 4]
+    assert back[0][3] is back
+    back = unjelly(ref(1, [b"tuple", [b"list", [b"tuple", [b"tuple", deref(1)]]]]))
+    assert back[0][0][0][0] is back
+
+
+def test_a_key_that_holds_its_dict() -> None:
+    with pytest.raises(MalformedJelly, match="<dict> as a key"):
+        unjelly(ref(1, [b"tuple", [b"dictionary", [1, 2], [deref(1), 3], [4, 5]]]))
+
+
+def test_order_of_keys_that_are_known_late() -> None:
+    sexp = [b"list", [b"dictionary", [1, 2], [deref(1), 3], [4, 5]], ref(1, [b"tuple"])]
+    back = unjelly(sexp)
+    assert list(back[0].items()) == [(1, 2), ((), 3), (4, 5)]
+    sexp = [b"list", [b"set", deref(1), 2], ref(1, [b"tuple", 7])]
+    assert unjelly(sexp) == [{(7,), 2}, (7,)]
+    sexp = [b"list", [b"frozenset", deref(1), 2], ref(1, [b"tuple", 7])]
+    assert unjelly(sexp) == [frozenset({(7,), 2}), (7,)]
+
+
+def test_instances_in_cycles_through_tuples(policy: SecurityOptions) -> None:
+    back = unjelly(ref(1, [b"tuple", [PLAIN, attributes(a=deref(1), b=2)]]), policy)
+    assert back[0].a is back
+    assert back[0].b == 2
+    back = unjelly(ref(1, [b"tuple", [b"thing", attributes(a=deref(1))]]), policy)
+    assert back[0].a is back
+
+
+def test_a_state_is_whole_before_it_is_set(policy: SecurityOptions) -> None:
+    state = [b"dictionary", [1, [b"list", [b"tuple", deref(1), 5]]]]
+    back = unjelly(ref(1, [b"tuple", [SETTING, state]]), policy)
+    assert back[0].state[1][0][0] is back
+    assert back[0].seen == "{1: [((<" + back[0].seen.partition("(<")[2]
+    # States within states are set from within.
+    inner = [SETTING, [b"list", deref(1)]]
+    back = unjelly(ref(1, [b"tuple", [SETTING, [b"list", inner]]]), policy)
+    assert back[0].state[0].state[0] is back
+    # The state as a whole may be what is waited for.
+    back = unjelly([b"list", [SETTING, deref(1)], ref(1, [b"tuple", 5])], policy)
+    assert back[0].state == (5,)
+
+
+def test_sets_and_dicts_wait_for_what_is_hashed(policy: SecurityOptions) -> None:
+    # In its own set, as a key of its own dict, and in a tuple in either.
+    for holder in (
+        [b"set", deref(1)],
+        [b"dictionary", [deref(1), 5]],
+        [b"set", [b"tuple", 1, [b"tuple", deref(1)]]],
+    ):
+        sexp = ref(1, [NAMED, attributes(other=holder, name=[b"unicode", b"n"])])
+        back = unjelly(sexp, policy)
+        (member,) = back.other
+        assert hash(member)
+        assert member in back.other
+        assert member is back or member[1][0] is back
+
+
+def test_frozensets_do_so_if_they_can(policy: SecurityOptions) -> None:
+    # Of something that is whole before the set must be there.
+    inner = ref(2, [NAMED, attributes(other=deref(1), name=[b"unicode", b"n"])])
+    sexp = ref(1, [b"tuple", inner, [b"list", [b"frozenset", deref(2)]]])
+    back = unjelly(sexp, policy)
+    assert back[0].other is back
+    assert back[1] == [{back[0]}]
+    # But not of something that has the set in its state.
+    sexp = ref(
+        1,
+        [NAMED, attributes(other=[b"frozenset", deref(1)], name=[b"unicode", b"n"])],
+    )
+    with pytest.raises(MalformedJelly, match="cycle"):
+        unjelly(sexp, policy)
+    # What is told by its identity can be in it all the same.
+    sexp = ref(1, [PLAIN, attributes(a=[b"frozenset", deref(1)])])
+    back = unjelly(sexp, policy)
+    assert back.a == {back}
+
+
+def test_members_that_get_their_state_late(policy: SecurityOptions) -> None:
+    name = [b"unicode", b"n"]
+    member = [NAMED, attributes(other=deref(1), name=name)]
+    for kind, made in ((b"set", set), (b"frozenset", frozenset)):
+        sexp = ref(1, [b"tuple", [b"list", [kind, member, 5]]])
+        back = unjelly(sexp, policy)
+        assert type(back[0][0]) is made
+        (named,) = back[0][0] - {5}
+        assert named.other is back
+    sexp = ref(1, [b"tuple", [b"dictionary", [member, 1], [2, 3]]])
+    (table,) = unjelly(sexp, policy)
+    assert list(table.values()) == [1, 3]
+    assert next(iter(table)).other[0] is table
+
+
+def test_hashes_raise_what_they_raise(policy: SecurityOptions) -> None:
+    with pytest.raises(AttributeError, match="name"):
+        unjelly([b"set", [NAMED, [b"None"]]], policy)
+    with pytest.raises(TypeError, match="unhashable type: 'list'"):
+        unjelly([b"set", [NAMED, attributes(name=[b"list"])]], policy)
+
+
+# Instances.
+
+
+def test_state_is_not_called_for_without_one(policy: SecurityOptions) -> None:
+    assert not hasattr(unjelly([SETTING, [b"None"]], policy), "state")
+
+
+@pytest.mark.parametrize(
+    "sexp",
+    [
+        [PLAIN],
+        [PLAIN, [b"None"], 1],
+        [PLAIN, 5],
+        [PLAIN, [b"list"]],
+        [PLAIN, [b"dictionary", [5, 5]]],
+        [b"thing"],
+        [b"thing", [b"list"]],
+        [b"thing", [b"dictionary"], 1],
+        [b"factory"],
+        [b"factory", 1, 2],
+        [b"hook"],
+    ],
+)
+def test_malformed_instances(policy: SecurityOptions, sexp: Any) -> None:
+    policy.registry.setUnjellyableFactoryForClass("factory", dict)
+    with pytest.raises(MalformedJelly):
+        unjelly(sexp, policy)
+
+
+def test_classes_that_cannot_be_blank(policy: SecurityOptions) -> None:
+    class Needy:
+        def __new__(cls, needed: Any) -> Any:
+            return object.__new__(cls)
+
+    policy.allowInstancesOf(Needy)
+    with pytest.raises(MalformedJelly, match="Needy"):
+        unjelly([qual(Needy).encode(), [b"None"]], policy)
+
+
+def test_instances_as_before_2015(policy: SecurityOptions) -> None:
+    named = [b"class", PLAIN]
+    with pytest.warns(DeprecationWarning, match="instance atom") as caught:
+        back = unjelly([b"instance", named, attributes(a=1)], policy)
+    assert type(back) is Plain
+    assert back.a == 1
+    assert len(caught) == 1
+    with pytest.warns(DeprecationWarning, match="instance atom") as caught:
+        back = unjelly(
+            [
+                *(b"list", [b"instance", ref(1, named), attributes(a=1)]),
+                *([b"instance", deref(1), attributes(a=2)],),
+                ref(2, ["instance", ["class", PLAIN.decode()], attributes(a=deref(2))]),
+            ],
+            policy,
+        )
+    # However many there are.
+    assert len(caught) == 1
+    assert [back[0].a, back[1].a] == [1, 2]
+    assert back[2].a is back[2]
+
+
+@pytest.mark.parametrize(
+    "sexp",
+    [
+        [b"instance"],
+        [b"instance", [b"class", PLAIN]],
+        [b"instance", PLAIN, [b"None"]],
+        [b"instance", [], [b"None"]],
+        [b"instance", [b"list"], [b"None"]],
+        [b"instance", ref(1, [b"list"]), [b"None"]],
+        [b"instance", ref(1, 5), [b"None"]],
+        [b"list", ref(1, [b"list"]), [b"instance", deref(1), [b"None"]]],
+        [b"instance", [b"instance", [b"class", PLAIN], [b"None"]], [b"None"]],
+    ],
+)
+def test_malformed_old_instances(policy: SecurityOptions, sexp: Any) -> None:
+    with (
+        pytest.warns(DeprecationWarning, match="instance atom"),
+        pytest.raises(MalformedJelly),
+    ):
+        unjelly(sexp, policy)
+
+
+def test_persistent_and_unpersistable() -> None:
+    assert isinstance(unjelly([b"persistent", 5]), Unpersistable)
+    back = unjelly([b"unpersistable", b"why\xff"])
+    assert isinstance(back, Unpersistable)
+    assert back.reason == "Unpersistable data: why\ufffd"
+    back = unjelly([b"unpersistable", b"x" * 100_000])
+    assert len(back.reason) < 500
+    assert unjelly([b"unpersistable", 5]).reason == "Unpersistable data: 5"
+    for sexp in ([b"persistent"], [b"unpersistable"], [b"unpersistable", b"a", b"b"]):
+        with pytest.raises(MalformedJelly):
+            unjelly(sexp)
+
+
+# Registered classes.
+
+
+class Hook:
+    """A class with a hook that does what it is told."""
+
+    behaviour: Any = None
+    state: Any
+
+    def unjellyFor(self, unjellier: Unjellier, sexp: Any) -> Any:
+        return type(self).behaviour(self, unjellier, sexp)
+
+
+@pytest.fixture
+def hook(policy: SecurityOptions, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Say how the hook behaves."""
+    policy.registry.setUnjellyableForClass("hook", Hook)
+    return lambda behaviour: monkeypatch.setattr(Hook, "behaviour", behaviour)
+
+
+def test_a_hook_makes_the_object(policy: SecurityOptions, hook: Any) -> None:
+    def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+        assert sexp == [b"hook", [b"list", 1]]
+        self.state = unjellier.unjelly(sexp[1])
+        assert unjellier.unjelly(5) == 5
+        return self
+
+    hook(behave)
+    back = unjelly([b"hook", [b"list", 1]], policy)
+    assert type(back) is Hook
+    assert back.state == [1]
+
+
+def plainly(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+    """Behave as hooks that know of no cycles."""
+    self.__dict__ = unjellier.unjelly(sexp[1])
+    return self
+
+
+def patiently(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+    """Behave as hooks should."""
+    unjellier.unjelly_state(sexp[1], lambda state: vars(self).update(state))
+    return self
+
+
+@pytest.mark.parametrize("behave", [plainly, patiently])
+def test_a_hook_in_a_cycle(policy: SecurityOptions, hook: Any, behave: Any) -> None:
+    hook(behave)
+    back = unjelly(ref(1, [b"hook", attributes(a=deref(1))]), policy)
+    assert back.a is back
+    # And through a tuple, where it is known only afterwards.
+    back = unjelly(ref(1, [b"tuple", [b"hook", attributes(b=2, a=deref(1))]]), policy)
+    assert back[0].a is back
+    assert back[0].b == 2
+
+
+def test_what_a_hook_does_with_an_unfinished_state_is_kept(
+    policy: SecurityOptions, hook: Any
+) -> None:
+    def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+        self.__dict__ = unjellier.unjelly(sexp[1])
+        assert vars(self) == {"changed": 1, "deleted": 2}
+        self.changed = 3
+        del self.deleted
+        self.added = 4
+        return self
+
+    hook(behave)
+    state = attributes(changed=1, deleted=2, a=deref(1), b=deref(1))
+    (back,) = unjelly(ref(1, [b"tuple", [b"hook", state]]), policy)
+    assert list(vars(back)) == ["changed", "a", "b", "added"]
+    assert (back.changed, back.added) == (3, 4)
+
+
+def test_a_part_that_is_not_there_yet(policy: SecurityOptions, hook: Any) -> None:
+    hook(lambda self, unjellier, sexp: unjellier.unjelly(sexp[1]))
+    with pytest.raises(MalformedJelly, match="known only when"):
+        unjelly(ref(1, [b"tuple", [b"hook", [b"tuple", deref(1)]]]), policy)
+
+
+def test_putting_it_into_a_container(policy: SecurityOptions, hook: Any) -> None:
+    returned = []
+
+    def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+        self.items = {}
+        returned.append(unjellier.unjellyInto(self.items, "a", sexp[1]))
+        return self
+
+    hook(behave)
+    assert unjelly([b"hook", [b"list", 1]], policy).items == {"a": [1]}
+    back = unjelly(ref(1, [b"tuple", [b"hook", [b"tuple", deref(1)]]]), policy)
+    assert back[0].items["a"][0] is back
+    assert returned == [[1], None]
+    items: list[Any] = [None]
+    assert Unjellier(policy).unjellyInto(items, 0, [b"tuple"]) == ()
+    assert items == [()]
+
+
+class Other:
+    a: Any
+
+
+def test_returning_another_object(policy: SecurityOptions, hook: Any) -> None:
+    def unannounced(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+        made = Other()
+        unjellier.unjelly_state(sexp[1], lambda state: vars(made).update(state))
+        return made
+
+    def announced(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+        made = Other()
+        unjellier.announce(made)
+        unjellier.unjelly_state(sexp[1], lambda state: vars(made).update(state))
+        return made
+
+    def late(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+        unjellier.unjelly(sexp[1])
+        unjellier.announce(Other())
+
+    cycle = ref(1, [b"hook", attributes(a=deref(1))])
+    plain = [b"list", ref(1, [b"hook", attributes(a=5)]), deref(1)]
+    hook(unannounced)
+    one, other = unjelly(plain, policy)
+    assert one is other
+    assert one.a == 5
+    with pytest.raises(MalformedJelly, match="another object"):
+        unjelly(cycle, policy)
+    # Somebody may have referred to it before it came.
+    with pytest.raises(MalformedJelly, match="another object"):
+        unjelly([b"list", deref(1), ref(1, [b"hook", attributes()])], policy)
+    hook(announced)
+    one, other = unjelly(plain, policy)
+    assert one is other
+    back = unjelly(cycle, policy)
+    assert type(back) is Other
+    assert back.a is back
+    assert type(unjelly([b"hook", attributes()], policy)) is Other
+    hook(late)
+    with pytest.raises(MalformedJelly, match="another object"):
+        unjelly(cycle, policy)
+
+
+def test_callables(policy: SecurityOptions) -> None:
+    def call(unjellier: Unjellier, sexp: Any) -> Any:
+        made = Other()
+        if len(sexp) == 3:
+            unjellier.announce(made)
+        unjellier.unjelly_state(sexp[1], lambda state: vars(made).update(state))
+        return made
+
+    policy.registry.setUnjellyableForClass("call", call)
+    one, other = unjelly([b"list", ref(1, [b"call", attributes()]), deref(1)], policy)
+    assert one is other
+    for sexp in (
+        [b"call", attributes(a=deref(1))],
+        [b"call", attributes(a=deref(1)), 1],
+    ):
+        back = unjelly(ref(1, sexp), policy)
+        assert back.a is back
+
+
+def test_a_class_without_a_hook_is_called(policy: SecurityOptions) -> None:
+    class Made:
+        def __init__(self, unjellier: Unjellier, sexp: Any) -> None:
+            self.sexp = sexp
+
+    policy.registry.setUnjellyableForClass("call", Made)
+    assert unjelly([b"call", 1, 2], policy).sexp == [b"call", 1, 2]
+
+
+def test_factories(policy: SecurityOptions) -> None:
+    policy.registry.setUnjellyableFactoryForClass("factory", lambda state: (state,))
+    one, other = unjelly([b"list", ref(1, [b"factory", [b"list"]]), deref(1)], policy)
+    assert one is other
+    assert one == ([],)
+    back = unjelly(ref(1, [b"tuple", [b"list", [b"factory", deref(1)]]]), policy)
+    assert back[0][0][0] is back
+    with pytest.raises(MalformedJelly, match="cycle"):
+        unjelly(ref(1, [b"factory", [b"list", deref(1)]]), policy)
+
+
+def test_names_that_are_always_accepted(policy: SecurityOptions) -> None:
+    def given(unjellier: Unjellier, sexp: Any) -> Any:
+        return "given", *sexp
+
+    def unjellier(**types: Any) -> Unjellier:
+        names = {name.encode(): made for name, made in types.items()}
+        return Unjellier(policy, types=names)
+
+    assert unjellier(remote=given).unjelly([b"remote", 1]) == ("given", b"remote", 1)
+    twice = unjellier(remote=given).unjelly([b"list", [b"remote"], [b"remote"]])
+    assert twice == [("given", b"remote")] * 2
+    # Before what is registered.
+    assert unjellier(thing=given).unjelly([b"thing"]) == ("given", b"thing")
+    with pytest.raises(InsecureJelly):
+        unjellier().unjelly([b"remote", 1])
+
+
+def test_a_builtin_word_is_not_for_types_to_change_but_where_it_is_asked() -> None:
+    class Asking(SecurityOptions):
+        def isTypeAllowed(self, typeName: str | bytes) -> bool:
+            return True
+
+    types = {b"list": lambda unjellier, sexp: "mine"}
+    assert Unjellier(SecurityOptions(), types=types).unjelly([b"list"]) == "mine"
+    assert Unjellier(Asking(), types=types).unjelly([b"list"]) == "mine"
+
+
+def test_what_hooks_can_see(policy: SecurityOptions) -> None:
+    def load(key: Any, unjellier: Unjellier) -> Any:
+        return None
+
+    unjellier = Unjellier(policy, load, "invoker", context="context")
+    assert unjellier.taster is policy
+    assert unjellier.persistentLoad is load
+    assert (unjellier.invoker, unjellier.context) == ("invoker", "context")
+
+
+def test_persistent_load_may_unjelly(policy: SecurityOptions) -> None:
+    def load(key: Any, unjellier: Unjellier) -> Any:
+        return unjellier.unjelly(key)
+
+    back = unjelly([b"persistent", [b"list", 1]], policy, load)
+    assert back == [1]
+
+
+# When all is done.
+
+
+def test_objects_are_told_when_all_is_done(policy: SecurityOptions) -> None:
+    told = []
+
+    class Told:
+        def postUnjelly(self) -> None:
+            told.append(vars(self).copy())
+
+    class ToldThing(Unjellyable):
+        postUnjelly = Told.postUnjelly
+
+    policy.allowInstancesOf(Told)
+    policy.registry.setUnjellyableForClass("thing", ToldThing)
+    policy.registry.setUnjellyableForClass("call", lambda unjellier, sexp: Told())
+    policy.registry.setUnjellyableFactoryForClass("factory", lambda state: Told())
+    name = qual(Told).encode()
+    sexp = [
+        *(b"tuple", [name, attributes(a=1)], [b"thing", attributes(a=2)]),
+        *([b"call"], [b"factory", 5], [name, attributes(a=deref(1))]),
+    ]
+    back = unjelly(ref(1, sexp), policy)
+    assert told == [{"a": 1}, {"a": 2}, {}, {"a": back}, {}] or len(told) == 5
+    # Not so by something that a peer has put into the state.
+    sexp = [PLAIN, attributes(postUnjelly=5)]
+    assert unjelly(sexp, policy).postUnjelly == 5
+    told.clear()
+    unjellier = Unjellier(policy)
+    unjellier.unjelly([name, attributes(a=1)])
+    assert told == []
+    unjellier.unjellyFull(5)
+    assert told == [{"a": 1}]
+    unjellier.unjellyFull(5)
+    assert told == [{"a": 1}]
+
+
+def test_references_are_good_for_all_that_one_unjellier_reads() -> None:
+    unjellier = Unjellier(SecurityOptions())
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    unjellier = Unjellier(policy)
+    first = unjellier.unjelly(ref(1, [b"list"]))
+    assert unjellier.unjelly([b"tuple", deref(1)])[0] is first
+
+
+# Depth.
+
+
+def nested(depth: int) -> Any:
+    sexp: Any = [b"list"]
+    for _ in range(depth - 1):
+        sexp = [b"list", sexp]
+    return sexp
+
+
+@pytest.mark.parametrize(
+    ("sexp", "depth"),
+    [
+        (nested(5), 5),
+        ([b"unicode", b"a"], 1),
+        ([b"list", [b"unicode", b"a"]], 2),
+        ([b"dictionary"], 1),
+        ([b"dictionary", [1, 2]], 2),
+        ([b"dictionary", [1, [b"None"]]], 3),
+        ([b"tuple", [b"dictionary", [1, [b"list"]]]], 4),
+        (ref(1, [b"list", 1]), 2),
+        (ref(1, [b"list", [b"list"]]), 3),
+        ([PLAIN, [b"None"]], 2),
+        ([PLAIN, attributes(a=1)], 4),
+        ([b"thing", attributes(a=1)], 4),
+        ([b"hook", [b"list", 1]], 2),
+        ([b"hook", [b"hook", [b"list", [b"None"]]]], 4),
+    ],
+)
+def test_depth(policy: SecurityOptions, hook: Any, sexp: Any, depth: int) -> None:
+    def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
+        self.state = unjellier.unjelly(sexp[1])
+        return self
+
+    hook(behave)
+    unjelly(sexp, policy, limits=Limits(depth=depth))
+    if depth > 1:
+        with pytest.raises(LimitExceeded) as caught:
+            unjelly(sexp, policy, limits=Limits(depth=depth - 1))
+        assert caught.value.limit == "depth"
+        assert (caught.value.used, caught.value.allowed) == (depth, depth - 1)
+
+
+def test_hooks_within_hooks_without_a_limit(policy: SecurityOptions, hook: Any) -> None:
+    hook(plainly)
+    sexp: Any = [b"dictionary"]
+    for _ in range(50_000):
+        sexp = [b"dictionary", [[b"unicode", b"a"], [b"hook", sexp]]]
+    with pytest.raises(LimitExceeded) as caught:
+        unjelly(sexp, policy)
+    assert caught.value.limit == "depth"
+    assert isinstance(caught.value.__cause__, RecursionError)
+
+
+def test_a_hook_that_recurses_by_itself(policy: SecurityOptions, hook: Any) -> None:
+    def forever(*args: Any) -> Any:
+        return forever(*args)
+
+    hook(forever)
+    with pytest.raises(RecursionError):
+        unjelly([b"hook"], policy)
+
+
+def test_deep_values_that_are_hashed() -> None:
+    everything = DummySecurityOptions()
+    sexp: Any = [b"tuple"]
+    for _ in range(500):
+        sexp = [b"tuple", sexp]
+    assert len(unjelly([b"set", sexp], everything)) == 1
+
+
+def test_no_warning_for_anything_else(policy: SecurityOptions) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unjelly([PLAIN, attributes(a=1)], policy)

@@ -1,0 +1,86 @@
+"""This module is checked by type checkers only: what must pass, and what must not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pb_jelly
+from pb_jelly import (
+    ClassRegistry,
+    Jellier,
+    Jellyable,
+    JellyError,
+    LimitExceeded,
+    Limits,
+    SecurityOptions,
+    SExp,
+    Unjellier,
+    Unjellyable,
+)
+
+
+class Point(Jellyable, Unjellyable):
+    x: int
+
+    def getStateFor(self, jellier: Jellier) -> dict[str, Any]:
+        return {"x": self.x}
+
+    def setStateFor(self, unjellier: Unjellier, state: Any) -> None:
+        self.x = state["x"]
+
+
+class Announced:
+    def jellyFor(self, jellier: Jellier) -> SExp:
+        sexp = jellier.prepare(self)
+        sexp.extend([b"announced", jellier.jelly([1])])
+        return jellier.preserve(self, sexp)
+
+    def unjellyFor(self, unjellier: Unjellier, sexp: list[Any]) -> Announced:
+        unjellier.announce(self)
+        unjellier.unjelly_state(sexp[1], self.set)
+        return self
+
+    def set(self, state: list[int]) -> None: ...
+
+
+class OnlyLists:
+    """A policy that is a subclass of nothing."""
+
+    def isTypeAllowed(self, typeName: bytes, /) -> bool:
+        return typeName == b"list"
+
+    def isModuleAllowed(self, moduleName: str, /) -> bool:
+        return False
+
+    def isClassAllowed(self, klass: type[Any], /) -> bool:
+        return False
+
+
+sexp: SExp = pb_jelly.jelly([1], OnlyLists(), limits=Limits(depth=3))
+back: Any = pb_jelly.unjelly(sexp, OnlyLists(), modern=True)
+
+registry = ClassRegistry()
+registry.setUnjellyableForClass(Point, Point)
+registry.setUnjellyableForClass("call", lambda unjellier, sexp: None)
+registry.setUnjellyableFactoryForClass(b"made", lambda state: Point())
+policy = SecurityOptions(registry=registry)
+policy.allowTypes("list", b"tuple", Point)
+policy.allowInstancesOf(Point)
+policy.allowModules("json", b"html", pb_jelly)
+
+unjellier = Unjellier(policy, types={b"announced": Announced}, limits=Limits())
+full: Any = unjellier.unjellyFull(sexp)
+
+try:
+    pb_jelly.unjelly(sexp)
+except LimitExceeded as error:
+    used: int = error.used
+    limit: str = error.limit
+except JellyError as error:
+    path: str = error.with_prefix("args").path
+
+# What must not pass: an unused ignore is an error.
+Limits(depth="deep")  # type: ignore[arg-type]
+pb_jelly.jelly(1, 5)  # type: ignore[arg-type]
+pb_jelly.unjelly(sexp, policy, None, None, True)  # type: ignore[call-arg]
+not_an_sexp: SExp = "text"  # type: ignore[assignment]
