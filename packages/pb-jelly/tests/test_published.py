@@ -32,10 +32,12 @@ class Copied(Unjellyable):
 
 @pytest.fixture(autouse=True)
 def _clean() -> Any:
-    """Leave nothing registered."""
+    """Leave registered what was registered before, and nothing else."""
+    registries = (default_registry.unjellyables, default_registry.factories)
+    before = [set(registered) for registered in registries]
     yield
-    for registered in (default_registry.unjellyables, default_registry.factories):
-        for name in list(registered):
+    for registered, names in zip(registries, before, strict=True):
+        for name in set(registered) - names:
             del registered[name]
             globalSecurity.allowedTypes.pop(name, None)
 
