@@ -17,6 +17,7 @@ from ._base128 import b1282int, int2b128
 from ._connection import Connection
 from ._decoder import Decoder
 from ._encoder import Encoder
+from ._reader import message_shapes
 from ._stateless import decode, encode
 from ._storage import FILE_LIMITS, dump, dumps, load, loads
 from ._vocabulary import PB_VOCABULARY
@@ -57,4 +58,5 @@ __all__ = [
     "int2b128",
     "load",
     "loads",
+    "message_shapes",
 ]

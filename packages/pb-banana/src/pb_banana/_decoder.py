@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import struct
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly import Limits
 
@@ -23,6 +23,8 @@ from .errors import (
 
 if TYPE_CHECKING:
     from pb_jelly import SExp
+
+    from ._reader import Reader, Shapes
 
 __all__ = ["Decoder"]
 
@@ -215,6 +217,57 @@ class Decoder:
             error.__traceback__ = None
             return complete
         return self._take()
+
+    def feed_one(
+        self,
+        data: bytes,
+        reader: Reader,
+        known: Shapes,
+        remote: Callable[[int, list[Any]], Any] | None,
+        discard: Callable[[list[Any]], object],
+    ) -> Any:
+        """Take the next bytes of the stream, and return one message.
+
+        Args:
+            data: The bytes; none at all to go on with a backlog.
+            reader: Reads whole messages in one step; what it leaves is read here.
+            known: As for `Reader.read`, like the rest.
+            remote: Makes a reference to an object of the peer.
+            discard: Forgets such references.
+
+        Returns:
+            What was read, as `Reader.read` or `feed` returns it; None if no message is
+            complete.
+
+        Raises:
+            BananaError: As `feed`.
+        """
+        if not (self._stack or self._missing or self._queue or self._error):
+            if not data and not self._backlog:
+                return None
+            buffer = self._buffer + data if data else self._buffer
+            position = self._position
+            message = reader.read(
+                buffer, position, known, self._limits, remote, discard
+            )
+            if message is not None:
+                position = reader.position
+                self._start = self._base + position
+                if position < len(buffer):
+                    self._buffer = buffer
+                    self._position = position
+                    self._backlog = True
+                else:
+                    self._base = self._start
+                    self._buffer = b""
+                    self._position = 0
+                    self._backlog = False
+                return message
+            self._buffer = buffer
+            self._backlog = True
+            data = b""
+        expressions = self.feed(data, 1)
+        return expressions[0] if expressions else None
 
     def _resume(self, data: bytes, max_messages: int) -> None:
         """Go on where too many messages stopped an earlier call."""

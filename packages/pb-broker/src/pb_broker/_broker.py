@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from pb_banana import BananaError, Limits
 from pb_jelly import Jellier, Unjellier, globalSecurity
+from pb_jelly.codec import CurrentTables
 
 from . import _messages
 from ._atoms import PB_TYPES
@@ -39,6 +40,9 @@ _log = Logger(namespace="pb_broker")
 #: After so many messages, or so many seconds, of one batch the transport gets a turn.
 _BATCH_MESSAGES: Final = 64
 _BATCH_SECONDS: Final = 0.001
+
+#: What stands for the peer's objects where nobody has put something else.
+_PLAIN: Final = (RemoteReference,)
 
 _VERBS: Final = {b"": _messages.MESSAGE, b"cache": _messages.CACHEMESSAGE}
 
@@ -86,8 +90,8 @@ class Broker(Banana):
         self._busy = 0
         self._unsent: list[Any] = []
         self._unread: list[bytes] = []
-        self._undone: list[Any] = []
         self._continuation: Any = None
+        self._policy: CurrentTables | None = None
 
     # What is published of the tables
 
@@ -204,6 +208,21 @@ class Broker(Banana):
 
     def _uncount_import(self) -> None:
         self._session.imports -= 1
+
+    def _imported(self, luid: int, message: list[Any]) -> RemoteReference | None:
+        """Return a reference to the peer's object, in a message that is being read."""
+        session = self._session
+        limits = self._login_limits or self._current_limits()
+        if session.imports >= limits.imported_references:
+            return None
+        session.imports += 1
+        return RemoteReference(session.perspective_for(message), self, luid, 1)
+
+    def _discard(self, references: list[RemoteReference]) -> None:
+        """Forget references that will be made anew from the same message."""
+        for reference in references:
+            reference.doRefCount = 0
+        self._session.imports -= len(references)
 
     def _check_exports(self, used: int, what: str) -> None:
         if used <= self._current_limits().exported_references:
@@ -329,24 +348,40 @@ class Broker(Banana):
 
     def _handle_batch(self, data: bytes) -> bool:
         """Handle up to a batch of messages; tell whether there are more."""
-        receive = self._session.receive
-        undone = self._undone or self._decode(data, _BATCH_MESSAGES)
+        connection = self._connection
+        session = self._session
+        left = _BATCH_MESSAGES
+        if connection.dialect is None:
+            for expression in self._decode(data, 1):
+                session.receive(expression)
+                left -= 1
+            data = b""
+        remote = self._imported if self.pb_types.get(b"remote") in _PLAIN else None
         end = perf_counter() + _BATCH_SECONDS
-        done = 0
-        for expression in undone:
-            done += 1
-            receive(expression)
-            if self.disconnected:
-                return False
+        while left and not self.disconnected and not self._hung_up:
+            message = connection.receive_message(
+                data,
+                self._tables().reading,
+                _messages.READY,
+                remote,
+                self._discard,
+            )
+            data = b""
+            if message is None:
+                return bool(self._unread)
+            if type(message) is tuple:
+                session.receive_ready(message)
+            else:
+                session.receive(message)
+            left -= 1
             if perf_counter() > end:
                 break
-        self._undone = undone[done:]
-        return bool(self._undone or self._unread) or self._connection.has_backlog
+        return bool(self._unread) or connection.has_backlog
 
     def _continue(self) -> None:
         self._continuation = None
         data = b""
-        if self._unread and not self._undone:
+        if self._unread and not self._connection.has_backlog:
             data = b"".join(self._unread)
             self._unread.clear()
         self._handle(data)
@@ -360,7 +395,6 @@ class Broker(Banana):
     def _abort(self) -> None:
         self._hung_up = True
         self._unread.clear()
-        self._undone = []
         abort = getattr(self.transport, "abortConnection", None)
         if abort is None:
             self.transport.loseConnection()
@@ -394,12 +428,41 @@ class Broker(Banana):
             # what it sends is the same in all.
             self._unsent.append(expression)
             return
+        self._send_ready([self._encode(expression)])
+
+    def _encode(self, expression: Any) -> bytes:
         self._busy += 1
         try:
-            data = self._connection.encode(expression)
+            return self._connection.encode(expression)
         finally:
             self._busy -= 1
-        self.transport.write(data)
+
+    def _write_message(
+        self,
+        head: tuple[bytes | int, ...],
+        values: tuple[Any, ...],
+        make_jellier: Callable[[], Jellier],
+    ) -> list[bytes] | None:
+        """Make a message in one step; None if that cannot be, or not yet."""
+        if self.currentDialect is None:
+            return None
+        self._busy += 1
+        try:
+            return self._connection.write_message(
+                head,
+                values,
+                self._tables().sending,
+                make_jellier,
+            )
+        finally:
+            self._busy -= 1
+
+    def _send_ready(self, parts: list[bytes]) -> None:
+        """Send a message that has been made."""
+        if len(parts) == 1:
+            self.transport.write(parts[0])
+        else:
+            self.transport.writeSequence(parts)
         if self._session.releases and not self._busy:
             self._flush_releases()
 
@@ -412,11 +475,14 @@ class Broker(Banana):
         args: tuple[Any, ...],
         kw: dict[str, Any],
     ) -> Deferred[Any] | None:
-        callback = kw.pop("pbcallback", None)
-        errback = kw.pop("pberrback", None)
-        wanted = kw.pop("pbanswer", True)
-        if not wanted and (callback is not None or errback is not None):
-            raise TypeError("a call without an answer cannot have callbacks")
+        callback = errback = None
+        wanted = True
+        if kw:
+            callback = kw.pop("pbcallback", None)
+            errback = kw.pop("pberrback", None)
+            wanted = kw.pop("pbanswer", True)
+            if not wanted and (callback is not None or errback is not None):
+                raise TypeError("a call without an answer cannot have callbacks")
         if self.disconnected:
             raise DeadReferenceError("Calling Stale Broker")
         deferred = self._session.call(
@@ -472,6 +538,14 @@ class Broker(Banana):
             self.transport.write(b"".join(parts))
 
     # Values
+
+    def _tables(self) -> CurrentTables:
+        """Return the tables of the policy."""
+        tables = self._policy
+        if tables is None or tables.taster is not self.security:
+            tables = CurrentTables(self.security, lenient=self.profile.lenient)
+            self._policy = tables
+        return tables.current()
 
     def _jellier(self, context: ServingContext) -> Jellier:
         return Jellier(

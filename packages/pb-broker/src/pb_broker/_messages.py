@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pb_banana import PB_VOCABULARY, Encoder, message_shapes
+
 from .errors import ProtocolError
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "DECREF",
     "DID_NOT_UNDERSTAND",
     "ERROR",
+    "HEADS",
     "MESSAGE",
     "PROTOCOL_VERSION",
+    "READY",
     "SHAPES",
     "UNCACHE",
     "VERSION",
@@ -56,6 +60,31 @@ SHAPES: Final[dict[bytes, tuple[tuple[type, ...], ...]]] = {
     # the verb that the peer did not understand
     DID_NOT_UNDERSTAND: ((bytes,),),
 }
+
+#: The same for messages that banana reads in one step, where values are objects and
+#: not expressions.
+READY: Final = message_shapes(
+    {
+        MESSAGE: "int id name int arguments keywords",
+        CACHEMESSAGE: "int int name int arguments keywords",
+        ANSWER: "int value",
+        ERROR: "int value",
+        DECREF: "id",
+        DECACHE: "int",
+        UNCACHE: "int",
+    }
+)
+
+
+def _head(verb: bytes) -> bytes:
+    """Return how a message begins, up to its first field, in the dialect "pb"."""
+    encode = Encoder(vocabulary=PB_VOCABULARY).encode
+    fields = [b""] * len(SHAPES[verb])
+    return encode([verb, *fields])[: -len(fields) * len(encode(b""))]
+
+
+#: How messages begin that are written in one step.
+HEADS: Final = {verb: _head(verb) for verb in (MESSAGE, CACHEMESSAGE, ANSWER, ERROR)}
 
 
 def check(expression: Any) -> tuple[bytes, bool]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from zope.interface import implementer
 
-from pb_jelly import Jellier, Jellyable, UnjellyableType
+from pb_jelly import Jellier, Jellyable, UnjellyableType, leaf_hook
 
 from .errors import NoSuchMethod
 from .interfaces import IJellyable, IPBRoot
@@ -138,6 +138,7 @@ class Referenceable(Serializable):
         name = _name.decode() if isinstance(_name, bytes) else _name
         return call_method(find_method, (self, "remote_", name), args, kw)
 
+    @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the reference to this object that the peer will see.
 

@@ -8,7 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pb_jelly import Jellier, MalformedJelly, Unjellier, UnjellyableType
+from pb_jelly import (
+    Jellier,
+    MalformedJelly,
+    Unjellier,
+    UnjellyableType,
+    leaf_hook,
+)
 
 from .interfaces import IJellyable, IUnjellyable
 
@@ -137,6 +143,7 @@ class RemoteReference:
         for callback in callbacks:
             self.broker._run_callback(callback, self)
 
+    @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return what means this object to the end where it lives.
 

@@ -39,6 +39,14 @@ from .errors import (
 
 __all__ = ["Jellied", "Session"]
 
+#: For whom a value is made: the arguments of a `ServingContext`.
+_Served = tuple[Any, Any, Any, Any]
+_NOBODY: Final[_Served] = (None, None, None, None)
+
+#: How many methods' names are kept as they are on the wire, and how long they may be.
+_MOST_NAMES: Final = 1024
+_LONGEST_NAME: Final = 256
+
 _log = Logger(namespace="pb_broker")
 
 #: How much of a peer's text a log line shows, in characters.
@@ -60,9 +68,18 @@ class _Connection(Protocol):
 
     security: Any
     factory: Any
+    disconnected: int
     _localCleanup: dict[Any, Callable[[], object]]
 
     def _send(self, expression: Any) -> None: ...
+    def _send_ready(self, parts: list[bytes]) -> None: ...
+    def _encode(self, expression: Any) -> bytes: ...
+    def _write_message(
+        self,
+        head: tuple[bytes | int, ...],
+        values: tuple[Any, ...],
+        make_jellier: Callable[[], Jellier],
+    ) -> list[bytes] | None: ...
     def _jellier(self, context: ServingContext) -> Jellier: ...
     def _unjellier(self, context: ServingContext) -> Unjellier: ...
     def _run_callback(self, callback: Callable[..., object], *args: Any) -> None: ...
@@ -87,7 +104,9 @@ class Session:
 
     __slots__ = (
         "_broker",
+        "_names",
         "_request",
+        "_served",
         "cached_here",
         "caches",
         "closed",
@@ -102,6 +121,10 @@ class Session:
     def __init__(self, broker: _Connection) -> None:
         self._broker = broker
         self._request = 0
+        # For whom something is being written in one step.
+        self._served: _Served = _NOBODY
+        # By luid, name, and whether an answer is wanted: these fields of a call.
+        self._names: dict[tuple[int | bytes, bytes, bool], bytes] = {}
         self.local_ids = LocalIDs()
         self.exports = ExportTable(self.local_ids)
         self.caches = CacheTable(self.local_ids)
@@ -164,6 +187,37 @@ class Session:
         for luid in cached or ():
             self._cached_less(luid)
 
+    def _written(
+        self, head: tuple[bytes | int, ...], values: tuple[Any, ...], served: _Served
+    ) -> list[bytes] | None:
+        """Write a message in one step, if it is one of the many for which that does.
+
+        Args:
+            head: As for ``Connection.write_message``.
+            values: The objects that follow.
+            served: For whom.
+
+        Returns:
+            The message; None if it has to be made in two steps.
+        """
+        before = self.context
+        outer, self._served = self._served, served
+        parts = None
+        try:
+            parts = self._broker._write_message(head, values, self._serving_jellier)
+        finally:
+            self._served = outer
+            if self.context is not before:
+                made, self.context = self.context, before
+                if parts is None and made is not None:
+                    self.undo(made)
+        return parts
+
+    def _serving_jellier(self) -> Jellier:
+        """Return a jellier for what is being written in one step."""
+        self.context = ServingContext(*self._served)
+        return self._broker._jellier(self.context)
+
     # Calls from here
 
     def call(
@@ -191,25 +245,59 @@ class Session:
             A Deferred with the answer; one that has failed already when the call
             could not be sent; None if no answer is wanted.
         """
-        context = ServingContext(perspective, name)
         request = self.new_request()
         try:
-            net_args = self.jelly(args, context, "args")
-            net_kw = self.jelly(kw, context, "kw")
-            self._broker._send(
-                [verb, request, luid, name, 1 if wanted else 0, net_args, net_kw]
+            head = (
+                _messages.HEADS[verb],
+                request,
+                self._names.get((luid, name, bool(wanted)))
+                or self._method(luid, name, bool(wanted)),
             )
+            parts = self._written(head, (args, kw), (perspective, name, None, None))
         except Exception:
             # Whatever a hook of the caller's own values raised is the caller's.
-            self.undo(context)
             return fail(Failure())
+        if parts is not None:
+            self._broker._send_ready(parts)
+        else:
+            context = ServingContext(perspective, name)
+            try:
+                net_args = self.jelly(args, context, "args")
+                net_kw = self.jelly(kw, context, "kw")
+                self._broker._send(
+                    [verb, request, luid, name, 1 if wanted else 0, net_args, net_kw]
+                )
+            except Exception:
+                self.undo(context)
+                return fail(Failure())
         if not wanted:
             return None
         deferred: Deferred[Any] = Deferred()
         self.pending[request] = deferred
         return deferred
 
+    def _method(self, luid: int | bytes, name: bytes, wanted: bool) -> bytes:
+        """Return the fields of a call that say what is called, as they are written."""
+        encode = self._broker._encode
+        fields = encode(luid) + encode(name) + encode(int(wanted))
+        if len(fields) <= _LONGEST_NAME:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            self._names[luid, name, wanted] = fields
+        return fields
+
     # Messages from there
+
+    def receive_ready(self, message: tuple[Any, ...]) -> None:
+        """Act on one message that was read in one step.
+
+        Args:
+            message: The verb and its fields, of the right types.
+
+        Raises:
+            ProtocolError: It names something that never was.
+        """
+        _READY_HANDLERS[message[0]](self, *message[1:])
 
     def receive(self, expression: Any) -> None:
         """Act on one message.
@@ -280,7 +368,7 @@ class Session:
         net_args: SExp,
         net_kw: SExp,
     ) -> None:
-        """Call a method of ``target`` for the peer, and see to the answer."""
+        """Read the arguments of a call, and make it."""
         context = ServingContext(perspective)
         try:
             if target is None:
@@ -293,26 +381,82 @@ class Session:
                 if wanted:
                     self._send_failure(Failure(), request)
                 return
+        except Exception:
+            self._failed(Failure(), request, wanted)
+            return
+        self._call_local(target, perspective, request, name, wanted, args, kw)
+
+    def _call_local(
+        self,
+        target: Any,
+        perspective: Any,
+        request: int,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        """Call a method of ``target`` for the peer, and see to the answer."""
+        try:
+            if target is None:
+                raise Error("Invalid Object ID")
             try:
                 message = name.decode()
             except UnicodeDecodeError:
                 raise NoSuchMethod("a method's name must be UTF-8") from None
-            context.method, context.args, context.kw = message, args, kw
             result = target.remoteMessageReceived(self._broker, message, args, kw)
         except Exception:
             self._failed(Failure(), request, wanted)
             return
+        served = (perspective, message, args, kw)
         if iscoroutine(result):
             result = ensureDeferred(result)
         if isinstance(result, Deferred):
             result.addCallbacks(
                 self._answer,
                 self._failed,
-                callbackArgs=(request, wanted, context),
+                callbackArgs=(request, wanted, served),
                 errbackArgs=(request, wanted),
             )
         else:
-            self._answer(result, request, wanted, context)
+            self._answer(result, request, wanted, served)
+
+    def _on_ready_message(
+        self,
+        request: int,
+        luid: int | bytes,
+        name: bytes,
+        wanted: int,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        entry = self.exports.objects.get(luid)
+        target = None if entry is None else entry.object
+        perspective = getattr(target, "perspective", None)
+        self._call_local(target, perspective, request, name, wanted, args, kw)
+
+    def _on_ready_cachemessage(
+        self,
+        request: int,
+        luid: int,
+        name: bytes,
+        wanted: int,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        target = self.cached_here.get(luid)
+        self._call_local(target, None, request, name, wanted, args, kw)
+
+    def perspective_for(self, message: list[Any]) -> Any:
+        """Return the perspective that a reference in a message is for.
+
+        Args:
+            message: The verb, and the fields that have been read.
+        """
+        if message[0] != _messages.MESSAGE:
+            return None
+        entry = self.exports.objects.get(message[2])
+        return None if entry is None else getattr(entry.object, "perspective", None)
 
     def _arguments(
         self, net_args: SExp, net_kw: SExp, context: ServingContext
@@ -335,22 +479,28 @@ class Session:
                 return args, {_keyword(key): value for key, value in kw.items()}
         return args, kw
 
-    def _answer(
-        self, result: Any, request: int, wanted: Any, context: ServingContext
-    ) -> None:
+    def _answer(self, result: Any, request: int, wanted: Any, served: _Served) -> None:
         """Send the result of a call, or why it cannot be sent."""
         if self.closed or not wanted:
             return
+        context = None
         try:
             if type(result) is Jellied:
-                expression: Any = result
-            else:
-                expression = self.jelly(result, context, "answer")
+                self._broker._send([_messages.ANSWER, request, result])
+                return
+            head = (_messages.HEADS[_messages.ANSWER], request)
+            parts = self._written(head, (result,), served)
+            if parts is not None:
+                self._broker._send_ready(parts)
+                return
+            context = ServingContext(*served)
+            expression = self.jelly(result, context, "answer")
             self._broker._send([_messages.ANSWER, request, expression])
         except Exception:
             # The caller's to know as well as ours: what the method returned, or one
             # of its hooks, is at fault.
-            self.undo(context)
+            if context is not None:
+                self.undo(context)
             self._failed(Failure(), request, wanted)
 
     def _failed(self, failure: Failure, request: int, wanted: Any) -> None:
@@ -399,6 +549,9 @@ class Session:
         else:
             self._fire(deferred, value)
 
+    def _on_ready_answer(self, request: int, value: Any) -> None:
+        self._fire(self.pending.pop(request, None), value)
+
     def _on_error(self, request: int, expression: SExp) -> None:
         deferred = self.pending.pop(request, None)
         try:
@@ -407,11 +560,10 @@ class Session:
             if isinstance(error, JellyError):
                 error.with_prefix("error")
             value = Failure()
-        if isinstance(value, Exception) and not isinstance(value, Failure):
-            value = Failure(value)
-        elif not isinstance(value, Failure):
-            value = Failure(remote_error("", "the peer sent an error that is none"))
-        self._fire(deferred, value)
+        self._fire(deferred, _failure_of(value))
+
+    def _on_ready_error(self, request: int, value: Any) -> None:
+        self._fire(self.pending.pop(request, None), _failure_of(value))
 
     def _fire(self, deferred: Deferred[Any] | None, result: Any) -> None:
         """Give a call its result; whoever cancelled it does not want it any more."""
@@ -484,6 +636,15 @@ class Session:
         self.releases.clear()
 
 
+def _failure_of(value: Any) -> Failure:
+    """Return the failure that a peer's error means."""
+    if isinstance(value, Failure):
+        return value
+    if isinstance(value, Exception):
+        return Failure(value)
+    return Failure(remote_error("", "the peer sent an error that is none"))
+
+
 def _keyword(key: Any) -> str:
     if type(key) is bytes:
         return key.decode()
@@ -502,6 +663,14 @@ _HANDLERS: Final[dict[bytes, Callable[..., None]]] = {
     _messages.DECACHE: Session._on_decache,
     _messages.UNCACHE: Session._on_uncache,
     _messages.DID_NOT_UNDERSTAND: Session._on_did_not_understand,
+}
+
+_READY_HANDLERS: Final[dict[bytes, Callable[..., None]]] = {
+    **_HANDLERS,
+    _messages.MESSAGE: Session._on_ready_message,
+    _messages.CACHEMESSAGE: Session._on_ready_cachemessage,
+    _messages.ANSWER: Session._on_ready_answer,
+    _messages.ERROR: Session._on_ready_error,
 }
 
 assert _HANDLERS.keys() == _messages.SHAPES.keys()

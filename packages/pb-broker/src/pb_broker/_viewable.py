@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pb_jelly import Jellier
+from pb_jelly import Jellier, leaf_hook
 
 from ._context import perspective_of
 from ._referenceable import Referenceable, Serializable, arguments_of, find_method
@@ -46,6 +46,7 @@ class ViewPoint(Referenceable):
 class Viewable(Serializable):
     """An object that goes to each peer as a :class:`ViewPoint` of its own."""
 
+    @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return a reference to this object as seen by the one it is sent to."""
         perspective = None if jellier.invoker is None else perspective_of(jellier)

@@ -54,6 +54,7 @@ from pb_jelly._state import (
     Unjellyable,
     Unpersistable,
     getInstanceState,
+    leaf_hook,
     setInstanceState,
 )
 from pb_jelly._unjellier import Unjellier
@@ -96,6 +97,7 @@ __all__ = [
     "globalSecurity",
     "instance_atom",
     "jelly",
+    "leaf_hook",
     "list_atom",
     "module_atom",
     "persistent_atom",

@@ -37,7 +37,7 @@ from pb_jelly._kinds import Kind, Kinds
 from pb_jelly._measure import check_size
 from pb_jelly._names import qual
 from pb_jelly._paths import Frame, place
-from pb_jelly._policy import open_table, table_for
+from pb_jelly._policy import sending_table
 from pb_jelly._show import shown
 from pb_jelly._state import state_of
 from pb_jelly._table import (
@@ -149,11 +149,7 @@ class Jellier:
         self._lenient = lenient
         self._modern = modern
         self._limits = limits
-        table = table_for(taster, modern)
-        if lenient and not table.asks:
-            # A legacy policy has never had a say in what builtin types are sent.
-            table = open_table(modern)
-        self._table = table
+        self._table = sending_table(taster, modern, lenient)
         self._kinds: Kinds | None = None
         self._found: dict[type[Any], Kind] = {}
         # By id: the expression of what may occur again, and the number it was given.
@@ -216,6 +212,16 @@ class Jellier:
         ):
             check_size(sexp, limits)
         return sexp
+
+    def kind_of(self, cls: type[Any]) -> Kind:
+        """Return what is done with the instances of a class that is not builtin.
+
+        Raises:
+            InsecureJelly: It is a builtin type after all, and the policy refuses it.
+        """
+        if cls not in self._found:
+            self._found[cls] = self._types().find(cls)
+        return self._found[cls]
 
     def prepare(self, object: Any) -> list[Any]:
         """Begin the expression of an object that its parts may refer to.
@@ -344,9 +350,7 @@ class Jellier:
                     op = types.get(cls, 0)
                     kind = _NO_KIND
                     if not op:
-                        if cls not in kinds:
-                            kinds[cls] = self._types().find(cls)
-                        kind = kinds[cls]
+                        kind = kinds.get(cls) or self.kind_of(cls)
                         op = kind.op
                     below = level + 1
                     is_mapping = False

@@ -49,11 +49,12 @@ class Kind:
         op: As in the table.
         tag: The name of the type, for the wire.
         base: The builtin type that it extends, if that is what matters.
+        is_leaf: Whether its values make expressions that have no parts.
         keeps_empty: Whether a state without attributes is an empty dict, and not None.
         refusal: Why its values are refused, if they are.
     """
 
-    __slots__ = ("base", "keeps_empty", "op", "refusal", "tag")
+    __slots__ = ("base", "is_leaf", "keeps_empty", "op", "refusal", "tag")
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Kind:
         self.op = op
         self.tag = name.encode("utf-8")
         self.base = base
+        self.is_leaf = False
         self.keeps_empty = False
         self.refusal = refusal
 
@@ -121,6 +123,7 @@ class Kinds:
         hook = getattr(cls, "jellyFor", None)
         if callable(hook):
             kind = Kind(SELF_JELLIED, qual(cls))
+            kind.is_leaf = getattr(hook, "is_leaf", False) is True
             if hook is Jellyable.jellyFor:
                 state = getattr(cls, "getStateFor", None)
                 is_plain = state is Jellyable.getStateFor

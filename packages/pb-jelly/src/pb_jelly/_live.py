@@ -7,9 +7,9 @@ table is thrown away when the count of edits is no longer the one it was made at
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-__all__ = ["Edits", "LiveDict"]
+__all__ = ["ALL_EDITS", "Edits", "LiveDict"]
 
 _Value = TypeVar("_Value")
 
@@ -25,6 +25,15 @@ class Edits:
 
     def __init__(self) -> None:
         self.count = 0
+
+    def add(self) -> None:
+        """Count one edit, here and among all."""
+        self.count += 1
+        ALL_EDITS.count += 1
+
+
+#: The edits made to any of them, and to the policies themselves.
+ALL_EDITS: Final = Edits()
 
 
 class LiveDict(dict[Any, _Value]):
@@ -43,11 +52,11 @@ class LiveDict(dict[Any, _Value]):
 
     def __setitem__(self, key: Any, value: _Value) -> None:
         super().__setitem__(key, value)
-        self.edits.count += 1
+        self.edits.add()
 
     def __delitem__(self, key: Any) -> None:
         super().__delitem__(key)
-        self.edits.count += 1
+        self.edits.add()
 
     def __ior__(self, other: Any) -> LiveDict[_Value]:  # type: ignore[override, misc]
         self.update(other)
@@ -56,18 +65,18 @@ class LiveDict(dict[Any, _Value]):
     def clear(self) -> None:
         """Remove everything."""
         super().clear()
-        self.edits.count += 1
+        self.edits.add()
 
     def pop(self, *args: Any) -> Any:
         """Remove one key and return its value."""
         value = super().pop(*args)
-        self.edits.count += 1
+        self.edits.add()
         return value
 
     def popitem(self) -> tuple[Any, _Value]:
         """Remove the last key and return it with its value."""
         pair = super().popitem()
-        self.edits.count += 1
+        self.edits.add()
         return pair
 
     def setdefault(self, key: Any, default: Any = None) -> Any:

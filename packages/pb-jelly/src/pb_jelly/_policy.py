@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pb_jelly._live import LiveDict
+from pb_jelly._live import ALL_EDITS, LiveDict
 from pb_jelly._security import (
     DummySecurityOptions,
     SecurityOptions,
@@ -22,7 +22,7 @@ from pb_jelly._state import (
     has_own_setstate,
     restore,
 )
-from pb_jelly._table import HEADS, TYPES
+from pb_jelly._table import HEADS, ORDINARY, TYPES
 
 if TYPE_CHECKING:
     from pb_jelly._registry import ClassRegistry
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from pb_jelly._unjellier import Unjellier
 
 __all__ = [
+    "CurrentTables",
     "PolicyTable",
     "Target",
     "open_table",
     "registered",
+    "sending_table",
     "table_for",
     "target_of",
 ]
@@ -59,15 +61,24 @@ class Target:
         make: The class or the callable.
         has_setstate: Whether a generic instance takes its state in by itself.
         has_callback: Whether instances have a ``postUnjelly``.
+        is_plain: Whether the state of an instance is its ``__dict__`` and nobody is
+            asked or told.
     """
 
-    __slots__ = ("has_callback", "has_setstate", "kind", "make")
+    __slots__ = ("has_callback", "has_setstate", "is_plain", "kind", "make")
 
     def __init__(self, kind: int, make: Any) -> None:
         self.kind = kind
         self.make = make
         self.has_setstate = kind == GENERIC and has_own_setstate(make)
         self.has_callback = hasattr(make, "postUnjelly")
+        self.is_plain = (
+            kind == STATE
+            and make.__new__ is object.__new__
+            and make.setStateFor is Unjellyable.setStateFor
+            and not issubclass(make, BaseException)
+            and not self.has_callback
+        )
 
     def set_state(self, inst: Any, unjellier: Unjellier, state: Any) -> None:
         """Give a blank instance its state."""
@@ -117,11 +128,13 @@ class PolicyTable:
             not in ``heads`` or ``types``.
         scalars: The types str, None and bool, which the loop of the jellier tries
             first; and in the place of one that is refused, a type without values.
+        is_ordinary: Whether str, None and bool are all allowed, and mean what they
+            always do.
     """
 
     __slots__ = (
-        *("allowed", "asks", "edits", "heads", "registry", "scalars"),
-        *("targets", "types"),
+        *("allowed", "asks", "edits", "heads", "is_ordinary", "registry"),
+        *("scalars", "targets", "types"),
     )
 
     def __init__(
@@ -150,6 +163,9 @@ class PolicyTable:
             cls if cls in self.types else _Nothing for cls in (str, type(None), bool)
         )
         self.scalars: tuple[type[Any], type[Any], type[Any]] = (text, none, truth)
+        self.is_ordinary = _Nothing not in self.scalars and all(
+            entry.head in self.heads for entry in ORDINARY
+        )
 
 
 class _Nothing:
@@ -192,6 +208,57 @@ def table_for(taster: Taster, modern: bool) -> PolicyTable:
         elif ask is DummySecurityOptions.isTypeAllowed:
             return _current(_open_tables, registry, _EVERYTHING, modern)
     return PolicyTable(registry, {}, modern, asks=True)
+
+
+def sending_table(taster: Taster, modern: bool, lenient: bool) -> PolicyTable:
+    """Return the table by which a jellier works.
+
+    Args:
+        taster: The policy.
+        modern: Whether the table is for the modern form.
+        lenient: As for the jellier.
+    """
+    table = table_for(taster, modern)
+    if lenient and not table.asks:
+        # A legacy policy has never had a say in what builtin types are sent.
+        return open_table(modern)
+    return table
+
+
+class CurrentTables:
+    """The tables of one policy, kept over many messages.
+
+    Args:
+        taster: The policy.
+        modern: Whether the tables are for the modern form.
+        lenient: As for the jellier.
+
+    Attributes:
+        taster: As above.
+        reading: The table by which an unjellier works.
+        sending: The table by which a jellier does.
+    """
+
+    __slots__ = ("_edits", "_lenient", "_modern", "reading", "sending", "taster")
+
+    def __init__(
+        self, taster: Taster, *, modern: bool = False, lenient: bool = False
+    ) -> None:
+        self.taster = taster
+        self._modern = modern
+        self._lenient = lenient
+        self._renew()
+
+    def current(self) -> CurrentTables:
+        """Return this, with the tables as they are after the last edit of anything."""
+        if self._edits != ALL_EDITS.count:
+            self._renew()
+        return self
+
+    def _renew(self) -> None:
+        self._edits = ALL_EDITS.count
+        self.reading = table_for(self.taster, self._modern)
+        self.sending = sending_table(self.taster, self._modern, self._lenient)
 
 
 def open_table(modern: bool) -> PolicyTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any, Protocol
 
-from pb_jelly._live import LiveDict
+from pb_jelly._live import ALL_EDITS, LiveDict
 from pb_jelly._names import full_name, qual
 from pb_jelly._registry import ClassRegistry, tag_of
 from pb_jelly._table import MODERN_HEADS
@@ -105,6 +105,10 @@ class SecurityOptions:
         self.allowTypes(*scalars)
         self.allowedModules: dict[Any, Any] = {}
         self.allowedClasses: dict[Any, Any] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        ALL_EDITS.add()
 
     def allowBasicTypes(self) -> None:
         """Allow containers, shared references and persistent ones."""

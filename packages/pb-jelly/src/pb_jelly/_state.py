@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from pb_jelly._names import qual
@@ -12,6 +12,8 @@ from pb_jelly._show import shown
 from pb_jelly.errors import MalformedJelly
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pb_jelly._jellier import Jellier
     from pb_jelly._unjellier import Unjellier
 
@@ -24,12 +26,15 @@ __all__ = [
     "has_own_getstate",
     "has_own_setstate",
     "hides_state",
+    "leaf_hook",
     "restore",
     "setInstanceState",
     "shows_all",
     "slots_of",
     "state_of",
 ]
+
+_Hook = TypeVar("_Hook", bound="Callable[..., Any]")
 
 _POINTER = 8 if sys.maxsize > 2**32 else 4
 #: The flag of a class whose instances keep their ``__dict__`` outside of their size.
@@ -83,6 +88,23 @@ class Jellyable:
         sexp.append(qual(type(self)).encode("utf-8"))
         sexp.append(jellier.jelly(self.getStateFor(jellier)))
         return jellier.preserve(self, sexp)
+
+
+def leaf_hook(hook: _Hook) -> _Hook:
+    """Mark a ``jellyFor`` whose expressions have no parts, so that it can be quick.
+
+    To be used as a decorator.  Such a hook returns a new list of ``bytes``, ``int`` and
+    ``float`` alone, and calls nothing of the jellier.  It may be called once more for
+    the same object than is sent.
+
+    Args:
+        hook: The method.
+
+    Returns:
+        The same.
+    """
+    hook.is_leaf = True  # type: ignore[attr-defined]
+    return hook
 
 
 class Unjellyable:

@@ -28,6 +28,7 @@ __all__ = [
     "HEADS",
     "LEAVES",
     "MODERN_HEADS",
+    "ORDINARY",
     "TYPES",
     "VALUE_TYPES",
     "ValueType",
@@ -194,6 +195,8 @@ def _types(is_modern: bool) -> dict[type[Any], ValueType]:
 HEADS: Final = (_heads(False), _heads(True))
 #: What is done with a value, by its type; the second is for the modern form.
 TYPES: Final = (_types(False), _types(True))
+#: What every policy is expected to allow.
+ORDINARY: Final = tuple(TYPES[False][cls] for cls in (str, type(None), bool))
 #: The heads that only the modern form has.
 MODERN_HEADS: Final = tuple(sorted(HEADS[True].keys() - HEADS[False].keys()))
 _LATE: Final = {entry.python: entry for entry in VALUE_TYPES}

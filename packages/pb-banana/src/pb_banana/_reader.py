@@ -1,0 +1,532 @@
+"""This module turns the bytes of a message into objects in one step.
+
+It does what ``Unjellier.unjelly(Decoder.feed(...))`` does, for whole messages made of
+what nearly all are made of: builtin types, instances of plain classes, references.
+Whatever else it meets, a message that is refused, too large or not all there included,
+it gives up, and the message is read in two steps instead, from its first byte.  So it
+has no errors of its own, and there is one place that says what the two steps do.
+
+It gives up for anything that runs code of others, or depends on the order in which
+objects become whole, except that it asks for remote references, which do neither.
+
+The module is written for a compiler (mypyc) as well as for the interpreter, which is
+why it is one class with typed attributes, and recurses: to a depth that it counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pb_jelly.codec import (
+    BOOL,
+    DEREFERENCE,
+    DICT,
+    FROZENSET,
+    LEAVES,
+    LIST,
+    NONE,
+    OBJECT,
+    REFERENCE,
+    SET,
+    TUPLE,
+)
+from pb_jelly.errors import JellyError
+
+from ._output import read_f64_be
+from ._tokens import FLOAT, INT, LONGINT, LONGNEG, NEG, STRING, VOCAB
+from ._tokens import LIST as LIST_TOKEN
+from ._vocabulary import PB_VOCABULARY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mypy_extensions import i64
+
+    from pb_jelly import Limits
+    from pb_jelly.codec import PolicyTable
+
+__all__ = ["Reader", "Shapes", "message_shapes"]
+
+_WORDS: Final[list[bytes]] = [PB_VOCABULARY.get(number, b"") for number in range(128)]
+_NUMBERS: Final = {word: number for number, word in PB_VOCABULARY.items()}
+
+_TEXT: Final = b"\x07\x82unicode"
+_TEXT_SIZE: Final = len(_TEXT)
+_TRUE: Final = b"true"
+_FALSE: Final = b"false"
+_REMOTE: Final = b"remote"
+
+# Deeper values are left to the two steps, which do not recurse.
+_DEEPEST: Final = 100
+# So many digits make a number that is surely an int of the machine.
+_MOST_SHIFT: Final = 49
+
+# What may be in the fields of a message.
+_INT: Final = 1
+_NAME: Final = 2
+_ID: Final = 3
+_VALUE: Final = 4
+_ARGUMENTS: Final = 5
+_KEYWORDS: Final = 6
+_FIELDS: Final = {
+    "int": _INT,
+    "name": _NAME,
+    "id": _ID,
+    "value": _VALUE,
+    "arguments": _ARGUMENTS,
+    "keywords": _KEYWORDS,
+}
+
+#: By the number of the verb in the vocabulary, the kinds of the fields; empty for what
+#: is no verb.
+Shapes = list[list[int]]
+
+
+def message_shapes(messages: Mapping[bytes, str]) -> Shapes:
+    """Return the shapes of messages, as `Reader.read` wants them.
+
+    Args:
+        messages: By verb, the kinds of the fields that follow it: ``int``; ``name``,
+            which is bytes; ``id``, either of them; ``value``, the jelly of anything;
+            ``arguments``, that of a tuple; ``keywords``, that of a dict whose keys are
+            str.  Verbs that are not in the vocabulary are passed over.
+    """
+    known: Shapes = [[] for _ in range(128)]
+    for verb, fields in messages.items():
+        number = _NUMBERS.get(verb)
+        if number is not None:
+            known[number] = [_FIELDS[field] for field in fields.split()]
+    return known
+
+
+class _GiveUpError(Exception):
+    """The message has to be read in two steps."""
+
+
+class Reader:
+    """Reads messages, one after the other; nothing of one is kept for the next.
+
+    Attributes:
+        position: Where the message ended that was read last.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_heads",
+        "_made",
+        "_message",
+        "_objects",
+        "_remote",
+        "_table",
+        "_targets",
+        "_words",
+        "position",
+    )
+
+    def __init__(self) -> None:
+        self.position: i64 = 0
+        self._buffer: bytes = b""
+        self._table: Any = None
+        self._heads: dict[bytes, int] = {}
+        self._targets: dict[bytes, Any] = {}
+        # What each word of the vocabulary is as a head.
+        self._words: list[int] = []
+        # What the numbers of references stand for.
+        self._objects: dict[int, Any] = {}
+        self._remote: Callable[[int, list[Any]], Any] | None = None
+        self._message: list[Any] = []
+        self._made: list[Any] = []
+
+    def use(self, table: PolicyTable) -> None:
+        """Read by a policy from now on.
+
+        Args:
+            table: The table of the policy.
+        """
+        if table is self._table:
+            return
+        self._table = table
+        self._heads = table.heads
+        self._targets = table.targets
+        self._words = [table.heads.get(word, 0) for word in _WORDS]
+
+    def read(
+        self,
+        buffer: bytes,
+        position: int,
+        known: Shapes,
+        limits: Limits,
+        remote: Callable[[int, list[Any]], Any] | None,
+        discard: Callable[[list[Any]], object],
+    ) -> tuple[Any, ...] | None:
+        """Read one message.
+
+        Args:
+            buffer: Bytes.
+            position: Where in them the message begins.
+            known: The shapes of messages.
+            limits: What it may cost.
+            remote: Called for a reference to an object of the other side, with its
+                number and what has been read of the message; returns the reference, or
+                None to have the message read in two steps.
+            discard: Called with all such references, if there are any and the message
+                is given up after all.
+
+        Returns:
+            The verb and the fields, with objects for values; and None if it has to be
+            read in two steps, or is not all there.
+        """
+        self._buffer = buffer
+        self._remote = remote
+        message: list[Any] = []
+        try:
+            if buffer[position + 1] != LIST_TOKEN or buffer[position + 3] != VOCAB:
+                return None
+            verb = buffer[position + 2]
+            fields = known[verb]
+            if not fields or buffer[position] != len(fields) + 1:
+                return None
+            self.position = position + 4
+            message.append(_WORDS[verb])
+            depth = min(limits.depth, _DEEPEST) - 1
+            for kind in fields:
+                message.append(self._field(kind, message, depth))
+            # There is no token of less than two bytes, and no list without a token.
+            size = self.position - position
+            if size > 2 * min(limits.nodes, limits.list_items) or size > min(
+                limits.string_bytes, limits.message_bytes
+            ):
+                raise _GiveUpError
+        except (
+            _GiveUpError,
+            JellyError,
+            ArithmeticError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
+            if self._made:
+                discard(self._made)
+            return None
+        finally:
+            self._buffer = b""
+            self._message = []
+            self._remote = None
+            if self._objects:
+                self._objects.clear()
+            if self._made:
+                self._made = []
+        return tuple(message)
+
+    def read_value(self, buffer: bytes, position: int, limits: Limits) -> list[Any]:
+        """Read the jelly of one object.
+
+        Args:
+            buffer: Bytes.
+            position: Where in them it begins.
+            limits: What it may cost.
+
+        Returns:
+            A list of the object alone; an empty one if it has to be read in two steps.
+        """
+        self._buffer = buffer
+        self.position = position
+        try:
+            value = self._value(min(limits.depth, _DEEPEST))
+            size = self.position - position
+            if size > 2 * min(limits.nodes, limits.list_items) or size > min(
+                limits.string_bytes, limits.message_bytes
+            ):
+                raise _GiveUpError
+        except (
+            _GiveUpError,
+            JellyError,
+            ArithmeticError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
+            return []
+        finally:
+            self._buffer = b""
+            if self._objects:
+                self._objects.clear()
+        return [value]
+
+    def _field(self, kind: int, message: list[Any], depth: i64) -> Any:
+        """Read one field of a message."""
+        if kind >= _VALUE:
+            self._message = message
+            value = self._value(depth)
+            if self._objects:
+                # Nothing in the next field is a reference to this one.
+                self._objects.clear()
+            if kind == _ARGUMENTS:
+                if type(value) is not tuple:
+                    raise _GiveUpError
+            elif kind == _KEYWORDS:
+                if type(value) is not dict:
+                    raise _GiveUpError
+                for key in value:
+                    if type(key) is not str:
+                        raise _GiveUpError
+            return value
+        field = self._value(0)
+        cls = type(field)
+        if not (
+            (cls is int and (kind == _INT or kind == _ID))  # noqa: SIM109
+            or (cls is bytes and (kind == _NAME or kind == _ID))  # noqa: SIM109
+        ):
+            raise _GiveUpError
+        return field
+
+    def _value(self, depth: i64, key: int = -1) -> Any:  # noqa: C901
+        """Read one object.
+
+        Args:
+            depth: How many levels of lists there may be from here on.
+            key: The number by which it can be referred to; -1 for none.
+        """
+        buffer = self._buffer
+        position = self.position
+        number: i64 = buffer[position]
+        kind: i64
+        end: i64
+        size: i64
+        if number >= 128:
+            kind = number
+            number = 0
+            position += 1
+        else:
+            kind = buffer[position + 1]
+            position += 2
+            if kind < 128:
+                shift: i64 = 7
+                while kind < 128:
+                    if shift > _MOST_SHIFT:
+                        raise _GiveUpError
+                    number += kind << shift
+                    shift += 7
+                    kind = buffer[position]
+                    position += 1
+
+        if kind == LIST_TOKEN:
+            if depth <= 0 or not number:
+                raise _GiveUpError
+            if number == 2 and buffer[position : position + _TEXT_SIZE] == _TEXT:
+                # The commonest list of all.
+                position += _TEXT_SIZE
+                if buffer[position + 1] == STRING and buffer[position] < 128:
+                    end = position + 2 + buffer[position]
+                    if end > len(buffer):
+                        raise _GiveUpError
+                    self.position = end
+                    return buffer[position + 2 : end].decode()
+                self.position = position
+                text = self._value(0)
+                if type(text) is not bytes:
+                    raise _GiveUpError
+                return text.decode()
+            # The head of the list.
+            size = buffer[position]
+            if buffer[position + 1] == VOCAB and size < 128:
+                self.position = position + 2
+                return self._list(
+                    self._words[size], _WORDS[size], number - 1, depth - 1, key
+                )
+            if buffer[position + 1] != STRING or size >= 128:
+                raise _GiveUpError
+            position += 2
+            self.position = position + size
+            head = buffer[position : position + size]
+            op: i64 = self._heads.get(head, 0)
+            return self._list(op, head, number - 1, depth - 1, key)
+        if kind == INT or kind == LONGINT:  # noqa: SIM109
+            self.position = position
+            return number
+        if kind == STRING:
+            end = position + number
+            if end > len(buffer):
+                raise _GiveUpError
+            self.position = end
+            return buffer[position:end]
+        if kind == FLOAT:
+            self.position = position + 8
+            if position + 8 > len(buffer):
+                raise _GiveUpError
+            return read_f64_be(buffer, position)
+        if kind == NEG or kind == LONGNEG:  # noqa: SIM109
+            self.position = position
+            return -number
+        if kind == VOCAB and number < 128:
+            word = _WORDS[number]
+            if word:
+                self.position = position
+                return word
+        raise _GiveUpError
+
+    def _list(  # noqa: C901
+        self, op: i64, head: bytes, number: i64, depth: i64, key: int
+    ) -> Any:
+        """Read the rest of a list.
+
+        Args:
+            op: What is done with it.
+            head: What it begins with.
+            number: How many items follow.
+            depth: How many levels of lists there may be in these.
+            key: The number by which it can be referred to; -1 for none.
+        """
+        if op == DICT:
+            pairs: dict[Any, Any] = {}
+            if key >= 0:
+                self._objects[key] = pairs
+            self._fill(pairs, number, depth)
+            return pairs
+        if op == LIST:
+            items: list[Any] = []
+            if key >= 0:
+                self._objects[key] = items
+            while number > 0:
+                items.append(self._value(depth))
+                number -= 1
+            return items
+        if op == NONE:
+            if number:
+                raise _GiveUpError
+            return None
+        if op == TUPLE:
+            parts: list[Any] = []
+            while number > 0:
+                parts.append(self._value(depth))
+                number -= 1
+            return tuple(parts)
+        if op == BOOL:
+            word = self._value(0)
+            if number == 1 and word == _TRUE:
+                return True
+            if number == 1 and word == _FALSE:
+                return False
+            raise _GiveUpError
+        if op == DEREFERENCE:
+            if number != 1 or key >= 0:
+                raise _GiveUpError
+            # A KeyError: it is not there yet.
+            return self._objects[self._natural()]
+        if op == REFERENCE:
+            if key >= 0:
+                raise _GiveUpError
+            return self._reference(number, depth)
+        return self._rare(op, head, number, depth, key)
+
+    def _natural(self) -> int:
+        """Read the number of a reference."""
+        number = self._value(0)
+        if type(number) is not int or number < 0:
+            raise _GiveUpError
+        return number
+
+    def _reference(self, number: i64, depth: i64) -> Any:
+        """Read the rest of a reference, and what it is of."""
+        if number != 2:
+            raise _GiveUpError
+        key = self._natural()
+        if key in self._objects:
+            raise _GiveUpError
+        value = self._value(depth, key)
+        if key not in self._objects:
+            self._objects[key] = value
+        elif self._objects[key] is not value:
+            # It has been given to something within.
+            raise _GiveUpError
+        return value
+
+    def _fill(self, pairs: dict[Any, Any], number: i64, depth: i64) -> None:
+        """Read pairs, and put them into a dict."""
+        depth -= 1
+        if number and depth < 0:
+            raise _GiveUpError
+        buffer = self._buffer
+        while number > 0:
+            position = self.position
+            if buffer[position] != 2 or buffer[position + 1] != LIST_TOKEN:
+                raise _GiveUpError
+            self.position = position + 2
+            key = self._value(depth)
+            if type(key) is not str and not _is_simple(key):
+                raise _GiveUpError
+            pairs[key] = self._value(depth)
+            number -= 1
+
+    def _rare(  # noqa: C901
+        self, op: i64, head: bytes, number: i64, depth: i64, key: int
+    ) -> Any:
+        """Read the rest of a list that is none of the commonest."""
+        if op == OBJECT:
+            target = self._targets[head]
+            if not target.is_plain or number != 1:
+                raise _GiveUpError
+            made = target.make.__new__(target.make)
+            if key >= 0:
+                self._objects[key] = made
+            state = self._value(depth)
+            if type(state) is not dict:
+                raise _GiveUpError
+            for name in state:
+                if type(name) is not str:
+                    raise _GiveUpError
+            target.make.setStateFor(made, None, state)
+            return made
+        if op == SET or op == FROZENSET:  # noqa: SIM109
+            items: list[Any] = []
+            while number > 0:
+                item = self._value(depth)
+                if not _is_simple(item):
+                    raise _GiveUpError
+                items.append(item)
+                number -= 1
+            return set(items) if op == SET else frozenset(items)
+        if op in LEAVES:
+            load = LEAVES[op].load
+            assert load is not None
+            expression: list[Any] = [head]
+            while number > 0:
+                # Nothing with a list in it.
+                expression.append(self._value(0))
+                number -= 1
+            return load(expression)
+        if not op and head == _REMOTE and number == 1 and self._remote is not None:
+            made = self._remote(self._natural(), self._message)
+            if made is None:
+                raise _GiveUpError
+            self._made.append(made)
+            return made
+        raise _GiveUpError
+
+
+def _is_simple(value: Any) -> bool:
+    """Say whether a value can be hashed, whatever has become of the rest by then."""
+    cls = type(value)
+    if cls is tuple:
+        for item in value:
+            cls = type(item)
+            if not (
+                cls is str
+                or cls is int
+                or item is None
+                or cls is bytes
+                or cls is float
+                or cls is bool
+            ):
+                return False
+        return True
+    return (
+        cls is str
+        or cls is int
+        or value is None
+        or cls is bytes
+        or cls is float
+        or cls is bool
+    )

@@ -1,0 +1,48 @@
+"""This module has what a codec needs to go between objects and bytes in one step.
+
+It is for packages that go with this one, such as pb-banana, and is made for their use:
+the table of types compiled with a policy, and the functions for its leaves.  What a
+policy allows, and what is made of it, is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from pb_jelly._policy import CurrentTables, PolicyTable, Target
+from pb_jelly._table import (
+    BOOL,
+    BYTEARRAY,
+    DEREFERENCE,
+    DICT,
+    FROZENSET,
+    LEAVES,
+    LIST,
+    NONE,
+    OBJECT,
+    ORDERED,
+    PLAIN,
+    REFERENCE,
+    SET,
+    TEXT,
+    TUPLE,
+)
+
+__all__ = [
+    "BOOL",
+    "BYTEARRAY",
+    "DEREFERENCE",
+    "DICT",
+    "FROZENSET",
+    "LEAVES",
+    "LIST",
+    "NONE",
+    "OBJECT",
+    "ORDERED",
+    "PLAIN",
+    "REFERENCE",
+    "SET",
+    "TEXT",
+    "TUPLE",
+    "CurrentTables",
+    "PolicyTable",
+    "Target",
+]
