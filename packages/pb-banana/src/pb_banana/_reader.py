@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader", "Shapes", "message_shapes"]
 
-_WORDS: Final[list[bytes]] = [PB_VOCABULARY.get(number, b"") for number in range(128)]
+_WORDS: Final[list[bytes]] = [
+    PB_VOCABULARY.get(number, b"") for number in range(max(PB_VOCABULARY) + 1)
+]
 _NUMBERS: Final = {word: number for number, word in PB_VOCABULARY.items()}
 
 _TEXT: Final = b"\x07\x82unicode"
@@ -91,7 +93,7 @@ def message_shapes(messages: Mapping[bytes, str]) -> Shapes:
             ``arguments``, that of a tuple; ``keywords``, that of a dict whose keys are
             str.  Verbs that are not in the vocabulary are passed over.
     """
-    known: Shapes = [[] for _ in range(128)]
+    known: Shapes = [[] for _ in _WORDS]
     for verb, fields in messages.items():
         number = _NUMBERS.get(verb)
         if number is not None:
@@ -230,6 +232,8 @@ class Reader:
         Returns:
             A list of the object alone; an empty one if it has to be read in two steps.
         """
+        if self._table is None or not self._table.is_ordinary:
+            return []
         self._buffer = buffer
         self.position = position
         try:
@@ -331,7 +335,7 @@ class Reader:
                 return text.decode()
             # The head of the list.
             size = buffer[position]
-            if buffer[position + 1] == VOCAB and size < 128:
+            if buffer[position + 1] == VOCAB and size < len(_WORDS):
                 self.position = position + 2
                 return self._list(
                     self._words[size], _WORDS[size], number - 1, depth - 1, key
@@ -360,7 +364,7 @@ class Reader:
         if kind == NEG or kind == LONGNEG:  # noqa: SIM109
             self.position = position
             return -number
-        if kind == VOCAB and number < 128:
+        if kind == VOCAB and number < len(_WORDS):
             word = _WORDS[number]
             if word:
                 self.position = position

@@ -12,11 +12,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pb_jelly
-from pb_jelly import Limits
+from pb_jelly import Jellier, Limits
+from pb_jelly.codec import CurrentTables
 
 from ._decoder import Decoder
 from ._encoder import Encoder
+from ._reader import Reader
 from ._vocabulary import PB_VOCABULARY
+from ._writer import Writer
 from .errors import FormatError, IncompleteError
 
 if TYPE_CHECKING:
@@ -80,8 +83,15 @@ def dumps(
     """
     limits = FILE_LIMITS if limits is None else limits
     security = pb_jelly.globalSecurity if security is None else security
-    expression = pb_jelly.jelly(obj, security, modern=True, limits=limits)
-    return write_expression(expression, limits)
+    tables = CurrentTables(security, modern=True)
+
+    def make_jellier() -> Jellier:
+        return Jellier(security, modern=True, limits=limits)
+
+    parts = Writer().write((MAGIC,), (obj,), limits, tables.sending, make_jellier)
+    if parts is not None:
+        return b"".join(parts)
+    return write_expression(make_jellier().jelly(obj), limits)
 
 
 def loads(
@@ -113,6 +123,14 @@ def loads(
     """
     if type(data) is not bytes:
         data = bytes(memoryview(data))
+    limits = FILE_LIMITS if limits is None else limits
+    security = pb_jelly.globalSecurity if security is None else security
+    if data[: len(MAGIC)] == MAGIC:
+        reader = Reader()
+        reader.use(CurrentTables(security, modern=True).reading)
+        found = reader.read_value(data, len(MAGIC), limits)
+        if found and reader.position == len(data):
+            return found[0]
     return _load([data], security, limits)
 
 

@@ -66,7 +66,9 @@ _KINDS: Final[list[bytes]] = [bytes((kind,)) for kind in range(LIST_TOKEN, VOCAB
 # Numbers that are one digit and another number of the table.
 _MEDIUM: Final = _TABLE << 7
 _MEDIUM_BITS: Final = 16
-_INT_BITS: Final = 31
+# Numbers that are surely ints of the machine.
+_MACHINE_BITS: Final = 62
+_MACHINE: Final = 1 << _MACHINE_BITS
 _STRINGS: Final[list[bytes]] = _headers(STRING)
 _LISTS: Final[list[bytes]] = _headers(LIST_TOKEN)
 
@@ -280,8 +282,9 @@ class Writer:
             self._string(x)
             return
         if cls is float:
+            number: float = x
             self._out.write(_FLOAT)
-            write_f64_be(self._out, x)
+            write_f64_be(self._out, number)
             return
 
         key: int = id(x)
@@ -370,11 +373,11 @@ class Writer:
         elif 0 <= x < _MEDIUM and self._most_bits > _MEDIUM_BITS:
             self._out.write(_DIGITS[x & 127])
             self._out.write(_INTS[x >> 7])
-        elif -LARGEST_NEG <= x <= LARGEST_INT and self._most_bits > _INT_BITS:
+        elif -_MACHINE < x < _MACHINE and self._most_bits > _MACHINE_BITS:
             if x >= 0:
-                self._header(x, INT)
+                self._header(x, INT if x <= LARGEST_INT else LONGINT)
             else:
-                self._header(-x, NEG)
+                self._header(-x, NEG if x >= -LARGEST_NEG else LONGNEG)
         elif x.bit_length() > self._most_bits:
             raise _GiveUpError
         elif x >= 0:
@@ -482,8 +485,9 @@ class Writer:
             elif kind is int:
                 self._number(item)
             elif kind is float:
+                number: float = item
                 self._out.write(_FLOAT)
-                write_f64_be(self._out, item)
+                write_f64_be(self._out, number)
             else:
                 raise _GiveUpError
 

@@ -13,6 +13,7 @@ from inspect import iscoroutine
 from time import perf_counter
 from typing import Any, Final
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -38,7 +39,7 @@ __all__ = ["Broker"]
 _log = Logger(namespace="pb_broker")
 
 #: After so many messages, or so many seconds, of one batch the transport gets a turn.
-_BATCH_MESSAGES: Final = 64
+_BATCH_MESSAGES: Final = 32
 _BATCH_SECONDS: Final = 0.001
 
 #: What stands for the peer's objects where nobody has put something else.
@@ -91,6 +92,7 @@ class Broker(Banana):
         self._unsent: list[Any] = []
         self._unread: list[bytes] = []
         self._continuation: Any = None
+        self._has_written = False
         self._policy: CurrentTables | None = None
 
     # What is published of the tables
@@ -343,8 +345,12 @@ class Broker(Banana):
             self._busy -= 1
         if self._session.releases:
             self._flush_releases()
+        has_sent = self._push()
         if more and not self.disconnected:
-            self._continuation = self._call_later(0, self._continue)
+            # What is due is done before the transport sends what it has: where that has
+            # not been sent, the rest waits for one turn more.
+            go_on = self._continue if has_sent else self._yield_once
+            self._continuation = self._call_later(0, go_on)
 
     def _handle_batch(self, data: bytes) -> bool:
         """Handle up to a batch of messages; tell whether there are more."""
@@ -377,6 +383,33 @@ class Broker(Banana):
             if perf_counter() > end:
                 break
         return bool(self._unread) or connection.has_backlog
+
+    def _push(self) -> bool:
+        """Have the transport send what it has, if it can do so at any time.
+
+        A socket's transport sends when the reactor has found that it may, which takes
+        another turn; nearly always it may now.  Should that fail, the reactor will
+        meet the same error.
+
+        Returns:
+            Whether the transport had its chance.
+        """
+        transport: Any = self.transport
+        if (
+            not isinstance(transport, FileDescriptor)
+            or getattr(transport, "TLS", False)
+            or not transport.connected
+            or transport.disconnecting
+            or transport.producer is not None
+        ):
+            return False
+        if self._has_written:
+            self._has_written = False
+            transport.doWrite()
+        return True
+
+    def _yield_once(self) -> None:
+        self._continuation = self._call_later(0, self._continue)
 
     def _continue(self) -> None:
         self._continuation = None
@@ -459,6 +492,7 @@ class Broker(Banana):
 
     def _send_ready(self, parts: list[bytes]) -> None:
         """Send a message that has been made."""
+        self._has_written = True
         if len(parts) == 1:
             self.transport.write(parts[0])
         else:
@@ -526,15 +560,17 @@ class Broker(Banana):
             return
         releases = self._session.releases
         encode = self._connection.encode
-        parts = []
+        parts: list[bytes] = []
         # Finalizers that run meanwhile add to the queue and leave it to this loop.
         self._busy += 1
         try:
             while releases:
-                parts.append(encode(list(releases.popleft())))
+                verb, luid = releases.popleft()
+                parts.append(encode([verb, luid]))
         finally:
             self._busy -= 1
         if parts:
+            self._has_written = True
             self.transport.write(b"".join(parts))
 
     # Values

@@ -123,8 +123,8 @@ class Session:
         self._request = 0
         # For whom something is being written in one step.
         self._served: _Served = _NOBODY
-        # By luid, name, and whether an answer is wanted: these fields of a call.
-        self._names: dict[tuple[int | bytes, bytes, bool], bytes] = {}
+        # Names of methods and objects, as they are written.
+        self._names: dict[bytes, bytes] = {}
         self.local_ids = LocalIDs()
         self.exports = ExportTable(self.local_ids)
         self.caches = CacheTable(self.local_ids)
@@ -247,11 +247,13 @@ class Session:
         """
         request = self.new_request()
         try:
+            names = self._names
             head = (
                 _messages.HEADS[verb],
                 request,
-                self._names.get((luid, name, bool(wanted)))
-                or self._method(luid, name, bool(wanted)),
+                luid if isinstance(luid, int) else names.get(luid) or self._name(luid),
+                names.get(name) or self._name(name),
+                1 if wanted else 0,
             )
             parts = self._written(head, (args, kw), (perspective, name, None, None))
         except Exception:
@@ -276,15 +278,14 @@ class Session:
         self.pending[request] = deferred
         return deferred
 
-    def _method(self, luid: int | bytes, name: bytes, wanted: bool) -> bytes:
-        """Return the fields of a call that say what is called, as they are written."""
-        encode = self._broker._encode
-        fields = encode(luid) + encode(name) + encode(int(wanted))
-        if len(fields) <= _LONGEST_NAME:
+    def _name(self, name: bytes) -> bytes:
+        """Return a name of a method or an object as it is written."""
+        token = self._broker._encode(name)
+        if len(token) <= _LONGEST_NAME:
             if len(self._names) >= _MOST_NAMES:
                 self._names.clear()
-            self._names[luid, name, wanted] = fields
-        return fields
+            self._names[name] = token
+        return token
 
     # Messages from there
 
