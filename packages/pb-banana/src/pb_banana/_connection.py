@@ -167,6 +167,18 @@ class Connection:
             data = b""
         return self._decoder.feed(data, max_messages)
 
+    def absorb(self, data: bytes) -> bool:
+        """Take the next bytes that the peer sent if no message can be complete yet.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            Whether they were taken.  If not, they are to be given to `receive_data` or
+            `receive_message`.
+        """
+        return self._decoder.absorb(data)
+
     def receive_message(
         self,
         data: bytes,

@@ -218,6 +218,20 @@ class Decoder:
             return complete
         return self._take()
 
+    def absorb(self, data: bytes) -> bool:
+        """Take the next bytes if they are but the middle of a string.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            Whether they were taken; no message is complete then.
+        """
+        if len(data) < self._missing:
+            self._keep(data)
+            return True
+        return False
+
     def feed_one(
         self,
         data: bytes,

@@ -42,6 +42,9 @@ _log = Logger(namespace="pb_broker")
 _BATCH_MESSAGES: Final = 32
 _BATCH_SECONDS: Final = 0.001
 
+#: A string of more bytes than a transport sends at once is worth some trouble.
+_HUGE: Final = FileDescriptor.SEND_LIMIT + 1
+
 #: What stands for the peer's objects where nobody has put something else.
 _PLAIN: Final = (RemoteReference,)
 
@@ -328,7 +331,8 @@ class Broker(Banana):
         if self._hung_up:
             return
         if self._continuation is None:
-            self._handle(data)
+            if not self._connection.absorb(data):
+                self._handle(data)
         else:
             self._unread.append(data)
 
@@ -495,8 +499,18 @@ class Broker(Banana):
         self._has_written = True
         if len(parts) == 1:
             self.transport.write(parts[0])
-        else:
+        elif max(map(len, parts)) < _HUGE:
             self.transport.writeSequence(parts)
+        else:
+            # A transport that has sent what it had keeps this as it is, uncopied.
+            for part in parts:
+                if len(part) >= _HUGE:
+                    self._push()
+                    self.transport.write(part)
+                    self._has_written = True
+                    self._push()
+                elif part:
+                    self.transport.write(part)
         if self._session.releases and not self._busy:
             self._flush_releases()
 
