@@ -422,9 +422,7 @@ class Writer:
         self._large_bytes += size
         self._out = BytesWriter()
 
-    def _rare(
-        self, x: Any, cls: type[Any], op: int, key: int, depth: i64
-    ) -> None:
+    def _rare(self, x: Any, cls: type[Any], op: int, key: int, depth: i64) -> None:
         """Write anything but the commonest types."""
         if op == SET or op == FROZENSET:  # noqa: SIM109
             if op == SET:

@@ -42,6 +42,7 @@ from ._failures import (
     failure2Copyable,
     register_exception,
 )
+from ._fanout import call_observers
 from ._profile import BrokerLimits
 from ._referenceable import AsReferenceable, Referenceable, Root, Serializable
 from ._remote import RemoteMethod, RemoteReference
@@ -95,6 +96,7 @@ __all__ = [
     "Unjellyable",
     "ViewPoint",
     "Viewable",
+    "call_observers",
     "connect",
     "copyTags",
     "failure2Copyable",

@@ -540,6 +540,27 @@ class Broker(Banana):
             deferred.addCallbacks(callback or _same, errback)
         return deferred
 
+    def _call_with(
+        self,
+        prefix: bytes,
+        perspective: Any,
+        luid: int | bytes,
+        name: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        wanted: bool,
+        body: bytes | None,
+    ) -> Deferred[Any] | None:
+        """Send a call whose arguments may have been serialized already."""
+        if self.disconnected:
+            raise DeadReferenceError("Calling Stale Broker")
+        return self._session.call(
+            _VERBS[prefix], perspective, luid, name, args, kw, wanted, body
+        )
+
+    def _speaks_pb(self) -> bool:
+        return self.currentDialect == b"pb"
+
     def sendDecRef(self, objectID: int | bytes) -> None:
         """Tell the peer that one reference to an object of its is gone.
 

@@ -246,15 +246,26 @@ class RemoteCacheMethod:
             DeadReferenceError: The connection is gone.
         """
         name = self.name if isinstance(self.name, bytes) else self.name.encode()
-        if self.broker.disconnected:
-            raise DeadReferenceError("Calling Stale Broker")
-        luid = self.broker.cachedRemotelyAs(self.cached)
-        if luid is None:
-            raise ProtocolError("the peer has no cached copy of this object")
+        luid = _luid_of_copy(self.broker, self.cached)
         deferred: Deferred[Any] = self.broker._sendMessage(
             b"cache", self.perspective, luid, name, args, kw
         )
         return deferred
+
+
+def _luid_of_copy(broker: Any, cached: Cacheable) -> int:
+    """Return the number of the peer's copy.
+
+    Raises:
+        ProtocolError: The peer does not have the copy.
+        DeadReferenceError: The connection is gone.
+    """
+    if broker.disconnected:
+        raise DeadReferenceError("Calling Stale Broker")
+    luid: int | None = broker.cachedRemotelyAs(cached)
+    if luid is None:
+        raise ProtocolError("the peer has no cached copy of this object")
+    return luid
 
 
 class RemoteCacheObserver:
@@ -290,6 +301,9 @@ class RemoteCacheObserver:
             DeadReferenceError: The connection is gone.
         """
         return self.remoteMethod(_name)(*args, **kw)
+
+    def _address(self) -> tuple[bytes, int]:
+        return b"cache", _luid_of_copy(self.broker, self.cached)
 
     def remoteMethod(self, key: str | bytes) -> RemoteCacheMethod:
         """Return the method called ``key`` as something to call."""

@@ -229,6 +229,7 @@ class Session:
         args: tuple[Any, ...],
         kw: dict[str, Any],
         wanted: Any,
+        body: bytes | None = None,
     ) -> Deferred[Any] | None:
         """Send a call.
 
@@ -240,6 +241,7 @@ class Session:
             args: Positional arguments.
             kw: Keyword arguments.
             wanted: Whether an answer is.
+            body: The bytes of the arguments, if they have been made.
 
         Returns:
             A Deferred with the answer; one that has failed already when the call
@@ -255,7 +257,13 @@ class Session:
                 names.get(name) or self._name(name),
                 1 if wanted else 0,
             )
-            parts = self._written(head, (args, kw), (perspective, name, None, None))
+            served = (perspective, name, None, None)
+            if body is None:
+                parts = self._written(head, (args, kw), served)
+            else:
+                parts = self._written(head, (), served)
+                if parts is not None:
+                    parts = [*parts[:-1], parts[-1] + body]
         except Exception:
             # Whatever a hook of the caller's own values raised is the caller's.
             return fail(Failure())
