@@ -3,13 +3,22 @@
 #   make test PYTHON=python3.11      another Python than the newest one found
 #   make test ARGS="-k decoder"      arguments for pytest, or for the demo
 
-.PHONY: demo test ci clean
+.PHONY: demo test wheels ci clean
 
 demo:
 	@tools/hatch run demo:run $(ARGS)
 
 test:
 	@tools/hatch run test $(ARGS)
+
+# Wheels of all packages in dist/: plain ones for any Python, and with a C compiler at
+# hand the codec compiled for this one. Each kind is installed and used from nothing.
+wheels:
+	@rm -rf dist
+	@tools/hatch build --all dist/plain
+	@.venv/bin/python tools/check_wheels.py dist/plain
+	@PB_BUILD_MYPYC=1 tools/hatch build --all --target wheel dist/compiled
+	@.venv/bin/python tools/check_wheels.py dist/compiled
 
 ci:
 	@.ci/run

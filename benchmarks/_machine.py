@@ -45,13 +45,7 @@ _PACE_STEPS: Final = 600_000
 
 def form() -> str:
     """Return which form of the codec this interpreter loads: compiled or plain."""
-    import_module("pb_banana")
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("pb_jelly", "pb_banana"):
-            file = getattr(module, "__file__", None) or ""
-            if file.endswith(tuple(EXTENSION_SUFFIXES)):
-                return "compiled"
-    return "plain"
+    return "compiled" if import_module("pb_banana").is_compiled else "plain"
 
 
 def _processor() -> str:

@@ -2,8 +2,9 @@
 
     python tools/check_wheels.py DIRECTORY
 
-The directory holds one wheel of each package. The two codec packages are installed
-with no index to ask, so that a dependency besides each other cannot be met.
+The directory holds one wheel of each package, plain or compiled. Plain wheels of the
+two codec packages are installed with no index to ask, so that a dependency besides each
+other cannot be met; compiled ones need what their modules call.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ LIST = """
 from importlib.metadata import distributions
 print(*sorted({each.metadata["Name"].lower() for each in distributions()}))
 """
+# What a codec must do: the bytes are those of the other kind of wheel, too.
+USE = """
+import pb_banana, pb_jelly
+value = {"due": [1, -2.5, None, True, b"raw"], "many": [{"id": n} for n in range(99)]}
+data = pb_banana.dumps(value)
+assert pb_banana.loads(data) == value
+assert pb_jelly.is_compiled == pb_banana.is_compiled
+print(len(data), "compiled" if pb_banana.is_compiled else "plain")
+"""
 
 
 def find_wheel(directory: Path, package: str) -> Path:
@@ -40,6 +50,17 @@ def find_wheel(directory: Path, package: str) -> Path:
     assert any(name.endswith("/LICENSE") for name in names), f"{wheel.name}: licence"
     assert not any("tests" in name for name in names), f"{wheel.name} ships tests"
     return wheel
+
+
+def kind_of(wheel: Path) -> str:
+    """Return whether a wheel is plain or compiled, by its name and by what is in it."""
+    with ZipFile(wheel) as archive:
+        natives = [
+            each for each in archive.namelist() if each.endswith((".so", ".pyd"))
+        ]
+    is_any = wheel.name.endswith("-py3-none-any.whl")
+    assert is_any != bool(natives), f"{wheel.name} is not what it is called"
+    return "plain" if is_any else "compiled"
 
 
 def make_environment(directory: Path, wheels: list[Path], *options: str) -> Path:
@@ -66,14 +87,20 @@ def words(python: Path, program: str, *arguments: str) -> set[str]:
 def main(directory: Path) -> None:
     """Check the codec packages without the others, then all four together."""
     wheels = {package: find_wheel(directory, package) for package in WHOLE}
+    kinds = {package: kind_of(wheels[package]) for package in CODEC}
+    (kind,) = set(kinds.values())
+    needed = {"librt"} if kind == "compiled" else set()
     with tempfile.TemporaryDirectory() as scratch:
         codec = [wheels[package] for package in CODEC]
-        python = make_environment(Path(scratch, "codec"), codec, "--no-index")
+        options = [] if needed else ["--no-index"]
+        python = make_environment(Path(scratch, "codec"), codec, *options)
         installed = words(python, LIST) - {"pip", "setuptools"}
-        assert installed == {"pb-banana", "pb-jelly"}, installed
+        assert installed == {"pb-banana", "pb-jelly"} | needed, installed
         loaded = words(python, IMPORT, *CODEC)
         assert not loaded & {"twisted", "zope", "asyncio", "socket"}, loaded
-        print(f"The codec packages bring {', '.join(sorted(installed))}; no Twisted.")
+        said = words(python, USE)
+        assert said == {"2367", kind}, said
+        print(f"The {kind} codec brings {', '.join(sorted(installed))}; no Twisted.")
 
         python = make_environment(Path(scratch, "whole"), list(wheels.values()))
         words(python, IMPORT, *WHOLE, "pb_cred.pb")

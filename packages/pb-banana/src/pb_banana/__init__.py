@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from pb_jelly import Limits, SExp
 
+from . import _writer
 from ._base128 import b1282int, int2b128
 from ._connection import Connection
 from ._decoder import Decoder
@@ -56,7 +57,11 @@ __all__ = [
     "dumps",
     "encode",
     "int2b128",
+    "is_compiled",
     "load",
     "loads",
     "message_shapes",
 ]
+
+#: Whether this installation has compiled modules, or runs the same ones as they are.
+is_compiled: bool = not _writer.__file__.endswith(".py")

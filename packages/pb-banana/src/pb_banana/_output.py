@@ -1,12 +1,13 @@
 """This module collects bytes that are written a few at a time, in plain Python.
 
 Where the writer is compiled, ``librt.strings`` has the same, which only compiled code
-can use well; ``_output.pyi`` says so to the compiler.
+can use well: the compiler reads ``mypyc/_output.pyi`` in place of this module.
 """
 
 from __future__ import annotations
 
 import struct
+from typing import Protocol
 
 __all__ = ["BytesWriter", "read_f64_be", "spliced", "write_f64_be"]
 
@@ -39,7 +40,11 @@ def read_f64_be(data: bytes, index: int) -> float:
     return number
 
 
-def spliced(out: BytesWriter, insertions: list[tuple[int, bytes]]) -> bytes:
+class _Written(Protocol):
+    def getvalue(self) -> bytes: ...
+
+
+def spliced(out: BytesWriter | _Written, insertions: list[tuple[int, bytes]]) -> bytes:
     """Return everything that was written, and what belongs between.
 
     Args:
@@ -51,7 +56,7 @@ def spliced(out: BytesWriter, insertions: list[tuple[int, bytes]]) -> bytes:
             out[place] = inserted + out[place]
         return out.getvalue()
     data = out.getvalue()
-    parts = []
+    parts: list[bytes] = []
     last = 0
     for place, inserted in sorted(insertions):
         parts += (data[last:place], inserted)

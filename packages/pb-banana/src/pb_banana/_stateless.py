@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 from pb_jelly import Limits
@@ -18,7 +17,7 @@ __all__ = ["decode", "encode"]
 
 # What the published functions allow: they know no limit to a whole message, and
 # their recursion ends at Python's own depth.
-_LIMITS: Final = Limits(message_bytes=sys.maxsize, nodes=sys.maxsize, depth=1000)
+_LIMITS: Final = Limits(message_bytes=2**60, nodes=2**60, depth=1000)
 
 
 def encode(expression: Expression, *, limits: Limits = _LIMITS) -> bytes:

@@ -11,7 +11,7 @@ An s-expression is made of byte strings, numbers and lists, so that it can be ca
 
 from __future__ import annotations
 
-from pb_jelly import errors
+from pb_jelly import _unjellying, errors
 from pb_jelly._atoms import (
     None_atom,
     SExp,
@@ -96,6 +96,7 @@ __all__ = [
     "getInstanceState",
     "globalSecurity",
     "instance_atom",
+    "is_compiled",
     "jelly",
     "leaf_hook",
     "list_atom",
@@ -114,3 +115,6 @@ __all__ = [
     "unjellyableRegistry",
     "unpersistable_atom",
 ]
+
+#: Whether this installation has compiled modules, or runs the same ones as they are.
+is_compiled: bool = not _unjellying.__file__.endswith(".py")

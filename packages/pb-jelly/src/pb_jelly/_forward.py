@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_jelly._native import caused
 from pb_jelly._show import shown
 from pb_jelly.errors import LimitExceeded, MalformedJelly
 
@@ -317,7 +318,7 @@ def hashed(values: list[Any], action: Callable[[], Any]) -> Any:
     try:
         return action()
     except TypeError as error:
-        raise unhashable(values) or error from None
+        raise caused(unhashable(values) or error, None) from None
 
 
 def unhashable(values: Iterable[Any]) -> MalformedJelly | None:

@@ -102,10 +102,10 @@ def place(stack: list[Frame], current: Frame, *, is_state: bool) -> str:
     path = ""
     frames = [*stack, current]
     # The outermost frame has one item, which is the object itself.
-    for outer, frame in pairwise(frames):
+    for level, (outer, frame) in enumerate(pairwise(frames), 1):
         expression, pairs = frame[1], frame[2]
         # In every frame but the last, the item has been appended already.
-        index = len(expression) - (frame is not current)
+        index = len(expression) - (level < len(stack))
         if pairs is None:
             step = step_into(expression, index)
             path += step or ""

@@ -27,7 +27,7 @@ from pb_jelly._table import HEADS, ORDINARY, TYPES
 if TYPE_CHECKING:
     from pb_jelly._registry import ClassRegistry
     from pb_jelly._security import Taster
-    from pb_jelly._unjellier import Unjellier
+    from pb_jelly._unjellying import Unjellying
 
 __all__ = [
     "CurrentTables",
@@ -80,7 +80,7 @@ class Target:
             and not self.has_callback
         )
 
-    def set_state(self, inst: Any, unjellier: Unjellier, state: Any) -> None:
+    def set_state(self, inst: Any, unjellier: Unjellying, state: Any) -> None:
         """Give a blank instance its state."""
         if self.kind == STATE:
             inst.setStateFor(unjellier, state)

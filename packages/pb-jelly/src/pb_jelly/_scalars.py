@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pb_jelly._atoms import None_atom, boolean_atom, unicode_atom
+from pb_jelly._native import caused
 from pb_jelly.errors import LimitExceeded, UnjellyableType
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ def dump_str(value: str, bits: int) -> list[SExp]:
     try:
         return [unicode_atom, value.encode("utf-8")]
     except UnicodeEncodeError as error:
-        raise UnjellyableType(
+        refusal = UnjellyableType(
             f"the str has a lone surrogate at index {error.start}, which has no UTF-8"
-        ) from None
+        )
+        raise caused(refusal, None) from None
 
 
 def load_str(sexp: list[Any]) -> str:

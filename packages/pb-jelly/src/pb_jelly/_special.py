@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pb_jelly._resolver import Resolver
-    from pb_jelly._unjellier import Unjellier
+    from pb_jelly._unjellying import Unjellying
 
 __all__ = ["ABSENT", "Build", "open_special"]
 
@@ -92,7 +92,7 @@ class Build:
 
 
 def open_special(
-    unjellier: Unjellier, resolver: Resolver, op: int | None, sexp: list[Any]
+    unjellier: Unjellying, resolver: Resolver, op: int | None, sexp: list[Any]
 ) -> Any:
     """Open an expression.
 
@@ -115,19 +115,19 @@ def open_special(
     return opener(unjellier, resolver, *sexp[1:])
 
 
-def _class(unjellier: Unjellier, resolver: Resolver, name: Any) -> Any:
+def _class(unjellier: Unjellying, resolver: Resolver, name: Any) -> Any:
     return resolver.find_class(text_of(name))
 
 
-def _module(unjellier: Unjellier, resolver: Resolver, name: Any) -> Any:
+def _module(unjellier: Unjellying, resolver: Resolver, name: Any) -> Any:
     return find_module(unjellier.taster, text_of(name))
 
 
-def _function(unjellier: Unjellier, resolver: Resolver, name: Any) -> Any:
+def _function(unjellier: Unjellying, resolver: Resolver, name: Any) -> Any:
     return find_function(unjellier.taster, text_of(name))
 
 
-def _persistent(unjellier: Unjellier, resolver: Resolver, key: Any) -> Any:
+def _persistent(unjellier: Unjellying, resolver: Resolver, key: Any) -> Any:
     load = unjellier.persistentLoad
     if load is None:
         return Unpersistable("Persistent callback not found")
@@ -136,13 +136,13 @@ def _persistent(unjellier: Unjellier, resolver: Resolver, key: Any) -> Any:
     return load(key, unjellier)
 
 
-def _unpersistable(unjellier: Unjellier, resolver: Resolver, reason: Any) -> Any:
+def _unpersistable(unjellier: Unjellying, resolver: Resolver, reason: Any) -> Any:
     text = reason.decode("utf-8", "replace") if type(reason) is bytes else shown(reason)
     return Unpersistable(f"Unpersistable data: {text[:_REASON_LENGTH]}")
 
 
 def _method(
-    unjellier: Unjellier, resolver: Resolver, name: Any, owner: Any, cls: Any
+    unjellier: Unjellying, resolver: Resolver, name: Any, owner: Any, cls: Any
 ) -> Build:
     word = text_of(name)
     if word.startswith("__") and word.endswith("__"):
@@ -169,12 +169,12 @@ def _method(
     return Build([owner, cls], bind, names=(".__self__", ".__class__"))
 
 
-def _enum(unjellier: Unjellier, resolver: Resolver, name: Any, key: Any) -> Any:
+def _enum(unjellier: Unjellying, resolver: Resolver, name: Any, key: Any) -> Any:
     return extended.enum_member(resolver.find_type(text_of(name)), key)
 
 
 def _subclass(
-    unjellier: Unjellier, resolver: Resolver, name: Any, value: Any, state: Any
+    unjellier: Unjellying, resolver: Resolver, name: Any, value: Any, state: Any
 ) -> Build:
     cls = resolver.find_type(text_of(name))
     base = extended.base_of(cls)
@@ -217,7 +217,7 @@ def _subclass(
 
 
 def _exception(
-    unjellier: Unjellier,
+    unjellier: Unjellying,
     resolver: Resolver,
     name: Any,
     args: Any,
