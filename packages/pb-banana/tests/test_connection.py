@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +17,26 @@ from pb_banana import (
     NegotiationError,
     SExp,
 )
+from pb_jelly import JellyError, SecurityOptions, leaf_hook
+from pb_jelly.codec import CurrentTables
 
-from .support import chunkings, cut
+from .graphs import (
+    KNOWN,
+    ORDINARY,
+    POLICY,
+    SHARING,
+    Mark,
+    Node,
+    Spot,
+    assert_reads,
+    call,
+    decoded,
+    encoded,
+    jellier_for,
+    message,
+    remote,
+)
+from .support import WIDE, chunkings, cut, describe
 
 OFFER = b"\x02\x80\x02\x82pb\x04\x82none"
 PB = b"\x02\x82pb"
@@ -265,6 +286,306 @@ class TestLimits:
         data = Encoder().encode([b"x" * 30] * 16)
         with pytest.raises(BananaError):
             client().receive_data(data * 3)
+
+
+TABLES = CurrentTables(POLICY)
+ANSWER = b"\x03\x80\x1b\x87"
+# A class is known to the table once it has been met.
+decoded(encoded(Spot(x=1)))
+
+
+def speaking(limits: Limits = WIDE, dialect: bytes = b"pb") -> Connection:
+    connection = Connection(True, limits=limits)
+    connection.select(dialect)
+    return connection
+
+
+class Peer:
+    """One end of a connection that reads messages."""
+
+    def __init__(self, connection: Connection, policy: Any = POLICY) -> None:
+        self.connection = connection
+        self.tables = CurrentTables(policy)
+        self.discarded: list[Any] = []
+
+    def receive(self, data: bytes = b"") -> Any:
+        return self.connection.receive_message(
+            data,
+            self.tables.current().reading,
+            KNOWN,
+            remote,
+            self.discarded.extend,
+        )
+
+    def has_backlog(self) -> bool:
+        return self.connection.has_backlog
+
+    def outcome(self, pieces: list[bytes]) -> tuple[list[Any], Any]:
+        """Return what comes of a stream: messages, and the error if there is any."""
+        received: list[Any] = []
+        try:
+            for piece in pieces:
+                if self.connection.absorb(piece):
+                    assert not self.connection.has_backlog
+                    continue
+                found = self.receive(piece)
+                while found is not None:
+                    received.append(found)
+                    found = self.receive()
+        except BananaError as error:
+            return received, describe(error)
+        return received, None
+
+
+def write(
+    connection: Connection, *values: Any, head: Any = (ANSWER, 1), policy: Any = POLICY
+) -> bytes | None:
+    """Return the bytes of a message, made in one step; None if that gives up."""
+    limits = connection.send_limits
+    parts = connection.write_message(
+        head,
+        values,
+        CurrentTables(policy).sending,
+        lambda: jellier_for(limits, policy=policy),
+    )
+    return None if parts is None else b"".join(parts)
+
+
+class TestWriting:
+    @pytest.mark.parametrize("name", [*ORDINARY, *SHARING])
+    def test_the_bytes_are_those_of_the_two_steps(self, name: str) -> None:
+        value = {**ORDINARY, **SHARING}[name]
+        connection = speaking()
+        expected = connection.encode([b"answer", 1, jellier_for().jelly(value)])
+        assert write(connection, value) == expected == message(1, value)
+
+    def test_several_values(self) -> None:
+        shared = [1]
+        head = (b"\x07\x80" + WORD, 1, b"\x04\x82root\x04\x82name", 1)
+        args, kw = ([shared, shared], "a"), {"key": shared}
+        whole = message(1, b"root", b"name", 1, args, kw, verb=b"message")
+        assert write(speaking(), args, kw, head=head) == whole
+
+    def test_only_where_the_dialect_is_pb(self) -> None:
+        assert write(Connection(True), "a") is None
+        assert write(server(), "a") is None
+        assert write(speaking(dialect=b"none"), "a") is None
+        connection = server()
+        connection.receive_data(PB)
+        assert write(connection, "a") == message(1, "a")
+        connection.select(b"none")
+        assert write(connection, "a") is None
+
+    def test_what_takes_two_steps(self) -> None:
+        assert write(speaking(), bytearray(b"x")) is None
+        assert write(speaking(), [1], policy=SecurityOptions()) is None
+
+    def test_hooks_may_write_messages(self) -> None:
+        connection = speaking()
+        made: list[Any] = []
+
+        class Busy:
+            def __init__(self, more: Any = None) -> None:
+                self.more = more
+
+            @leaf_hook
+            def jellyFor(self, jellier: Any) -> Any:
+                made.append(write(connection, ["inner", self.more]))
+                return [b"mark", 1]
+
+        found = write(connection, ["outer", Busy(Busy()), "more"])
+        assert found == message(1, ["outer", Mark(b"mark", 1), "more"])
+        inner = message(1, ["inner", Mark(b"mark", 1)])
+        assert made == [message(1, ["inner", None]), inner]
+
+    def test_other_threads_may_as_well(self) -> None:
+        connection = speaking()
+        value = {"a": [1, "b", {"c": (2.5, None)}]} | dict.fromkeys(range(300), "x")
+        found: list[bytes | None] = []
+
+        def work() -> None:
+            found.extend(write(speaking(), value) for _ in range(30))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        found.append(write(connection, value))
+        for thread in threads:
+            thread.join()
+        assert found == [message(1, value)] * 121
+
+
+class TestReading:
+    @pytest.mark.parametrize("name", [*ORDINARY, *SHARING])
+    def test_ordinary_messages_take_one_step(self, name: str) -> None:
+        data = message(1, {**ORDINARY, **SHARING}[name])
+        (expression,) = speaking().receive_data(data)
+        assert assert_reads(Peer(speaking()).receive(data), expression)
+
+    def test_chunking_changes_nothing(self) -> None:
+        data = b"".join(
+            [
+                *(call(1, "a", key=[None]), message(1, Spot(x=1)), message(1, Node())),
+                *(message(1, "x" * 20_000), message(5, verb=b"decref")),
+                *(message(5, verb=b"version"), call(b"x" * 9000)),
+            ]
+        )
+        expected = speaking().receive_data(data)
+        for pieces in chunkings(data):
+            received, error = Peer(speaking()).outcome(pieces)
+            assert error is None
+            assert len(received) == len(expected)
+            for found, expression in zip(received, expected, strict=True):
+                assert_reads(found, expression)
+        received, _ = Peer(speaking()).outcome([data])
+        assert [type(found) for found in received].count(tuple) == 5
+
+    def test_with_the_rest_of_the_negotiation(self) -> None:
+        for connection, before in ((client(), OFFER), (server(), PB)):
+            peer = Peer(connection)
+            for byte in before[:-1]:
+                assert peer.receive(bytes((byte,))) is None
+            data = message(1, "a") + message(2, "b")
+            assert peer.receive(before[-1:] + data) == (b"answer", 1, "a")
+            assert connection.dialect == b"pb"
+            assert peer.has_backlog()
+            assert peer.receive() == (b"answer", 2, "b")
+            assert not peer.has_backlog()
+            assert peer.receive() is None
+
+    def test_a_negotiation_that_fails(self) -> None:
+        peer = Peer(server())
+        for _ in range(2):
+            with pytest.raises(NegotiationError):
+                peer.receive(b"\x03\x82pb2")
+
+    def test_in_another_dialect_they_take_two_steps(self) -> None:
+        data = Encoder().encode([b"answer", 1, [b"unicode", b"a"]])
+        peer = Peer(speaking(dialect=b"none"))
+        for _ in range(2):
+            assert peer.receive(data[:5]) is None
+            found = peer.receive(data[5:] + data)
+            assert found == peer.receive() == [b"answer", 1, [b"unicode", b"a"]]
+
+    def test_policies_that_are_out_of_the_ordinary(self) -> None:
+        class Asking(SecurityOptions):
+            def isTypeAllowed(self, typeName: str | bytes) -> bool:
+                return True
+
+        policy = SecurityOptions()
+        del policy.allowedTypes[b"None"]
+        for each in (Asking(), policy):
+            found = Peer(speaking(), each).receive(message(1, "a"))
+            assert found == [b"answer", 1, [b"unicode", b"a"]]
+
+    def test_edits_of_a_policy_are_in_force_at_once(self) -> None:
+        policy = SecurityOptions()
+        peer = Peer(speaking(), policy)
+        data = message(1, [5])
+        expression = [b"answer", 1, [b"list", 5]]
+        assert peer.receive(data) == expression
+        policy.allowTypes("list")
+        assert peer.receive(data) == (b"answer", 1, [5])
+        del policy.allowedTypes[b"list"]
+        assert peer.receive(data) == expression
+
+    def test_references_are_discarded_with_what_takes_two_steps(self) -> None:
+        peer = Peer(speaking())
+        data = message(1, [Mark(b"remote", 5), Node()])
+        assert type(peer.receive(data)) is list
+        assert len(peer.discarded) == 1
+        assert type(peer.receive(message(1, Mark(b"remote", 5)))) is tuple
+        assert len(peer.discarded) == 1
+
+    def test_a_reference_may_be_made_by_reading_more(self) -> None:
+        inner = Peer(speaking())
+
+        def make(number: int, message: list[Any]) -> Any:
+            return inner.receive(data)
+
+        data = message(7, "inner")
+        whole = message(1, ["a", Mark(b"remote", 5), "b"])
+        table = TABLES.reading
+        found = speaking().receive_message(whole, table, KNOWN, make, list)
+        assert found == (b"answer", 1, ["a", (b"answer", 7, "inner"), "b"])
+
+    def test_an_error_comes_in_its_turn_and_stays(self) -> None:
+        peer = Peer(speaking())
+        data = message(1, "a")
+        assert peer.receive(data * 2 + b"\x88") is not None
+        assert peer.receive() is not None
+        assert peer.connection.has_backlog
+        for _ in range(2):
+            with pytest.raises(InvalidToken) as caught:
+                peer.receive()
+            assert caught.value.offset == 2 * len(data)
+
+
+def _at_a_limit() -> Iterator[tuple[Any, str, int]]:
+    """Return values, and what a message that holds them needs of a limit."""
+    deep: Any = 5
+    for _ in range(20):
+        deep = [deep]
+    yield deep, "depth", 21
+    yield {"a": {"b": {"c": {"d": "e"}}}}, "depth", 10
+    yield "a", "depth", 2
+    yield 5, "depth", 1
+    for value in (b"x" * 600, "x" * 600, {"x" * 600: 1}):
+        yield value, "string_bytes", 600
+    yield b"x" * 10, "string_bytes", 10
+    yield [5] * 99, "list_items", 100
+    yield dict.fromkeys(range(99)), "list_items", 100
+    yield "a", "list_items", 3
+    yield [5] * 99, "nodes", 104
+    yield {"a": "b"}, "nodes", 12
+    yield 2**140 - 1, "prefix_bytes", 20
+    yield 1000, "prefix_bytes", 2
+    yield "x" * 20_000, "prefix_bytes", 3
+    yield [1, 2, 3], "message_bytes", 16
+    yield b"x" * 10_000, "message_bytes", 10_009
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "need"),
+    list(_at_a_limit()),
+    ids=lambda value: str(value)[:20],
+)
+class TestEachLimit:
+    def test_what_is_written(self, value: Any, name: str, need: int) -> None:
+        for allowed in (need - 1, need, need + 1, 2 * need + 5):
+            if not allowed:
+                continue
+            limits = replace(WIDE, **{name: allowed})
+            connection = speaking(limits)
+            found = write(connection, value)
+            try:
+                jelly = jellier_for(limits).jelly(value)
+                expected = connection.encode([b"answer", 1, jelly])
+            except (BananaError, JellyError):
+                assert allowed < need
+                assert found is None
+            else:
+                assert allowed >= need
+                assert found in (None, expected)
+
+    def test_what_is_read(self, value: Any, name: str, need: int) -> None:
+        data = message(1, value)
+        for allowed in (need - 1, need, need + 1, 2 * need + 5):
+            if not allowed:
+                continue
+            limits = replace(WIDE, **{name: allowed})
+            ours, error = Peer(speaking(limits)).outcome([data])
+            theirs: list[Any] = []
+            expected = None
+            try:
+                theirs = speaking(limits).receive_data(data)
+            except LimitExceeded as caught:
+                expected = describe(caught)
+            assert error == expected
+            assert (expected is None) == (allowed >= need)
+            assert expected is None or (name in expected and ours == [])
+            for found, expression in zip(ours, theirs, strict=True):
+                assert_reads(found, expression)
 
 
 def test_connections_are_small() -> None:

@@ -34,6 +34,10 @@ from pb_banana import (
     load,
     loads,
 )
+from pb_jelly import leaf_hook
+
+from .graphs import POLICY, Mark, Spot, decoded, encoded, graphs, identical
+from .support import WIDE
 
 MAGIC = b"\x89PB\x01"
 
@@ -281,3 +285,90 @@ class TestLimits:
     def test_more_fits_than_in_a_message(self) -> None:
         value = [b"x" * 1_000_000] * 10 + [list(range(300_000))]
         assert loads(dumps(value)) == value
+
+
+def outcome(work: Any, *args: Any, **options: Any) -> Any:
+    """Return what a function returns, or the error without its traceback."""
+    try:
+        return work(*args, **options)
+    except (BananaError, pb_jelly.JellyError) as error:
+        limit = getattr(error, "limit", None)
+        used, allowed = getattr(error, "used", 0), getattr(error, "allowed", 0)
+        return (type(error), str(error), error.path, limit, used, allowed)
+
+
+class TestOneStepOrTwo:
+    """Objects are written and read in one step if that does what the two would."""
+
+    @given(graphs())
+    def test_it_is_the_same(self, value: Any) -> None:
+        data = outcome(dumps, value, security=POLICY, limits=WIDE)
+        expected = outcome(encoded, value, modern=True)
+        if type(data) is not bytes:
+            assert data == expected
+            return
+        assert data == MAGIC + expected
+        again = loads(data, security=POLICY, limits=WIDE)
+        assert identical(again, decoded(expected, modern=True))
+
+    def test_instances_of_registered_classes(self) -> None:
+        spot = Spot(x=1)
+        spot.__dict__["me"] = spot
+        data = dumps(spot, security=POLICY)
+        # The first time takes two steps, in which the class becomes known.
+        for _ in range(2):
+            again = loads(data, security=POLICY)
+            assert type(again) is Spot
+            assert again.me is again
+
+    def test_hooks_may_dump_and_load(self) -> None:
+        class Eager:
+            @leaf_hook
+            def jellyFor(self, jellier: Any) -> Any:
+                return [b"mark", dumps(["inner"]), *loads(dumps([5]))]
+
+        data = dumps(["outer", Eager(), "more"], security=POLICY)
+        inner = Mark(b"mark", dumps(["inner"]), 5)
+        assert data == dumps(["outer", inner, "more"], security=POLICY)
+
+    @pytest.mark.parametrize(
+        ("value", "name", "need"),
+        [
+            ([[[[[[5]]]]]], "depth", 6),
+            ("a", "depth", 1),
+            ([{"a": {"b": "c"}}], "depth", 6),
+            (b"x" * 600, "string_bytes", 600),
+            ("x" * 600, "string_bytes", 600),
+            ("x" * 20, "string_bytes", 20),
+            ({"x" * 20: 1}, "string_bytes", 20),
+            ([5] * 99, "list_items", 100),
+            ({1, 2}, "list_items", 3),
+            ("a", "list_items", 2),
+            ([5] * 99, "nodes", 101),
+            (["a"], "nodes", 5),
+            (2**140 - 1, "prefix_bytes", 20),
+            (300, "prefix_bytes", 2),
+            ([b"x" * 20_000], "prefix_bytes", 3),
+            ([5] * 600, "prefix_bytes", 2),
+            ([1, 2, 3], "message_bytes", 10),
+            (["a"], "message_bytes", 18),
+            ("x" * 20_000, "message_bytes", 20_015),
+        ],
+        ids=lambda value: str(value)[:20],
+    )
+    def test_each_limit_to_the_last(self, value: Any, name: str, need: int) -> None:
+        data = dumps(value)
+        for allowed in (need - 1, need, need + 1, 2 * need + 5):
+            if not allowed:
+                continue
+            limits = replace(FILE_LIMITS, **{name: allowed})
+            made = outcome(dumps, value, limits=limits)
+            read = outcome(loads, data, limits=limits)
+            slowly = outcome(load, io.BytesIO(data), limits=limits)
+            assert read == slowly
+            if allowed >= need:
+                assert (made, read) == (data, value)
+            else:
+                assert made == outcome(encoded, value, limits, modern=True)
+                assert (made[3], made[5]) == (name, allowed)
+                assert (read[3], read[5]) == (name, allowed)

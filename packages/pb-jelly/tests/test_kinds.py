@@ -17,11 +17,13 @@ import pytest
 from pb_jelly import (
     DummySecurityOptions,
     InsecureJelly,
+    Jellier,
     Jellyable,
     SecurityOptions,
     UnjellyableType,
     globalSecurity,
     jelly,
+    leaf_hook,
     qual,
     unjelly,
 )
@@ -209,3 +211,49 @@ def test_modern_classes_must_be_listed(value: Any) -> None:
 def test_what_no_form_keeps(value: Any) -> None:
     with pytest.raises(UnjellyableType, match="do not show their state"):
         jelly(value, modern=True)
+
+
+class Marked(Jellyable):
+    @leaf_hook
+    def jellyFor(self, jellier: Any) -> Any:
+        return [b"marked", 5]
+
+
+class Overriding(Marked):
+    def jellyFor(self, jellier: Any) -> Any:
+        return [b"overriding", jellier.jelly([])]
+
+
+def test_hooks_that_are_marked() -> None:
+    assert jelly([Marked(), Marked()]) == [b"list", [b"marked", 5], [b"marked", 5]]
+    assert jelly(Overriding()) == [b"overriding", [b"list"]]
+    jellier = Jellier(globalSecurity)
+    assert jellier.kind_of(Marked).is_leaf
+    # What a subclass does in its place has to be marked again.
+    for cls in (Overriding, Tagged, Borrowed, Jellyable):
+        assert not jellier.kind_of(cls).is_leaf
+
+
+def test_a_mark_is_one_of_the_method() -> None:
+    class Odd:
+        def jellyFor(self, jellier: Any) -> Any:
+            return [b"odd"]
+
+    odd: Any = Odd.jellyFor
+    for mark, is_leaf in ((True, True), (False, False), (1, False), (None, False)):
+        odd.is_leaf = mark
+        assert Jellier(globalSecurity).kind_of(Odd).is_leaf is is_leaf
+    hook = leaf_hook(Odd.jellyFor)
+    assert hook is Odd.jellyFor
+    assert Jellier(globalSecurity).kind_of(Odd).is_leaf
+
+
+def test_a_kind_is_found_once() -> None:
+    jellier = Jellier(listing(Data))
+    kind = jellier.kind_of(Data)
+    assert jellier.kind_of(Data) is kind
+    assert kind.tag == qual(Data).encode()
+    assert jellier.jelly(Data(1)) == jelly(Data(1), listing(Data))
+    assert isinstance(jellier.kind_of(Plain).refusal, InsecureJelly)
+    with pytest.raises(InsecureJelly, match="b'tuple'"):
+        Jellier(SecurityOptions()).kind_of(tuple)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pb_jelly._live import Edits, LiveDict
+from pb_jelly import ClassRegistry, SecurityOptions
+from pb_jelly._live import ALL_EDITS, Edits, LiveDict
 
 
 def or_equals(live: LiveDict[int]) -> None:
@@ -66,3 +67,28 @@ def test_a_copy_counts_for_itself() -> None:
     twin["b"] = 2
     assert twin == {"a": 1, "b": 2}
     assert live.edits.count == before
+
+
+def test_counted_among_all() -> None:
+    live: LiveDict[int] = LiveDict()
+    policy = SecurityOptions()
+    registry = ClassRegistry()
+
+    def assign() -> None:
+        policy.registry = registry
+
+    edits: list[Callable[[], object]] = [
+        lambda: live.update(a=1),
+        lambda: policy.allowTypes("thing"),
+        lambda: registry.setUnjellyableForClass("thing", dict),
+        lambda: registry.setUnjellyableFactoryForClass("thing", dict),
+        assign,
+    ]
+    for edit in edits:
+        before = ALL_EDITS.count
+        edit()
+        assert ALL_EDITS.count > before
+    before = ALL_EDITS.count
+    assert live.get("a") == 1
+    assert policy.isTypeAllowed("thing")
+    assert ALL_EDITS.count == before

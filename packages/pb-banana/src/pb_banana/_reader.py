@@ -62,6 +62,7 @@ _REMOTE: Final = b"remote"
 _DEEPEST: Final = 100
 # So many digits make a number that is surely an int of the machine.
 _MOST_SHIFT: Final = 49
+_MOST_DIGITS: Final = 8
 
 # What may be in the fields of a message.
 _INT: Final = 1
@@ -114,7 +115,10 @@ class Reader:
 
     __slots__ = (
         "_buffer",
+        "_depth",
         "_heads",
+        "_limits",
+        "_longest",
         "_made",
         "_message",
         "_objects",
@@ -138,6 +142,22 @@ class Reader:
         self._remote: Callable[[int, list[Any]], Any] | None = None
         self._message: list[Any] = []
         self._made: list[Any] = []
+        self._limits: Limits | None = None
+        self._depth: i64 = 0
+        self._longest: i64 = 0
+
+    def _keep_to(self, limits: Limits) -> None:
+        """Keep to limits from now on."""
+        self._limits = limits
+        self._depth = min(limits.depth, _DEEPEST)
+        # There is no token of less than two bytes, and no list without a token, so
+        # that what is not long is within all limits, if its numbers are.
+        self._longest = min(
+            2 * min(limits.nodes, limits.list_items),
+            min(limits.string_bytes, limits.message_bytes),
+        )
+        if limits.prefix_bytes < _MOST_DIGITS:
+            self._longest = 0
 
     def use(self, table: PolicyTable) -> None:
         """Read by a policy from now on.
@@ -180,6 +200,8 @@ class Reader:
         """
         self._buffer = buffer
         self._remote = remote
+        if limits is not self._limits:
+            self._keep_to(limits)
         message: list[Any] = []
         try:
             if buffer[position + 1] != LIST_TOKEN or buffer[position + 3] != VOCAB:
@@ -190,14 +212,10 @@ class Reader:
                 return None
             self.position = position + 4
             message.append(_WORDS[verb])
-            depth = min(limits.depth, _DEEPEST) - 1
+            depth = self._depth - 1
             for kind in fields:
                 message.append(self._field(kind, message, depth))
-            # There is no token of less than two bytes, and no list without a token.
-            size = self.position - position
-            if size > 2 * min(limits.nodes, limits.list_items) or size > min(
-                limits.string_bytes, limits.message_bytes
-            ):
+            if self.position - position > self._longest:
                 raise _GiveUpError
         except (
             _GiveUpError,
@@ -236,12 +254,11 @@ class Reader:
             return []
         self._buffer = buffer
         self.position = position
+        if limits is not self._limits:
+            self._keep_to(limits)
         try:
-            value = self._value(min(limits.depth, _DEEPEST))
-            size = self.position - position
-            if size > 2 * min(limits.nodes, limits.list_items) or size > min(
-                limits.string_bytes, limits.message_bytes
-            ):
+            value = self._value(self._depth)
+            if self.position - position > self._longest:
                 raise _GiveUpError
         except (
             _GiveUpError,
@@ -300,8 +317,11 @@ class Reader:
         end: i64
         size: i64
         if number >= 128:
+            if number != FLOAT:
+                # A prefix can be left out; nobody does, and it would be a token of
+                # one byte.
+                raise _GiveUpError
             kind = number
-            number = 0
             position += 1
         else:
             kind = buffer[position + 1]

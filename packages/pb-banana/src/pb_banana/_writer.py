@@ -19,17 +19,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly.codec import (
-    BOOL,
     BYTEARRAY,
     DICT,
     FROZENSET,
     LEAVES,
     LIST,
-    NONE,
     ORDERED,
     PLAIN,
     SET,
-    TEXT,
     TUPLE,
 )
 from pb_jelly.errors import JellyError
@@ -65,10 +62,9 @@ _DIGITS: Final[list[bytes]] = [bytes((digit,)) for digit in range(128)]
 _KINDS: Final[list[bytes]] = [bytes((kind,)) for kind in range(LIST_TOKEN, VOCAB + 1)]
 # Numbers that are one digit and another number of the table.
 _MEDIUM: Final = _TABLE << 7
-_MEDIUM_BITS: Final = 16
-# Numbers that are surely ints of the machine.
-_MACHINE_BITS: Final = 62
-_MACHINE: Final = 1 << _MACHINE_BITS
+# Numbers that are surely ints of the machine, and how many digits these may have.
+_MACHINE: Final = 1 << 62
+_MACHINE_DIGITS: Final = 9
 _STRINGS: Final[list[bytes]] = _headers(STRING)
 _LISTS: Final[list[bytes]] = _headers(LIST_TOKEN)
 
@@ -126,6 +122,7 @@ class Writer:
         "_deepest",
         "_depth",
         "_is_busy",
+        "_is_narrow",
         "_jellier",
         "_kept",
         "_keys",
@@ -160,6 +157,7 @@ class Writer:
         self._parts: list[bytes] = []
         self._large_bytes: int = 0
         self._is_busy: bool = False
+        self._is_narrow: bool = False
         self._deepest: i64 = 0
         self._limits: Limits | None = None
         self._depth: i64 = 0
@@ -171,9 +169,16 @@ class Writer:
         """Keep to limits from now on."""
         self._limits = limits
         self._depth = min(limits.depth, _DEEPEST) - _MARGIN
-        self._most_items = limits.list_items - 1
+        self._most_items = limits.list_items
         self._longest = min(limits.string_bytes, limits.message_bytes)
         self._most_bits = limits.prefix_bytes * 7
+        # What is small is written without a look at them.
+        self._is_narrow = (
+            limits.depth <= _MARGIN
+            or limits.string_bytes < _TABLE
+            or limits.list_items < _SMALL
+            or limits.prefix_bytes < _MACHINE_DIGITS
+        )
 
     def write(  # noqa: C901
         self,
@@ -203,12 +208,13 @@ class Writer:
         """
         if self._is_busy or not table.is_ordinary:
             return None
-        self._is_busy = True
         if limits is not self._limits:
             self._keep_to(limits)
+        if self._is_narrow:
+            return None
+        self._is_busy = True
         self._types = table.types
         self._make_jellier = make_jellier
-        self._out = BytesWriter()
         try:
             for item in head:
                 if isinstance(item, bytes):
@@ -230,6 +236,7 @@ class Writer:
             return None
         finally:
             self._is_busy = False
+            self._make_jellier = None
             self._out = BytesWriter()
             if self._seen:
                 self._seen.clear()
@@ -370,10 +377,10 @@ class Writer:
         """Write an integer."""
         if 0 <= x < _TABLE:
             self._out.write(_INTS[x])
-        elif 0 <= x < _MEDIUM and self._most_bits > _MEDIUM_BITS:
+        elif 0 <= x < _MEDIUM:
             self._out.write(_DIGITS[x & 127])
             self._out.write(_INTS[x >> 7])
-        elif -_MACHINE < x < _MACHINE and self._most_bits > _MACHINE_BITS:
+        elif -_MACHINE < x < _MACHINE:
             if x >= 0:
                 self._header(x, INT if x <= LARGEST_INT else LONGINT)
             else:
@@ -462,7 +469,8 @@ class Writer:
 
     def _leaf(self, x: Any, op: int) -> None:
         """Write a value that has a pair of functions in the type table."""
-        if op == BYTEARRAY or op == TEXT or op == NONE or op == BOOL:  # noqa: SIM109
+        if op == BYTEARRAY:
+            # It can be referred to, unlike all others.
             raise _GiveUpError
         dump = LEAVES[op].dump
         assert dump is not None

@@ -1,0 +1,226 @@
+"""What packages such as pb-banana build on, to do both steps in one."""
+
+from __future__ import annotations
+
+import datetime
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pb_jelly import (
+    ClassRegistry,
+    DummySecurityOptions,
+    Jellier,
+    Jellyable,
+    SecurityOptions,
+    Unjellyable,
+    codec,
+    jelly,
+    unjelly,
+)
+from pb_jelly.codec import LEAVES, CurrentTables, PolicyTable
+
+
+class Spot(Jellyable, Unjellyable):
+    pass
+
+
+class Asking(SecurityOptions):
+    """A policy that answers for itself."""
+
+    def isTypeAllowed(self, typeName: str | bytes) -> bool:
+        return True
+
+
+def basic(registry: ClassRegistry | None = None) -> SecurityOptions:
+    policy = SecurityOptions(registry)
+    policy.allowBasicTypes()
+    return policy
+
+
+def test_all_names_are_there() -> None:
+    assert len(set(codec.__all__)) == len(codec.__all__)
+    assert all(hasattr(codec, name) for name in codec.__all__)
+
+
+@pytest.mark.parametrize("modern", [False, True])
+def test_the_numbers_are_those_of_the_tables(modern: bool) -> None:
+    policy = basic()
+    table = CurrentTables(policy, modern=modern).reading
+    values: dict[int, Any] = {
+        codec.TEXT: "a",
+        codec.NONE: None,
+        codec.BOOL: True,
+        codec.LIST: [],
+        codec.TUPLE: (),
+        codec.DICT: {},
+        codec.SET: set(),
+        codec.FROZENSET: frozenset(),
+    }
+    if modern:
+        values |= {codec.ORDERED: OrderedDict(), codec.BYTEARRAY: bytearray()}
+    for op, value in values.items():
+        sexp: Any = jelly(value, policy, modern=modern)
+        assert table.heads[sexp[0]] == table.types[type(value)] == op
+    assert table.heads[b"reference"] == codec.REFERENCE
+    assert table.heads[b"dereference"] == codec.DEREFERENCE
+
+
+def test_leaves_have_both_directions() -> None:
+    day = datetime.date(2026, 1, 2)
+    leaf = LEAVES[CurrentTables(basic()).sending.types[datetime.date]]
+    assert leaf.dump is not None
+    assert leaf.load is not None
+    assert leaf.dump(day, 100) == jelly(day) == [b"date", b"2026 1 2"]
+    assert leaf.load([b"date", b"2026 1 2"]) == day
+
+
+def replace_types(policy: SecurityOptions) -> None:
+    policy.allowedTypes = {b"list": 1}
+
+
+def replace_registry(policy: SecurityOptions) -> None:
+    policy.registry = ClassRegistry()
+
+
+EDITS: list[Callable[[SecurityOptions], Any]] = [
+    lambda policy: policy.allowTypes("more"),
+    lambda policy: policy.allowedTypes.pop(b"tuple"),
+    lambda policy: policy.allowedTypes.clear(),
+    lambda policy: policy.registry.setUnjellyableForClass("thing", Spot),
+    lambda policy: policy.registry.setUnjellyableFactoryForClass("thing", dict),
+    replace_types,
+    replace_registry,
+]
+
+
+class TestCurrentTables:
+    @pytest.mark.parametrize("edit", EDITS)
+    def test_every_edit_is_in_force_at_once(self, edit: Any) -> None:
+        policy = basic(ClassRegistry())
+        tables = CurrentTables(policy)
+        reading, sending = tables.reading, tables.sending
+        for _ in range(2):
+            assert tables.current() is tables
+            assert tables.reading is reading
+            assert tables.sending is sending
+        edit(policy)
+        # Until it is asked for, they are kept: a message is read by one of them.
+        assert tables.reading is reading
+        assert tables.current() is tables
+        assert tables.reading is not reading
+        assert tables.sending is not sending
+
+    def test_the_edit_of_another_policy_changes_nothing(self) -> None:
+        policy = basic(ClassRegistry())
+        tables = CurrentTables(policy)
+        reading = tables.reading
+        basic().allowTypes("more")
+        assert tables.current().reading is reading
+        assert tables.taster is policy
+
+    def test_a_legacy_policy_has_no_say_in_what_is_sent(self) -> None:
+        policy = SecurityOptions()
+        strict = CurrentTables(policy)
+        lenient = CurrentTables(policy, lenient=True)
+        assert list not in strict.sending.types
+        assert list in lenient.sending.types
+        assert lenient.reading is strict.reading
+        assert b"list" not in strict.reading.heads
+        # Unless it answers for itself.
+        assert CurrentTables(Asking(), lenient=True).sending.asks
+
+    def test_each_form_has_its_own(self) -> None:
+        policy = basic()
+        modern = CurrentTables(policy, modern=True)
+        assert complex in modern.sending.types
+        assert complex not in CurrentTables(policy).sending.types
+
+
+class TestOrdinary:
+    def test_most_policies_are(self) -> None:
+        for policy in (SecurityOptions(), basic(), DummySecurityOptions()):
+            for modern in (False, True):
+                tables = CurrentTables(policy, modern=modern)
+                assert tables.reading.is_ordinary
+                assert tables.sending.is_ordinary
+
+    @pytest.mark.parametrize("word", [b"unicode", b"None", b"boolean"])
+    def test_but_for_those_without_the_usual_scalars(self, word: bytes) -> None:
+        policy = basic()
+        del policy.allowedTypes[word]
+        assert not CurrentTables(policy).reading.is_ordinary
+
+    @pytest.mark.parametrize("word", [b"unicode", b"None", b"boolean"])
+    def test_or_with_others_in_their_place(self, word: bytes) -> None:
+        one, other = ClassRegistry(), ClassRegistry()
+        one.setUnjellyableForClass(word, Spot)
+        other.setUnjellyableFactoryForClass(word, dict)
+        for registry in (one, other):
+            assert not CurrentTables(basic(registry)).reading.is_ordinary
+
+    def test_or_that_answer_for_themselves(self) -> None:
+        table = CurrentTables(Asking()).reading
+        assert table.asks
+        assert not table.is_ordinary
+
+
+def thing_in(registry: ClassRegistry) -> tuple[PolicyTable, Any]:
+    """Return the table, and what is in it for a name that has been met."""
+    policy = basic(registry)
+    policy.allowTypes("thing")
+    table = CurrentTables(policy).reading
+    assert b"thing" not in table.targets
+    assert b"thing" not in table.heads
+    value = unjelly([b"thing", [b"dictionary", [[b"unicode", b"a"], 1]]], policy)
+    return table, value
+
+
+class TestTargets:
+    def test_they_are_known_once_they_have_been_met(self) -> None:
+        registry = ClassRegistry()
+        registry.setUnjellyableForClass("thing", Spot)
+        table, value = thing_in(registry)
+        assert type(value) is Spot
+        assert table.heads[b"thing"] == codec.OBJECT
+        assert table.targets[b"thing"].make is Spot
+        assert table.targets[b"thing"].is_plain
+
+    def test_what_is_anything_but_plain(self) -> None:
+        class Hooked(Unjellyable):
+            def unjellyFor(self, unjellier: Any, jellyList: Any) -> Any:
+                return self
+
+        class Setting(Unjellyable):
+            def setStateFor(self, unjellier: Any, state: Any) -> None:
+                pass
+
+        class Told(Unjellyable):
+            def postUnjelly(self) -> None:
+                pass
+
+        class Made(Unjellyable):
+            def __new__(cls) -> Made:
+                return super().__new__(cls)
+
+        class Wrong(Unjellyable, Exception):
+            pass
+
+        for made in (Hooked, Setting, Told, Made, Wrong, lambda *args: 5):
+            registry = ClassRegistry()
+            registry.setUnjellyableForClass("thing", made)
+            table, _ = thing_in(registry)
+            assert not table.targets[b"thing"].is_plain
+        registry = ClassRegistry()
+        registry.setUnjellyableFactoryForClass("thing", dict)
+        table, value = thing_in(registry)
+        assert value == {"a": 1}
+        assert not table.targets[b"thing"].is_plain
+
+
+def test_a_jellier_says_what_is_done_with_a_class() -> None:
+    kind = Jellier(basic()).kind_of(Spot)
+    assert kind.op == codec.PLAIN
+    assert kind.tag.endswith(b".Spot")
