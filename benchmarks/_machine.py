@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import platform
-import sys
 import time
 from importlib import import_module, metadata
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import TracebackType
 from typing import Final

@@ -63,6 +63,21 @@ def _item_class(pb: Any) -> Any:
     return Item
 
 
+def _update(pb: Any, observers: list[Any], value: int, answered: bool) -> Any:
+    """Tell all observers the value, in the way that the implementation has for it."""
+    if hasattr(pb, "call_observers"):
+        return gatherResults(
+            pb.call_observers(observers, "set", value, pbanswer=answered)
+        )
+    answers = []
+    for each in observers:
+        if answered:
+            answers.append(each.callRemote("set", value))
+        else:
+            each.callRemote("set", value, pbanswer=0)
+    return gatherResults(answers)
+
+
 def _shared_class(pb: Any) -> Any:
     """Return the class of the object that all observe."""
 
@@ -84,14 +99,7 @@ def _shared_class(pb: Any) -> Any:
 
         def change(self, answered: bool) -> Any:
             self.value += 1
-            observers = list(self.observers.values())
-            if answered:
-                return gatherResults(
-                    [each.callRemote("set", self.value) for each in observers]
-                )
-            for each in observers:
-                each.callRemote("set", self.value, pbanswer=0)
-            return None
+            return _update(pb, list(self.observers.values()), self.value, answered)
 
     class Seen(pb.RemoteCache):  # type: ignore[misc]
         def setCopyableState(self, state: Any) -> None:
