@@ -11,6 +11,7 @@ from pb_broker._tables import (
     ExportTable,
     Local,
     LocalIDs,
+    LocalObjects,
     process_unique_id,
 )
 from pb_broker._viewable import ViewPoint
@@ -27,45 +28,80 @@ def caches() -> CacheTable:
     return CacheTable(LocalIDs())
 
 
+def add(exports: ExportTable, thing: object) -> int:
+    return exports.add(thing, process_unique_id(thing))
+
+
+def luid_of(exports: ExportTable, thing: object) -> int | None:
+    return exports.luids.get(process_unique_id(thing))
+
+
 def test_an_id_is_not_used_twice(exports: ExportTable) -> None:
     thing = object()
-    first = exports.add(thing)
+    first = add(exports, thing)
     exports.decref(first)
-    assert exports.add(thing) > first
+    assert add(exports, thing) > first
 
 
-def test_an_entry_lives_as_long_as_its_count(exports: ExportTable) -> None:
+def test_an_object_stays_as_long_as_its_count(exports: ExportTable) -> None:
     thing = object()
-    luid = exports.add(thing)
-    assert exports.find(thing) == luid
+    luid = add(exports, thing)
+    exports.count(luid)
+    exports.count(luid)
     assert exports.decref(luid) is None
-    gone = exports.decref(luid)
-    assert gone is not None
-    assert gone.object is thing
-    assert exports.find(thing) is None
+    assert exports.decref(luid) is None
+    assert luid_of(exports, thing) == luid
+    assert exports.decref(luid) is thing
+    assert luid_of(exports, thing) is None
     assert exports.objects == {}
     assert exports.luids == {}
+    assert len(exports) == 0
 
 
 def test_sending_and_letting_go_may_cross(exports: ExportTable) -> None:
     """The peer's decref is on its way while the object is sent again."""
     thing = object()
-    luid = exports.add(thing)
-    assert exports.find(thing) == luid
+    luid = add(exports, thing)
+    exports.count(luid)
     exports.decref(luid)  # for the first time it was sent
-    assert exports.objects[luid].refcount == 1
-    assert exports.decref(luid) is not None
+    assert exports.entry(luid).refcount == 1
+    assert exports.decref(luid) is thing
 
 
-def test_a_name_is_not_counted(exports: ExportTable) -> None:
+def test_a_count_ends_with_what_is_counted(exports: ExportTable) -> None:
     thing = object()
-    exports.name(b"root", thing)
-    assert exports.decref(b"root") is None
-    assert exports.objects[b"root"].object is thing
+    luid = add(exports, thing)
+    exports.count(luid)
+    assert exports.entry(luid).refcount == 2
+    exports.unregister(luid)
+    again = add(exports, thing)
+    assert exports.entry(again).refcount == 1
+    assert exports.decref(again) is thing
+
+
+def test_names_are_not_counted(exports: ExportTable) -> None:
+    things = {b"root": object(), b"other": object(), b"third": object()}
+    for name, thing in things.items():
+        exports.name(name, thing)
+    for name, thing in things.items():
+        assert exports.decref(name) is None
+        assert exports.find(name) is thing
+        assert exports.entry(name).object is thing
+    assert exports.decref(b"none") is None
+    assert exports.find(b"none") is None
+    assert len(exports) == 3
+
+
+def test_a_name_is_given_anew(exports: ExportTable) -> None:
+    for name in (b"root", b"other"):
+        for thing in (object(), object()):
+            exports.name(name, thing)
+            assert exports.find(name) is thing
+    assert sorted(map(str, exports.ids())) == ["b'other'", "b'root'"]
 
 
 def test_late_decref_of_what_was_taken_back_is_ignored(exports: ExportTable) -> None:
-    luid = exports.add(object())
+    luid = add(exports, object())
     exports.unregister(luid)
     assert exports.decref(luid) is None
     with pytest.raises(KeyError):
@@ -76,24 +112,70 @@ def test_late_decref_of_what_was_taken_back_is_ignored(exports: ExportTable) -> 
 def test_decref_of_what_never_was_is_the_peers_mistake(
     exports: ExportTable, luid: int
 ) -> None:
-    exports.add(object())
+    add(exports, object())
     with pytest.raises(ProtocolError):
         exports.decref(luid)
 
 
-def test_unregistering_a_name(exports: ExportTable) -> None:
-    thing = object()
-    exports.name(b"x", thing)
-    assert exports.unregister(b"x").object is thing
+def test_unregistering_names(exports: ExportTable) -> None:
+    things = {b"x": object(), b"y": object()}
+    for name, thing in things.items():
+        exports.name(name, thing)
+    for name, thing in things.items():
+        assert exports.unregister(name) is thing
+        assert exports.find(name) is None
+        with pytest.raises(KeyError):
+            exports.unregister(name)
+
+
+def test_nothing_is_left_when_all_is_dropped(exports: ExportTable) -> None:
+    luid = add(exports, object())
+    exports.count(luid)
+    exports.name(b"x", object())
+    exports.name(b"y", object())
     exports.clear()
-    assert exports.objects == {}
+    assert (len(exports), exports.ids(), exports.luids) == (0, [], {})
+    # Late: it was known once.
+    assert exports.decref(luid) is None
+
+
+def test_tables_of_two_connections_are_apart() -> None:
+    one, other = ExportTable(LocalIDs()), ExportTable(LocalIDs())
+    luid = add(one, object())
+    one.count(luid)
+    one.name(b"x", object())
+    one.name(b"y", object())
+    assert (len(other), other.ids(), other.luids) == (0, [], {})
+    thing = object()
+    assert add(other, thing) == luid
+    assert other.decref(luid) is thing
 
 
 def test_viewpoints_on_the_same_thing_are_one(exports: ExportTable) -> None:
     perspective, thing = object(), object()
-    luid = exports.add(ViewPoint(perspective, thing))
-    assert exports.find(ViewPoint(perspective, thing)) == luid
-    assert exports.find(ViewPoint(object(), thing)) is None
+    luid = add(exports, ViewPoint(perspective, thing))
+    assert luid_of(exports, ViewPoint(perspective, thing)) == luid
+    assert luid_of(exports, ViewPoint(object(), thing)) is None
+
+
+def test_what_is_published_of_a_table(exports: ExportTable) -> None:
+    thing, root = object(), object()
+    luid = add(exports, thing)
+    exports.name(b"root", root)
+    published = LocalObjects(exports)
+    assert luid in published
+    assert b"other" not in published
+    assert published[luid].object is thing
+    assert {key: local.object for key, local in published.items()} == {
+        b"root": root,
+        luid: thing,
+    }
+    assert len(published) == 2
+    with pytest.raises(KeyError):
+        published[luid + 1]
+    assert repr(published) == "<2 objects>"
+    exports.clear()
+    assert published == {}
 
 
 def test_anything_has_an_id() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly import Limits
@@ -31,6 +32,14 @@ _HEAD_LENGTH: Final = NEGOTIATION_LIMITS.prefix_bytes + 1
 # have a few.
 _readers: Final[list[Reader]] = []
 _writers: Final[list[Writer]] = []
+
+
+@lru_cache(maxsize=64)
+def _encoder(limits: Limits, dialect: bytes | None) -> Encoder:
+    """Return an encoder for all connections that want the same."""
+    return Encoder(
+        limits, vocabulary=None if dialect is None else VOCABULARIES.get(dialect)
+    )
 
 
 class Connection:
@@ -75,7 +84,7 @@ class Connection:
         self._role = CLIENT if is_client else SERVER
         self._dialects = tuple(dialects)
         self._limits = limits
-        self._encoder = Encoder(limits)
+        self._encoder = _encoder(limits, None)
         self._decoder = Decoder(NEGOTIATION_LIMITS)
         self._head = b""
         self._failure: NegotiationError | None = None
@@ -105,7 +114,7 @@ class Connection:
 
     @send_limits.setter
     def send_limits(self, limits: Limits) -> None:
-        self._encoder.limits = limits
+        self._encoder = _encoder(limits, self.dialect)
 
     @property
     def has_backlog(self) -> bool:
@@ -133,7 +142,7 @@ class Connection:
         vocabulary = VOCABULARIES.get(dialect)
         self.dialect = dialect
         self._is_pb = vocabulary is PB_VOCABULARY
-        self._encoder.vocabulary = vocabulary
+        self._encoder = _encoder(self._encoder.limits, dialect)
         self._decoder.vocabulary = vocabulary
         self._decoder.limits = self._limits
 
@@ -293,7 +302,10 @@ class Connection:
         received = self._decoder.feed(data, 1)
         if not received:
             return False
-        dialect = role.agree(received[0], self._dialects)
+        self._head = b""
+        agreed = role.agree(received[0], self._dialects)
+        # Ours of the two that are equal: one object for all connections.
+        dialect = self._dialects[self._dialects.index(agreed)]
         if role.replies:
             self._outgoing = self._encoder.encode(dialect)
         self.select(dialect)

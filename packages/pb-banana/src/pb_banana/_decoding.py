@@ -83,6 +83,12 @@ _LARGE_PIECE: Final = 4096
 _LARGEST_COUNT: Final = 2**63 - 1
 
 
+# What stands for lists that nothing has been put into: most decoders are idle.
+_NO_ROOT: Final[list[SExp]] = []
+_NO_STACK: Final[list[tuple[list[SExp], int]]] = []
+_NO_PIECES: Final[list[bytes | bytearray]] = []
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Decoding:
     """What a decoder is made of."""
@@ -111,10 +117,10 @@ class Decoding:
         self._limits = limits
         self._vocabulary: Mapping[int, bytes] | None = None
         self._words: Mapping[int, bytes] = {}
-        self._root: list[SExp] = []
+        self._root: list[SExp] = _NO_ROOT
         self._current = self._root
         self._left = 1
-        self._stack: list[tuple[list[SExp], int]] = []
+        self._stack: list[tuple[list[SExp], int]] = _NO_STACK
         self._nodes = 1
         # Positions in the stream: of the current top-level expression's first
         # byte, and of the first byte in `_buffer` or, if that is empty, to come.
@@ -122,7 +128,7 @@ class Decoding:
         self._base = 0
         self._buffer = b""
         self._position = header_bytes
-        self._pieces: list[bytes | bytearray] = []
+        self._pieces: list[bytes | bytearray] = _NO_PIECES
         self._missing = 0
         self._queue: deque[bytes] | None = None
         self._backlog = False
@@ -228,8 +234,11 @@ class Decoding:
     def _take(self) -> list[SExp]:
         """Return the complete expressions, and keep the incomplete one."""
         root = self._root
+        if root is _NO_ROOT:
+            return []
         if not self._stack:
-            self._root = self._current = []
+            self._root = self._current = _NO_ROOT
+            self._stack = _NO_STACK
             return root
         complete = root[:-1]
         del root[:-1]
@@ -241,10 +250,10 @@ class Decoding:
         self._error = error
         self._backlog = bool(complete)
         # Nothing of what is left will be wanted.
-        self._root = self._current = []
-        self._stack = []
+        self._root = self._current = _NO_ROOT
+        self._stack = _NO_STACK
         self._buffer = b""
-        self._pieces = []
+        self._pieces = _NO_PIECES
         self._queue = None
         return complete
 
@@ -264,6 +273,9 @@ class Decoding:
         most_nodes = limits.nodes
         depth = limits.depth
         words = self._words
+        if self._root is _NO_ROOT:
+            self._root = self._current = []
+            self._stack = []
         root = self._root
         current = self._current
         left = self._left
@@ -285,7 +297,7 @@ class Decoding:
             self._pieces.append(buffer[:position])
             current.append(b"".join(self._pieces))
             left -= 1
-            self._pieces = []
+            self._pieces = _NO_PIECES
             self._missing = 0
 
         # `position` is where a token begins; `after`, where its body does, or as

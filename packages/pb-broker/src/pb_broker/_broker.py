@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pb_banana import BananaError, Limits
 from pb_jelly import Jellier, Unjellier, globalSecurity
-from pb_jelly.codec import CurrentTables
+from pb_jelly.codec import CurrentTables, current_tables
 
 from . import _messages
 from ._atoms import PB_TYPES
@@ -30,7 +30,7 @@ from ._context import ServingContext
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import Jellied, Session
-from ._tables import Local
+from ._tables import Local, LocalObjects, process_unique_id
 from .banana import Banana
 from .errors import DeadReferenceError, Error, ProtocolError
 
@@ -85,25 +85,28 @@ class Broker(Banana):
         super().__init__(isClient)
         self.security = globalSecurity if security is None else security
         self.disconnected: int = 0
-        self.disconnects: list[Callable[[], object]] = []
         self.connects: list[Callable[[], object]] | None = []
-        self.failures: list[Callable[[], object]] = []
-        self.pageProducers: list[Any] = []
-        self._localCleanup: dict[Any, Callable[[], object]] = {}
         self._session = Session(self)
         self._busy = 0
-        self._unsent: list[Any] = []
-        self._unread: list[bytes] = []
         self._continuation: Any = None
-        self._has_written = False
-        self._policy: CurrentTables | None = None
+        self._policy = current_tables(self.security, lenient=self.profile.lenient)
+        # What few connections use is made when it is used.
+        self._disconnects: list[Callable[[], object]] | None = None
+        self._failures: list[Callable[[], object]] | None = None
+        self._producers: list[Any] | None = None
+        self._cleanups: dict[Any, Callable[[], object]] | None = None
+        # What waits: to be sent, or to be handled, in order.
+        self._unsent: list[Any] | None = None
+        self._unread: list[bytes] | None = None
+        # What is sent while a batch is handled, if that is gathered.
+        self._gathered: list[bytes] | None = None
 
     # What is published of the tables
 
     @property
-    def localObjects(self) -> dict[int | bytes, Local]:
+    def localObjects(self) -> LocalObjects:
         """Objects of ours that the peer can call, by luid or well-known name."""
-        return self._session.exports.objects
+        return LocalObjects(self._session.exports)
 
     @property
     def luids(self) -> dict[Any, int]:
@@ -129,6 +132,33 @@ class Broker(Banana):
     def waitingForAnswers(self) -> dict[int, Deferred[Any]]:
         """Calls that wait for an answer, by request id."""
         return self._session.pending
+
+    @property
+    def disconnects(self) -> list[Callable[[], object]]:
+        """What :meth:`notifyOnDisconnect` was given."""
+        if self._disconnects is None:
+            self._disconnects = []
+        return self._disconnects
+
+    @property
+    def failures(self) -> list[Callable[[], object]]:
+        """What :meth:`notifyOnFail` was given."""
+        if self._failures is None:
+            self._failures = []
+        return self._failures
+
+    @property
+    def pageProducers(self) -> list[Any]:
+        """Pagers that have more to send."""
+        if self._producers is None:
+            self._producers = []
+        return self._producers
+
+    @property
+    def _localCleanup(self) -> dict[Any, Callable[[], object]]:
+        if self._cleanups is None:
+            self._cleanups = {}
+        return self._cleanups
 
     @property
     def serializingPerspective(self) -> Any:
@@ -248,8 +278,8 @@ class Broker(Banana):
             self._run_callback(notifier)
         if self.factory is not None:
             self.factory.clientConnectionMade(self)
-        unsent, self._unsent = self._unsent, []
-        for expression in unsent:
+        unsent, self._unsent = self._unsent, None
+        for expression in unsent or ():
             self._send(expression)
         if self._session.releases:
             self._flush_releases()
@@ -269,20 +299,20 @@ class Broker(Banana):
             self._continuation.cancel()
             self._continue()
         self.disconnected = 1
-        self._unsent.clear()
+        self._unsent = None
         self._session.close(reason)
         never_ready = self.connects is not None
         # A copy: a callback may take others back.
-        notifiers = list(self.disconnects)
+        notifiers = list(self._disconnects or ())
         if never_ready:
-            notifiers += self.failures
+            notifiers += self._failures or ()
         self.connects = None
         for notifier in notifiers:
             self._run_callback(notifier)
-        self.disconnects.clear()
-        self.failures.clear()
-        self._localCleanup.clear()
-        self.pageProducers.clear()
+        self._disconnects = None
+        self._failures = None
+        self._cleanups = None
+        self._producers = None
         lost = getattr(self.factory, "broker_lost", None)
         if lost is not None:
             lost(self, reason)
@@ -310,8 +340,8 @@ class Broker(Banana):
 
     def dontNotifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
         """Take back one :meth:`notifyOnDisconnect`, if there was one."""
-        if notifier in self.disconnects:
-            self.disconnects.remove(notifier)
+        if self._disconnects and notifier in self._disconnects:
+            self._disconnects.remove(notifier)
 
     def _run_callback(self, callback: Callable[..., object], *args: Any) -> None:
         """Run something of the application's, which must not stop anything of ours."""
@@ -333,23 +363,36 @@ class Broker(Banana):
         if self._continuation is None:
             if not self._connection.absorb(data):
                 self._handle(data)
+        elif self._unread is None:
+            self._unread = [data]
         else:
             self._unread.append(data)
 
     def _handle(self, data: bytes) -> None:
         """Handle one batch, then let the transport send what is ready."""
+        transport: Any = self.transport
+        if isinstance(transport, FileDescriptor) and not getattr(
+            transport, "TLS", False
+        ):
+            self._gathered = []
         self._busy += 1
         try:
             more = self._handle_batch(data)
         except (BananaError, ProtocolError) as error:
             _log.error("The peer broke the protocol: {error}", error=error)
+            self._gathered = None
             self._abort()
             return
         finally:
             self._busy -= 1
         if self._session.releases:
             self._flush_releases()
-        has_sent = self._push()
+        gathered, self._gathered = self._gathered, None
+        has_sent = gathered is not None
+        if gathered:
+            has_sent = self._send_at_once(
+                gathered[0] if len(gathered) == 1 else b"".join(gathered)
+            )
         if more and not self.disconnected:
             # What is due is done before the transport sends what it has: where that has
             # not been sent, the rest waits for one turn more.
@@ -378,38 +421,39 @@ class Broker(Banana):
             )
             data = b""
             if message is None:
-                return bool(self._unread)
+                return self._unread is not None
             if type(message) is tuple:
                 session.receive_ready(message)
             else:
                 session.receive(message)
+            if not connection.has_backlog:
+                return self._unread is not None
             left -= 1
             if perf_counter() > end:
                 break
-        return bool(self._unread) or connection.has_backlog
+        return self._unread is not None or connection.has_backlog
 
-    def _push(self) -> bool:
-        """Have the transport send what it has, if it can do so at any time.
+    def _send_at_once(self, data: bytes) -> bool:
+        """Send bytes now, if the transport can do so at any time; else soon.
 
         A socket's transport sends when the reactor has found that it may, which takes
-        another turn; nearly always it may now.  Should that fail, the reactor will
-        meet the same error.
+        another turn and two system calls; nearly always it may now.  Should that fail,
+        the reactor will meet the same error.
 
         Returns:
             Whether the transport had its chance.
         """
         transport: Any = self.transport
-        if (
-            not isinstance(transport, FileDescriptor)
-            or getattr(transport, "TLS", False)
-            or not transport.connected
-            or transport.disconnecting
-            or transport.producer is not None
-        ):
+        if not _is_open(transport):
+            transport.write(data)
             return False
-        if self._has_written:
-            self._has_written = False
+        if len(data) > FileDescriptor.SEND_LIMIT or _has_unsent(transport):
+            transport.write(data)
             transport.doWrite()
+            return True
+        sent = transport.writeSomeData(data)
+        if sent != len(data):
+            transport.write(data[sent:] if type(sent) is int else data)
         return True
 
     def _yield_once(self) -> None:
@@ -418,9 +462,9 @@ class Broker(Banana):
     def _continue(self) -> None:
         self._continuation = None
         data = b""
-        if self._unread and not self._connection.has_backlog:
+        if self._unread is not None and not self._connection.has_backlog:
             data = b"".join(self._unread)
-            self._unread.clear()
+            self._unread = None
         self._handle(data)
 
     def _call_later(self, delay: float, function: Callable[[], object]) -> Any:
@@ -431,7 +475,7 @@ class Broker(Banana):
 
     def _abort(self) -> None:
         self._hung_up = True
-        self._unread.clear()
+        self._unread = None
         abort = getattr(self.transport, "abortConnection", None)
         if abort is None:
             self.transport.loseConnection()
@@ -458,11 +502,13 @@ class Broker(Banana):
 
     def _send(self, expression: Any) -> None:
         if self.currentDialect is None and (
-            self.isClient or not self.connected or self._unsent
+            self.isClient or not self.connected or self._unsent is not None
         ):
             # The first that a client sends is its choice of a dialect.  A server that
             # has made its offer need not wait: without the vocabulary of any dialect,
             # what it sends is the same in all.
+            if self._unsent is None:
+                self._unsent = []
             self._unsent.append(expression)
             return
         self._send_ready([self._encode(expression)])
@@ -496,23 +542,60 @@ class Broker(Banana):
 
     def _send_ready(self, parts: list[bytes]) -> None:
         """Send a message that has been made."""
-        self._has_written = True
         if len(parts) == 1:
-            self.transport.write(parts[0])
+            self._write(parts[0])
         elif max(map(len, parts)) < _HUGE:
-            self.transport.writeSequence(parts)
+            self._write(b"".join(parts))
         else:
-            # A transport that has sent what it had keeps this as it is, uncopied.
-            for part in parts:
-                if len(part) >= _HUGE:
-                    self._push()
-                    self.transport.write(part)
-                    self._has_written = True
-                    self._push()
-                elif part:
-                    self.transport.write(part)
+            self._write_uncopied(parts)
         if self._session.releases and not self._busy:
             self._flush_releases()
+
+    def _write(self, data: bytes) -> None:
+        if self._gathered is None:
+            self.transport.write(data)
+        else:
+            self._gathered.append(data)
+
+    def _write_uncopied(self, parts: list[bytes]) -> None:
+        """Have the transport send huge parts as they are, not joined with others."""
+        transport: Any = self.transport
+        if self._gathered:
+            transport.write(b"".join(self._gathered))
+            self._gathered.clear()
+        for part in parts:
+            if len(part) < _HUGE:
+                transport.write(part)
+                continue
+            # A transport that has sent what it had keeps this as it is.
+            for piece in (b"", part):
+                transport.write(piece)
+                if _is_open(transport):
+                    transport.doWrite()
+
+    def sendEncoded(self, obj: Any) -> None:
+        """Send one expression.
+
+        Args:
+            obj: ``bytes``, ``int``, ``float``, or lists (or tuples) of expressions.
+
+        Raises:
+            BananaError: It cannot be sent; nothing was.
+        """
+        self._write(self._connection.encode(obj))
+
+    def _send_shared(self, data: bytes, wanted: bool) -> None:
+        """Send a call that many get.
+
+        What wants an answer goes at once.  Calls that want none may come in great
+        number, and may as well go together.
+        """
+        if self._gathered is not None:
+            self._gathered.append(data)
+        elif wanted:
+            self._send_at_once(data)
+        else:
+            self.transport.write(data)
 
     def _sendMessage(
         self,
@@ -549,14 +632,21 @@ class Broker(Banana):
         args: tuple[Any, ...],
         kw: dict[str, Any],
         wanted: bool,
-        body: bytes | None,
     ) -> Deferred[Any] | None:
-        """Send a call whose arguments may have been serialized already."""
+        """Send a call, whatever its keyword arguments are called."""
         if self.disconnected:
             raise DeadReferenceError("Calling Stale Broker")
         return self._session.call(
-            _VERBS[prefix], perspective, luid, name, args, kw, wanted, body
+            _VERBS[prefix], perspective, luid, name, args, kw, wanted
         )
+
+    def _call_shared(
+        self, prefix: bytes, luid: int, body: bytes, wanted: bool
+    ) -> Deferred[Any] | None:
+        """Send a call of which all that follows the luid is at hand, as bytes."""
+        if self.disconnected:
+            raise DeadReferenceError("Calling Stale Broker")
+        return self._session.call_shared(_VERBS[prefix], luid, body, wanted)
 
     def _speaks_pb(self) -> bool:
         return self.currentDialect == b"pb"
@@ -600,21 +690,20 @@ class Broker(Banana):
         self._busy += 1
         try:
             while releases:
-                verb, luid = releases.popleft()
-                parts.append(encode([verb, luid]))
+                some = releases[:]
+                parts += [encode(release) for release in some]
+                del releases[: len(some)]
         finally:
             self._busy -= 1
-        if parts:
-            self._has_written = True
-            self.transport.write(b"".join(parts))
+        self._write(b"".join(parts))
 
     # Values
 
     def _tables(self) -> CurrentTables:
         """Return the tables of the policy."""
         tables = self._policy
-        if tables is None or tables.taster is not self.security:
-            tables = CurrentTables(self.security, lenient=self.profile.lenient)
+        if tables.taster is not self.security:
+            tables = current_tables(self.security, lenient=self.profile.lenient)
             self._policy = tables
         return tables.current()
 
@@ -705,8 +794,7 @@ class Broker(Banana):
     def localObjectForID(self, luid: int | bytes | str) -> Any:
         """Return the object of ours that the peer knows as ``luid``, or None."""
         key = luid.encode() if isinstance(luid, str) else luid
-        entry = self._session.exports.objects.get(key)
-        return None if entry is None else entry.object
+        return self._session.exports.find(key)
 
     def registerReference(self, object: Any) -> int:
         """Let the peer call ``object``, counting one reference.
@@ -721,10 +809,14 @@ class Broker(Banana):
             Error: The peer holds as many as it may.
         """
         session = self._session
-        luid = session.exports.find(object)
-        if luid is None:
-            self._check_exports(len(session.exports.objects), "reference")
-            luid = session.exports.add(object)
+        exports = session.exports
+        puid = process_unique_id(object)
+        luid = exports.luids.get(puid)
+        if luid is not None:
+            exports.count(luid)
+        else:
+            self._check_exports(len(exports), "reference")
+            luid = exports.add(object, puid)
         context = session.context
         if context is not None:
             if context.exported is None:
@@ -741,8 +833,8 @@ class Broker(Banana):
         Raises:
             KeyError: The peer has no such object.
         """
-        entry = self._session.exports.unregister(refnum)
-        self._session.exported_no_more(entry)
+        instance = self._session.exports.unregister(refnum)
+        self._session.exported_no_more(instance)
 
     def setNameForLocal(self, name: str | bytes, object: Any) -> None:
         """Let the peer call ``object`` under a name that both ends know.
@@ -806,7 +898,7 @@ class Broker(Banana):
 
     def cacheLocally(self, cid: int, instance: Any) -> None:
         """Keep ``instance`` as the copy of the peer's ``cid``."""
-        self._session.cached_here[cid] = instance
+        self._session.keep_cache(cid, instance)
 
     def cachedLocallyAs(self, cid: int) -> Any:
         """Return the copy of the peer's ``cid``.
@@ -842,6 +934,23 @@ class Broker(Banana):
 
     def stopProducing(self) -> None:
         """Do nothing: pages end with the connection."""
+
+
+def _is_open(transport: Any) -> bool:
+    """Say whether a transport may be made to send what it has, at any time."""
+    return (
+        isinstance(transport, FileDescriptor)
+        and not getattr(transport, "TLS", False)
+        and bool(transport.connected)
+        and not transport.disconnecting
+        and transport.producer is None
+    )
+
+
+def _has_unsent(transport: Any) -> bool:
+    """Say whether a socket's transport has to send something first."""
+    # Should this ever be called something else, what is sent takes the longer way.
+    return bool(transport.dataBuffer or getattr(transport, "_tempDataBuffer", True))
 
 
 def _same(result: Any) -> Any:

@@ -193,7 +193,7 @@ class PBServerFactory(ServerFactory):
     def buildProtocol(self, addr: Any) -> Broker:
         """Return a broker for a connection from ``addr``, with its root object."""
         broker = _make_broker(self, False)
-        broker.setNameForLocal("root", self.root.rootObject(broker))
+        broker.setNameForLocal(b"root", self.root.rootObject(broker))
         return broker
 
     def clientConnectionMade(self, protocol: Broker) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail
 
+from pb_banana import encode
 from pb_jelly import Jellier, JellyError
 
 from ._cacheable import RemoteCacheObserver
+from ._messages import HEADS, MESSAGE
 from ._remote import RemoteReference
 from .errors import DeadReferenceError, ProtocolError
 
 __all__ = ["call_observers"]
 
-#: The names in a call's head are a few hundred bytes; longer ones leave no room.
-_HEAD_BYTES = 2048
+#: How a call begins with the greatest numbers that there may ever be.
+_WIDEST: Final = (HEADS[MESSAGE], *[encode(2**62)] * 2)
+_WIDEST_SIZE: Final = sum(map(len, _WIDEST))
 
 
 class _NotSharedError(JellyError):
@@ -27,37 +30,77 @@ def _no_jellier() -> Jellier:
     raise _NotSharedError("what has a hook is serialized for each peer")
 
 
-class _Arguments:
-    """The arguments of one call, and their bytes for those who get the same."""
+class _Call:
+    """One call of many, and the bytes of it for those who get the same.
 
-    def __init__(self, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
+    Args:
+        name: The method.
+        args: Positional arguments.
+        kw: Keyword arguments.
+        wanted: Whether answers are.
+    """
+
+    def __init__(
+        self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
+    ) -> None:
+        self.name = name
         self.args = args
         self.kw = kw
+        self.wanted = wanted
         # What the bytes depend on, and the bytes.
         self._policy: Any = None
         self._limits: Any = None
         self._profile: Any = None
         self._body: bytes | None = None
 
-    def for_broker(self, broker: Any) -> bytes | None:
-        """Return the bytes for a connection; None if they are not to be shared."""
-        limits = broker._connection.send_limits
-        if not (
-            self._policy is broker.security
-            and self._limits is limits
-            and self._profile is broker.profile
+    def send(
+        self, observer: RemoteCacheObserver | RemoteReference
+    ) -> Deferred[Any] | None:
+        """Send it to one observer.
+
+        Returns:
+            A Deferred with the answer, or of why it could not be sent; None if no
+            answer is wanted.
+
+        Raises:
+            DeadReferenceError: The connection is gone, or the peer has no copy.
+        """
+        broker = observer.broker
+        prefix, luid = observer._address()
+        if (
+            self._policy is not broker.security
+            or self._limits is not broker._connection.send_limits
+            or self._profile is not broker.profile
         ):
-            if not broker._speaks_pb():
-                return None
-            parts = broker._write_message((), (self.args, self.kw), _no_jellier)
-            body = b"" if parts is None else b"".join(parts)
-            # What comes before it has to be in the same message.
-            is_small = 0 < len(body) <= limits.message_bytes - _HEAD_BYTES
-            self._body = body if is_small else None
-            self._policy = broker.security
-            self._limits = limits
-            self._profile = broker.profile
-        return self._body if broker._speaks_pb() else None
+            self._body = self._body_for(broker)
+        answer: Deferred[Any] | None
+        if self._body is None or type(luid) is not int or not broker._speaks_pb():
+            answer = broker._call_with(
+                prefix,
+                observer.perspective,
+                luid,
+                self.name,
+                self.args,
+                self.kw,
+                self.wanted,
+            )
+        else:
+            answer = broker._call_shared(prefix, luid, self._body, self.wanted)
+        return answer
+
+    def _body_for(self, broker: Any) -> bytes | None:
+        """Return what follows the luid; None if it is not to be shared."""
+        if not broker._speaks_pb():
+            # Nothing is known yet of others.
+            return None
+        limits = broker._connection.send_limits
+        self._policy = broker.security
+        self._limits = limits
+        self._profile = broker.profile
+        # With the greatest numbers, so that no limit needs a look later.
+        head = (*_WIDEST, broker._encode(self.name), 1 if self.wanted else 0)
+        parts = broker._write_message(head, (self.args, self.kw), _no_jellier)
+        return None if parts is None else b"".join(parts)[_WIDEST_SIZE:]
 
 
 def call_observers(
@@ -86,11 +129,11 @@ def call_observers(
     """
     name = _name if isinstance(_name, bytes) else _name.encode()
     wanted = bool(kw.pop("pbanswer", True))
-    arguments = _Arguments(args, kw)
+    call = _Call(name, args, kw, wanted)
     answers: list[Deferred[Any]] = []
     for observer in observers:
         try:
-            answer = _call(observer, name, arguments, wanted)
+            answer = call.send(observer)
         except (DeadReferenceError, ProtocolError) as error:
             answer = fail(error)
         if answer is None:
@@ -101,27 +144,6 @@ def call_observers(
             # As callRemote without an answer, which says nothing of this either.
             answer.addErrback(_ignore)
     return answers
-
-
-def _call(
-    observer: RemoteCacheObserver | RemoteReference,
-    name: bytes,
-    arguments: _Arguments,
-    wanted: bool,
-) -> Deferred[Any] | None:
-    broker = observer.broker
-    prefix, luid = observer._address()
-    answer: Deferred[Any] | None = broker._call_with(
-        prefix,
-        observer.perspective,
-        luid,
-        name,
-        arguments.args,
-        arguments.kw,
-        wanted,
-        arguments.for_broker(broker),
-    )
-    return answer
 
 
 def _ignore(_: object) -> None:

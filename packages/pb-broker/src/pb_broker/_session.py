@@ -8,7 +8,6 @@ the broker each expression that is to go.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from inspect import iscoroutine
 from typing import Any, Final, Protocol
@@ -49,6 +48,13 @@ _LONGEST_NAME: Final = 256
 
 _log = Logger(namespace="pb_broker")
 
+# What stands for tables that nothing has been put into.
+_NO_CACHES: Final[dict[int, Any]] = {}
+_NO_CALLS: Final[dict[int, Deferred[Any]]] = {}
+
+#: Names of methods and objects, as they are written in the dialect "pb".
+_names: Final[dict[bytes, bytes]] = {}
+
 #: How much of a peer's text a log line shows, in characters.
 _SHOWN: Final = 200
 
@@ -69,11 +75,13 @@ class _Connection(Protocol):
     security: Any
     factory: Any
     disconnected: int
-    _localCleanup: dict[Any, Callable[[], object]]
+    _cleanups: dict[Any, Callable[[], object]] | None
 
     def _send(self, expression: Any) -> None: ...
     def _send_ready(self, parts: list[bytes]) -> None: ...
+    def _send_shared(self, data: bytes, wanted: bool) -> None: ...
     def _encode(self, expression: Any) -> bytes: ...
+    def _speaks_pb(self) -> bool: ...
     def _write_message(
         self,
         head: tuple[bytes | int, ...],
@@ -92,7 +100,6 @@ class Session:
         broker: The broker that this is the session of.
 
     Attributes:
-        caches: Our objects that the peer keeps caches of.
         cached_here: Caches of the peer's objects that we keep, by the peer's luid.
         context: Who is served by the value that is being serialized or
             unserialized right now, or None.
@@ -104,11 +111,10 @@ class Session:
 
     __slots__ = (
         "_broker",
-        "_names",
+        "_caches",
         "_request",
         "_served",
         "cached_here",
-        "caches",
         "closed",
         "context",
         "exports",
@@ -123,17 +129,30 @@ class Session:
         self._request = 0
         # For whom something is being written in one step.
         self._served: _Served = _NOBODY
-        # Names of methods and objects, as they are written.
-        self._names: dict[bytes, bytes] = {}
         self.local_ids = LocalIDs()
         self.exports = ExportTable(self.local_ids)
-        self.caches = CacheTable(self.local_ids)
-        self.cached_here: dict[int, Any] = {}
-        self.pending: dict[int, Deferred[Any]] = {}
-        self.releases: deque[tuple[bytes, int | bytes]] = deque()
+        # What few connections use is made when it is used.
+        self._caches: CacheTable | None = None
+        self.cached_here: dict[int, Any] = _NO_CACHES
+        self.pending: dict[int, Deferred[Any]] = _NO_CALLS
+        # A list, because finalizers may add to it at any time, in any thread.
+        self.releases: list[tuple[bytes, int | bytes]] = []
         self.context: ServingContext | None = None
         self.imports = 0
         self.closed = False
+
+    @property
+    def caches(self) -> CacheTable:
+        """Our objects that the peer keeps caches of."""
+        if self._caches is None:
+            self._caches = CacheTable(self.local_ids)
+        return self._caches
+
+    def keep_cache(self, luid: int, cache: Any) -> None:
+        """Keep a cache of the peer's object."""
+        if self.cached_here is _NO_CACHES:
+            self.cached_here = {}
+        self.cached_here[luid] = cache
 
     def new_request(self) -> int:
         """Return a request id that was never used on this connection."""
@@ -229,7 +248,6 @@ class Session:
         args: tuple[Any, ...],
         kw: dict[str, Any],
         wanted: Any,
-        body: bytes | None = None,
     ) -> Deferred[Any] | None:
         """Send a call.
 
@@ -241,7 +259,6 @@ class Session:
             args: Positional arguments.
             kw: Keyword arguments.
             wanted: Whether an answer is.
-            body: The bytes of the arguments, if they have been made.
 
         Returns:
             A Deferred with the answer; one that has failed already when the call
@@ -249,21 +266,15 @@ class Session:
         """
         request = self.new_request()
         try:
-            names = self._names
             head = (
                 _messages.HEADS[verb],
                 request,
-                luid if isinstance(luid, int) else names.get(luid) or self._name(luid),
-                names.get(name) or self._name(name),
+                luid if isinstance(luid, int) else _names.get(luid) or self._name(luid),
+                _names.get(name) or self._name(name),
                 1 if wanted else 0,
             )
             served = (perspective, name, None, None)
-            if body is None:
-                parts = self._written(head, (args, kw), served)
-            else:
-                parts = self._written(head, (), served)
-                if parts is not None:
-                    parts = [*parts[:-1], parts[-1] + body]
+            parts = self._written(head, (args, kw), served)
         except Exception:
             # Whatever a hook of the caller's own values raised is the caller's.
             return fail(Failure())
@@ -280,19 +291,42 @@ class Session:
             except Exception:
                 self.undo(context)
                 return fail(Failure())
-        if not wanted:
-            return None
+        return self._answer_of(request) if wanted else None
+
+    def call_shared(
+        self, verb: bytes, luid: int, body: bytes, wanted: bool
+    ) -> Deferred[Any] | None:
+        """Send a call that many get.
+
+        Args:
+            verb: ``message`` or ``cachemessage``.
+            luid: The peer's id of the object.
+            body: All that follows, as it is in the dialect "pb".
+            wanted: Whether an answer is.
+
+        Returns:
+            A Deferred with the answer; None if none is wanted.
+        """
+        request = self._request = self._request + 1
+        head = _messages.HEADS[verb] + self._broker._encode([request, luid])[2:]
+        self._broker._send_shared(head + body, wanted)
+        return self._answer_of(request) if wanted else None
+
+    def _answer_of(self, request: int) -> Deferred[Any]:
+        """Return a Deferred for the answer to a call that has been sent."""
         deferred: Deferred[Any] = Deferred()
+        if self.pending is _NO_CALLS:
+            self.pending = {}
         self.pending[request] = deferred
         return deferred
 
     def _name(self, name: bytes) -> bytes:
         """Return a name of a method or an object as it is written."""
         token = self._broker._encode(name)
-        if len(token) <= _LONGEST_NAME:
-            if len(self._names) >= _MOST_NAMES:
-                self._names.clear()
-            self._names[name] = token
+        if len(token) <= _LONGEST_NAME and self._broker._speaks_pb():
+            if len(_names) >= _MOST_NAMES:
+                _names.clear()
+            _names[name] = token
         return token
 
     # Messages from there
@@ -354,13 +388,9 @@ class Session:
     def _on_message(
         self, request: int, luid: int | bytes, name: bytes, wanted: Any, a: Any, k: Any
     ) -> None:
-        entry = self.exports.objects.get(luid)
-        if entry is None:
-            self._run(None, None, request, name, wanted, a, k)
-        else:
-            target = entry.object
-            perspective = getattr(target, "perspective", None)
-            self._run(target, perspective, request, name, wanted, a, k)
+        target = self.exports.find(luid)
+        perspective = getattr(target, "perspective", None)
+        self._run(target, perspective, request, name, wanted, a, k)
 
     def _on_cachemessage(
         self, request: int, luid: int, name: bytes, wanted: Any, a: Any, k: Any
@@ -439,8 +469,7 @@ class Session:
         args: tuple[Any, ...],
         kw: dict[str, Any],
     ) -> None:
-        entry = self.exports.objects.get(luid)
-        target = None if entry is None else entry.object
+        target = self.exports.find(luid)
         perspective = getattr(target, "perspective", None)
         self._call_local(target, perspective, request, name, wanted, args, kw)
 
@@ -464,8 +493,7 @@ class Session:
         """
         if message[0] != _messages.MESSAGE:
             return None
-        entry = self.exports.objects.get(message[2])
-        return None if entry is None else getattr(entry.object, "perspective", None)
+        return getattr(self.exports.find(message[2]), "perspective", None)
 
     def _arguments(
         self, net_args: SExp, net_kw: SExp, context: ServingContext
@@ -585,15 +613,17 @@ class Session:
         self._exported_less(luid)
 
     def _exported_less(self, luid: int | bytes) -> None:
-        entry = self.exports.decref(luid)
-        if entry is not None:
-            self.exported_no_more(entry)
+        instance = self.exports.decref(luid)
+        if instance is not None:
+            self.exported_no_more(instance)
 
-    def exported_no_more(self, entry: Local) -> None:
+    def exported_no_more(self, instance: object) -> None:
         """Run the clean-up that is registered for an object the peer let go of."""
-        cleanup = self._broker._localCleanup.pop(process_unique_id(entry.object), None)
-        if cleanup is not None:
-            self._broker._run_callback(cleanup)
+        cleanups = self._broker._cleanups
+        if cleanups:
+            cleanup = cleanups.pop(process_unique_id(instance), None)
+            if cleanup is not None:
+                self._broker._run_callback(cleanup)
 
     def _on_decache(self, luid: int) -> None:
         if self._cached_less(luid):
@@ -634,14 +664,15 @@ class Session:
             reason: Why the connection was lost.
         """
         self.closed = True
-        pending, self.pending = self.pending, {}
+        pending, self.pending = self.pending, _NO_CALLS
         for deferred in pending.values():
             if not deferred.called:
                 deferred.errback(Failure(PBConnectionLost(reason)))
-        for entry in self.caches.clear():
-            self._stopped_observing(entry)
+        if self._caches is not None:
+            for entry in self._caches.clear():
+                self._stopped_observing(entry)
         self.exports.clear()
-        self.cached_here.clear()
+        self.cached_here = _NO_CACHES
         self.releases.clear()
 
 

@@ -20,11 +20,26 @@ ignored, while one for an id that never was is the peer's mistake.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from .errors import ProtocolError
 
-__all__ = ["CacheTable", "ExportTable", "Local", "LocalIDs", "process_unique_id"]
+__all__ = [
+    "CacheTable",
+    "ExportTable",
+    "Local",
+    "LocalIDs",
+    "LocalObjects",
+    "process_unique_id",
+]
+
+# What stands for tables that nothing has been put into.  A server has thousands of
+# connections, and most have no use for most tables.
+_NO_OBJECTS: Final[dict[int | bytes, Any]] = {}
+_NO_LUIDS: Final[dict[Any, int]] = {}
+_NO_COUNTS: Final[dict[int | bytes, int]] = {}
+_NO_NAMES: Final[dict[bytes, Any]] = {}
 
 
 def process_unique_id(instance: object) -> Any:
@@ -98,86 +113,173 @@ class Local:
 class ExportTable:
     """Objects of ours that the peer can call.
 
+    There is one for each connection, and an entry for each of perhaps a million
+    objects, so that both are kept small: tables are made when something is put into
+    them, and counts are kept of what is held more than once.
+
     Args:
         local_ids: The connection's sequence of luids.
 
     Attributes:
-        objects: Entries by luid (``int``) or well-known name (``bytes``).
+        objects: The objects, by luid.
         luids: Luids by process-unique id.
     """
 
-    __slots__ = ("_local_ids", "luids", "objects")
+    __slots__ = ("_counts", "_local_ids", "_name", "_names", "luids", "objects")
 
     def __init__(self, local_ids: LocalIDs) -> None:
         self._local_ids = local_ids
-        self.objects: dict[int | bytes, Local] = {}
-        self.luids: dict[Any, int] = {}
+        self.objects: dict[int | bytes, Any] = _NO_OBJECTS
+        self.luids: dict[Any, int] = _NO_LUIDS
+        self._counts: dict[int | bytes, int] = _NO_COUNTS
+        # Nearly always there is one name, and what it is of.
+        self._name: tuple[bytes, Any] | None = None
+        self._names: dict[bytes, Any] = _NO_NAMES
 
-    def find(self, instance: object) -> int | None:
-        """Return the luid that ``instance`` has, counting one more; None if none."""
-        luid = self.luids.get(process_unique_id(instance))
-        if luid is not None:
-            self.objects[luid].refcount += 1
+    def __len__(self) -> int:
+        """Return how many objects there are, those with names included."""
+        return len(self.objects) + len(self._names) + (self._name is not None)
+
+    def find(self, luid: int | bytes) -> Any:
+        """Return the object of a luid or a well-known name; None if there is none."""
+        target = self.objects.get(luid)
+        if target is None and type(luid) is bytes:
+            name = self._name
+            if name is not None and name[0] == luid:
+                return name[1]
+            return self._names.get(luid)
+        return target
+
+    def add(self, instance: object, puid: Any) -> int:
+        """Give an object a new luid with a count of one, and return it.
+
+        Args:
+            instance: The object.
+            puid: Its process-unique id, which is in ``luids`` not yet.
+        """
+        if self.objects is _NO_OBJECTS:
+            self.objects = {}
+            self.luids = {}
+        ids = self._local_ids
+        luid = ids.last = ids.last + 1
+        self.objects[luid] = instance
+        self.luids[puid] = luid
         return luid
 
-    def add(self, instance: object) -> int:
-        """Give ``instance`` a new luid with a count of one, and return it."""
-        luid = self._local_ids.new()
-        self.objects[luid] = Local(instance)
-        self.luids[process_unique_id(instance)] = luid
-        return luid
+    def count(self, luid: int) -> None:
+        """Count one reference more."""
+        if self._counts is _NO_COUNTS:
+            self._counts = {}
+        self._counts[luid] = self._counts.get(luid, 1) + 1
 
     def name(self, name: bytes, instance: object) -> None:
-        """Make ``instance`` known under ``name``, uncounted, instead of any other."""
-        self.objects[name] = Local(instance)
+        """Make an object known under a name, uncounted, instead of any other."""
+        if self._name is None or self._name[0] == name:
+            self._name = (name, instance)
+            return
+        if self._names is _NO_NAMES:
+            self._names = {}
+        self._names[name] = instance
 
-    def decref(self, luid: int | bytes) -> Local | None:
+    def decref(self, luid: int | bytes) -> Any:
         """Count one reference less.
 
         Args:
             luid: The id that the peer lets go of.
 
         Returns:
-            The entry, if that was its last reference and it is gone.
+            The object, if that was its last reference and it is gone; else None.
 
         Raises:
             ProtocolError: Nothing ever had this id.
         """
-        entry = self.objects.get(luid)
-        if entry is None:
-            self._local_ids.check(luid)
-            return None
         if type(luid) is not int:
             # A well-known name is not counted: a peer cannot take it away from
             # those who come after it.
             return None
-        if entry.decref() > 0:
+        if luid not in self.objects:
+            self._local_ids.check(luid)
             return None
-        self._forget(luid, entry)
-        return entry
+        count = self._counts.pop(luid, 1) - 1
+        if count > 0:
+            if count > 1:
+                self._counts[luid] = count
+            return None
+        return self.unregister(luid)
 
-    def unregister(self, luid: int | bytes) -> Local:
-        """Drop an entry whatever its count, and return it.
+    def unregister(self, luid: int | bytes) -> Any:
+        """Drop an object whatever its count, and return it.
 
         Args:
-            luid: An id that ``objects`` holds.
+            luid: Its id or name.
 
         Raises:
-            KeyError: It does not.
+            KeyError: There is none.
         """
-        entry = self.objects[luid]
-        self._forget(luid, entry)
-        return entry
+        if type(luid) is bytes:
+            if self._name is not None and self._name[0] == luid:
+                instance = self._name[1]
+                self._name = None
+                return instance
+            return self._names.pop(luid)
+        instance = self.objects.pop(luid)
+        self._counts.pop(luid, None)
+        self.luids.pop(process_unique_id(instance), None)
+        return instance
 
     def clear(self) -> None:
         """Drop everything."""
-        self.objects.clear()
-        self.luids.clear()
+        self.objects = _NO_OBJECTS
+        self.luids = _NO_LUIDS
+        self._counts = _NO_COUNTS
+        self._name = None
+        self._names = _NO_NAMES
 
-    def _forget(self, luid: int | bytes, entry: Local) -> None:
-        del self.objects[luid]
-        if type(luid) is int:
-            self.luids.pop(process_unique_id(entry.object), None)
+    def entry(self, luid: int | bytes) -> Local:
+        """Return what is known of an object: a copy of it, as it is now.
+
+        Args:
+            luid: Its id or name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        target = self.find(luid)
+        if target is None:
+            raise KeyError(luid)
+        local = Local(target)
+        local.refcount = self._counts.get(luid, 1)
+        return local
+
+    def ids(self) -> list[int | bytes]:
+        """Return all names and luids."""
+        names = [] if self._name is None else [self._name[0]]
+        return [*names, *self._names, *self.objects]
+
+
+class LocalObjects(Mapping[int | bytes, Local]):
+    """What a peer can call, as PB has published it: to be read.
+
+    Args:
+        exports: The table.
+    """
+
+    __slots__ = ("_exports",)
+
+    def __init__(self, exports: ExportTable) -> None:
+        self._exports = exports
+
+    def __getitem__(self, luid: int | bytes) -> Local:
+        return self._exports.entry(luid)
+
+    def __iter__(self) -> Iterator[int | bytes]:
+        return iter(self._exports.ids())
+
+    def __len__(self) -> int:
+        return len(self._exports)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} objects>"
 
 
 class CacheTable:

@@ -107,6 +107,9 @@ class Banana(Protocol):
         """
         self.transport.write(self._connection.encode(obj))
 
+    def _write(self, data: bytes) -> None:
+        self.transport.write(data)
+
     def dataReceived(self, data: bytes) -> None:
         """Decode what has arrived.
 
@@ -140,7 +143,7 @@ class Banana(Protocol):
             return []
         reply = connection.data_to_send()
         if reply:
-            self.transport.write(reply)
+            self._write(reply)
         dialect: bytes | None = connection.dialect
         if dialect is not None:
             self._selectDialect(dialect)

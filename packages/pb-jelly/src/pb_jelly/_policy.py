@@ -261,6 +261,28 @@ class CurrentTables:
         self.sending = sending_table(self.taster, self._modern, self._lenient)
 
 
+def current_tables(taster: Taster, *, lenient: bool = False) -> CurrentTables:
+    """Return the tables of a policy, the same ones for all who ask.
+
+    Args:
+        taster: The policy.
+        lenient: As for the jellier.
+    """
+    try:
+        own = taster.__dict__
+    except AttributeError:
+        # A policy of another make.
+        return CurrentTables(taster, lenient=lenient)
+    kept: list[CurrentTables | None] | None = own.get("_current")
+    if kept is None:
+        own["_current"] = kept = [None, None]
+    tables = kept[lenient]
+    # A copy of a policy has what was kept of the one that it was copied from.
+    if tables is None or tables.taster is not taster:
+        tables = kept[lenient] = CurrentTables(taster, lenient=lenient)
+    return tables
+
+
 def open_table(modern: bool) -> PolicyTable:
     """Return the table of the policy that allows everything."""
     return _current(_open_tables, default_registry, _EVERYTHING, modern)

@@ -3,11 +3,14 @@
 It is for packages that go with this one, such as pb-banana, and is made for their use:
 the table of types compiled with a policy, and the functions for its leaves.  What a
 policy allows, and what is made of it, is decided here and nowhere else.
+
+Its numbers are compiled into packages that are: they stay what they are as long as the
+minor version does.
 """
 
 from __future__ import annotations
 
-from pb_jelly._policy import CurrentTables, PolicyTable, Target
+from pb_jelly._policy import CurrentTables, PolicyTable, Target, current_tables
 from pb_jelly._table import (
     BOOL,
     BYTEARRAY,
@@ -45,4 +48,5 @@ __all__ = [
     "CurrentTables",
     "PolicyTable",
     "Target",
+    "current_tables",
 ]
