@@ -100,6 +100,20 @@ def test_a_name_is_given_anew(exports: ExportTable) -> None:
     assert sorted(map(str, exports.ids())) == ["b'other'", "b'root'"]
 
 
+def test_names_come_and_go(exports: ExportTable) -> None:
+    for name in (b"x", b"y", b"z"):
+        exports.name(name, object())
+    exports.unregister(b"x")
+    thing = object()
+    exports.name(b"y", thing)
+    exports.name(b"w", thing)
+    assert sorted(map(str, exports.ids())) == ["b'w'", "b'y'", "b'z'"]
+    assert len(exports) == 3
+    assert exports.unregister(b"y") is thing
+    assert exports.find(b"y") is None
+    assert len(exports) == 2
+
+
 def test_late_decref_of_what_was_taken_back_is_ignored(exports: ExportTable) -> None:
     luid = add(exports, object())
     exports.unregister(luid)

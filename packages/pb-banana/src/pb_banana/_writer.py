@@ -134,6 +134,7 @@ class Writer:
         "_marks",
         "_most_bits",
         "_most_items",
+        "_numbered",
         "_numbers",
         "_out",
         "_parts",
@@ -145,6 +146,8 @@ class Writer:
         self._out: BytesWriter = BytesWriter()
         self._types: dict[type[Any], int] = {}
         self._kinds: dict[type[Any], Any] = {}
+        # By class: how its expressions begin, and what gives their numbers.
+        self._numbered: dict[type[Any], tuple[bytes, Callable[[Any], Any]]] = {}
         self._make_jellier: Callable[[], Any] | None = None
         self._jellier: Any = None
         self._keys: dict[str, bytes] = {}
@@ -252,6 +255,7 @@ class Writer:
             if self._jellier is not None:
                 self._jellier = None
                 self._kinds.clear()
+                self._numbered.clear()
 
     def _put(self, x: Any, depth: i64) -> None:  # noqa: C901
         """Write one object.
@@ -446,15 +450,27 @@ class Writer:
         elif op:
             raise _GiveUpError
         else:
-            kind = self._kinds.get(cls)
-            if kind is None:
-                kind = self._kind_of(cls)
-            if kind.is_leaf:
-                self._atoms(x.jellyFor(self._jellier))
-            elif kind.op in LEAVES:
-                self._leaf(x, kind.op)
-            else:
-                self._instance(x, kind, key, depth)
+            self._other(x, cls, key, depth)
+
+    def _other(self, x: Any, cls: type[Any], key: int, depth: i64) -> None:
+        """Write an object that is not of a builtin type."""
+        if cls in self._numbered:
+            opening, numberer = self._numbered[cls]
+            number = numberer(x)
+            if type(number) is not int:
+                raise _GiveUpError
+            self._out.write(opening)
+            self._number(number)
+            return
+        kind = self._kinds.get(cls)
+        if kind is None:
+            kind = self._kind_of(cls)
+        if kind.is_leaf:
+            self._atoms(x.jellyFor(self._jellier))
+        elif kind.op in LEAVES:
+            self._leaf(x, kind.op)
+        else:
+            self._instance(x, kind, key, depth)
 
     def _kind_of(self, cls: type[Any]) -> Any:
         """Find out what is done with the instances of a class."""
@@ -465,6 +481,11 @@ class Writer:
         if not (kind.is_leaf or kind.op == PLAIN or kind.op in LEAVES):
             raise _GiveUpError
         self._kinds[cls] = kind
+        if kind.numbered is not None and self._jellier.invoker is not None:
+            # From the second one on; the hook itself is called for the first.
+            head, method = kind.numbered
+            opening = _LISTS[2] + (_WORDS.get(head) or _STRINGS[len(head)] + head)
+            self._numbered[cls] = (opening, getattr(self._jellier.invoker, method)())
         return kind
 
     def _leaf(self, x: Any, op: int) -> None:

@@ -30,7 +30,7 @@ from ._context import ServingContext
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import Jellied, Session
-from ._tables import Local, LocalObjects, process_unique_id
+from ._tables import OWN_ID, Local, LocalObjects, process_unique_id
 from .banana import Banana
 from .errors import DeadReferenceError, Error, ProtocolError
 
@@ -247,11 +247,14 @@ class Broker(Banana):
     def _imported(self, luid: int, message: list[Any]) -> RemoteReference | None:
         """Return a reference to the peer's object, in a message that is being read."""
         session = self._session
-        limits = self._login_limits or self._current_limits()
+        limits = self._login_limits or self.limits or self.profile.defaults.broker
         if session.imports >= limits.imported_references:
             return None
         session.imports += 1
-        return RemoteReference(session.perspective_for(message), self, luid, 1)
+        perspective = None
+        if message[0] == _messages.MESSAGE:
+            perspective = session.perspective_of(message[2])
+        return RemoteReference(perspective, self, luid, 1)
 
     def _discard(self, references: list[RemoteReference]) -> None:
         """Forget references that will be made anew from the same message."""
@@ -259,9 +262,7 @@ class Broker(Banana):
             reference.doRefCount = 0
         self._session.imports -= len(references)
 
-    def _check_exports(self, used: int, what: str) -> None:
-        if used <= self._current_limits().exported_references:
-            return
+    def _refuse_exports(self, what: str) -> None:
         self.maxBrokerRefsViolations += 1
         if self.maxBrokerRefsViolations > 3:
             self.transport.loseConnection()
@@ -815,14 +816,46 @@ class Broker(Banana):
         if luid is not None:
             exports.count(luid)
         else:
-            self._check_exports(len(exports), "reference")
+            limits = self.limits or self.profile.defaults.broker
+            if len(exports.objects) + exports.named > limits.exported_references:
+                self._refuse_exports("reference")
             luid = exports.add(object, puid)
         context = session.context
         if context is not None:
-            if context.exported is None:
-                context.exported = []
-            context.exported.append(luid)
+            exported = context.exported
+            if exported is None:
+                context.exported = [luid]
+            else:
+                exported.append(luid)
         return luid
+
+    def _referrer(self) -> Callable[[Any], int]:
+        """Return what does as :meth:`registerReference`, quicker, for one message."""
+        context = self._session.context
+        exports = self._session.exports
+        is_ours = type(self).registerReference is Broker.registerReference
+        if context is None or not is_ours:
+            return self.registerReference
+        if context.exported is None:
+            context.exported = []
+        exported = context.exported
+        exports.begin()
+        objects, luids = exports.objects, exports.luids
+        ids = self._session.local_ids
+        most = self._current_limits().exported_references - exports.named
+
+        def refer(instance: Any) -> int:
+            ask = getattr(type(instance), "processUniqueID", None)
+            puid = id(instance) if ask is OWN_ID else process_unique_id(instance)
+            if puid in luids or len(objects) > most:
+                return self.registerReference(instance)
+            luid = ids.last = ids.last + 1
+            objects[luid] = instance
+            luids[puid] = luid
+            exported.append(luid)
+            return luid
+
+        return refer
 
     def unregisterReference(self, refnum: int | bytes) -> None:
         """Take an object away from the peer, however many references it has.
@@ -884,7 +917,9 @@ class Broker(Banana):
             Error: The peer caches as many as it may.
         """
         session = self._session
-        self._check_exports(len(session.caches.objects), "cache")
+        most = self._current_limits().exported_references
+        if len(session.caches.objects) > most:
+            self._refuse_exports("cache")
         luid = session.caches.add(instance, self.serializingPerspective)
         self._note_cached(luid)
         return luid

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from zope.interface import implementer
 
-from pb_jelly import Jellier, Jellyable, UnjellyableType, leaf_hook
+from pb_jelly import Jellier, Jellyable, UnjellyableType, numbered_hook
 
+from ._tables import Identified
 from .errors import NoSuchMethod
 from .interfaces import IJellyable, IPBRoot
 
@@ -71,20 +72,13 @@ def arguments_of(
 
 
 @implementer(IJellyable)
-class Serializable(Jellyable):
+class Serializable(Identified, Jellyable):
     """An object that can be sent to a peer: the base of all flavors.
 
     Derive from one of :class:`Referenceable`, :class:`~pb_broker.Viewable`,
     :class:`~pb_broker.Copyable` and :class:`~pb_broker.Cacheable`, which say *how*
     it is sent.
     """
-
-    def processUniqueID(self) -> Any:
-        """Return what identifies this object in this process.
-
-        Override it where several instances shall be one to the peer.
-        """
-        return id(self)
 
 
 class Referenceable(Serializable):
@@ -138,7 +132,7 @@ class Referenceable(Serializable):
         name = _name.decode() if isinstance(_name, bytes) else _name
         return call_method(find_method, (self, "remote_", name), args, kw)
 
-    @leaf_hook
+    @numbered_hook(b"remote", "_referrer")
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the reference to this object that the peer will see.
 

@@ -485,15 +485,9 @@ class Session:
         target = self.cached_here.get(luid)
         self._call_local(target, None, request, name, wanted, args, kw)
 
-    def perspective_for(self, message: list[Any]) -> Any:
-        """Return the perspective that a reference in a message is for.
-
-        Args:
-            message: The verb, and the fields that have been read.
-        """
-        if message[0] != _messages.MESSAGE:
-            return None
-        return getattr(self.exports.find(message[2]), "perspective", None)
+    def perspective_of(self, luid: int | bytes) -> Any:
+        """Return the perspective for which an object of ours is called."""
+        return getattr(self.exports.find(luid), "perspective", None)
 
     def _arguments(
         self, net_args: SExp, net_kw: SExp, context: ServingContext

@@ -26,8 +26,10 @@ from typing import Any, Final
 from .errors import ProtocolError
 
 __all__ = [
+    "OWN_ID",
     "CacheTable",
     "ExportTable",
+    "Identified",
     "Local",
     "LocalIDs",
     "LocalObjects",
@@ -52,8 +54,23 @@ def process_unique_id(instance: object) -> Any:
     Returns:
         Something hashable: equal for objects that the peer shall see as one.
     """
-    ask = getattr(instance, "processUniqueID", None)
-    return id(instance) if ask is None else ask()
+    ask = getattr(type(instance), "processUniqueID", None)
+    return id(instance) if ask is None or ask is OWN_ID else ask(instance)
+
+
+class Identified:
+    """An object that says what it is to a peer: by default, nothing but itself."""
+
+    def processUniqueID(self) -> Any:
+        """Return what identifies this object in this process.
+
+        Override it where several instances shall be one to the peer.
+        """
+        return id(self)
+
+
+#: By which most objects are identified.
+OWN_ID: Final = Identified.processUniqueID
 
 
 class LocalIDs:
@@ -123,9 +140,18 @@ class ExportTable:
     Attributes:
         objects: The objects, by luid.
         luids: Luids by process-unique id.
+        named: How many objects there are besides, under names.
     """
 
-    __slots__ = ("_counts", "_local_ids", "_name", "_names", "luids", "objects")
+    __slots__ = (
+        "_counts",
+        "_local_ids",
+        "_name",
+        "_names",
+        "luids",
+        "named",
+        "objects",
+    )
 
     def __init__(self, local_ids: LocalIDs) -> None:
         self._local_ids = local_ids
@@ -135,10 +161,11 @@ class ExportTable:
         # Nearly always there is one name, and what it is of.
         self._name: tuple[bytes, Any] | None = None
         self._names: dict[bytes, Any] = _NO_NAMES
+        self.named = 0
 
     def __len__(self) -> int:
         """Return how many objects there are, those with names included."""
-        return len(self.objects) + len(self._names) + (self._name is not None)
+        return len(self.objects) + self.named
 
     def find(self, luid: int | bytes) -> Any:
         """Return the object of a luid or a well-known name; None if there is none."""
@@ -150,6 +177,12 @@ class ExportTable:
             return self._names.get(luid)
         return target
 
+    def begin(self) -> None:
+        """Make the tables, if there are none."""
+        if self.objects is _NO_OBJECTS:
+            self.objects = {}
+            self.luids = {}
+
     def add(self, instance: object, puid: Any) -> int:
         """Give an object a new luid with a count of one, and return it.
 
@@ -157,9 +190,7 @@ class ExportTable:
             instance: The object.
             puid: Its process-unique id, which is in ``luids`` not yet.
         """
-        if self.objects is _NO_OBJECTS:
-            self.objects = {}
-            self.luids = {}
+        self.begin()
         ids = self._local_ids
         luid = ids.last = ids.last + 1
         self.objects[luid] = instance
@@ -174,12 +205,14 @@ class ExportTable:
 
     def name(self, name: bytes, instance: object) -> None:
         """Make an object known under a name, uncounted, instead of any other."""
-        if self._name is None or self._name[0] == name:
+        first = self._name
+        if first[0] == name if first is not None else name not in self._names:
             self._name = (name, instance)
-            return
-        if self._names is _NO_NAMES:
-            self._names = {}
-        self._names[name] = instance
+        else:
+            if self._names is _NO_NAMES:
+                self._names = {}
+            self._names[name] = instance
+        self.named = len(self._names) + (self._name is not None)
 
     def decref(self, luid: int | bytes) -> Any:
         """Count one reference less.
@@ -220,8 +253,10 @@ class ExportTable:
             if self._name is not None and self._name[0] == luid:
                 instance = self._name[1]
                 self._name = None
-                return instance
-            return self._names.pop(luid)
+            else:
+                instance = self._names.pop(luid)
+            self.named -= 1
+            return instance
         instance = self.objects.pop(luid)
         self._counts.pop(luid, None)
         self.luids.pop(process_unique_id(instance), None)
@@ -234,6 +269,7 @@ class ExportTable:
         self._counts = _NO_COUNTS
         self._name = None
         self._names = _NO_NAMES
+        self.named = 0
 
     def entry(self, luid: int | bytes) -> Local:
         """Return what is known of an object: a copy of it, as it is now.

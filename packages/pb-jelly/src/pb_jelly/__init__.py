@@ -55,6 +55,7 @@ from pb_jelly._state import (
     Unpersistable,
     getInstanceState,
     leaf_hook,
+    numbered_hook,
     setInstanceState,
 )
 from pb_jelly._unjellier import Unjellier
@@ -101,6 +102,7 @@ __all__ = [
     "leaf_hook",
     "list_atom",
     "module_atom",
+    "numbered_hook",
     "persistent_atom",
     "qual",
     "reference_atom",

@@ -50,11 +50,12 @@ class Kind:
         tag: The name of the type, for the wire.
         base: The builtin type that it extends, if that is what matters.
         is_leaf: Whether its values make expressions that have no parts.
+        numbered: What `numbered_hook` was given; None if it is not such a hook.
         keeps_empty: Whether a state without attributes is an empty dict, and not None.
         refusal: Why its values are refused, if they are.
     """
 
-    __slots__ = ("base", "is_leaf", "keeps_empty", "op", "refusal", "tag")
+    __slots__ = ("base", "is_leaf", "keeps_empty", "numbered", "op", "refusal", "tag")
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Kind:
         self.tag = name.encode("utf-8")
         self.base = base
         self.is_leaf = False
+        self.numbered: tuple[bytes, str] | None = None
         self.keeps_empty = False
         self.refusal = refusal
 
@@ -124,6 +126,7 @@ class Kinds:
         if callable(hook):
             kind = Kind(SELF_JELLIED, qual(cls))
             kind.is_leaf = getattr(hook, "is_leaf", False) is True
+            kind.numbered = getattr(hook, "numbered", None)
             if hook is Jellyable.jellyFor:
                 state = getattr(cls, "getStateFor", None)
                 is_plain = state is Jellyable.getStateFor

@@ -27,6 +27,7 @@ __all__ = [
     "has_own_setstate",
     "hides_state",
     "leaf_hook",
+    "numbered_hook",
     "restore",
     "setInstanceState",
     "shows_all",
@@ -105,6 +106,29 @@ def leaf_hook(hook: _Hook) -> _Hook:
     """
     hook.is_leaf = True  # type: ignore[attr-defined]
     return hook
+
+
+def numbered_hook(head: bytes, method: str) -> Callable[[_Hook], _Hook]:
+    """Mark a ``jellyFor`` whose expressions are a head and a number.
+
+    To be used as a decorator, as `leaf_hook` is, where the hook returns ``[head,
+    number]`` and the jellier's ``invoker`` knows the number.  For all but the first
+    such object in a message, the invoker may be asked instead of the hook.
+
+    Args:
+        head: The head.
+        method: The name of a method of the invoker, which returns a function that
+            takes an object and returns its number.  That is used for one message.
+
+    Returns:
+        The decorator.
+    """
+
+    def mark(hook: _Hook) -> _Hook:
+        hook.numbered = (head, method)  # type: ignore[attr-defined]
+        return leaf_hook(hook)
+
+    return mark
 
 
 class Unjellyable:
