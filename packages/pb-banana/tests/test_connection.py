@@ -311,7 +311,7 @@ class Peer:
     def receive(self, data: bytes = b"") -> Any:
         return self.connection.receive_message(
             data,
-            self.tables.current().reading,
+            self.tables,
             KNOWN,
             remote,
             self.discarded.extend,
@@ -345,7 +345,7 @@ def write(
     parts = connection.write_message(
         head,
         values,
-        CurrentTables(policy).sending,
+        CurrentTables(policy),
         lambda: jellier_for(limits, policy=policy),
     )
     return None if parts is None else b"".join(parts)
@@ -505,8 +505,7 @@ class TestReading:
 
         data = message(7, "inner")
         whole = message(1, ["a", Mark(b"remote", 5), "b"])
-        table = TABLES.reading
-        found = speaking().receive_message(whole, table, KNOWN, make, list)
+        found = speaking().receive_message(whole, TABLES, KNOWN, make, list)
         assert found == (b"answer", 1, ["a", (b"answer", 7, "inner"), "b"])
 
     def test_an_error_comes_in_its_turn_and_stays(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,14 +11,17 @@ from pb_jelly import Limits
 from ._decoder import Decoder
 from ._dialects import CLIENT, NEGOTIATION_LIMITS, SERVER, VOCABULARIES
 from ._encoder import Encoder, Expression
-from ._reader import Reader, Shapes
+from ._exchange import Exchange
 from ._vocabulary import PB_VOCABULARY
-from ._writer import Writer
 from .errors import BananaError, NegotiationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pb_jelly import SExp
-    from pb_jelly.codec import PolicyTable
+    from pb_jelly.codec import CurrentTables
+
+    from ._reader import Shapes
 
 __all__ = ["Connection"]
 
@@ -26,12 +29,6 @@ _DEFAULT_LIMITS: Final = Limits()
 
 # The first type byte is among so many bytes, or the prefix is too long.
 _HEAD_LENGTH: Final = NEGOTIATION_LIMITS.prefix_bytes + 1
-
-# What is idle just now.  A connection needs them for one message at a time, and keeps
-# nothing in them; a program in several threads, or whose hooks send messages, comes to
-# have a few.
-_readers: Final[list[Reader]] = []
-_writers: Final[list[Writer]] = []
 
 
 @lru_cache(maxsize=64)
@@ -42,7 +39,7 @@ def _encoder(limits: Limits, dialect: bytes | None) -> Encoder:
     )
 
 
-class Connection:
+class Connection(Exchange):
     """One end of a connection: dialect negotiation, encoder and decoder.
 
     It does no input or output.  Its owner writes what `connection_made`,
@@ -61,12 +58,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_decoder",
         "_dialects",
-        "_encoder",
         "_failure",
         "_head",
-        "_is_pb",
         "_limits",
         "_outgoing",
         "_role",
@@ -80,17 +74,16 @@ class Connection:
         dialects: Sequence[bytes] = (b"pb", b"none"),
         limits: Limits = _DEFAULT_LIMITS,
     ) -> None:
+        super().__init__(_encoder(limits, None), Decoder(NEGOTIATION_LIMITS))
+        self._decoder: Decoder
+        self._encoder: Encoder
         self.dialect: bytes | None = None
         self._role = CLIENT if is_client else SERVER
         self._dialects = tuple(dialects)
         self._limits = limits
-        self._encoder = _encoder(limits, None)
-        self._decoder = Decoder(NEGOTIATION_LIMITS)
         self._head = b""
         self._failure: NegotiationError | None = None
         self._outgoing = b""
-        # Whether messages can be read and written in one step.
-        self._is_pb = False
 
     @property
     def limits(self) -> Limits:
@@ -115,11 +108,6 @@ class Connection:
     @send_limits.setter
     def send_limits(self, limits: Limits) -> None:
         self._encoder = _encoder(limits, self.dialect)
-
-    @property
-    def has_backlog(self) -> bool:
-        """Whether receiving nothing more would give more, or raise."""
-        return self._decoder.has_backlog
 
     def connection_made(self) -> bytes:
         """Return what to write at once: a server's offer, nothing of a client's."""
@@ -176,92 +164,22 @@ class Connection:
             data = b""
         return self._decoder.feed(data, max_messages)
 
-    def absorb(self, data: bytes) -> bool:
-        """Take the next bytes that the peer sent if no message can be complete yet.
-
-        Args:
-            data: The bytes.
-
-        Returns:
-            Whether they were taken.  If not, they are to be given to `receive_data` or
-            `receive_message`.
-        """
-        return self._decoder.absorb(data)
-
-    def receive_message(
+    def _receive_other(
         self,
         data: bytes,
-        table: PolicyTable,
+        tables: CurrentTables,
         known: Shapes,
         remote: Callable[[int, list[Any]], Any] | None,
         discard: Callable[[list[Any]], object],
     ) -> Any:
-        """Take the next bytes that the peer sent, and return one message.
-
-        Args:
-            data: The bytes; none at all to go on with a backlog.
-            table: The table of the policy.
-            known: The shapes of the messages that are read in one step, if they can
-                be.
-            remote: Called for a reference to an object of the peer, with its number
-                and what has been read of the message; returns the reference, or None to
-                have the message read in two steps.
-            discard: Called with all such references if the message is read in two steps
-                after all, where they will be made anew.
-
-        Returns:
-            A tuple of the verb, and the fields with objects for values; or a list as
-            `receive_data` returns them, for the unjellier; None if no message is
-            complete.
-
-        Raises:
-            NegotiationError: There is no agreement on a dialect.
-            BananaError: As for `Decoder.feed`.
-        """
         if self.dialect is None:
             if not self._negotiate(data):
                 return None
             data = b""
-        if not (self._is_pb and table.is_ordinary):
-            expressions = self._decoder.feed(data, 1)
-            return expressions[0] if expressions else None
-        reader = _readers.pop() if _readers else Reader()
-        try:
-            reader.use(table)
-            return self._decoder.feed_one(data, reader, known, remote, discard)
-        finally:
-            _readers.append(reader)
-
-    def write_message(
-        self,
-        head: tuple[bytes | int, ...],
-        values: tuple[Any, ...],
-        table: PolicyTable,
-        make_jellier: Callable[[], Any],
-    ) -> list[bytes] | None:
-        """Return the bytes of a message, made in one step.
-
-        Args:
-            head: How it begins: tokens of the dialect "pb", of which numbers need not
-                be encoded.
-            values: The objects that follow.  No reference in one is to a part of
-                another.
-            table: The table of the policy.
-            make_jellier: Returns a jellier of that policy, for hooks; it is called
-                once, if at all.
-
-        Returns:
-            The bytes in parts, none of which is to be changed; None if the message has
-            to be made in two steps.
-        """
-        if not self._is_pb:
-            return None
-        writer = _writers.pop() if _writers else Writer()
-        try:
-            limits = self._encoder.limits
-            return writer.write(head, values, limits, table, make_jellier)
-        finally:
-            _writers.append(writer)
+            if self._is_pb:
+                return self.receive_message(data, tables, known, remote, discard)
+        expressions = self._decoder.feed(data, 1)
+        return expressions[0] if expressions else None
 
     def _negotiate(self, data: bytes) -> bool:
         """Take bytes that belong to the negotiation, and perhaps more.

@@ -415,7 +415,7 @@ class Broker(Banana):
         while left and not self.disconnected and not self._hung_up:
             message = connection.receive_message(
                 data,
-                self._tables().reading,
+                self._tables(),
                 _messages.READY,
                 remote,
                 self._discard,
@@ -533,10 +533,7 @@ class Broker(Banana):
         self._busy += 1
         try:
             return self._connection.write_message(
-                head,
-                values,
-                self._tables().sending,
-                make_jellier,
+                head, values, self._tables(), make_jellier
             )
         finally:
             self._busy -= 1
@@ -544,7 +541,10 @@ class Broker(Banana):
     def _send_ready(self, parts: list[bytes]) -> None:
         """Send a message that has been made."""
         if len(parts) == 1:
-            self._write(parts[0])
+            if self._gathered is None:
+                self.transport.write(parts[0])
+            else:
+                self._gathered.append(parts[0])
         elif max(map(len, parts)) < _HUGE:
             self._write(b"".join(parts))
         else:
@@ -624,31 +624,6 @@ class Broker(Banana):
             deferred.addCallbacks(callback or _same, errback)
         return deferred
 
-    def _call_with(
-        self,
-        prefix: bytes,
-        perspective: Any,
-        luid: int | bytes,
-        name: bytes,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
-        wanted: bool,
-    ) -> Deferred[Any] | None:
-        """Send a call, whatever its keyword arguments are called."""
-        if self.disconnected:
-            raise DeadReferenceError("Calling Stale Broker")
-        return self._session.call(
-            _VERBS[prefix], perspective, luid, name, args, kw, wanted
-        )
-
-    def _call_shared(
-        self, prefix: bytes, luid: int, body: bytes, wanted: bool
-    ) -> Deferred[Any] | None:
-        """Send a call of which all that follows the luid is at hand, as bytes."""
-        if self.disconnected:
-            raise DeadReferenceError("Calling Stale Broker")
-        return self._session.call_shared(_VERBS[prefix], luid, body, wanted)
-
     def _speaks_pb(self) -> bool:
         return self.currentDialect == b"pb"
 
@@ -706,7 +681,7 @@ class Broker(Banana):
         if tables.taster is not self.security:
             tables = current_tables(self.security, lenient=self.profile.lenient)
             self._policy = tables
-        return tables.current()
+        return tables
 
     def _jellier(self, context: ServingContext) -> Jellier:
         return Jellier(

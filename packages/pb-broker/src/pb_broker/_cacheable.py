@@ -132,7 +132,8 @@ class RemoteCache(RemoteCopy, Serializable):
         Raises:
             NoSuchMethod: There is none of that name.
         """
-        args, kw = arguments_of(broker, args, kw)
+        if isinstance(args, list) or isinstance(kw, list):
+            args, kw = arguments_of(broker, args, kw)
         return find_method(self, "observe_", message)(*args, **kw)
 
     def jellyFor(self, jellier: Jellier) -> Any:
@@ -301,9 +302,6 @@ class RemoteCacheObserver:
             DeadReferenceError: The connection is gone.
         """
         return self.remoteMethod(_name)(*args, **kw)
-
-    def _address(self) -> tuple[bytes, int]:
-        return b"cache", _luid_of_copy(self.broker, self.cached)
 
     def remoteMethod(self, key: str | bytes) -> RemoteCacheMethod:
         """Return the method called ``key`` as something to call."""

@@ -11,8 +11,9 @@ from pb_banana import encode
 from pb_jelly import Jellier, JellyError
 
 from ._cacheable import RemoteCacheObserver
-from ._messages import HEADS, MESSAGE
+from ._messages import CACHEMESSAGE, HEADS, MESSAGE
 from ._remote import RemoteReference
+from ._tables import process_unique_id
 from .errors import DeadReferenceError, ProtocolError
 
 __all__ = ["call_observers"]
@@ -52,6 +53,9 @@ class _Call:
         self._limits: Any = None
         self._profile: Any = None
         self._body: bytes | None = None
+        # What the last observer observes, and by what that is known.
+        self._cached: Any = None
+        self._identity: Any = None
 
     def send(
         self, observer: RemoteCacheObserver | RemoteReference
@@ -66,7 +70,23 @@ class _Call:
             DeadReferenceError: The connection is gone, or the peer has no copy.
         """
         broker = observer.broker
-        prefix, luid = observer._address()
+        if broker.disconnected:
+            raise DeadReferenceError("Calling Stale Broker")
+        session = broker._session
+        luid: Any
+        if isinstance(observer, RemoteCacheObserver):
+            verb = CACHEMESSAGE
+            cached = observer.cached
+            if cached is not self._cached:
+                # The next one's is the same, in nearly all programs.
+                self._cached = cached
+                self._identity = process_unique_id(cached)
+            luid = session.caches.luids.get(self._identity)
+            if luid is None:
+                raise ProtocolError("the peer has no cached copy of this object")
+        else:
+            verb = MESSAGE
+            luid = observer.luid
         if (
             self._policy is not broker.security
             or self._limits is not broker._connection.send_limits
@@ -75,17 +95,12 @@ class _Call:
             self._body = self._body_for(broker)
         answer: Deferred[Any] | None
         if self._body is None or type(luid) is not int or not broker._speaks_pb():
-            answer = broker._call_with(
-                prefix,
-                observer.perspective,
-                luid,
-                self.name,
-                self.args,
-                self.kw,
-                self.wanted,
+            who = observer.perspective
+            answer = session.call(
+                verb, who, luid, self.name, self.args, self.kw, self.wanted
             )
         else:
-            answer = broker._call_shared(prefix, luid, self._body, self.wanted)
+            answer = session.call_shared(verb, luid, self._body, self.wanted)
         return answer
 
     def _body_for(self, broker: Any) -> bytes | None:

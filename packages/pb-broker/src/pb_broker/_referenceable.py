@@ -112,7 +112,8 @@ class Referenceable(Serializable):
         Raises:
             NoSuchMethod: There is no ``remote_`` method of that name.
         """
-        args, kw = arguments_of(broker, args, kw, self.perspective)
+        if isinstance(args, list) or isinstance(kw, list):
+            args, kw = arguments_of(broker, args, kw, self.perspective)
         return find_method(self, "remote_", message)(*args, **kw)
 
     def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:

@@ -108,9 +108,6 @@ class RemoteReference:
         )
         return deferred
 
-    def _address(self) -> tuple[bytes, int | bytes]:
-        return b"", self.luid
-
     def remoteMethod(self, key: str) -> RemoteMethod:
         """Return the method called ``key`` as something to call."""
         return RemoteMethod(self, key)

@@ -9,7 +9,7 @@ the broker each expression that is to go.
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutine
+from types import CoroutineType
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail
@@ -54,6 +54,10 @@ _NO_CALLS: Final[dict[int, Deferred[Any]]] = {}
 
 #: Names of methods and objects, as they are written in the dialect "pb".
 _names: Final[dict[bytes, bytes]] = {}
+
+#: Numbers of calls and objects of late, as they are written, and how many are kept.
+_numbers: Final[dict[int, bytes]] = {}
+_MOST_NUMBERS: Final = 4096
 
 #: How much of a peer's text a log line shows, in characters.
 _SHOWN: Final = 200
@@ -308,9 +312,22 @@ class Session:
             A Deferred with the answer; None if none is wanted.
         """
         request = self._request = self._request + 1
-        head = _messages.HEADS[verb] + self._broker._encode([request, luid])[2:]
-        self._broker._send_shared(head + body, wanted)
+        data = (
+            _messages.HEADS[verb]
+            + (_numbers.get(request) or self._number(request))
+            + (_numbers.get(luid) or self._number(luid))
+            + body
+        )
+        self._broker._send_shared(data, wanted)
         return self._answer_of(request) if wanted else None
+
+    def _number(self, number: int) -> bytes:
+        """Return a number as it is written."""
+        token = self._broker._encode(number)
+        if len(_numbers) >= _MOST_NUMBERS:
+            _numbers.clear()
+        _numbers[number] = token
+        return token
 
     def _answer_of(self, request: int) -> Deferred[Any]:
         """Return a Deferred for the answer to a call that has been sent."""
@@ -340,7 +357,7 @@ class Session:
         Raises:
             ProtocolError: It names something that never was.
         """
-        _READY_HANDLERS[message[0]](self, *message[1:])
+        _READY_HANDLERS[message[0]](self, message)
 
     def receive(self, expression: Any) -> None:
         """Act on one message.
@@ -448,7 +465,7 @@ class Session:
             self._failed(Failure(), request, wanted)
             return
         served = (perspective, message, args, kw)
-        if iscoroutine(result):
+        if isinstance(result, CoroutineType):
             result = ensureDeferred(result)
         if isinstance(result, Deferred):
             result.addCallbacks(
@@ -457,31 +474,17 @@ class Session:
                 callbackArgs=(request, wanted, served),
                 errbackArgs=(request, wanted),
             )
-        else:
+        elif wanted:
             self._answer(result, request, wanted, served)
 
-    def _on_ready_message(
-        self,
-        request: int,
-        luid: int | bytes,
-        name: bytes,
-        wanted: int,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
-    ) -> None:
+    def _on_ready_message(self, message: tuple[Any, ...]) -> None:
+        _, request, luid, name, wanted, args, kw = message
         target = self.exports.find(luid)
         perspective = getattr(target, "perspective", None)
         self._call_local(target, perspective, request, name, wanted, args, kw)
 
-    def _on_ready_cachemessage(
-        self,
-        request: int,
-        luid: int,
-        name: bytes,
-        wanted: int,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
-    ) -> None:
+    def _on_ready_cachemessage(self, message: tuple[Any, ...]) -> None:
+        _, request, luid, name, wanted, args, kw = message
         target = self.cached_here.get(luid)
         self._call_local(target, None, request, name, wanted, args, kw)
 
@@ -580,8 +583,13 @@ class Session:
         else:
             self._fire(deferred, value)
 
-    def _on_ready_answer(self, request: int, value: Any) -> None:
-        self._fire(self.pending.pop(request, None), value)
+    def _on_ready_answer(self, message: tuple[Any, ...]) -> None:
+        _, request, value = message
+        deferred = self.pending.pop(request, None)
+        if deferred is None or deferred.called:
+            self._fire(deferred, value)
+        else:
+            deferred.callback(value)
 
     def _on_error(self, request: int, expression: SExp) -> None:
         deferred = self.pending.pop(request, None)
@@ -593,8 +601,13 @@ class Session:
             value = Failure()
         self._fire(deferred, _failure_of(value))
 
-    def _on_ready_error(self, request: int, value: Any) -> None:
+    def _on_ready_error(self, message: tuple[Any, ...]) -> None:
+        _, request, value = message
         self._fire(self.pending.pop(request, None), _failure_of(value))
+
+    def _on_ready_release(self, message: tuple[Any, ...]) -> None:
+        verb, luid = message
+        _HANDLERS[verb](self, luid)
 
     def _fire(self, deferred: Deferred[Any] | None, result: Any) -> None:
         """Give a call its result; whoever cancelled it does not want it any more."""
@@ -699,8 +712,10 @@ _HANDLERS: Final[dict[bytes, Callable[..., None]]] = {
     _messages.DID_NOT_UNDERSTAND: Session._on_did_not_understand,
 }
 
-_READY_HANDLERS: Final[dict[bytes, Callable[..., None]]] = {
-    **_HANDLERS,
+_READY_HANDLERS: Final[dict[bytes, Callable[[Session, tuple[Any, ...]], None]]] = {
+    _messages.DECREF: Session._on_ready_release,
+    _messages.DECACHE: Session._on_ready_release,
+    _messages.UNCACHE: Session._on_ready_release,
     _messages.MESSAGE: Session._on_ready_message,
     _messages.CACHEMESSAGE: Session._on_ready_cachemessage,
     _messages.ANSWER: Session._on_ready_answer,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-__all__ = ["ALL_EDITS", "Edits", "LiveDict"]
+__all__ = ["ALL_EDITS", "EVERYTHING", "Edits", "LiveDict"]
 
 _Value = TypeVar("_Value")
 
@@ -89,3 +89,13 @@ class LiveDict(dict[Any, _Value]):
         """Set several keys."""
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
+
+
+class _Everything(LiveDict[Any]):
+    """The dictionary of the types that are allowed where all are."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+EVERYTHING: Final = _Everything()

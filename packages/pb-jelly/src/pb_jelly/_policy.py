@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pb_jelly._live import ALL_EDITS, LiveDict
+from pb_jelly._live import ALL_EDITS, EVERYTHING, LiveDict
 from pb_jelly._security import (
     DummySecurityOptions,
     SecurityOptions,
@@ -25,6 +25,8 @@ from pb_jelly._state import (
 from pb_jelly._table import HEADS, ORDINARY, TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pb_jelly._registry import ClassRegistry
     from pb_jelly._security import Taster
     from pb_jelly._unjellying import Unjellying
@@ -33,6 +35,7 @@ __all__ = [
     "CurrentTables",
     "PolicyTable",
     "Target",
+    "current_tables",
     "open_table",
     "registered",
     "sending_table",
@@ -138,7 +141,11 @@ class PolicyTable:
     )
 
     def __init__(
-        self, registry: ClassRegistry, allowed: dict[Any, Any], modern: bool, asks: bool
+        self,
+        registry: ClassRegistry,
+        allowed: Mapping[Any, Any],
+        modern: bool,
+        asks: bool,
     ) -> None:
         self.allowed = allowed
         self.edits = 0
@@ -172,14 +179,6 @@ class _Nothing:
     """The type of no value."""
 
 
-class _Everything(LiveDict[Any]):
-    """The dictionary of the types that are allowed where all are."""
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-
-_EVERYTHING: Final = _Everything()
 _open_tables: list[PolicyTable | None] = [None, None]
 
 
@@ -206,7 +205,7 @@ def table_for(taster: Taster, modern: bool) -> PolicyTable:
                     own["_tables"] = tables = [None, None]
                 return _current(tables, registry, allowed, modern)
         elif ask is DummySecurityOptions.isTypeAllowed:
-            return _current(_open_tables, registry, _EVERYTHING, modern)
+            return _current(_open_tables, registry, EVERYTHING, modern)
     return PolicyTable(registry, {}, modern, asks=True)
 
 
@@ -285,7 +284,7 @@ def current_tables(taster: Taster, *, lenient: bool = False) -> CurrentTables:
 
 def open_table(modern: bool) -> PolicyTable:
     """Return the table of the policy that allows everything."""
-    return _current(_open_tables, default_registry, _EVERYTHING, modern)
+    return _current(_open_tables, default_registry, EVERYTHING, modern)
 
 
 def _current(

@@ -110,6 +110,13 @@ class SecurityOptions:
         object.__setattr__(self, name, value)
         ALL_EDITS.add()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: all but the tables that were made of it."""
+        state = self.__dict__.copy()
+        state.pop("_tables", None)
+        state.pop("_current", None)
+        return state
+
     def allowBasicTypes(self) -> None:
         """Allow containers, shared references and persistent ones."""
         self.allowTypes(*self.basicTypes)
