@@ -8,24 +8,73 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_jelly import Jellier
+
 from ._native import mypyc_attr
 from ._reader import Reader
 from ._writer import Writer
 
 if TYPE_CHECKING:
+    from pb_jelly import Limits, Taster
     from pb_jelly.codec import CurrentTables
 
     from ._decoding import Decoding
     from ._encoding import Encoding
     from ._reader import Shapes
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "read", "written"]
 
 # What is idle just now.  A connection needs them for one message at a time, and keeps
 # nothing in them; a program in several threads, or whose hooks send messages, comes to
 # have a few.
 _readers: Final[list[Reader]] = []
 _writers: Final[list[Writer]] = []
+
+
+def written(
+    head: tuple[bytes | int, ...],
+    value: object,
+    limits: Limits,
+    tables: CurrentTables,
+    security: Taster,
+) -> list[bytes] | None:
+    """Return the bytes of an object, made in one step; None if it takes two.
+
+    Args:
+        head: What they begin with.
+        value: The object.
+        limits: What it may cost.
+        tables: The tables of the policy, for the modern form.
+        security: The policy.
+    """
+
+    def make_jellier() -> Jellier:
+        return Jellier(security, modern=True, limits=limits)
+
+    writer = _writers.pop() if _writers else Writer()
+    try:
+        sending = tables.current().sending
+        return writer.write(head, (value,), limits, sending, make_jellier)
+    finally:
+        _writers.append(writer)
+
+
+def read(data: bytes, start: int, limits: Limits, tables: CurrentTables) -> list[Any]:
+    """Return a list of the object that bytes hold; an empty one if it takes two steps.
+
+    Args:
+        data: The bytes.
+        start: Where in them it begins; it ends where they do.
+        limits: What it may cost.
+        tables: The tables of the policy.
+    """
+    reader = _readers.pop() if _readers else Reader()
+    try:
+        reader.use(tables.current().reading)
+        found = reader.read_value(data, start, limits)
+        return found if reader.position == len(data) else []
+    finally:
+        _readers.append(reader)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

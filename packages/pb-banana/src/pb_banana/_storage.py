@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pb_jelly
 from pb_jelly import Jellier, Limits
-from pb_jelly.codec import CurrentTables
+from pb_jelly.codec import current_tables
 
 from ._decoder import Decoder
 from ._encoder import Encoder
-from ._reader import Reader
+from ._exchange import read, written
 from ._vocabulary import PB_VOCABULARY
-from ._writer import Writer
 from .errors import FormatError, IncompleteError
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ __all__ = [
 
 #: What every file begins with. The last byte is the version.
 MAGIC: Final = b"\x89PB\x01"
+
+_HEAD: Final = (MAGIC,)
 
 #: What one file may cost by default: more than a message, as one who reads a
 #: file has chosen to.
@@ -81,17 +82,16 @@ def dumps(
         pb_jelly.UnjellyableType: It has no form that could be read back.
         pb_jelly.LimitExceeded: It is larger than the limits allow.
     """
-    limits = FILE_LIMITS if limits is None else limits
-    security = pb_jelly.globalSecurity if security is None else security
-    tables = CurrentTables(security, modern=True)
-
-    def make_jellier() -> Jellier:
-        return Jellier(security, modern=True, limits=limits)
-
-    parts = Writer().write((MAGIC,), (obj,), limits, tables.sending, make_jellier)
+    if limits is None:
+        limits = FILE_LIMITS
+    if security is None:
+        security = pb_jelly.globalSecurity
+    tables = current_tables(security, modern=True)
+    parts = written(_HEAD, obj, limits, tables, security)
     if parts is not None:
-        return b"".join(parts)
-    return write_expression(make_jellier().jelly(obj), limits)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    jellier = Jellier(security, modern=True, limits=limits)
+    return write_expression(jellier.jelly(obj), limits)
 
 
 def loads(
@@ -126,10 +126,9 @@ def loads(
     limits = FILE_LIMITS if limits is None else limits
     security = pb_jelly.globalSecurity if security is None else security
     if data[: len(MAGIC)] == MAGIC:
-        reader = Reader()
-        reader.use(CurrentTables(security, modern=True).reading)
-        found = reader.read_value(data, len(MAGIC), limits)
-        if found and reader.position == len(data):
+        tables = current_tables(security, modern=True)
+        found = read(data, len(MAGIC), limits, tables)
+        if found:
             return found[0]
     return _load([data], security, limits)
 

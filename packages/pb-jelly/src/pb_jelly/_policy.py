@@ -260,25 +260,28 @@ class CurrentTables:
         self.sending = sending_table(self.taster, self._modern, self._lenient)
 
 
-def current_tables(taster: Taster, *, lenient: bool = False) -> CurrentTables:
+def current_tables(
+    taster: Taster, *, modern: bool = False, lenient: bool = False
+) -> CurrentTables:
     """Return the tables of a policy, the same ones for all who ask.
 
     Args:
         taster: The policy.
+        modern: Whether the tables are for the modern form.
         lenient: As for the jellier.
     """
-    try:
-        own = taster.__dict__
-    except AttributeError:
-        # A policy of another make.
-        return CurrentTables(taster, lenient=lenient)
+    if type(taster) is not SecurityOptions:
+        # A policy of another make: what it answers may change without an edit.
+        return CurrentTables(taster, modern=modern, lenient=lenient)
+    own = taster.__dict__
     kept: list[CurrentTables | None] | None = own.get("_current")
     if kept is None:
-        own["_current"] = kept = [None, None]
-    tables = kept[lenient]
-    # A copy of a policy has what was kept of the one that it was copied from.
-    if tables is None or tables.taster is not taster:
-        tables = kept[lenient] = CurrentTables(taster, lenient=lenient)
+        own["_current"] = kept = [None, None, None, None]
+    which = 2 * modern + lenient
+    tables = kept[which]
+    if tables is None:
+        tables = CurrentTables(taster, modern=modern, lenient=lenient)
+        kept[which] = tables
     return tables
 
 
