@@ -10,6 +10,7 @@ import pytest
 from pb_banana import (
     BananaError,
     Connection,
+    Decoder,
     Encoder,
     InvalidToken,
     LimitExceeded,
@@ -17,6 +18,7 @@ from pb_banana import (
     NegotiationError,
     SExp,
 )
+from pb_banana._exchange import Exchange
 from pb_jelly import JellyError, SecurityOptions, leaf_hook
 from pb_jelly.codec import CurrentTables
 
@@ -452,6 +454,17 @@ class TestReading:
             assert peer.receive() == (b"answer", 2, "b")
             assert not peer.has_backlog()
             assert peer.receive() is None
+
+    def test_with_the_rest_of_a_negotiation_of_another_dialect(self) -> None:
+        data = Encoder().encode([b"answer", 1, 2])
+        peer = Peer(server(dialects=[b"none"]))
+        assert peer.receive(b"\x04\x82none" + data) == [b"answer", 1, 2]
+        assert peer.connection.dialect == b"none"
+
+    def test_what_connections_are_made_of_agrees_on_nothing(self) -> None:
+        exchange = Exchange(Encoder(), Decoder())
+        with pytest.raises(NotImplementedError):
+            exchange.receive_message(b"", TABLES, KNOWN, remote, list)
 
     def test_a_negotiation_that_fails(self) -> None:
         peer = Peer(server())

@@ -24,6 +24,7 @@ from pb_jelly import (
     SecurityOptions,
     UnjellyableType,
     leaf_hook,
+    numbered_hook,
 )
 from pb_jelly.codec import CurrentTables
 
@@ -409,6 +410,70 @@ class TestHooks:
         # And nothing is left of it.
         again = [shared, shared]
         assert written(shared, again, writer=writer) == encoded(shared) + encoded(again)
+
+    @pytest.mark.parametrize("head", [b"remote", b"numbered"])
+    def test_what_is_known_by_a_number(self, head: bytes) -> None:
+        """The hook is called for the first, and a function for the others."""
+        asked: list[Any] = []
+        hooked: list[Any] = []
+
+        class Numbered:
+            @numbered_hook(head, "numberer")
+            def jellyFor(self, jellier: Any) -> Any:
+                hooked.append(self)
+                return [head, jellier.invoker.number(self)]
+
+        class Invoker:
+            def number(self, x: Any) -> int:
+                asked.append(x)
+                return 100 * len(asked)
+
+            def numberer(self) -> Any:
+                return self.number
+
+        def make_jellier() -> Jellier:
+            return Jellier(POLICY, invoker=Invoker(), limits=WIDE)
+
+        things = [Numbered(), Numbered(), Numbered()]
+        values: tuple[Any, ...] = ([*things, things[0]],)
+        writer = Writer()
+        for _ in range(2):
+            parts = writer.write((), values, WIDE, LEGACY.sending, make_jellier)
+            assert parts is not None
+            marks = [Mark(head, number) for number in (100, 200, 300, 400)]
+            assert b"".join(parts) == encoded(marks)
+            assert asked == [*things, things[0]]
+            assert hooked == things[:1]
+            asked.clear()
+            hooked.clear()
+
+    def test_what_is_known_by_no_number_takes_two(self) -> None:
+        class Odd:
+            @numbered_hook(b"odd", "numberer")
+            def jellyFor(self, jellier: Any) -> Any:
+                return [b"odd", 1]
+
+        class Invoker:
+            def numberer(self) -> Any:
+                return str
+
+        def make_jellier() -> Jellier:
+            return Jellier(POLICY, invoker=Invoker(), limits=WIDE)
+
+        def write(*values: Any) -> Any:
+            return Writer().write((), values, WIDE, LEGACY.sending, make_jellier)
+
+        assert write([Odd()]) is not None
+        assert write([Odd(), Odd()]) is None
+
+    def test_without_an_invoker_all_have_their_hooks_called(self) -> None:
+        class Lone:
+            @numbered_hook(b"lone", "numberer")
+            def jellyFor(self, jellier: Any) -> Any:
+                return [b"lone", 5]
+
+        value = [Lone(), Lone()]
+        assert written(value) == encoded(value) == encoded([Mark(b"lone", 5)] * 2)
 
     def test_a_hook_may_write_messages(self) -> None:
         writer = Writer()

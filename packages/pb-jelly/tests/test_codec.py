@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +22,7 @@ from pb_jelly import (
     jelly,
     unjelly,
 )
-from pb_jelly.codec import LEAVES, CurrentTables, PolicyTable
+from pb_jelly.codec import LEAVES, CurrentTables, PolicyTable, current_tables
 
 
 class Spot(Jellyable, Unjellyable):
@@ -94,6 +96,58 @@ EDITS: list[Callable[[SecurityOptions], Any]] = [
     replace_types,
     replace_registry,
 ]
+
+
+class TestKeptTables:
+    @pytest.mark.parametrize("modern", [False, True])
+    @pytest.mark.parametrize("lenient", [False, True])
+    def test_whoever_asks_gets_the_same(self, modern: bool, lenient: bool) -> None:
+        policy = basic()
+        tables = current_tables(policy, modern=modern, lenient=lenient)
+        fresh = CurrentTables(policy, modern=modern, lenient=lenient)
+        assert tables.taster is policy
+        assert tables.reading.heads == fresh.reading.heads
+        assert tables.sending.types == fresh.sending.types
+        assert current_tables(policy, modern=modern, lenient=lenient) is tables
+        others = [
+            current_tables(policy, modern=not modern, lenient=lenient),
+            current_tables(policy, modern=modern, lenient=not lenient),
+            current_tables(basic(), modern=modern, lenient=lenient),
+        ]
+        assert tables not in others
+
+    def test_an_edit_is_in_force(self) -> None:
+        policy = SecurityOptions()
+        tables = current_tables(policy)
+        assert b"list" not in tables.current().reading.heads
+        policy.allowBasicTypes()
+        assert b"list" in current_tables(policy).current().reading.heads
+
+    def test_so_is_an_answer_that_is_put_in_place_of_the_lists(self) -> None:
+        policy: Any = basic()
+        assert not current_tables(policy).reading.asks
+        policy.isTypeAllowed = lambda name: False
+        assert current_tables(policy).current().reading.asks
+
+    @pytest.mark.parametrize("policy", [Asking(), DummySecurityOptions()])
+    def test_policies_of_another_make(self, policy: Any) -> None:
+        tables = current_tables(policy)
+        assert tables.taster is policy
+        assert tables.reading.asks is CurrentTables(policy).reading.asks
+        assert current_tables(policy) is not tables
+
+    @pytest.mark.parametrize(
+        "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+    )
+    def test_a_copy_of_a_policy_has_its_own(self, copied: Any) -> None:
+        policy = SecurityOptions(ClassRegistry())
+        tables = current_tables(policy)
+        twin: Any = copied(policy)
+        assert current_tables(twin) is not tables
+        assert current_tables(policy) is tables
+        twin.allowedTypes = {**twin.allowedTypes, b"list": 1}
+        assert b"list" not in tables.current().reading.heads
+        assert twin.isTypeAllowed("list")
 
 
 class TestCurrentTables:

@@ -24,6 +24,7 @@ from pb_jelly import (
     globalSecurity,
     jelly,
     leaf_hook,
+    numbered_hook,
     qual,
     unjelly,
 )
@@ -232,6 +233,27 @@ def test_hooks_that_are_marked() -> None:
     # What a subclass does in its place has to be marked again.
     for cls in (Overriding, Tagged, Borrowed, Jellyable):
         assert not jellier.kind_of(cls).is_leaf
+
+
+class Numbered(Jellyable):
+    @numbered_hook(b"numbered", "numberer")
+    def jellyFor(self, jellier: Any) -> Any:
+        return [b"numbered", jellier.invoker.numberer()(self)]
+
+
+class Invoker:
+    def numberer(self) -> Any:
+        return id
+
+
+def test_hooks_that_give_numbers() -> None:
+    value = Numbered()
+    assert jelly(value, invoker=Invoker()) == [b"numbered", id(value)]
+    kind = Jellier(globalSecurity).kind_of(Numbered)
+    assert kind.is_leaf
+    assert kind.numbered == (b"numbered", "numberer")
+    for cls in (Marked, Overriding, Jellyable):
+        assert Jellier(globalSecurity).kind_of(cls).numbered is None
 
 
 def test_a_mark_is_one_of_the_method() -> None:

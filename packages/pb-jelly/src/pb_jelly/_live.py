@@ -46,6 +46,9 @@ class LiveDict(dict[Any, _Value]):
         edits: As above.
     """
 
+    # Until there is one: what unpickles a dict fills it before it has attributes.
+    edits = Edits()
+
     def __init__(self, edits: Edits | None = None) -> None:
         super().__init__()
         self.edits = Edits() if edits is None else edits

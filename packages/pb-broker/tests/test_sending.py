@@ -1,0 +1,321 @@
+"""What a broker has a socket's transport send, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.main import CONNECTION_LOST
+
+import pb_broker as pb
+from pb_banana import Limits
+from pb_broker.testing import MemoryTransport
+
+from .support import Echo, logged
+
+LIMITS = pb.BrokerLimits(wire=Limits(string_bytes=10**7, message_bytes=2 * 10**7))
+
+
+class Reactor:
+    """Notes who waits for a chance to send."""
+
+    def __init__(self) -> None:
+        self.writers: list[Any] = []
+        self.changes = 0
+
+    def addWriter(self, writer: Any) -> None:
+        if writer not in self.writers:
+            self.writers.append(writer)
+            self.changes += 1
+
+    def removeWriter(self, writer: Any) -> None:
+        if writer in self.writers:
+            self.writers.remove(writer)
+            self.changes += 1
+
+    def removeReader(self, reader: Any) -> None:
+        pass
+
+    def take_turn(self) -> None:
+        for writer in list(self.writers):
+            writer.doWrite()
+
+
+class Socket(FileDescriptor):
+    """A transport that takes as much as a test allows at a time."""
+
+    def __init__(self) -> None:
+        self.loop = Reactor()
+        loop: Any = self.loop
+        super().__init__(loop)
+        self.connected = 1
+        self.room: int | None = None
+        self.sent: list[bytes] = []
+
+    def writeSomeData(self, data: Any) -> Any:
+        if self.room is None:
+            self.sent.append(bytes(data))
+            return len(data)
+        if self.room < 0:
+            return CONNECTION_LOST
+        taken = bytes(data[: self.room])
+        self.room -= len(taken)
+        if taken:
+            self.sent.append(taken)
+        return len(taken)
+
+    def all_sent(self) -> bytes:
+        data = b"".join(self.sent)
+        self.sent.clear()
+        return data
+
+
+@pytest.fixture(autouse=True)
+def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make batches as large as they may be."""
+    monkeypatch.setattr("pb_broker._broker.perf_counter", lambda: 0.0)
+
+
+class Talk:
+    """A client in memory, and a server on something like a socket."""
+
+    def __init__(self, root: Any = None) -> None:
+        self.root = Echo() if root is None else root
+        self.client = pb.PBClientFactory(limits=LIMITS).buildProtocol(None)
+        self.server = pb.PBServerFactory(self.root, limits=LIMITS).buildProtocol(None)
+        self.socket: Any = Socket()
+        self.memory = MemoryTransport()
+        self.client.makeConnection(self.memory)
+        self.server.makeConnection(self.socket)
+        self.socket.loop.take_turn()
+        for _ in range(2):
+            self.answer()
+            self.ask()
+        self.socket.loop.changes = 0
+
+    def call(self, name: str, *args: Any) -> list[Any]:
+        """Make a call; return a list that will have its outcome."""
+        outcome: list[Any] = []
+        root = self.client.remoteForName("root")
+        root.callRemote(name, *args).addBoth(outcome.append)
+        return outcome
+
+    def ask(self) -> None:
+        """Have the server get what the client has to say."""
+        self.server.dataReceived(self.memory.take())
+
+    def answer(self) -> None:
+        """Have the client get what the server has sent."""
+        data = self.socket.all_sent()
+        if data:
+            self.client.dataReceived(data)
+
+
+def test_all_answers_of_a_batch_go_at_once() -> None:
+    talk = Talk()
+    outcomes = [talk.call("echo", number) for number in range(5)]
+    talk.ask()
+    assert len(talk.socket.sent) == 1
+    assert talk.socket.loop.changes == 0
+    talk.answer()
+    assert outcomes == [[(number,)] for number in range(5)]
+
+
+def test_a_socket_that_is_full_sends_the_rest_later() -> None:
+    talk = Talk()
+    outcomes = [talk.call("echo", number) for number in range(3)]
+    talk.socket.room = 7
+    talk.ask()
+    assert list(map(len, talk.socket.sent)) == [7]
+    assert talk.socket.loop.writers == [talk.socket]
+    # What comes next waits behind it.
+    outcomes.append(talk.call("echo", "next"))
+    talk.ask()
+    talk.socket.room = None
+    talk.socket.loop.take_turn()
+    talk.answer()
+    assert outcomes == [[(0,)], [(1,)], [(2,)], [("next",)]]
+    assert talk.socket.loop.writers == []
+
+
+def test_what_waits_is_sent_with_what_comes_next() -> None:
+    talk = Talk()
+    talk.server.remoteForName("nobody").callRemote("x", pbanswer=False)
+    assert talk.socket.sent == []
+    outcome = talk.call("echo", 1)
+    with logged():
+        talk.ask()
+        talk.answer()
+    assert outcome == [(1,)]
+    assert talk.socket.loop.writers == []
+
+
+def test_a_socket_that_is_broken_is_left_to_the_reactor() -> None:
+    talk = Talk()
+    talk.call("echo", 1)
+    talk.socket.room = -1
+    talk.ask()
+    assert talk.socket.loop.writers == [talk.socket]
+    assert talk.socket.doWrite() is CONNECTION_LOST
+
+
+def test_answers_go_before_the_connection_that_a_method_closes() -> None:
+    class Closing(Echo):
+        def remote_close(self) -> str:
+            talk.socket.loseConnection()
+            return "closed"
+
+    talk = Talk(Closing())
+    outcomes = [talk.call("echo", 1), talk.call("close")]
+    talk.ask()
+    assert talk.socket.sent == []
+    talk.socket.loop.take_turn()
+    assert talk.socket.disconnecting
+    talk.answer()
+    assert outcomes == [[(1,)], ["closed"]]
+
+
+def test_a_producer_keeps_its_turn() -> None:
+    talk = Talk()
+    talk.socket.producer = object()
+    outcome = talk.call("echo", 1)
+    talk.ask()
+    assert talk.socket.sent == []
+    talk.socket.producer = None
+    talk.socket.loop.take_turn()
+    talk.answer()
+    assert outcome == [(1,)]
+
+
+def test_a_transport_that_encrypts_gets_each_message() -> None:
+    talk = Talk()
+    talk.socket.TLS = True
+    written: list[bytes] = []
+    talk.socket.write = written.append
+    for number in range(3):
+        talk.call("echo", number)
+    talk.ask()
+    assert len(written) == 3
+
+
+def test_nothing_more_is_sent_to_a_peer_that_breaks_the_protocol() -> None:
+    talk = Talk()
+    talk.call("echo", 1)
+    talk.socket.abortConnection = talk.socket.loseConnection
+    with logged():
+        talk.server.dataReceived(talk.memory.take() + b"\xff")
+    assert talk.socket.sent == []
+    talk.socket.loop.take_turn()
+    assert talk.socket.all_sent() == b""
+
+
+@pytest.mark.parametrize("size", [200_000, 3_000_000])
+def test_huge_strings_are_sent_as_they_are(size: int) -> None:
+    talk = Talk()
+    before = talk.call("echo", 1)
+    outcome = talk.call("echo", b"x" * size, b"small", b"y" * 200_000)
+    after = talk.call("echo", 2)
+    written: list[Any] = []
+    write = talk.socket.write
+
+    def noting(data: Any) -> None:
+        written.append(data)
+        write(data)
+
+    talk.socket.write = noting
+    talk.ask()
+    while talk.socket.loop.writers:
+        talk.socket.loop.take_turn()
+    assert size in map(len, written)
+    talk.answer()
+    assert before == [(1,)]
+    assert [list(map(len, got)) for got in outcome] == [[size, 5, 200_000]]
+    assert after == [(2,)]
+
+
+def test_a_message_of_ones_own_keeps_its_place() -> None:
+    class Speaking(Echo):
+        def remote_speak(self) -> None:
+            talk.server.sendEncoded([b"answer", 10**6, b"of our own"])
+
+    talk = Talk(Speaking())
+    outcomes = [talk.call("echo", 1), talk.call("speak"), talk.call("echo", 2)]
+    talk.ask()
+    assert len(talk.socket.sent) == 1
+    data = talk.socket.sent[0]
+    assert data.index(b"of our own") > 0
+    talk.answer()
+    assert outcomes == [[(1,)], [None], [(2,)]]
+
+
+class Bell(pb.Referenceable):
+    def __init__(self) -> None:
+        self.rung: list[Any] = []
+
+    def remote_ring(self, value: Any) -> Any:
+        self.rung.append(value)
+        return value
+
+
+class TestCallsToMany:
+    def bells(self, count: int) -> tuple[list[Talk], list[Bell], list[Any]]:
+        talks, bells, references = [], [], []
+        for _ in range(count):
+            talk, bell = Talk(), Bell()
+            talk.call("keep", bell)
+            talk.ask()
+            talk.answer()
+            references.append(talk.root.kept[0])
+            talks.append(talk)
+            bells.append(bell)
+        return talks, bells, references
+
+    def test_what_is_to_be_answered_goes_at_once(self) -> None:
+        talks, _, references = self.bells(3)
+        answers: list[Any] = []
+        for each in pb.call_observers(references, "ring", 5):
+            each.addBoth(answers.append)
+        for talk in talks:
+            assert len(talk.socket.sent) == 1
+            assert talk.socket.loop.changes == 0
+            talk.answer()
+            talk.ask()
+        assert answers == [5, 5, 5]
+
+    def test_what_is_not_goes_together(self) -> None:
+        talks, bells, references = self.bells(2)
+        for value in range(4):
+            assert not pb.call_observers(references, "ring", value, pbanswer=False)
+        for talk, bell in zip(talks, bells, strict=True):
+            assert talk.socket.sent == []
+            talk.socket.loop.take_turn()
+            assert len(talk.socket.sent) == 1
+            talk.answer()
+            assert bell.rung == [0, 1, 2, 3]
+
+    def test_within_a_batch_it_goes_with_the_rest(self) -> None:
+        class Ringing(Echo):
+            def remote_ring_all(self) -> int:
+                pb.call_observers(self.kept, "ring", 7)
+                return 8
+
+        talk, bell = Talk(Ringing()), Bell()
+        talk.call("keep", bell)
+        outcome = talk.call("ring_all")
+        talk.ask()
+        assert len(talk.socket.sent) == 1
+        talk.answer()
+        assert (outcome, bell.rung) == ([8], [7])
+
+    def test_numbers_of_any_size(self) -> None:
+        talks, bells, references = self.bells(2)
+        for talk in talks:
+            talk.server._session._request = 5000
+        for turn in range(3):
+            pb.call_observers(references, "ring", turn)
+            for talk in talks:
+                talk.answer()
+                talk.ask()
+                assert not talk.server.waitingForAnswers
+        assert [bell.rung for bell in bells] == [[0, 1, 2]] * 2
