@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pb_broker import Broker
 from pb_broker._tables import (
     CacheTable,
     ExportTable,
@@ -163,6 +164,30 @@ def test_tables_of_two_connections_are_apart() -> None:
     thing = object()
     assert add(other, thing) == luid
     assert other.decref(luid) is thing
+
+
+def test_what_is_published_of_a_broker_is_its_own() -> None:
+    brokers = [Broker(), Broker()]
+    for broker in brokers:
+        tables: list[dict[Any, Any]] = [
+            broker.luids,
+            broker.waitingForAnswers,
+            broker.locallyCachedObjects,
+            broker.remotelyCachedObjects,
+            broker.remotelyCachedLUIDs,
+            broker._localCleanup,
+        ]
+        for table in tables:
+            assert table == {}
+            table["of a program's own"] = broker
+        lists: list[list[Any]] = [
+            broker.disconnects,
+            broker.failures,
+            broker.pageProducers,
+        ]
+        for some in lists:
+            assert some == []
+            some.append(broker)
 
 
 def test_viewpoints_on_the_same_thing_are_one(exports: ExportTable) -> None:

@@ -111,6 +111,7 @@ class Broker(Banana):
     @property
     def luids(self) -> dict[Any, int]:
         """Luids of those objects, by process-unique id."""
+        self._session.exports.begin()
         return self._session.exports.luids
 
     @property
@@ -126,12 +127,12 @@ class Broker(Banana):
     @property
     def locallyCachedObjects(self) -> dict[int, Any]:
         """Caches of the peer's objects, by the peer's luid."""
-        return self._session.cached_here
+        return self._session.own_caches()
 
     @property
     def waitingForAnswers(self) -> dict[int, Deferred[Any]]:
         """Calls that wait for an answer, by request id."""
-        return self._session.pending
+        return self._session.own_calls()
 
     @property
     def disconnects(self) -> list[Callable[[], object]]:
@@ -908,7 +909,7 @@ class Broker(Banana):
 
     def cacheLocally(self, cid: int, instance: Any) -> None:
         """Keep ``instance`` as the copy of the peer's ``cid``."""
-        self._session.keep_cache(cid, instance)
+        self._session.own_caches()[cid] = instance
 
     def cachedLocallyAs(self, cid: int) -> Any:
         """Return the copy of the peer's ``cid``.

@@ -152,11 +152,17 @@ class Session:
             self._caches = CacheTable(self.local_ids)
         return self._caches
 
-    def keep_cache(self, luid: int, cache: Any) -> None:
-        """Keep a cache of the peer's object."""
+    def own_caches(self) -> dict[int, Any]:
+        """Return ``cached_here``, to add to."""
         if self.cached_here is _NO_CACHES:
             self.cached_here = {}
-        self.cached_here[luid] = cache
+        return self.cached_here
+
+    def own_calls(self) -> dict[int, Deferred[Any]]:
+        """Return ``pending``, to add to."""
+        if self.pending is _NO_CALLS:
+            self.pending = {}
+        return self.pending
 
     def new_request(self) -> int:
         """Return a request id that was never used on this connection."""
