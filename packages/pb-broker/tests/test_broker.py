@@ -26,9 +26,6 @@ class Clocked(pb.Broker):
         super().__init__(*args, **kw)
         self.clock = Clock()
 
-    def _call_later(self, delay: float, function: Any) -> Any:
-        return self.clock.callLater(delay, function)
-
     def take_turn(self) -> bool:
         """Do what was left for the next turn; tell whether there was anything."""
         calls = self.clock.getDelayedCalls()

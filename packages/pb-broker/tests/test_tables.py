@@ -169,7 +169,7 @@ def test_tables_of_two_connections_are_apart() -> None:
 def test_what_is_published_of_a_broker_is_its_own() -> None:
     brokers = [Broker(), Broker()]
     for broker in brokers:
-        tables: list[dict[Any, Any]] = [
+        tables: list[Any] = [
             broker.luids,
             broker.waitingForAnswers,
             broker.locallyCachedObjects,

@@ -45,11 +45,12 @@ from ._failures import (
 from ._fanout import call_observers
 from ._profile import BrokerLimits
 from ._referenceable import AsReferenceable, Referenceable, Root, Serializable
-from ._remote import RemoteMethod, RemoteReference
+from ._remote import RemoteMethod, RemoteReference, TimedReference
 from ._session import Jellied
 from ._tables import Local
 from ._viewable import Viewable, ViewPoint
 from .errors import (
+    CallTimeout,
     DeadReferenceError,
     Error,
     NoSuchMethod,
@@ -65,6 +66,7 @@ __all__ = [
     "Broker",
     "BrokerLimits",
     "Cacheable",
+    "CallTimeout",
     "CopiedFailure",
     "Copyable",
     "CopyableFailure",
@@ -93,6 +95,7 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "TimedReference",
     "Unjellyable",
     "ViewPoint",
     "Viewable",

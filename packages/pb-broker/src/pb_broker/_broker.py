@@ -77,6 +77,10 @@ class Broker(Banana):
     #: The kinds of value that are accepted whatever the policy says.
     pb_types: Mapping[bytes, Any] = PB_TYPES
     maxBrokerRefsViolations: int = 0
+    #: How long answers to calls from here are waited for, in seconds; None for ever.
+    call_timeout: float | None = None
+    #: The ``IReactorTime`` that this connection goes by; None for the reactor.
+    clock: Any = None
 
     def __init__(self, isClient: Any = True, security: Any = None) -> None:
         self.limits: BrokerLimits | None = None
@@ -130,7 +134,7 @@ class Broker(Banana):
         return self._session.own_caches()
 
     @property
-    def waitingForAnswers(self) -> dict[int, Deferred[Any]]:
+    def waitingForAnswers(self) -> Mapping[int, Deferred[Any]]:
         """Calls that wait for an answer, by request id."""
         return self._session.own_calls()
 
@@ -469,11 +473,16 @@ class Broker(Banana):
             self._unread = None
         self._handle(data)
 
-    def _call_later(self, delay: float, function: Callable[[], object]) -> Any:
+    def _timing(self) -> Any:
+        """Return the clock that this connection goes by."""
+        if self.clock is not None:
+            return self.clock
         from twisted.internet import reactor
 
-        clock: Any = reactor
-        return clock.callLater(delay, function)
+        return reactor
+
+    def _call_later(self, delay: float, function: Callable[[], object]) -> Any:
+        return self._timing().callLater(delay, function)
 
     def _abort(self) -> None:
         self._hung_up = True

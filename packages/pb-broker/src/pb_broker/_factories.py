@@ -28,6 +28,8 @@ def _make_broker(factory: Any, is_client: bool) -> Broker:
     broker.factory = factory
     if factory.limits is not None:
         broker.set_limits(factory.limits)
+    if factory.call_timeout is not None:
+        broker.call_timeout = factory.call_timeout
     return broker
 
 
@@ -43,10 +45,13 @@ class PBClientFactory(_ClientFactory):
         security: The policy for the peer's values; None means
             :data:`pb_jelly.globalSecurity`.
         limits: What the connection may cost; None means the process's default.
+        call_timeout: How long answers to calls from here are waited for, in seconds;
+            None for ever.
     """
 
     protocol: Any = Broker
     noisy = False
+    call_timeout: float | None = None
 
     def __init__(
         self,
@@ -54,10 +59,12 @@ class PBClientFactory(_ClientFactory):
         security: Any = None,
         *,
         limits: BrokerLimits | None = None,
+        call_timeout: float | None = None,
     ) -> None:
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
         self.limits = limits
+        self.call_timeout = call_timeout
         self._connector_tells = False
         self._deferred: Deferred[Any] | None = None
         self._reset()
@@ -169,6 +176,8 @@ class PBServerFactory(ServerFactory):
         security: The policy for the peers' values; None means
             :data:`pb_jelly.globalSecurity`.
         limits: What each connection may cost; None means the process's default.
+        call_timeout: How long answers to calls from here are waited for, in seconds;
+            None for ever.
 
     Raises:
         TypeError: ``root`` has no root object to give.
@@ -176,6 +185,7 @@ class PBServerFactory(ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
+    call_timeout: float | None = None
 
     def __init__(
         self,
@@ -184,11 +194,13 @@ class PBServerFactory(ServerFactory):
         security: Any = None,
         *,
         limits: BrokerLimits | None = None,
+        call_timeout: float | None = None,
     ) -> None:
         self.root: Any = IPBRoot(root)
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
         self.limits = limits
+        self.call_timeout = call_timeout
 
     def buildProtocol(self, addr: Any) -> Broker:
         """Return a broker for a connection from ``addr``, with its root object."""

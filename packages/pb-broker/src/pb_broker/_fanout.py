@@ -100,7 +100,7 @@ class _Call:
                 verb, who, luid, self.name, self.args, self.kw, self.wanted
             )
         else:
-            answer = session.call_shared(verb, luid, self._body, self.wanted)
+            answer = session.call_shared(verb, luid, self.name, self._body, self.wanted)
         return answer
 
     def _body_for(self, broker: Any) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -16,9 +16,10 @@ from pb_jelly import (
     leaf_hook,
 )
 
+from .errors import CallTimeout, shown_name
 from .interfaces import IJellyable, IUnjellyable
 
-__all__ = ["RemoteMethod", "RemoteReference"]
+__all__ = ["RemoteMethod", "RemoteReference", "TimedReference"]
 
 
 class RemoteMethod:
@@ -48,6 +49,48 @@ class RemoteMethod:
     def __call__(self, *args: Any, **kw: Any) -> Deferred[Any]:
         """Call the method; see :meth:`RemoteReference.callRemote`."""
         return self.obj.callRemote(self.name, *args, **kw)
+
+
+class TimedReference:
+    """A reference with a limit on how long answers are waited for.
+
+    A call whose answer is late fails with :class:`~pb_broker.CallTimeout`.  The other
+    end is not told, and may have done what it was asked to.
+
+    Args:
+        reference: The reference.
+        seconds: How long; None for ever.
+
+    Attributes:
+        reference: As above.
+        seconds: As above.
+    """
+
+    __slots__ = ("reference", "seconds")
+
+    def __init__(self, reference: RemoteReference, seconds: float | None) -> None:
+        self.reference = reference
+        self.seconds = seconds
+
+    def __repr__(self) -> str:
+        """Name the reference and the limit."""
+        return f"<{self.reference!r} within {self.seconds} s>"
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method of the object; see :meth:`RemoteReference.callRemote`."""
+        call: Any = self.reference.callRemote(_name, *args, **kw)
+        if call is None or call.called:
+            # Without an answer, or not sent at all.
+            return call  # type: ignore[no-any-return]
+        # The factory's limit is not meant for this one.
+        call.deadline = None
+        if self.seconds is not None:
+
+            def late(result: Any, timeout: float) -> NoReturn:
+                raise CallTimeout(shown_name(call.name), timeout)
+
+            call.addTimeout(self.seconds, self.reference.broker._timing(), late)
+        return call  # type: ignore[no-any-return]
 
 
 @implementer(IJellyable, IUnjellyable)
@@ -111,6 +154,14 @@ class RemoteReference:
     def remoteMethod(self, key: str) -> RemoteMethod:
         """Return the method called ``key`` as something to call."""
         return RemoteMethod(self, key)
+
+    def with_timeout(self, seconds: float | None) -> TimedReference:
+        """Return this reference, with a limit on how long answers are waited for.
+
+        Args:
+            seconds: How long, instead of what the factory says; None for ever.
+        """
+        return TimedReference(self, seconds)
 
     def notifyOnDisconnect(self, callback: Callable[[RemoteReference], object]) -> None:
         """Have ``callback`` called with this reference when the connection is lost.

@@ -29,11 +29,13 @@ from ._failures import (
 )
 from ._tables import CacheTable, ExportTable, Local, LocalIDs, process_unique_id
 from .errors import (
+    CallTimeout,
     DeadReferenceError,
     Error,
     NoSuchMethod,
     PBConnectionLost,
     ProtocolError,
+    shown_name,
 )
 
 __all__ = ["Jellied", "Session"]
@@ -50,7 +52,26 @@ _log = Logger(namespace="pb_broker")
 
 # What stands for tables that nothing has been put into.
 _NO_CACHES: Final[dict[int, Any]] = {}
-_NO_CALLS: Final[dict[int, Deferred[Any]]] = {}
+_NO_CALLS: Final[dict[int, _Call]] = {}
+
+
+class _Call(Deferred[Any]):
+    """What becomes of a call from here."""
+
+    __slots__ = ("deadline", "name", "pending", "request")
+
+    # By when the answer is to come, on the broker's clock; None for any time.
+    deadline: float | None
+    name: bytes
+    # Where it is listed.
+    pending: dict[int, _Call]
+    request: int
+
+
+def _give_up(call: Any) -> None:
+    """Forget a call that nobody waits for any more; its answer is none to any call."""
+    call.pending.pop(call.request, None)
+
 
 #: Names of methods and objects, as they are written in the dialect "pb".
 _names: Final[dict[bytes, bytes]] = {}
@@ -79,6 +100,7 @@ class _Connection(Protocol):
     security: Any
     factory: Any
     disconnected: int
+    call_timeout: float | None
     _cleanups: dict[Any, Callable[[], object]] | None
 
     def _send(self, expression: Any) -> None: ...
@@ -92,6 +114,7 @@ class _Connection(Protocol):
         values: tuple[Any, ...],
         make_jellier: Callable[[], Jellier],
     ) -> list[bytes] | None: ...
+    def _timing(self) -> Any: ...
     def _jellier(self, context: ServingContext) -> Jellier: ...
     def _unjellier(self, context: ServingContext) -> Unjellier: ...
     def _run_callback(self, callback: Callable[..., object], *args: Any) -> None: ...
@@ -118,6 +141,7 @@ class Session:
         "_caches",
         "_request",
         "_served",
+        "_timer",
         "cached_here",
         "closed",
         "context",
@@ -138,7 +162,9 @@ class Session:
         # What few connections use is made when it is used.
         self._caches: CacheTable | None = None
         self.cached_here: dict[int, Any] = _NO_CACHES
-        self.pending: dict[int, Deferred[Any]] = _NO_CALLS
+        self.pending: dict[int, _Call] = _NO_CALLS
+        # Of a clock, for calls that may be late.
+        self._timer: Any = None
         # A list, because finalizers may add to it at any time, in any thread.
         self.releases: list[tuple[bytes, int | bytes]] = []
         self.context: ServingContext | None = None
@@ -158,7 +184,7 @@ class Session:
             self.cached_here = {}
         return self.cached_here
 
-    def own_calls(self) -> dict[int, Deferred[Any]]:
+    def own_calls(self) -> dict[int, _Call]:
         """Return ``pending``, to add to."""
         if self.pending is _NO_CALLS:
             self.pending = {}
@@ -301,16 +327,17 @@ class Session:
             except Exception:
                 self.undo(context)
                 return fail(Failure())
-        return self._answer_of(request) if wanted else None
+        return self._answer_of(request, name) if wanted else None
 
     def call_shared(
-        self, verb: bytes, luid: int, body: bytes, wanted: bool
+        self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
     ) -> Deferred[Any] | None:
         """Send a call that many get.
 
         Args:
             verb: ``message`` or ``cachemessage``.
             luid: The peer's id of the object.
+            name: The method.
             body: All that follows, as it is in the dialect "pb".
             wanted: Whether an answer is.
 
@@ -325,7 +352,7 @@ class Session:
             + body
         )
         self._broker._send_shared(data, wanted)
-        return self._answer_of(request) if wanted else None
+        return self._answer_of(request, name) if wanted else None
 
     def _number(self, number: int) -> bytes:
         """Return a number as it is written."""
@@ -335,13 +362,45 @@ class Session:
         _numbers[number] = token
         return token
 
-    def _answer_of(self, request: int) -> Deferred[Any]:
+    def _answer_of(self, request: int, name: bytes) -> Deferred[Any]:
         """Return a Deferred for the answer to a call that has been sent."""
-        deferred: Deferred[Any] = Deferred()
-        if self.pending is _NO_CALLS:
-            self.pending = {}
-        self.pending[request] = deferred
-        return deferred
+        call = _Call(_give_up)
+        pending = self.pending
+        if pending is _NO_CALLS:
+            pending = self.pending = {}
+        pending[request] = call
+        call.pending = pending
+        call.request = request
+        call.name = name
+        seconds = self._broker.call_timeout
+        call.deadline = None if seconds is None else self._expect(seconds)
+        return call
+
+    def _expect(self, seconds: float) -> float:
+        """Return when an answer will be late, and see to it then."""
+        clock = self._broker._timing()
+        if self._timer is None:
+            self._timer = clock.callLater(seconds, self._fail_late_calls)
+        return float(clock.seconds() + seconds)
+
+    def _fail_late_calls(self) -> None:
+        """Fail the calls whose answers are late, which are the oldest."""
+        self._timer = None
+        clock = self._broker._timing()
+        now = clock.seconds()
+        late = []
+        for call in self.pending.values():
+            if call.deadline is not None:
+                if call.deadline > now:
+                    delay = call.deadline - now
+                    self._timer = clock.callLater(delay, self._fail_late_calls)
+                    break
+                late.append(call)
+        seconds = self._broker.call_timeout or 0
+        for call in late:
+            if not call.called:
+                _give_up(call)
+                call.errback(Failure(CallTimeout(shown_name(call.name), seconds)))
 
     def _name(self, name: bytes) -> bytes:
         """Return a name of a method or an object as it is written."""
@@ -677,6 +736,9 @@ class Session:
             reason: Why the connection was lost.
         """
         self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         pending, self.pending = self.pending, _NO_CALLS
         for deferred in pending.values():
             if not deferred.called:

@@ -10,16 +10,26 @@ say "tell the caller, and do not log it here".
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
+    "CallTimeout",
     "DeadReferenceError",
     "Error",
     "NoSuchMethod",
     "PBConnectionLost",
     "ProtocolError",
     "RemoteError",
+    "shown_name",
 ]
+
+#: How much of a name an error shows, in characters.
+_SHOWN: Final = 100
+
+
+def shown_name(name: bytes) -> str:
+    """Return the name of a method as an error shows it."""
+    return name[:_SHOWN].decode(errors="replace")
 
 
 class Error(Exception):
@@ -43,6 +53,26 @@ class PBConnectionLost(Error):
 
     Its only argument is the :class:`~twisted.python.failure.Failure` that says why.
     """
+
+
+class CallTimeout(Error, TimeoutError):
+    """No answer to a call came in time.
+
+    The call may have been made all the same: the other end is not told.
+
+    Args:
+        name: The name of the method.
+        seconds: How long the answer was waited for.
+
+    Attributes:
+        name: As above.
+        seconds: As above.
+    """
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(f"no answer to {name!r} within {seconds:g} s")
+        self.name = name
+        self.seconds = seconds
 
 
 class NoSuchMethod(AttributeError):

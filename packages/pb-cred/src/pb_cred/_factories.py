@@ -63,6 +63,8 @@ class PBServerFactory(pb_broker.PBServerFactory):
         limits: What each connection may cost; None means the process's default.
         login_limits: What it may cost as long as nobody has logged in; None means
             the same.  Without a portal there is no login to wait for.
+        call_timeout: How long answers to calls from here are waited for, in seconds;
+            None for ever.
 
     Raises:
         TypeError: There is nothing to serve, or two things.
@@ -79,6 +81,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
         *,
         limits: BrokerLimits | None = None,
         login_limits: BrokerLimits | None = None,
+        call_timeout: float | None = None,
     ) -> None:
         if isinstance(security, int):
             security, unsafeTracebacks = None, security or unsafeTracebacks
@@ -93,7 +96,13 @@ class PBServerFactory(pb_broker.PBServerFactory):
         elif isinstance(root, Portal) and _adapted(root) is None:
             # Somebody may have registered an adapter for portals of their own.
             root = self.portal_root(root, login_limits)
-        super().__init__(root, unsafeTracebacks, security, limits=limits)
+        super().__init__(
+            root,
+            unsafeTracebacks,
+            security,
+            limits=limits,
+            call_timeout=call_timeout,
+        )
 
 
 def _adapted(root: Any) -> Any:

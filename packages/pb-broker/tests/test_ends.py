@@ -1,0 +1,215 @@
+"""However long an answer takes, each call ends, once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+import pb_broker as pb
+from pb_broker.testing import Pair, connected_pair
+
+from .support import Child, Echo, result_of, root_of
+
+
+class Timed:
+    """A client whose clock stands until a test moves it."""
+
+    def __init__(self, call_timeout: float | None = None) -> None:
+        self.clock = Clock()
+        self.factory = pb.PBClientFactory(call_timeout=call_timeout)
+        self.pair: Pair = connected_pair(Echo(), client_factory=self.factory)
+        self.pair.client.clock = self.clock
+        self.root = root_of(self.pair)
+        self.served = self.pair.server_factory.root
+
+    def wait(self, reference: Any = None) -> list[Any]:
+        """Make a call that takes as long as the test wants; return its outcomes."""
+        outcomes: list[Any] = []
+        call = (reference or self.root).callRemote("wait")
+        call.addBoth(lambda result: outcomes.append(plain(result)))
+        self.pair.flush()
+        return outcomes
+
+    def answer(self, number: int, value: Any) -> None:
+        """Answer a call."""
+        self.served.waiting[number].callback(value)
+        self.pair.flush()
+
+    @property
+    def waiting(self) -> int:
+        return len(self.pair.client.waitingForAnswers)
+
+
+def plain(result: Any) -> Any:
+    """Return a result, or the error that a failure is of."""
+    return result.value if isinstance(result, Failure) else result
+
+
+@pytest.fixture
+def timed() -> Iterator[Timed]:
+    timed = Timed(call_timeout=10)
+    yield timed
+    timed.pair.close()
+    assert timed.clock.getDelayedCalls() == []
+
+
+def test_a_late_answer_is_an_error(timed: Timed) -> None:
+    early = timed.wait()
+    timed.clock.advance(6)
+    later = timed.wait()
+    timed.clock.advance(3.5)
+    assert (early, later) == ([], [])
+    timed.clock.advance(0.5)
+    (error,) = early
+    assert isinstance(error, pb.CallTimeout)
+    assert isinstance(error, TimeoutError)
+    assert isinstance(error, pb.Error)
+    assert (error.name, error.seconds) == ("wait", 10)
+    assert str(error) == "no answer to 'wait' within 10 s"
+    assert (later, timed.waiting) == ([], 1)
+    timed.clock.advance(6)
+    assert isinstance(later[0], pb.CallTimeout)
+    assert timed.waiting == 0
+    # When they come after all, nobody is told.
+    for number in range(2):
+        timed.answer(number, "late")
+    assert list(map(len, (early, later))) == [1, 1]
+
+
+def test_one_that_is_in_time_is_none(timed: Timed) -> None:
+    calls = [timed.wait() for _ in range(3)]
+    timed.clock.advance(9)
+    timed.answer(1, "in time")
+    timed.clock.advance(1)
+    assert [len(each) for each in calls] == [1, 1, 1]
+    assert calls[1] == ["in time"]
+    assert isinstance(calls[0][0], pb.CallTimeout)
+
+
+def test_there_is_one_timer_for_all_calls(timed: Timed) -> None:
+    for _ in range(5):
+        timed.wait()
+        timed.clock.advance(0.1)
+    assert len(timed.clock.getDelayedCalls()) == 1
+
+
+def test_a_reference_with_a_limit_of_its_own(timed: Timed) -> None:
+    short = timed.wait(timed.root.with_timeout(3))
+    usual = timed.wait()
+    forever = timed.wait(timed.root.with_timeout(None))
+    timed.clock.advance(3)
+    (error,) = short
+    assert isinstance(error, pb.CallTimeout)
+    assert error.seconds == 3
+    assert usual == []
+    timed.clock.advance(7)
+    assert isinstance(usual[0], pb.CallTimeout)
+    timed.clock.advance(1000)
+    assert forever == []
+    timed.answer(2, "at last")
+    assert forever == ["at last"]
+
+
+def test_without_limits_there_are_no_timers() -> None:
+    timed = Timed()
+    calls = [timed.wait(), timed.wait(timed.root.with_timeout(5))]
+    assert len(timed.clock.getDelayedCalls()) == 1
+    timed.answer(1, 5)
+    assert timed.clock.getDelayedCalls() == []
+    timed.clock.advance(10**6)
+    assert calls == [[], [5]]
+    timed.pair.close()
+    assert isinstance(calls[0][0], pb.PBConnectionLost)
+
+
+def test_what_needs_no_waiting_needs_no_limit(timed: Timed) -> None:
+    limited = timed.root.with_timeout(3)
+    answer: Any = limited.callRemote("keep", 1, pbanswer=False)
+    assert answer is None
+    timed.pair.flush()
+    failures: list[Any] = []
+    limited.callRemote("echo", object()).addErrback(failures.append)
+    assert failures[0].check(pb.InsecureJelly)
+    assert timed.clock.getDelayedCalls() == []
+    assert repr(limited) == f"<{timed.root!r} within 3 s>"
+
+
+def test_a_caller_may_give_up(timed: Timed) -> None:
+    outcomes: list[Any] = []
+    call = timed.root.callRemote("wait")
+    call.addBoth(lambda result: outcomes.append(plain(result)))
+    timed.pair.flush()
+    call.cancel()
+    assert isinstance(outcomes[0], CancelledError)
+    assert timed.waiting == 0
+    call.cancel()
+    timed.answer(0, "late")
+    timed.clock.advance(100)
+    assert len(outcomes) == 1
+
+
+def test_twisteds_own_limit(timed: Timed) -> None:
+    outcomes: list[Any] = []
+    call = timed.root.callRemote("wait").addTimeout(2, timed.clock)
+    call.addBoth(lambda result: outcomes.append(plain(result)))
+    timed.clock.advance(2)
+    assert type(outcomes[0]).__name__ == "TimeoutError"
+    assert timed.waiting == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+def test_references_in_a_late_answer_are_let_go_of(timed: Timed, how: str) -> None:
+    call = timed.root.callRemote("wait")
+    call.addErrback(lambda _: None)
+    timed.pair.flush()
+    if how == "cancel":
+        call.cancel()
+    else:
+        timed.clock.advance(10)
+    timed.answer(0, [Child(), Child()])
+    gc.collect()
+    timed.pair.flush()
+    assert list(timed.pair.server.localObjects) == [b"root"]
+    assert timed.pair.client._session.imports == 0
+
+
+def test_calls_to_many_are_limited_too(timed: Timed) -> None:
+    outcomes: list[Any] = []
+    for each in pb.call_observers([timed.root, timed.root], "wait"):
+        each.addBoth(lambda result: outcomes.append(plain(result)))
+    timed.pair.flush()
+    timed.clock.advance(10)
+    assert [type(each) for each in outcomes] == [pb.CallTimeout] * 2
+
+
+def test_a_lost_connection_ends_what_was_given_up_only_once(timed: Timed) -> None:
+    first = timed.wait()
+    timed.clock.advance(10)
+    second = timed.wait()
+    timed.pair.close()
+    assert isinstance(first[0], pb.CallTimeout)
+    assert isinstance(second[0], pb.PBConnectionLost)
+    timed.clock.advance(100)
+    assert list(map(len, (first, second))) == [1, 1]
+
+
+def test_a_call_that_is_late_may_make_another(timed: Timed) -> None:
+    outcomes: list[Any] = []
+
+    def again(failure: Failure) -> Deferred[Any]:
+        assert failure.check(pb.CallTimeout)
+        more: Deferred[Any] = timed.root.callRemote("echo", 1)
+        return more
+
+    timed.root.callRemote("wait").addErrback(again).addBoth(outcomes.append)
+    timed.pair.flush()
+    timed.clock.advance(10)
+    timed.pair.flush()
+    assert outcomes == [(1,)]
+    assert result_of(timed.root.callRemote("echo", 2), timed.pair) == (2,)
