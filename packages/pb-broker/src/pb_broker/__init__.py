@@ -49,12 +49,14 @@ from ._remote import RemoteMethod, RemoteReference, TimedReference
 from ._session import Jellied
 from ._tables import Local
 from ._viewable import Viewable, ViewPoint
+from ._watch import Heartbeat
 from .errors import (
     CallTimeout,
     DeadReferenceError,
     Error,
     NoSuchMethod,
     PBConnectionLost,
+    PeerTimeout,
     ProtocolError,
     RemoteError,
 )
@@ -72,6 +74,7 @@ __all__ = [
     "CopyableFailure",
     "DeadReferenceError",
     "Error",
+    "Heartbeat",
     "IJellyable",
     "IPBRoot",
     "IUnjellyable",
@@ -83,6 +86,7 @@ __all__ = [
     "PBClientFactory",
     "PBConnectionLost",
     "PBServerFactory",
+    "PeerTimeout",
     "ProtocolError",
     "Referenceable",
     "RemoteCache",

@@ -79,6 +79,10 @@ class Broker(Banana):
     maxBrokerRefsViolations: int = 0
     #: How long answers to calls from here are waited for, in seconds; None for ever.
     call_timeout: float | None = None
+    #: Whether anything has arrived since somebody asked.
+    heard: bool = False
+    #: Why this end gave the connection up; None if it did not.
+    why_given_up: Exception | None = None
     #: The ``IReactorTime`` that this connection goes by; None for the reactor.
     clock: Any = None
 
@@ -218,6 +222,9 @@ class Broker(Banana):
         super().connectionMade()
         if self._login_limits is not None:
             self._connection.limits = self._login_limits.wire
+        watch = getattr(self.factory, "watch", None)
+        if watch is not None:
+            watch.add(self)
 
     def require_authentication(self, login_limits: BrokerLimits | None = None) -> None:
         """Say that the peer has yet to log in.
@@ -305,6 +312,11 @@ class Broker(Banana):
             self._continuation.cancel()
             self._continue()
         self.disconnected = 1
+        watch = getattr(self.factory, "watch", None)
+        if watch is not None:
+            watch.discard(self)
+        if self.why_given_up is not None:
+            reason = Failure(self.why_given_up)
         self._unsent = None
         self._session.close(reason)
         never_ready = self.connects is not None
@@ -366,6 +378,7 @@ class Broker(Banana):
         """
         if self._hung_up:
             return
+        self.heard = True
         if self._continuation is None:
             if not self._connection.absorb(data):
                 self._handle(data)
@@ -492,6 +505,22 @@ class Broker(Banana):
             self.transport.loseConnection()
         else:
             abort()
+
+    def give_up(self, why: Exception) -> None:
+        """End the connection at once.
+
+        Args:
+            why: What whoever waits for an answer is told.
+        """
+        if self.why_given_up is None and not self.disconnected:
+            self.why_given_up = why
+            peer = getattr(self.transport, "getPeer", lambda: None)()
+            _log.info("The connection to {peer} is given up: {why}", peer=peer, why=why)
+            self._abort()
+
+    def ask_for_life(self) -> None:
+        """Have the peer send something, which it does without logging anything."""
+        self._session.ask_for_life()
 
     def expressionReceived(self, sexp: Any) -> None:
         """Handle one message.

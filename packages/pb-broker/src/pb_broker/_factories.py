@@ -9,8 +9,9 @@ from twisted.internet.protocol import ClientFactory, ServerFactory
 from twisted.python.failure import Failure
 
 from ._broker import Broker
-from ._profile import BrokerLimits
+from ._profile import MODERN, BrokerLimits
 from ._remote import RemoteReference
+from ._watch import Heartbeat, Watch, as_heartbeat
 from .errors import DeadReferenceError
 from .interfaces import IPBRoot
 
@@ -30,10 +31,51 @@ def _make_broker(factory: Any, is_client: bool) -> Broker:
         broker.set_limits(factory.limits)
     if factory.call_timeout is not None:
         broker.call_timeout = factory.call_timeout
+    if factory.clock is not None:
+        broker.clock = factory.clock
     return broker
 
 
-class PBClientFactory(_ClientFactory):
+def _watch(
+    factory: Any,
+    handshake_timeout: float | None,
+    login_timeout: float | None,
+    heartbeat: Heartbeat | bool | None,
+) -> Watch:
+    profile = getattr(factory.protocol, "profile", MODERN)
+    if handshake_timeout is None:
+        handshake_timeout = profile.handshake_timeout
+    if login_timeout is None:
+        login_timeout = profile.login_timeout
+    return Watch(handshake_timeout, login_timeout, as_heartbeat(heartbeat))
+
+
+class _Watching:
+    """A factory that has an eye on its connections while they are made."""
+
+    call_timeout: float | None = None
+    #: What has an eye on the connections.
+    watch: Watch | None = None
+    #: The ``IReactorTime`` that the connections go by; None for the reactor.
+    clock: Any = None
+
+    def startFactory(self) -> None:
+        """Begin to have an eye on connections."""
+        if self.watch is not None:
+            clock = self.clock
+            if clock is None:
+                from twisted.internet import reactor
+
+                clock = reactor
+            self.watch.start(clock)
+
+    def stopFactory(self) -> None:
+        """Have an eye on nothing any more."""
+        if self.watch is not None:
+            self.watch.stop()
+
+
+class PBClientFactory(_Watching, _ClientFactory):
     """Makes the client's end of a connection.
 
     Hand it to ``reactor.connectTCP``, to an endpoint or to
@@ -47,11 +89,15 @@ class PBClientFactory(_ClientFactory):
         limits: What the connection may cost; None means the process's default.
         call_timeout: How long answers to calls from here are waited for, in seconds;
             None for ever.
+        handshake_timeout: How many seconds a peer has until both ends are ready to
+            talk; None means the default, 30.
+        heartbeat: Whether a peer that is silent is asked for a sign of life, and a
+            connection without any is ended: True for after 60 seconds, which may take
+            20 more, or a :class:`Heartbeat`.
     """
 
     protocol: Any = Broker
     noisy = False
-    call_timeout: float | None = None
 
     def __init__(
         self,
@@ -60,7 +106,10 @@ class PBClientFactory(_ClientFactory):
         *,
         limits: BrokerLimits | None = None,
         call_timeout: float | None = None,
+        handshake_timeout: float | None = None,
+        heartbeat: Heartbeat | bool | None = None,
     ) -> None:
+        self.watch = _watch(self, handshake_timeout, None, heartbeat)
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
         self.limits = limits
@@ -164,7 +213,7 @@ def _give(deferred: Deferred[Any], result: Any) -> None:
         deferred.callback(result)
 
 
-class PBServerFactory(ServerFactory):
+class PBServerFactory(_Watching, ServerFactory):
     """Makes the server's end of each connection, with an object to offer.
 
     Args:
@@ -178,6 +227,13 @@ class PBServerFactory(ServerFactory):
         limits: What each connection may cost; None means the process's default.
         call_timeout: How long answers to calls from here are waited for, in seconds;
             None for ever.
+        handshake_timeout: How many seconds a peer has until both ends are ready to
+            talk; None means the default, 30.
+        login_timeout: How many seconds a peer has to log in, where it has to; None
+            means the default, 60.
+        heartbeat: Whether a peer that is silent is asked for a sign of life, and a
+            connection without any is ended: True for after 60 seconds, which may take
+            20 more, or a :class:`Heartbeat`.
 
     Raises:
         TypeError: ``root`` has no root object to give.
@@ -185,7 +241,6 @@ class PBServerFactory(ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
-    call_timeout: float | None = None
 
     def __init__(
         self,
@@ -195,7 +250,11 @@ class PBServerFactory(ServerFactory):
         *,
         limits: BrokerLimits | None = None,
         call_timeout: float | None = None,
+        handshake_timeout: float | None = None,
+        login_timeout: float | None = None,
+        heartbeat: Heartbeat | bool | None = None,
     ) -> None:
+        self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
         self.root: Any = IPBRoot(root)
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security

@@ -57,11 +57,16 @@ class Profile:
         lenient: Values that cannot be serialized are sent as *unpersistable*
             instead of being refused.
         defaults: Where a broker without limits of its own finds them.
+        handshake_timeout: How many seconds a peer has to agree on a dialect, where a
+            factory does not say; infinite for no limit.
+        login_timeout: The same, to log in.
     """
 
     name: str
     lenient: bool = False
     defaults: DefaultLimits = field(default_factory=DefaultLimits)
+    handshake_timeout: float = 30.0
+    login_timeout: float = 60.0
 
 
 MODERN = Profile("modern")

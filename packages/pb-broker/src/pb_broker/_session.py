@@ -50,6 +50,10 @@ _LONGEST_NAME: Final = 256
 
 _log = Logger(namespace="pb_broker")
 
+#: No end gives this id to an object; and what is called of it.
+_NO_OBJECT: Final = 0
+_ALIVE: Final = b"ping"
+
 # What stands for tables that nothing has been put into.
 _NO_CACHES: Final[dict[int, Any]] = {}
 _NO_CALLS: Final[dict[int, _Call]] = {}
@@ -361,6 +365,14 @@ class Session:
             _numbers.clear()
         _numbers[number] = token
         return token
+
+    def ask_for_life(self) -> None:
+        """Make a call that any peer answers with an error, and logs nothing of."""
+        answer: Any = self.call(
+            _messages.MESSAGE, None, _NO_OBJECT, _ALIVE, (), {}, True
+        )
+        answer.deadline = None
+        answer.addErrback(lambda _: None)
 
     def _answer_of(self, request: int, name: bytes) -> Deferred[Any]:
         """Return a Deferred for the answer to a call that has been sent."""

@@ -18,6 +18,7 @@ __all__ = [
     "Error",
     "NoSuchMethod",
     "PBConnectionLost",
+    "PeerTimeout",
     "ProtocolError",
     "RemoteError",
     "shown_name",
@@ -72,6 +73,27 @@ class CallTimeout(Error, TimeoutError):
     def __init__(self, name: str, seconds: float) -> None:
         super().__init__(f"no answer to {name!r} within {seconds:g} s")
         self.name = name
+        self.seconds = seconds
+
+
+class PeerTimeout(Error, TimeoutError):
+    """A peer took too long, so that the connection was given up.
+
+    It is the reason of a :class:`PBConnectionLost`.
+
+    Args:
+        what: What did not come in time: ``"handshake"``, ``"login"`` or
+            ``"heartbeat"``.
+        seconds: How long it was waited for.
+
+    Attributes:
+        what: As above.
+        seconds: As above.
+    """
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"no {what} within {seconds:g} s")
+        self.what = what
         self.seconds = seconds
 
 

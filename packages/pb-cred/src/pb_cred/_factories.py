@@ -9,7 +9,7 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 
 import pb_broker
-from pb_broker import BrokerLimits, IPBRoot
+from pb_broker import BrokerLimits, Heartbeat, IPBRoot
 
 from . import _anonymous, _md5
 from ._login_root import PortalRoot
@@ -65,6 +65,10 @@ class PBServerFactory(pb_broker.PBServerFactory):
             the same.  Without a portal there is no login to wait for.
         call_timeout: How long answers to calls from here are waited for, in seconds;
             None for ever.
+        handshake_timeout: As for :class:`pb_broker.PBServerFactory`.
+        login_timeout: How many seconds a peer has to log in; None means the default,
+            60.
+        heartbeat: As for :class:`pb_broker.PBServerFactory`.
 
     Raises:
         TypeError: There is nothing to serve, or two things.
@@ -82,6 +86,9 @@ class PBServerFactory(pb_broker.PBServerFactory):
         limits: BrokerLimits | None = None,
         login_limits: BrokerLimits | None = None,
         call_timeout: float | None = None,
+        handshake_timeout: float | None = None,
+        login_timeout: float | None = None,
+        heartbeat: Heartbeat | bool | None = None,
     ) -> None:
         if isinstance(security, int):
             security, unsafeTracebacks = None, security or unsafeTracebacks
@@ -102,6 +109,9 @@ class PBServerFactory(pb_broker.PBServerFactory):
             security,
             limits=limits,
             call_timeout=call_timeout,
+            handshake_timeout=handshake_timeout,
+            login_timeout=login_timeout,
+            heartbeat=heartbeat,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from pb_banana import Limits
@@ -51,6 +52,8 @@ PROFILE: Final = Profile(
             imported_references=sys.maxsize,
         )
     ),
+    handshake_timeout=inf,
+    login_timeout=inf,
 )
 """The profile of the drop-in's brokers."""
 
