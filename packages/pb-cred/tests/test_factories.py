@@ -11,7 +11,7 @@ from twisted.python.components import registerAdapter
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pb_banana import Limits
+from pb_banana import PB_VOCABULARY, Encoder, Limits
 from pb_broker import BrokerLimits
 from pb_broker.testing import connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb
@@ -22,6 +22,7 @@ from .support import (
     call,
     connected,
     log_in,
+    logged,
     outcome,
     portal_of,
     trapped,
@@ -218,3 +219,64 @@ def test_what_may_be_sent_before_the_login_can_be_less() -> None:
     pair = client()
     trapped(log_in(pair, mind="x" * 1000), pb.PBConnectionLost)
     assert pair.closed
+
+
+class TestBeforeTheLogin:
+    """What a stranger may send: up to a limit, and not one more."""
+
+    @staticmethod
+    def is_taken(argument: Any) -> bool:
+        """Tell whether a connection outlives a call with an argument."""
+        pair = connected(portal_of(OneRealm()))
+        # A stranger's client keeps to no limits.
+        pair.client.set_limits(BrokerLimits(wire=Limits(depth=1000)))
+        call = [b"message", 1, b"root", b"x", 0, [b"tuple", argument], [b"dictionary"]]
+        with logged():
+            pair.client.sendCall(*call)
+            pair.flush()
+        return not pair.closed
+
+    @pytest.mark.parametrize("more", [-1, 0, 1])
+    def test_bytes(self, more: int) -> None:
+        encoder = Encoder(vocabulary=PB_VOCABULARY)
+        empty = [b"message", 1, b"root", b"x", 0, [b"tuple", b""], [b"dictionary"]]
+        # The string's length takes two digits in place of one.
+        room = 16 * 1024 - len(encoder.encode(empty)) - 1
+        assert self.is_taken(b"x" * (room + more)) is (more <= 0)
+
+    @pytest.mark.parametrize("more", [-1, 0, 1])
+    def test_nodes(self, more: int) -> None:
+        # The message, its seven parts, what is in two of these, and the head.
+        assert self.is_taken([b"list", *[5] * (256 - 12 + more)]) is (more <= 0)
+
+    @pytest.mark.parametrize("more", [-1, 0, 1])
+    def test_depth(self, more: int) -> None:
+        argument: Any = 5
+        for _ in range(6 + more):
+            argument = [b"list", argument]
+        assert self.is_taken(argument) is (more <= 0)
+
+    @pytest.mark.parametrize("more", [-1, 0, 1])
+    def test_references(self, more: int) -> None:
+        pair = connected(portal_of(OneRealm()))
+        mind = [Echo() for _ in range(16 + more)]
+        with logged():
+            result = log_in(pair, mind=mind)
+        if more <= 0:
+            assert call(pair, result, "name") == b"alice"
+        else:
+            trapped(result, pb.Error)
+            assert not pair.server.is_authenticated
+
+    def test_after_it_there_is_more(self) -> None:
+        pair = connected(portal_of(OneRealm()))
+        log_in(pair)
+        limits = pair.server._connection.limits
+        assert (limits.message_bytes, limits.depth) == (8 * 2**20, 64)
+        assert limits.nodes == 262_144
+
+    def test_the_limits_can_be_as_afterwards(self) -> None:
+        limits = BrokerLimits()
+        factory = PBServerFactory(portal_of(OneRealm()), login_limits=limits)
+        pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
+        assert pair.server._connection.limits == limits.wire

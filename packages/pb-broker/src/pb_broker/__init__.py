@@ -52,6 +52,7 @@ from ._viewable import Viewable, ViewPoint
 from ._watch import Heartbeat
 from .errors import (
     CallTimeout,
+    ClosingDown,
     DeadReferenceError,
     Error,
     NoSuchMethod,
@@ -69,6 +70,7 @@ __all__ = [
     "BrokerLimits",
     "Cacheable",
     "CallTimeout",
+    "ClosingDown",
     "CopiedFailure",
     "Copyable",
     "CopyableFailure",

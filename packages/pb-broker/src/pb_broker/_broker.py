@@ -32,7 +32,7 @@ from ._remote import RemoteReference
 from ._session import Jellied, Session
 from ._tables import OWN_ID, Local, LocalObjects, process_unique_id
 from .banana import Banana
-from .errors import DeadReferenceError, Error, ProtocolError
+from .errors import ClosingDown, DeadReferenceError, Error, ProtocolError
 
 __all__ = ["Broker"]
 
@@ -222,9 +222,9 @@ class Broker(Banana):
         super().connectionMade()
         if self._login_limits is not None:
             self._connection.limits = self._login_limits.wire
-        watch = getattr(self.factory, "watch", None)
-        if watch is not None:
-            watch.add(self)
+        made = getattr(self.factory, "broker_made", None)
+        if made is not None:
+            made(self)
 
     def require_authentication(self, login_limits: BrokerLimits | None = None) -> None:
         """Say that the peer has yet to log in.
@@ -312,9 +312,6 @@ class Broker(Banana):
             self._continuation.cancel()
             self._continue()
         self.disconnected = 1
-        watch = getattr(self.factory, "watch", None)
-        if watch is not None:
-            watch.discard(self)
         if self.why_given_up is not None:
             reason = Failure(self.why_given_up)
         self._unsent = None
@@ -505,6 +502,21 @@ class Broker(Banana):
             self.transport.loseConnection()
         else:
             abort()
+
+    def _call_has_ended(self) -> None:
+        """Learn that a call of the peer's was answered, some time after it came."""
+        session = self._session
+        if session.refusal is not None and not session.serving:
+            self.transport.loseConnection()
+
+    def drain(self) -> None:
+        """Take no more calls, and close the connection when those here are answered.
+
+        What the peer calls from now on fails with :class:`~pb_broker.ClosingDown`.
+        """
+        self._session.refusal = ClosingDown("no more calls are taken here")
+        if not self._session.serving and not self.disconnected:
+            self.transport.loseConnection()
 
     def give_up(self, why: Exception) -> None:
         """End the connection at once.

@@ -12,7 +12,7 @@ from ._broker import Broker
 from ._profile import MODERN, BrokerLimits
 from ._remote import RemoteReference
 from ._watch import Heartbeat, Watch, as_heartbeat
-from .errors import DeadReferenceError
+from .errors import ClosingDown, DeadReferenceError
 from .interfaces import IPBRoot
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
@@ -51,7 +51,7 @@ def _watch(
 
 
 class _Watching:
-    """A factory that has an eye on its connections while they are made."""
+    """A factory that has an eye on its connections."""
 
     call_timeout: float | None = None
     #: What has an eye on the connections.
@@ -62,17 +62,34 @@ class _Watching:
     def startFactory(self) -> None:
         """Begin to have an eye on connections."""
         if self.watch is not None:
-            clock = self.clock
-            if clock is None:
-                from twisted.internet import reactor
+            self.watch.start(self._timing())
 
-                clock = reactor
-            self.watch.start(clock)
+    def _timing(self) -> Any:
+        if self.clock is not None:
+            return self.clock
+        from twisted.internet import reactor
+
+        return reactor
 
     def stopFactory(self) -> None:
         """Have an eye on nothing any more."""
         if self.watch is not None:
             self.watch.stop()
+
+    def broker_made(self, broker: Broker) -> None:
+        """Learn from a broker that its connection is made."""
+        if self.watch is not None:
+            self.watch.add(broker)
+
+    def broker_lost(self, broker: Broker, reason: Failure) -> None:
+        """Learn from a broker that its connection is lost.
+
+        Args:
+            broker: The broker.
+            reason: Why.
+        """
+        if self.watch is not None:
+            self.watch.discard(broker)
 
 
 class PBClientFactory(_Watching, _ClientFactory):
@@ -177,6 +194,7 @@ class PBClientFactory(_Watching, _ClientFactory):
             broker: The broker.
             reason: Why.
         """
+        super().broker_lost(broker, reason)
         if not self._connector_tells and self._broker in (None, broker):
             self._failAll(reason)
 
@@ -211,6 +229,12 @@ class PBClientFactory(_Watching, _ClientFactory):
 def _give(deferred: Deferred[Any], result: Any) -> None:
     if not deferred.called:
         deferred.callback(result)
+
+
+def _cancelling(result: Any, timer: Any) -> Any:
+    if timer.active():
+        timer.cancel()
+    return result
 
 
 class PBServerFactory(_Watching, ServerFactory):
@@ -256,6 +280,10 @@ class PBServerFactory(_Watching, ServerFactory):
     ) -> None:
         self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
         self.root: Any = IPBRoot(root)
+        self._brokers: set[Broker] = set()
+        # Who waits until all are closed; None if this does not close down.
+        self._draining: list[Deferred[int]] | None = None
+        self._cut_off = 0
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
         self.limits = limits
@@ -269,6 +297,61 @@ class PBServerFactory(_Watching, ServerFactory):
 
     def clientConnectionMade(self, protocol: Broker) -> None:
         """Learn from a broker that its connection is ready."""
+
+    def broker_made(self, broker: Broker) -> None:
+        """Learn from a broker that its connection is made."""
+        super().broker_made(broker)
+        self._brokers.add(broker)
+        if self._draining is not None:
+            broker._abort()
+
+    def broker_lost(self, broker: Broker, reason: Failure) -> None:
+        """Learn from a broker that its connection is lost.
+
+        Args:
+            broker: The broker.
+            reason: Why.
+        """
+        super().broker_lost(broker, reason)
+        self._brokers.discard(broker)
+        self._finish_draining()
+
+    def drain(self, timeout: float | None = None) -> Deferred[int]:
+        """Close down: finish what has begun, and begin nothing more.
+
+        New connections are closed at once (stop listening as well, so that nobody
+        tries), new calls fail with :class:`~pb_broker.ClosingDown`, and each
+        connection is closed when the calls that have come over it are answered.
+
+        Args:
+            timeout: After how many seconds the connections that are left are cut
+                off; None for never.
+
+        Returns:
+            A Deferred with how many had to be cut off, when all are closed.
+        """
+        drained: Deferred[int] = Deferred()
+        if self._draining is None:
+            self._draining = []
+        self._draining.append(drained)
+        if timeout is not None and self._brokers:
+            timer = self._timing().callLater(timeout, self._cut_all)
+            drained.addBoth(_cancelling, timer)
+        for broker in list(self._brokers):
+            broker.drain()
+        self._finish_draining()
+        return drained
+
+    def _finish_draining(self) -> None:
+        if self._draining and not self._brokers:
+            waiting, self._draining = self._draining, []
+            for drained in waiting:
+                _give(drained, self._cut_off)
+
+    def _cut_all(self) -> None:
+        self._cut_off = len(self._brokers)
+        for broker in list(self._brokers):
+            broker.give_up(ClosingDown("the server has closed down"))
 
 
 def ready(broker: Broker) -> Deferred[Broker]:

@@ -24,6 +24,7 @@ from pb_jelly import InsecureJelly, MalformedJelly, Unjellier, qual
 
 from ._copyable import Copyable, RemoteCopy, attributes_of
 from .errors import (
+    ClosingDown,
     DeadReferenceError,
     Error,
     NoSuchMethod,
@@ -95,7 +96,10 @@ _UNUSABLE = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
 def _known_exceptions() -> dict[str, type[Exception]]:
     known: dict[str, type[Exception]] = {
         wire_name(cls): cls
-        for cls in (NoSuchMethod, ProtocolError, InsecureJelly, BananaError)
+        for cls in (
+            *(BananaError, ClosingDown, InsecureJelly),
+            *(NoSuchMethod, ProtocolError),
+        )
     }
     for value in vars(builtins).values():
         if (

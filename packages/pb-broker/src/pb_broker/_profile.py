@@ -9,10 +9,11 @@ limits that a program may change for the whole process live in a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from pb_banana import Limits
 
-__all__ = ["MODERN", "BrokerLimits", "DefaultLimits", "Profile"]
+__all__ = ["LOGIN_LIMITS", "MODERN", "BrokerLimits", "DefaultLimits", "Profile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,20 @@ class BrokerLimits:
     wire: Limits = field(default_factory=Limits)
     exported_references: int = 1_000_000
     imported_references: int = 1_000_000
+
+
+#: What a connection may cost as long as nobody has logged in.
+LOGIN_LIMITS: Final = BrokerLimits(
+    wire=Limits(
+        message_bytes=16 * 1024,
+        string_bytes=16 * 1024,
+        list_items=256,
+        nodes=256,
+        depth=8,
+        prefix_bytes=64,
+    ),
+    imported_references=16,
+)
 
 
 class DefaultLimits:
@@ -60,6 +75,8 @@ class Profile:
         handshake_timeout: How many seconds a peer has to agree on a dialect, where a
             factory does not say; infinite for no limit.
         login_timeout: The same, to log in.
+        login_limits: What a connection may cost until then, where a factory does not
+            say; None for as much as afterwards.
     """
 
     name: str
@@ -67,6 +84,7 @@ class Profile:
     defaults: DefaultLimits = field(default_factory=DefaultLimits)
     handshake_timeout: float = 30.0
     login_timeout: float = 60.0
+    login_limits: BrokerLimits | None = LOGIN_LIMITS
 
 
 MODERN = Profile("modern")

@@ -111,6 +111,7 @@ class _Connection(Protocol):
     def _send_ready(self, parts: list[bytes]) -> None: ...
     def _send_shared(self, data: bytes, wanted: bool) -> None: ...
     def _encode(self, expression: Any) -> bytes: ...
+    def _call_has_ended(self) -> None: ...
     def _speaks_pb(self) -> bool: ...
     def _write_message(
         self,
@@ -137,7 +138,9 @@ class Session:
         exports: Our objects that the peer can call.
         imports: How many of the peer's references we hold.
         pending: Calls that wait for an answer, by request id.
+        refusal: Why no call of the peer's is served any more; None if they are.
         releases: What is still to be told to the peer: verbs and luids.
+        serving: How many of the peer's calls have not been answered yet.
     """
 
     __slots__ = (
@@ -153,7 +156,9 @@ class Session:
         "imports",
         "local_ids",
         "pending",
+        "refusal",
         "releases",
+        "serving",
     )
 
     def __init__(self, broker: _Connection) -> None:
@@ -173,6 +178,8 @@ class Session:
         self.releases: list[tuple[bytes, int | bytes]] = []
         self.context: ServingContext | None = None
         self.imports = 0
+        self.serving = 0
+        self.refusal: Exception | None = None
         self.closed = False
 
     @property
@@ -531,6 +538,8 @@ class Session:
     ) -> None:
         """Call a method of ``target`` for the peer, and see to the answer."""
         try:
+            if self.refusal is not None:
+                raise self.refusal
             if target is None:
                 raise Error("Invalid Object ID")
             try:
@@ -545,9 +554,10 @@ class Session:
         if isinstance(result, CoroutineType):
             result = ensureDeferred(result)
         if isinstance(result, Deferred):
+            self.serving += 1
             result.addCallbacks(
-                self._answer,
-                self._failed,
+                self._answer_later,
+                self._fail_later,
                 callbackArgs=(request, wanted, served),
                 errbackArgs=(request, wanted),
             )
@@ -613,6 +623,20 @@ class Session:
             if context is not None:
                 self.undo(context)
             self._failed(Failure(), request, wanted)
+
+    def _answer_later(
+        self, result: Any, request: int, wanted: Any, served: _Served
+    ) -> None:
+        """Send the result of a call that was not there at once."""
+        self._answer(result, request, wanted, served)
+        self.serving -= 1
+        self._broker._call_has_ended()
+
+    def _fail_later(self, failure: Failure, request: int, wanted: Any) -> None:
+        """Tell the caller of a failure that was not there at once."""
+        self._failed(failure, request, wanted)
+        self.serving -= 1
+        self._broker._call_has_ended()
 
     def _failed(self, failure: Failure, request: int, wanted: Any) -> None:
         """Log a failed call where it should be, and tell the caller."""

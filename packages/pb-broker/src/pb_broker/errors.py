@@ -14,6 +14,7 @@ from typing import Any, Final
 
 __all__ = [
     "CallTimeout",
+    "ClosingDown",
     "DeadReferenceError",
     "Error",
     "NoSuchMethod",
@@ -95,6 +96,10 @@ class PeerTimeout(Error, TimeoutError):
         super().__init__(f"no {what} within {seconds:g} s")
         self.what = what
         self.seconds = seconds
+
+
+class ClosingDown(Error):
+    """The other end finishes what it has begun, and takes no more calls."""
 
 
 class NoSuchMethod(AttributeError):

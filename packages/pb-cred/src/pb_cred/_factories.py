@@ -62,7 +62,8 @@ class PBServerFactory(pb_broker.PBServerFactory):
             traceback.
         limits: What each connection may cost; None means the process's default.
         login_limits: What it may cost as long as nobody has logged in; None means
-            the same.  Without a portal there is no login to wait for.
+            the default: 16 KiB, 256 nodes and 8 levels for a message, 16 references.
+            Without a portal there is no login to wait for.
         call_timeout: How long answers to calls from here are waited for, in seconds;
             None for ever.
         handshake_timeout: As for :class:`pb_broker.PBServerFactory`.
@@ -90,6 +91,8 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_timeout: float | None = None,
         heartbeat: Heartbeat | bool | None = None,
     ) -> None:
+        if login_limits is None:
+            login_limits = self.protocol.profile.login_limits
         if isinstance(security, int):
             security, unsafeTracebacks = None, security or unsafeTracebacks
         if hasattr(portal, "isTypeAllowed"):

@@ -54,6 +54,7 @@ PROFILE: Final = Profile(
     ),
     handshake_timeout=inf,
     login_timeout=inf,
+    login_limits=None,
 )
 """The profile of the drop-in's brokers."""
 
