@@ -45,6 +45,9 @@ _BATCH_SECONDS: Final = 0.001
 #: A string of more bytes than a transport sends at once is worth some trouble.
 _HUGE: Final = FileDescriptor.SEND_LIMIT + 1
 
+#: So many reads may wait to be handled; there are no more until they have been.
+_MOST_UNREAD: Final = 2
+
 #: What stands for the peer's objects where nobody has put something else.
 _PLAIN: Final = (RemoteReference,)
 
@@ -79,6 +82,10 @@ class Broker(Banana):
     maxBrokerRefsViolations: int = 0
     #: How long answers to calls from here are waited for, in seconds; None for ever.
     call_timeout: float | None = None
+    #: Whether the peer has as many calls here as it may.
+    _is_full: bool = False
+    #: Whether the transport reads.
+    _is_reading: bool = True
     #: Whether anything has arrived since somebody asked.
     heard: bool = False
     #: Why this end gave the connection up; None if it did not.
@@ -376,13 +383,15 @@ class Broker(Banana):
         if self._hung_up:
             return
         self.heard = True
-        if self._continuation is None:
+        if self._continuation is None and not self._is_full:
             if not self._connection.absorb(data):
                 self._handle(data)
-        elif self._unread is None:
-            self._unread = [data]
-        else:
-            self._unread.append(data)
+            return
+        if self._unread is None:
+            self._unread = []
+        self._unread.append(data)
+        if len(self._unread) >= _MOST_UNREAD:
+            self._let_read(False)
 
     def _handle(self, data: bytes) -> None:
         """Handle one batch, then let the transport send what is ready."""
@@ -442,6 +451,8 @@ class Broker(Banana):
                 session.receive_ready(message)
             else:
                 session.receive(message)
+            if session.serving and self._has_too_many_calls():
+                return False
             if not connection.has_backlog:
                 return self._unread is not None
             left -= 1
@@ -482,6 +493,8 @@ class Broker(Banana):
             data = b"".join(self._unread)
             self._unread = None
         self._handle(data)
+        if not self._is_full and self._unread is None:
+            self._let_read(True)
 
     def _timing(self) -> Any:
         """Return the clock that this connection goes by."""
@@ -503,8 +516,46 @@ class Broker(Banana):
         else:
             abort()
 
+    def _let_read(self, is_reading: bool) -> None:
+        """Have the transport read, or not."""
+        if is_reading != self._is_reading:
+            self._is_reading = is_reading
+            name = "resumeProducing" if is_reading else "pauseProducing"
+            switch = getattr(self.transport, name, None)
+            if switch is not None:
+                switch()
+
+    def _has_too_many_calls(self) -> bool:
+        """Say whether to read nothing more until a call has been answered."""
+        session = self._session
+        limits = self._login_limits or self._current_limits()
+        if session.serving < limits.calls_in_flight or session.pending:
+            # The second: what would make room may be waiting for an answer from here.
+            return False
+        self._is_full = True
+        self._let_read(False)
+        return True
+
+    def _check_calls(self) -> None:
+        """Refuse a call if there are too many, and reading has to go on all the same.
+
+        Raises:
+            Error: That is so.
+        """
+        limits = self._login_limits or self._current_limits()
+        if self._session.serving >= limits.calls_in_flight:
+            raise Error(f"over the limit of {limits.calls_in_flight} calls in flight")
+
+    def _go_on(self) -> None:
+        """Handle what has been read, and read again."""
+        self._is_full = False
+        if self._continuation is None and not self.disconnected:
+            self._continuation = self._call_later(0, self._continue)
+
     def _call_has_ended(self) -> None:
         """Learn that a call of the peer's was answered, some time after it came."""
+        if self._is_full:
+            self._go_on()
         session = self._session
         if session.refusal is not None and not session.serving:
             self.transport.loseConnection()

@@ -25,11 +25,15 @@ class BrokerLimits:
         exported_references: How many objects of ours the peer may hold at once, and
             how many of our caches.
         imported_references: How many of the peer's objects it may make us hold.
+        calls_in_flight: How many of the peer's calls may wait for their answers.  At
+            that, no more is read from the connection; or, while we wait for answers
+            over it ourselves, more calls fail.
     """
 
     wire: Limits = field(default_factory=Limits)
     exported_references: int = 1_000_000
     imported_references: int = 1_000_000
+    calls_in_flight: int = 10_000
 
 
 #: What a connection may cost as long as nobody has logged in.
@@ -43,6 +47,7 @@ LOGIN_LIMITS: Final = BrokerLimits(
         prefix_bytes=64,
     ),
     imported_references=16,
+    calls_in_flight=16,
 )
 
 

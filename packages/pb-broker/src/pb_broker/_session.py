@@ -105,6 +105,7 @@ class _Connection(Protocol):
     factory: Any
     disconnected: int
     call_timeout: float | None
+    _is_full: bool
     _cleanups: dict[Any, Callable[[], object]] | None
 
     def _send(self, expression: Any) -> None: ...
@@ -112,6 +113,8 @@ class _Connection(Protocol):
     def _send_shared(self, data: bytes, wanted: bool) -> None: ...
     def _encode(self, expression: Any) -> bytes: ...
     def _call_has_ended(self) -> None: ...
+    def _check_calls(self) -> None: ...
+    def _go_on(self) -> None: ...
     def _speaks_pb(self) -> bool: ...
     def _write_message(
         self,
@@ -383,6 +386,9 @@ class Session:
 
     def _answer_of(self, request: int, name: bytes) -> Deferred[Any]:
         """Return a Deferred for the answer to a call that has been sent."""
+        if self._broker._is_full:
+            # Its answer has to be read.
+            self._broker._go_on()
         call = _Call(_give_up)
         pending = self.pending
         if pending is _NO_CALLS:
@@ -540,6 +546,8 @@ class Session:
         try:
             if self.refusal is not None:
                 raise self.refusal
+            if self.serving:
+                self._broker._check_calls()
             if target is None:
                 raise Error("Invalid Object ID")
             try:

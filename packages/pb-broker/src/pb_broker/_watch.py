@@ -140,7 +140,8 @@ class Watch:
         """See whether a peer has given a sign of life, and ask it if need be."""
         # What was heard may have been heard just after the last look, and will be
         # looked at a little late: the limits hold all the same.
-        if broker.heard:
+        if broker.heard or not broker._is_reading:
+            # Where this end does not listen, it cannot say that the other is silent.
             broker.heard = False
             watched.since = now
             watched.asked = None

@@ -32,6 +32,7 @@ class MemoryTransport:
     Attributes:
         disconnecting: Whether this end wants the connection closed.
         aborted: Whether it wants that without delivering what it wrote.
+        is_reading: Whether this end takes what the other has written.
         written: What was written and has not been carried over.
     """
 
@@ -40,6 +41,7 @@ class MemoryTransport:
         self.written: list[bytes] = []
         self.disconnecting = False
         self.aborted = False
+        self.is_reading = True
         self.producer: Any = None
 
     def write(self, data: bytes) -> None:
@@ -60,6 +62,14 @@ class MemoryTransport:
         """Close the connection at once."""
         self.disconnecting = self.aborted = True
         self.written.clear()
+
+    def pauseProducing(self) -> None:
+        """Take nothing more from the other end for now."""
+        self.is_reading = False
+
+    def resumeProducing(self) -> None:
+        """Take what the other end has written."""
+        self.is_reading = True
 
     def registerProducer(self, producer: Any, streaming: Any) -> None:
         """Take a producer, which is asked for more at each pump."""
@@ -119,19 +129,19 @@ class Pair:
         for transport in (self.client_transport, self.server_transport):
             if transport.producer is not None:
                 transport.producer.resumeProducing()
-        to_server = self.client_transport.take()
-        to_client = self.server_transport.take()
+        client, server = self.client_transport, self.server_transport
+        to_server = client.take() if server.is_reading else b""
+        to_client = server.take() if client.is_reading else b""
         _deliver(self.server, to_server, chunk)
         _deliver(self.client, to_client, chunk)
-        for end in (self.client, self.server):
-            _finish(end)
+        finished = [_finish(end) for end in (self.client, self.server)]
         ending = (
             self.client_transport.disconnecting or self.server_transport.disconnecting
         )
         undelivered = self.client_transport.written or self.server_transport.written
         if ending and not undelivered:
             self.close()
-        return bool(to_server or to_client)
+        return bool(to_server or to_client) or any(finished)
 
     def flush(self, chunk: int = 0) -> None:
         """Carry bytes until neither end has written any."""
@@ -172,11 +182,14 @@ def _deliver(protocol: Any, data: bytes, chunk: int) -> None:
         _finish(protocol)
 
 
-def _finish(protocol: Any) -> None:
-    """Do what a broker left for the reactor's next turn."""
+def _finish(protocol: Any) -> bool:
+    """Do what a broker left for the reactor's next turn; tell whether it did."""
+    has_left = False
     while getattr(protocol, "_continuation", None) is not None:
+        has_left = True
         protocol._continuation.cancel()
         protocol._continue()
+    return has_left
 
 
 def connected_pair(
