@@ -90,6 +90,11 @@ class Exchange:
         self._is_pb = False
 
     @property
+    def encoder(self) -> Encoding:
+        """What encodes: the same for all connections that write in the same way."""
+        return self._encoder
+
+    @property
     def has_backlog(self) -> bool:
         """Whether receiving nothing more would give more, or raise."""
         return self._decoder._backlog

@@ -54,6 +54,8 @@ _NUMBERS: Final = {word: number for number, word in PB_VOCABULARY.items()}
 
 _TEXT: Final = b"\x07\x82unicode"
 _TEXT_SIZE: Final = len(_TEXT)
+_TEXT_PAIR: Final = b"\x02\x80\x02\x80" + _TEXT
+_TEXT_PAIR_SIZE: Final = len(_TEXT_PAIR)
 _TRUE: Final = b"true"
 _FALSE: Final = b"false"
 _REMOTE: Final = b"remote"
@@ -475,6 +477,22 @@ class Reader:
         buffer = self._buffer
         while number > 0:
             position = self.position
+            start: i64 = position + _TEXT_PAIR_SIZE
+            if (
+                depth > 0
+                and buffer[position:start] == _TEXT_PAIR
+                and buffer[start] < 128
+                and buffer[start + 1] == STRING
+            ):
+                # The commonest key of all.
+                end: i64 = start + 2 + buffer[start]
+                if end > len(buffer):
+                    raise _GiveUpError
+                self.position = end
+                text = buffer[start + 2 : end].decode()
+                pairs[text] = self._value(depth)
+                number -= 1
+                continue
             if buffer[position] != 2 or buffer[position + 1] != LIST_TOKEN:
                 raise _GiveUpError
             self.position = position + 2

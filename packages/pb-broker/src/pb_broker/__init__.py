@@ -46,6 +46,7 @@ from ._fanout import call_observers
 from ._profile import BrokerLimits
 from ._referenceable import AsReferenceable, Referenceable, Root, Serializable
 from ._remote import RemoteMethod, RemoteReference, TimedReference
+from ._service import PBClientService, ServiceReference
 from ._session import Jellied
 from ._tables import Local
 from ._viewable import Viewable, ViewPoint
@@ -86,6 +87,7 @@ __all__ = [
     "Local",
     "NoSuchMethod",
     "PBClientFactory",
+    "PBClientService",
     "PBConnectionLost",
     "PBServerFactory",
     "PeerTimeout",
@@ -101,6 +103,7 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "ServiceReference",
     "TimedReference",
     "Unjellyable",
     "ViewPoint",

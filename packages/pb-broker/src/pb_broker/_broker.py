@@ -29,7 +29,7 @@ from ._atoms import PB_TYPES
 from ._context import ServingContext
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
-from ._session import Jellied, Session
+from ._session import READY_HANDLERS, Jellied, Session
 from ._tables import OWN_ID, Local, LocalObjects, process_unique_id
 from .banana import Banana
 from .errors import ClosingDown, DeadReferenceError, Error, ProtocolError
@@ -90,6 +90,8 @@ class Broker(Banana):
     heard: bool = False
     #: Why this end gave the connection up; None if it did not.
     why_given_up: Exception | None = None
+    #: Why the connection was lost; None while it is not.
+    lost_reason: Failure | None = None
     #: The ``IReactorTime`` that this connection goes by; None for the reactor.
     clock: Any = None
 
@@ -321,6 +323,7 @@ class Broker(Banana):
         self.disconnected = 1
         if self.why_given_up is not None:
             reason = Failure(self.why_given_up)
+        self.lost_reason = reason
         self._unsent = None
         self._session.close(reason)
         never_ready = self.connects is not None
@@ -436,19 +439,18 @@ class Broker(Banana):
             data = b""
         remote = self._imported if self.pb_types.get(b"remote") in _PLAIN else None
         end = perf_counter() + _BATCH_SECONDS
+        receive, known, discard = (
+            connection.receive_message,
+            _messages.READY,
+            self._discard,
+        )
         while left and not self.disconnected and not self._hung_up:
-            message = connection.receive_message(
-                data,
-                self._tables(),
-                _messages.READY,
-                remote,
-                self._discard,
-            )
+            message = receive(data, self._tables(), known, remote, discard)
             data = b""
             if message is None:
                 return self._unread is not None
             if type(message) is tuple:
-                session.receive_ready(message)
+                READY_HANDLERS[message[0]](session, message)
             else:
                 session.receive(message)
             if session.serving and self._has_too_many_calls():

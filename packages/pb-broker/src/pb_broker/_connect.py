@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from ._broker import Broker
 from ._factories import PBClientFactory, ready
 
-__all__ = ["connect", "getObjectAt"]
+__all__ = ["connect", "getObjectAt", "unwrapped"]
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ def connect(
             reactor, host, port, contextFactory, bindAddress=bindAddress
         )
     connected: Deferred[Broker] = endpoint.connect(factory)
-    return _cancellable(connected.addCallback(_unwrapped).addCallback(ready))
+    return _cancellable(connected.addCallback(unwrapped).addCallback(ready))
 
 
 def _cancellable(inner: Deferred[_T]) -> Deferred[_T]:
@@ -79,10 +79,12 @@ def _cancellable(inner: Deferred[_T]) -> Deferred[_T]:
     return outer
 
 
-def _unwrapped(protocol: Any) -> Broker:
-    """Return the broker, which TLS may have wrapped."""
+def unwrapped(protocol: Any) -> Broker:
+    """Return the broker, which TLS or a service may have wrapped."""
     while not isinstance(protocol, Broker):
-        protocol = protocol.wrappedProtocol
+        inner = getattr(protocol, "wrappedProtocol", None)
+        # A ClientService's wrapper passes all else on to what is in it.
+        protocol = protocol._protocol if inner is None else inner
     return protocol
 
 

@@ -49,8 +49,8 @@ class _Call:
         self.kw = kw
         self.wanted = wanted
         # What the bytes depend on, and the bytes.
+        self._encoder: Any = None
         self._policy: Any = None
-        self._limits: Any = None
         self._profile: Any = None
         self._body: bytes | None = None
         # What the last observer observes, and by what that is known.
@@ -81,20 +81,21 @@ class _Call:
                 # The next one's is the same, in nearly all programs.
                 self._cached = cached
                 self._identity = process_unique_id(cached)
-            luid = session.caches.luids.get(self._identity)
+            caches = session._caches
+            luid = None if caches is None else caches.luids.get(self._identity)
             if luid is None:
                 raise ProtocolError("the peer has no cached copy of this object")
         else:
             verb = MESSAGE
             luid = observer.luid
         if (
-            self._policy is not broker.security
-            or self._limits is not broker._connection.send_limits
+            self._encoder is not broker._connection.encoder
+            or self._policy is not broker.security
             or self._profile is not broker.profile
         ):
             self._body = self._body_for(broker)
         answer: Deferred[Any] | None
-        if self._body is None or type(luid) is not int or not broker._speaks_pb():
+        if self._body is None or type(luid) is not int:
             who = observer.perspective
             answer = session.call(
                 verb, who, luid, self.name, self.args, self.kw, self.wanted
@@ -105,13 +106,11 @@ class _Call:
 
     def _body_for(self, broker: Any) -> bytes | None:
         """Return what follows the luid; None if it is not to be shared."""
-        if not broker._speaks_pb():
-            # Nothing is known yet of others.
-            return None
-        limits = broker._connection.send_limits
+        self._encoder = broker._connection.encoder
         self._policy = broker.security
-        self._limits = limits
         self._profile = broker.profile
+        if not broker._speaks_pb():
+            return None
         # With the greatest numbers, so that no limit needs a look later.
         head = (*_WIDEST, broker._encode(self.name), 1 if self.wanted else 0)
         parts = broker._write_message(head, (self.args, self.kw), _no_jellier)

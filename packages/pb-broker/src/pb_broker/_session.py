@@ -38,7 +38,7 @@ from .errors import (
     shown_name,
 )
 
-__all__ = ["Jellied", "Session"]
+__all__ = ["READY_HANDLERS", "Jellied", "Session"]
 
 #: For whom a value is made: the arguments of a `ServingContext`.
 _Served = tuple[Any, Any, Any, Any]
@@ -49,6 +49,11 @@ _MOST_NAMES: Final = 1024
 _LONGEST_NAME: Final = 256
 
 _log = Logger(namespace="pb_broker")
+
+#: The types of what methods mostly return: there is nothing to wait for.
+_VALUES: Final = frozenset(
+    {type(None), bool, int, float, str, bytes, tuple, list, dict}
+)
 
 #: No end gives this id to an object; and what is called of it.
 _NO_OBJECT: Final = 0
@@ -438,17 +443,6 @@ class Session:
 
     # Messages from there
 
-    def receive_ready(self, message: tuple[Any, ...]) -> None:
-        """Act on one message that was read in one step.
-
-        Args:
-            message: The verb and its fields, of the right types.
-
-        Raises:
-            ProtocolError: It names something that never was.
-        """
-        _READY_HANDLERS[message[0]](self, message)
-
     def receive(self, expression: Any) -> None:
         """Act on one message.
 
@@ -559,6 +553,13 @@ class Session:
             self._failed(Failure(), request, wanted)
             return
         served = (perspective, message, args, kw)
+        if type(result) not in _VALUES:
+            self._take(result, request, wanted, served)
+        elif wanted:
+            self._answer(result, request, wanted, served)
+
+    def _take(self, result: Any, request: int, wanted: Any, served: _Served) -> None:
+        """Answer with a result for which one may have to wait."""
         if isinstance(result, CoroutineType):
             result = ensureDeferred(result)
         if isinstance(result, Deferred):
@@ -824,7 +825,9 @@ _HANDLERS: Final[dict[bytes, Callable[..., None]]] = {
     _messages.DID_NOT_UNDERSTAND: Session._on_did_not_understand,
 }
 
-_READY_HANDLERS: Final[dict[bytes, Callable[[Session, tuple[Any, ...]], None]]] = {
+#: What is done with a message that was read in one step: called with the session and
+#: the message, a tuple of the verb and its fields, which are of the right types.
+READY_HANDLERS: Final[dict[bytes, Callable[[Session, tuple[Any, ...]], None]]] = {
     _messages.DECREF: Session._on_ready_release,
     _messages.DECACHE: Session._on_ready_release,
     _messages.UNCACHE: Session._on_ready_release,

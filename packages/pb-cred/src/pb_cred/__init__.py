@@ -20,6 +20,7 @@ from __future__ import annotations
 from ._avatar import Avatar, Perspective, Realm
 from ._factories import PBClientFactory, PBServerFactory
 from ._md5 import challenge, respond
+from ._service import PBClientService
 from ._session import Session, session_of
 from .errors import CredError, DropInError, LoginRefused, NotLoggedIn
 from .interfaces import IPerspective, IUsernameMD5Password
@@ -33,6 +34,7 @@ __all__ = [
     "LoginRefused",
     "NotLoggedIn",
     "PBClientFactory",
+    "PBClientService",
     "PBServerFactory",
     "Perspective",
     "Realm",

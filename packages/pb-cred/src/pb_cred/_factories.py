@@ -14,7 +14,7 @@ from pb_broker import BrokerLimits, Heartbeat, IPBRoot
 from . import _anonymous, _md5
 from ._login_root import PortalRoot
 
-__all__ = ["PBClientFactory", "PBServerFactory"]
+__all__ = ["PBClientFactory", "PBServerFactory", "log_in"]
 
 
 class PBClientFactory(pb_broker.PBClientFactory):
@@ -36,10 +36,11 @@ class PBClientFactory(pb_broker.PBClientFactory):
             ``twisted.cred.error.UnauthorizedLogin`` if the server does not know the
             name with this password.  Cancelling it gives up.
         """
-        return self.getRootObject().addCallback(_log_in, credentials, client)
+        return self.getRootObject().addCallback(log_in, credentials, client)
 
 
-def _log_in(root: Any, credentials: Any, mind: Any) -> Deferred[Any]:
+def log_in(root: Any, credentials: Any, mind: Any) -> Deferred[Any]:
+    """Log in at a server's root object; see :meth:`PBClientFactory.login`."""
     if IAnonymous.providedBy(credentials):
         return _anonymous.log_in(root, mind)
     return _md5.log_in(root, credentials.username, credentials.password, mind)

@@ -41,6 +41,7 @@ from pb_broker import (
     Root,
     SecurityOptions,
     Serializable,
+    ServiceReference,
     TimedReference,
     Unjellyable,
     Viewable,
@@ -83,6 +84,7 @@ from pb_broker.publishing import (
 from ._avatar import Avatar, Perspective, Realm
 from ._factories import PBClientFactory, PBServerFactory
 from ._md5 import challenge, respond
+from ._service import PBClientService
 from ._session import Session, session_of
 from .errors import CredError, LoginRefused, NotLoggedIn
 from .interfaces import IPerspective, IUsernameMD5Password
@@ -121,6 +123,7 @@ __all__ = [
     "NoSuchMethod",
     "NotLoggedIn",
     "PBClientFactory",
+    "PBClientService",
     "PBConnectionLost",
     "PBServerFactory",
     "Pager",
@@ -141,6 +144,7 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "ServiceReference",
     "Session",
     "StringPager",
     "TimedReference",

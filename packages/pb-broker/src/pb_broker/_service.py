@@ -1,0 +1,161 @@
+"""This module keeps a client connected, over and over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ._broker import Broker
+from ._connect import unwrapped
+from ._factories import PBClientFactory, ready
+from .errors import DeadReferenceError
+
+__all__ = ["PBClientService", "ServiceReference"]
+
+_log = Logger(namespace="pb_broker")
+
+
+class PBClientService(ClientService):
+    """Connects to a server, and again whenever the connection is lost.
+
+    A Twisted service: ``startService`` begins, ``stopService`` ends it.  Attempts that
+    fail are repeated after pauses that grow, with some chance in them, so that the
+    clients of a server that was away do not all come back at once.
+
+    Args:
+        endpoint: Where the server is: a Twisted client endpoint.
+        factory: Makes our end of each connection.
+        retry_policy: Called with the number of attempts that have failed, returns how
+            many seconds to wait; None for one to sixty.
+        on_connected: Called with what calls go to (the root object) each time there is
+            a new connection, before anybody else gets it.  If it returns a Deferred or
+            a coroutine, that is waited for; if it fails, so has the attempt.
+        on_lost: Called with a Failure, the reason, each time the connection is lost.
+        clock: An ``IReactorTime``; None for the reactor.
+    """
+
+    def __init__(
+        self,
+        endpoint: Any,
+        factory: PBClientFactory,
+        *,
+        retry_policy: Callable[[int], float] | None = None,
+        on_connected: Callable[[Any], Any] | None = None,
+        on_lost: Callable[[Failure], object] | None = None,
+        clock: Any = None,
+    ) -> None:
+        policy = backoffPolicy() if retry_policy is None else retry_policy
+        super().__init__(
+            endpoint, factory, policy, clock, prepareConnection=self._prepare
+        )
+        self._root_factory = factory
+        self._on_connected = on_connected
+        self._on_lost = on_lost
+        #: What calls go to while there is a connection; else None.
+        self.current: Any = None
+
+    def when_root(self, fail_after: int | None = None) -> Deferred[Any]:
+        """Wait for a connection.
+
+        Args:
+            fail_after: After how many attempts that fail to give up; 0 to give up at
+                once if there is no connection, None for never.
+
+        Returns:
+            A Deferred with a reference to the server's root object.  It fails as the
+            last attempt did, with DeadReferenceError if it is not to wait, and with
+            CancelledError when the service is stopped.
+        """
+        return self._when(fail_after, lambda: self._root_factory.getRootObject())
+
+    def reference(self, *, hold: bool = True) -> ServiceReference:
+        """Return something to call that is good for all connections to come.
+
+        Args:
+            hold: Whether calls wait for a connection while there is none; if not, they
+                fail with DeadReferenceError.
+        """
+        return ServiceReference(self, hold)
+
+    def _when(self, fail_after: int | None, result: Callable[[], Any]) -> Deferred[Any]:
+        if self.current is not None:
+            return maybeDeferred(result)
+        if fail_after == 0:
+            return fail(DeadReferenceError("there is no connection now"))
+        connected: Deferred[Any] = self.whenConnected(fail_after)
+        return connected.addCallback(lambda _: result())
+
+    def _when_current(self, fail_after: int | None) -> Deferred[Any]:
+        return self._when(fail_after, lambda: self.current)
+
+    def _prepare(self, protocol: Any) -> Deferred[Any]:
+        """See to it that a new connection can be used; if not, it is closed."""
+        broker = unwrapped(protocol)
+        prepared: Deferred[Any] = ready(broker)
+        prepared.addCallback(lambda _: self._root_factory.getRootObject())
+        prepared.addCallback(self._greet)
+        prepared.addCallback(self._connected, broker)
+        return prepared.addErrback(_close, broker)
+
+    def _greet(self, root: Any) -> Any:
+        """Return what calls go to, or a Deferred of it."""
+        return root
+
+    def _connected(self, current: Any, broker: Broker) -> Deferred[Any]:
+        if self._on_connected is None:
+            told: Deferred[Any] = succeed(None)
+        else:
+            told = Deferred.fromCoroutine(_called(self._on_connected, current))
+
+        def begin(_: object) -> None:
+            # Not if it was lost meanwhile: that raises.
+            broker.notifyOnDisconnect(lambda: self._lost(broker))
+            self.current = current
+
+        return told.addCallback(begin)
+
+    def _lost(self, broker: Broker) -> None:
+        self.current = None
+        if self._on_lost is not None:
+            assert broker.lost_reason is not None
+            self._on_lost(broker.lost_reason)
+
+
+async def _called(function: Callable[[Any], Any], argument: Any) -> Any:
+    result = function(argument)
+    return await result if hasattr(result, "__await__") else result
+
+
+def _close(failure: Failure, broker: Broker) -> Failure:
+    _log.info("A connection is of no use: {error}", error=failure.value)
+    broker.transport.loseConnection()
+    return failure
+
+
+class ServiceReference:
+    """What a service's calls go to, through each of its connections.
+
+    Args:
+        service: The service.
+        hold: Whether calls wait while there is no connection.
+    """
+
+    __slots__ = ("_hold", "_service")
+
+    def __init__(self, service: PBClientService, hold: bool) -> None:
+        self._service = service
+        self._hold = hold
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method; see :meth:`pb_broker.RemoteReference.callRemote`.
+
+        A call that was made is not made again: if the connection is lost before the
+        answer has come, it fails with PBConnectionLost.
+        """
+        when = self._service._when_current(None if self._hold else 0)
+        return when.addCallback(lambda current: current.callRemote(_name, *args, **kw))
