@@ -80,11 +80,9 @@ def _cancellable(inner: Deferred[_T]) -> Deferred[_T]:
 
 
 def unwrapped(protocol: Any) -> Broker:
-    """Return the broker, which TLS or a service may have wrapped."""
+    """Return the broker, which TLS may have wrapped."""
     while not isinstance(protocol, Broker):
-        inner = getattr(protocol, "wrappedProtocol", None)
-        # A ClientService's wrapper passes all else on to what is in it.
-        protocol = protocol._protocol if inner is None else inner
+        protocol = protocol.wrappedProtocol
     return protocol
 
 

@@ -1,4 +1,9 @@
-"""This module keeps a client connected, over and over."""
+"""This module keeps a client connected, over and over.
+
+Twisted's ClientService does that, but knows only connections that work or not: one
+that is lost while it is being prepared brings it out of step.  So it is given an
+endpoint whose connections have been prepared.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,11 @@ from typing import Any
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ._broker import Broker
 from ._connect import unwrapped
@@ -50,10 +58,9 @@ class PBClientService(ClientService):
         clock: Any = None,
     ) -> None:
         policy = backoffPolicy() if retry_policy is None else retry_policy
-        super().__init__(
-            endpoint, factory, policy, clock, prepareConnection=self._prepare
-        )
-        self._root_factory = factory
+        prepared: Any = _Prepared(endpoint, factory, self._prepare)
+        super().__init__(prepared, prepared, policy, clock)
+        self._brokers = factory
         self._on_connected = on_connected
         self._on_lost = on_lost
         #: What calls go to while there is a connection; else None.
@@ -71,7 +78,16 @@ class PBClientService(ClientService):
             last attempt did, with DeadReferenceError if it is not to wait, and with
             CancelledError when the service is stopped.
         """
-        return self._when(fail_after, lambda: self._root_factory.getRootObject())
+        return self._when(fail_after, lambda: self._brokers.getRootObject())
+
+    def whenConnected(self, /, failAfterFailures: int | None = None) -> Deferred[Any]:
+        """Wait for a connection; see ``ClientService``.
+
+        Returns:
+            A Deferred with the broker.
+        """
+        connected: Deferred[Any] = super().whenConnected(failAfterFailures)
+        return connected.addCallback(lambda link: link.broker)
 
     def reference(self, *, hold: bool = True) -> ServiceReference:
         """Return something to call that is good for all connections to come.
@@ -93,14 +109,12 @@ class PBClientService(ClientService):
     def _when_current(self, fail_after: int | None) -> Deferred[Any]:
         return self._when(fail_after, lambda: self.current)
 
-    def _prepare(self, protocol: Any) -> Deferred[Any]:
-        """See to it that a new connection can be used; if not, it is closed."""
-        broker = unwrapped(protocol)
+    def _prepare(self, broker: Broker) -> Deferred[Any]:
+        """Do what there is to do before a new connection can be used."""
         prepared: Deferred[Any] = ready(broker)
-        prepared.addCallback(lambda _: self._root_factory.getRootObject())
+        prepared.addCallback(lambda _: self._brokers.getRootObject())
         prepared.addCallback(self._greet)
-        prepared.addCallback(self._connected, broker)
-        return prepared.addErrback(_close, broker)
+        return prepared.addCallback(self._connected, broker)
 
     def _greet(self, root: Any) -> Any:
         """Return what calls go to, or a Deferred of it."""
@@ -129,6 +143,59 @@ class PBClientService(ClientService):
 async def _called(function: Callable[[Any], Any], argument: Any) -> Any:
     result = function(argument)
     return await result if hasattr(result, "__await__") else result
+
+
+class _Link(Protocol):
+    """What a ClientService takes for the connection."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+
+@implementer(IStreamClientEndpoint)
+class _Prepared:
+    """An endpoint whose connections have been prepared; and what it connects.
+
+    Args:
+        endpoint: Makes connections.
+        factory: Makes our end of each.
+        prepare: Called with the broker; returns a Deferred that fires when the
+            connection can be used.
+    """
+
+    def __init__(
+        self,
+        endpoint: Any,
+        factory: PBClientFactory,
+        prepare: Callable[[Broker], Deferred[Any]],
+    ) -> None:
+        self._endpoint = endpoint
+        self._factory = factory
+        self._prepare = prepare
+        self._broker: Any = None
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """Connect, and give the service its link when all is prepared."""
+        connecting: Deferred[Any] = self._endpoint.connect(self._factory)
+        return connecting.addCallback(self._connected, protocolFactory)
+
+    def _connected(self, protocol: Any, service: Any) -> Deferred[Any]:
+        broker = unwrapped(protocol)
+        prepared = self._prepare(broker)
+        prepared.addCallback(self._link, broker, service)
+        return prepared.addErrback(_close, broker)
+
+    def _link(self, _: object, broker: Broker, service: Any) -> Any:
+        self._broker = broker
+        link = service.buildProtocol(None)
+        link.makeConnection(broker.transport)
+        # Raises if it was lost meanwhile.
+        broker.notifyOnDisconnect(lambda: link.connectionLost(broker.lost_reason))
+        return link
+
+    def buildProtocol(self, addr: Any) -> _Link:
+        """Return the end of a connection that is prepared."""
+        return _Link(self._broker)
 
 
 def _close(failure: Failure, broker: Broker) -> Failure:

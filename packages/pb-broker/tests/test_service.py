@@ -1,0 +1,259 @@
+"""A client that is connected over and over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+import pb_broker as pb
+from pb_broker.testing import Pair
+
+from .support import Echo, logged
+
+
+class Endpoint:
+    """Connects to a server in memory, if it is there."""
+
+    def __init__(self, root: Any = None) -> None:
+        self.root = Echo() if root is None else root
+        self.factory = pb.PBServerFactory(self.root)
+        self.is_up = True
+        self.attempts = 0
+        self.pairs: list[Pair] = []
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        self.attempts += 1
+        if not self.is_up:
+            return fail(ConnectionRefusedError())
+        protocol = factory.buildProtocol(None)
+        self.pairs.append(Pair(protocol, self.factory.buildProtocol(None)))
+        return succeed(protocol)
+
+    def flush(self) -> None:
+        for pair in self.pairs:
+            if not pair.closed:
+                pair.flush()
+
+
+class Served:
+    """A service on a clock that a test moves."""
+
+    def __init__(self, root: Any = None, **options: Any) -> None:
+        self.endpoint = Endpoint(root)
+        self.clock = Clock()
+        self.factory = pb.PBClientFactory()
+        self.service = pb.PBClientService(
+            self.endpoint,
+            self.factory,
+            retry_policy=lambda attempts: 10.0 * attempts,
+            clock=self.clock,
+            **options,
+        )
+
+    def start(self) -> None:
+        self.service.startService()
+        self.endpoint.flush()
+
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.endpoint.flush()
+
+    def outcome(self, deferred: Deferred[Any]) -> list[Any]:
+        """Return a list that will have what a Deferred fires with."""
+        outcomes: list[Any] = []
+        deferred.addBoth(outcomes.append)
+        self.endpoint.flush()
+        return outcomes
+
+    def cut(self) -> None:
+        """Have the connection lost."""
+        self.endpoint.pairs[-1].close(ConnectionLost())
+
+    def stop(self) -> None:
+        stopped = self.outcome(self.service.stopService())
+        self.endpoint.flush()
+        assert stopped == [None]
+        assert self.clock.getDelayedCalls() == []
+
+
+def test_the_root_object_of_each_connection() -> None:
+    served = Served()
+    early = served.outcome(served.service.when_root())
+    assert early == []
+    served.start()
+    (root,) = early
+    assert served.outcome(root.callRemote("echo", 1)) == [(1,)]
+    assert served.outcome(served.service.when_root()) == [root]
+    with logged():
+        served.cut()
+        late = served.outcome(served.service.when_root())
+        assert late == []
+        served.wait(10)
+    (other,) = late
+    assert other.broker is not root.broker
+    assert served.outcome(other.callRemote("echo", 2)) == [(2,)]
+    served.stop()
+
+
+def test_attempts_that_fail_are_repeated() -> None:
+    served = Served()
+    served.endpoint.is_up = False
+    with logged():
+        served.start()
+        never = served.outcome(served.service.when_root())
+        once = served.outcome(served.service.when_root(fail_after=1))
+        twice = served.outcome(served.service.when_root(fail_after=2))
+        served.wait(10)
+        assert once[0].check(ConnectionRefusedError)
+        assert twice == []
+        served.wait(20)
+        assert twice[0].check(ConnectionRefusedError)
+        assert served.endpoint.attempts == 3
+        served.endpoint.is_up = True
+        served.wait(30)
+    assert [type(each) for each in never] == [pb.RemoteReference]
+    served.stop()
+
+
+def test_whoever_does_not_want_to_wait() -> None:
+    served = Served()
+    outcome = served.outcome(served.service.when_root(fail_after=0))
+    assert outcome[0].check(pb.DeadReferenceError)
+    served.start()
+    assert len(served.outcome(served.service.when_root(fail_after=0))) == 1
+    served.stop()
+
+
+def test_calls_that_are_held() -> None:
+    served = Served()
+    reference = served.service.reference()
+    early = served.outcome(reference.callRemote("echo", 1, x=2))
+    assert early == []
+    served.start()
+    assert early == [((1,), {"x": 2})]
+    with logged():
+        served.cut()
+        during = served.outcome(reference.callRemote("echo", 3))
+        served.wait(10)
+    assert during == [(3,)]
+    served.stop()
+    stopped = served.outcome(reference.callRemote("echo", 4))
+    assert stopped[0].check(CancelledError)
+
+
+def test_calls_that_are_not() -> None:
+    served = Served()
+    reference = served.service.reference(hold=False)
+    early = served.outcome(reference.callRemote("echo", 1))
+    assert early[0].check(pb.DeadReferenceError)
+    served.start()
+    assert served.outcome(reference.callRemote("echo", 1)) == [(1,)]
+    served.stop()
+
+
+def test_a_call_is_not_made_twice() -> None:
+    served = Served()
+    served.start()
+    outcome = served.outcome(served.service.reference().callRemote("wait"))
+    with logged():
+        served.cut()
+        assert outcome[0].check(pb.PBConnectionLost)
+        served.wait(10)
+    assert len(served.endpoint.root.waiting) == 1
+    served.stop()
+
+
+def test_what_happens_is_told() -> None:
+    happened: list[Any] = []
+
+    def lost(reason: Failure) -> None:
+        happened.append(reason.type)
+
+    served = Served(on_connected=happened.append, on_lost=lost)
+    served.start()
+    with logged():
+        served.cut()
+        served.wait(10)
+    root, reason, again = happened
+    assert type(root) is type(again) is pb.RemoteReference
+    assert root.broker is not again.broker
+    assert reason is ConnectionLost
+    served.stop()
+    assert len(happened) == 4
+
+
+def test_a_peer_that_is_silent_is_why() -> None:
+    happened: list[Any] = []
+    served = Served(on_lost=lambda reason: happened.append(reason.value))
+    served.start()
+    broker = served.endpoint.pairs[0].client
+    with logged():
+        broker.give_up(pb.PeerTimeout("heartbeat", 20))
+        served.endpoint.flush()
+    assert happened == [broker.why_given_up]
+    served.stop()
+
+
+def test_nobody_calls_before_all_is_prepared() -> None:
+    order: list[str] = []
+    prepared: list[Deferred[Any]] = []
+
+    async def prepare(root: Any) -> None:
+        order.append("prepare")
+        prepared.append(Deferred())
+        await prepared[-1]
+        order.append("prepared")
+
+    served = Served(on_connected=prepare)
+    outcome = served.outcome(served.service.reference().callRemote("echo", 1))
+    served.start()
+    assert (order, outcome) == (["prepare"], [])
+    prepared[0].callback(None)
+    served.endpoint.flush()
+    assert (order, outcome) == (["prepare", "prepared"], [(1,)])
+    served.stop()
+
+
+def test_a_preparation_that_fails_is_an_attempt_that_does() -> None:
+    tries: list[Any] = []
+
+    def prepare(root: Any) -> None:
+        tries.append(root)
+        if len(tries) == 1:
+            raise ValueError("not now")
+
+    served = Served(on_connected=prepare)
+    with logged():
+        served.start()
+        waiting = served.outcome(served.service.when_root())
+        assert waiting == []
+        assert served.endpoint.pairs[0].closed
+        served.wait(10)
+    assert waiting == [tries[1]]
+    served.stop()
+
+
+def test_a_connection_that_is_lost_meanwhile() -> None:
+    prepared: list[Deferred[Any]] = []
+
+    def prepare(root: Any) -> Deferred[Any]:
+        prepared.append(Deferred())
+        return prepared[-1]
+
+    served = Served(on_connected=prepare)
+    served.start()
+    waiting = served.outcome(served.service.when_root())
+    with logged():
+        served.cut()
+        prepared[0].callback(None)
+        served.endpoint.flush()
+        assert waiting == []
+        served.wait(10)
+        prepared[1].callback(None)
+        served.endpoint.flush()
+    assert [type(each) for each in waiting] == [pb.RemoteReference]
+    served.stop()
