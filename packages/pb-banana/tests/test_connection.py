@@ -179,6 +179,30 @@ class TestNegotiation:
         with pytest.raises(NegotiationError):
             connection.receive_data(b"\x01")
 
+    @pytest.mark.parametrize(
+        ("data", "name"),
+        [
+            (b"GET / HTTP/1.1\r\n", "HTTP"),
+            (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
+            (b"CONNECT example.net:443 HTTP/1.1\r\n", "HTTP"),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
+            # A hello, and the alert that a server answers banana with.
+            (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", "TLS"),
+            (b"\x15\x03\x03\0\x02\x02\x46", "TLS"),
+            (b"something else", ""),
+        ],
+    )
+    def test_what_speaks_another_protocol_is_called_by_its_name(
+        self, data: bytes, name: str
+    ) -> None:
+        for make in (server, client):
+            for pieces in ([data], cut(data, 1)):
+                connection = make()
+                with pytest.raises(NegotiationError) as caught:
+                    assert not any(map(connection.receive_data, pieces))
+                begins = str(caught.value).startswith(f"the peer speaks {name}, not")
+                assert begins is bool(name)
+
     def test_names_of_32_bytes_and_16_of_them(self) -> None:
         names = [bytes((97 + index,)) * 32 for index in range(16)]
         near = Connection(False, dialects=names)

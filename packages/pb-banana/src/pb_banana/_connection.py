@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pb_jelly import Limits
 
 from ._decoder import Decoder
-from ._dialects import CLIENT, NEGOTIATION_LIMITS, SERVER, VOCABULARIES
+from ._dialects import (
+    CLIENT,
+    NEGOTIATION_LIMITS,
+    SERVER,
+    VOCABULARIES,
+    other_protocol,
+)
 from ._encoder import Encoder, Expression
 from ._exchange import Exchange
 from ._vocabulary import PB_VOCABULARY
@@ -201,8 +207,11 @@ class Connection(Exchange):
             self._failure = error
             raise
         except BananaError as error:
+            other = other_protocol(self._head)
             self._failure = NegotiationError(
-                f"what the peer sent is no negotiation: {error}"
+                f"the peer speaks {other}, not banana"
+                if other
+                else f"what the peer sent is no negotiation: {error}"
             )
             raise self._failure from error
 

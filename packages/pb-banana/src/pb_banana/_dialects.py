@@ -18,7 +18,14 @@ from .errors import NegotiationError
 if TYPE_CHECKING:
     from pb_jelly import SExp
 
-__all__ = ["CLIENT", "NEGOTIATION_LIMITS", "SERVER", "VOCABULARIES", "Role"]
+__all__ = [
+    "CLIENT",
+    "NEGOTIATION_LIMITS",
+    "SERVER",
+    "VOCABULARIES",
+    "Role",
+    "other_protocol",
+]
 
 #: The vocabulary of each dialect. One that is not here has none.
 VOCABULARIES: Final[Mapping[bytes, Mapping[int, bytes] | None]] = {
@@ -38,6 +45,24 @@ NEGOTIATION_LIMITS: Final = Limits(
     depth=2,
     prefix_bytes=2,
 )
+
+
+#: How other protocols begin that find their way here.
+_OTHERS: Final[Mapping[bytes, str]] = {
+    b"\x16\x03": "TLS",
+    b"\x15\x03": "TLS",
+    b"SSH": "SSH",
+    **dict.fromkeys([b"HTT", b"GET", b"HEA", b"POS", b"PUT", b"OPT", b"CON"], "HTTP"),
+}
+
+
+def other_protocol(beginning: bytes) -> str:
+    """Return the name of the protocol that bytes are the beginning of, if it is known.
+
+    Args:
+        beginning: The first bytes that a peer sent, three if there are so many.
+    """
+    return _OTHERS.get(beginning[:3]) or _OTHERS.get(beginning[:2], "")
 
 
 def _choose(offer: SExp, known: Sequence[bytes]) -> bytes:

@@ -27,6 +27,7 @@ from pb_jelly.codec import CurrentTables, current_tables
 from . import _messages
 from ._atoms import PB_TYPES
 from ._context import ServingContext
+from ._log_budget import LogBudget
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
@@ -84,6 +85,7 @@ class Broker(Banana):
     call_timeout: float | None = None
     #: Whether the peer has as many calls here as it may.
     _is_full: bool = False
+    _log_budget: LogBudget | None = None
     #: Whether the transport reads.
     _is_reading: bool = True
     #: Whether anything has arrived since somebody asked.
@@ -571,6 +573,30 @@ class Broker(Banana):
         if not self._session.serving and not self.disconnected:
             self.transport.loseConnection()
 
+    def may_log(self) -> bool:
+        """Say whether one more line may go to the log on account of the peer.
+
+        Each is asked for with a call of this; that some were left out is said when
+        there may be one again.
+        """
+        if self._log_budget is None:
+            self._log_budget = LogBudget()
+        budget = self._log_budget
+        if not budget.allows(self._timing().seconds(), not self.is_authenticated):
+            return False
+        if budget.left_out:
+            left_out, budget.left_out = budget.left_out, 0
+            _log.info(
+                "{left_out} lines were left out that {peer} was the cause of",
+                left_out=left_out,
+                peer=self._peer(),
+            )
+        return True
+
+    def _peer(self) -> object:
+        """Return the address at the other end, if the transport has one."""
+        return getattr(self.transport, "getPeer", lambda: None)()
+
     def give_up(self, why: Exception) -> None:
         """End the connection at once.
 
@@ -579,8 +605,11 @@ class Broker(Banana):
         """
         if self.why_given_up is None and not self.disconnected:
             self.why_given_up = why
-            peer = getattr(self.transport, "getPeer", lambda: None)()
-            _log.info("The connection to {peer} is given up: {why}", peer=peer, why=why)
+            _log.info(
+                "The connection to {peer} is given up: {why}",
+                peer=self._peer(),
+                why=why,
+            )
             self._abort()
 
     def ask_for_life(self) -> None:

@@ -119,6 +119,7 @@ class _Connection(Protocol):
     def _encode(self, expression: Any) -> bytes: ...
     def _call_has_ended(self) -> None: ...
     def _check_calls(self) -> None: ...
+    def may_log(self) -> bool: ...
     def _go_on(self) -> None: ...
     def _speaks_pb(self) -> bool: ...
     def _write_message(
@@ -461,7 +462,8 @@ class Session:
         if known:
             _HANDLERS[verb](self, *expression[1:])
         else:
-            _log.info("Unknown message {verb!r}", verb=verb[:_SHOWN])
+            if self._broker.may_log():
+                _log.info("Unknown message {verb!r}", verb=verb[:_SHOWN])
             self._broker._send([_messages.DID_NOT_UNDERSTAND, verb[:_SHOWN]])
 
     def _refuse_call(self, expression: Any, error: ProtocolError) -> bool:
@@ -472,7 +474,8 @@ class Session:
         calls = (_messages.MESSAGE, _messages.CACHEMESSAGE)
         if verb not in calls or type(request) is not int:
             return False
-        _log.info("Refused a call: {error}", error=error)
+        if self._broker.may_log():
+            _log.info("Refused a call: {error}", error=error)
         self._send_failure(Failure(error), request)
         return True
 
@@ -484,7 +487,8 @@ class Session:
             )
 
     def _on_did_not_understand(self, verb: bytes) -> None:
-        _log.info("The peer did not understand {verb!r}", verb=verb[:_SHOWN])
+        if self._broker.may_log():
+            _log.info("The peer did not understand {verb!r}", verb=verb[:_SHOWN])
 
     def _on_message(
         self, request: int, luid: int | bytes, name: bytes, wanted: Any, a: Any, k: Any
@@ -517,7 +521,8 @@ class Session:
                 args, kw = self._arguments(net_args, net_kw, context)
             except (JellyError, ProtocolError) as error:
                 # The peer's fault: no traceback of ours would explain it.
-                _log.info("Refused a call: {error}", error=error)
+                if self._broker.may_log():
+                    _log.info("Refused a call: {error}", error=error)
                 if wanted:
                     self._send_failure(Failure(), request)
                 return
@@ -650,7 +655,8 @@ class Session:
     def _failed(self, failure: Failure, request: int, wanted: Any) -> None:
         """Log a failed call where it should be, and tell the caller."""
         error = failure.value
-        if isinstance(failure, CopiedFailure) or not is_silent(error):
+        is_logged = isinstance(failure, CopiedFailure) or not is_silent(error)
+        if is_logged and self._broker.may_log():
             if wanted:
                 _log.failure("Peer will receive following PB traceback:", failure)
             else:
@@ -678,7 +684,8 @@ class Session:
             self._broker._send([_messages.ERROR, request, expression])
         except Exception:
             self.undo(context)
-            _log.failure("An exception could not be sent as it is")
+            if self._broker.may_log():
+                _log.failure("An exception could not be sent as it is")
             return False
         return True
 

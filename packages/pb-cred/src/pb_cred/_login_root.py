@@ -94,7 +94,8 @@ class LoginRoot(Referenceable):
         return Failure(LoginRefused())
 
     def _log_refusal(self, failure: Failure) -> None:
-        _log.info("A login was refused: {peer}", peer=peer_of(self.broker))
+        if self.broker.may_log():
+            _log.info("A login was refused: {peer}", peer=peer_of(self.broker))
 
 
 def _finished(result: Any) -> Any:

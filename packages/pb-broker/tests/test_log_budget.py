@@ -1,0 +1,67 @@
+"""What a peer may have written to the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from pb_broker._log_budget import _BURST, _STRANGER_BURST, LogBudget
+
+from .support import connected, failure_of, logged, root_of
+
+
+def test_some_lines_at_once_then_one_a_second() -> None:
+    for is_stranger, burst in ((False, _BURST), (True, _STRANGER_BURST)):
+        budget = LogBudget()
+        allowed = [budget.allows(1000.0, is_stranger) for _ in range(burst + 5)]
+        assert allowed == [True] * burst + [False] * 5
+        assert budget.left_out == 5
+        assert not budget.allows(1000.5, is_stranger)
+        assert budget.allows(1001.0, is_stranger)
+        assert not budget.allows(1001.0, is_stranger)
+
+
+def test_after_a_while_there_may_be_as_many_again() -> None:
+    budget = LogBudget()
+    for _ in range(2 * _BURST):
+        budget.allows(0.0, False)
+    now = 10.0 * _BURST
+    assert [budget.allows(now, False) for _ in range(_BURST + 1)].count(True) == _BURST
+
+
+def lines(events: list[Any]) -> list[str]:
+    return [event["log_format"] for event in events if "log_format" in event]
+
+
+def test_a_peer_cannot_fill_the_log() -> None:
+    with connected() as pair, logged() as events:
+        pair.server.clock = clock = Clock()
+        for _ in range(_BURST + 20):
+            root_of(pair).callRemote("no_such_method", pbanswer=False)
+            pair.client.sendCall(b"no such message")
+        pair.flush()
+        ours = [line for line in lines(events) if "did not understand" not in line]
+        assert len(ours) == _BURST
+        events.clear()
+        clock.advance(5)
+        # The caller is told all the same.
+        failure_of(root_of(pair).callRemote("no_such_method"), pair)
+        first, second = lines(events)
+        assert first.startswith("{left_out} lines were left out")
+        assert events[0]["left_out"] == _BURST + 40
+        assert second.startswith("Peer will receive")
+
+
+def test_a_stranger_even_less() -> None:
+    with connected() as pair, logged() as events:
+        pair.server.clock = Clock()
+        pair.server.require_authentication()
+        for _ in range(50):
+            root_of(pair).callRemote("no_such_method", pbanswer=False)
+        pair.flush()
+        assert len(lines(events)) == _STRANGER_BURST
+        pair.server.authenticated()
+        root_of(pair).callRemote("no_such_method", pbanswer=False)
+        pair.flush()
+        assert len(lines(events)) == _STRANGER_BURST + 2
