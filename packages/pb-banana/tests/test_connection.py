@@ -377,6 +377,26 @@ def write(
     return None if parts is None else b"".join(parts)
 
 
+class TestEncoders:
+    def test_who_writes_in_the_same_way_has_the_same(self) -> None:
+        one, other = speaking(), speaking()
+        assert one.encoder is other.encoder
+        assert one.encoder is not speaking(dialect=b"none").encoder
+        before = one.encoder
+        one.send_limits = replace(one.send_limits, string_bytes=3)
+        assert one.encoder is not before
+        assert other.encoder is before
+        one.send_limits = other.send_limits
+        assert one.encoder is before
+
+    def test_limits_of_one_are_not_those_of_another(self) -> None:
+        one, other = speaking(), speaking()
+        one.send_limits = replace(one.send_limits, string_bytes=3)
+        with pytest.raises(LimitExceeded):
+            one.encode(b"four")
+        assert other.encode(b"four") == b"\x04\x82four"
+
+
 class TestWriting:
     @pytest.mark.parametrize("name", [*ORDINARY, *SHARING])
     def test_the_bytes_are_those_of_the_two_steps(self, name: str) -> None:

@@ -9,7 +9,7 @@ from twisted.internet.protocol import ClientFactory, ServerFactory
 from twisted.python.failure import Failure
 
 from ._broker import Broker
-from ._profile import MODERN, BrokerLimits
+from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._watch import Heartbeat, Watch, as_heartbeat
 from .errors import ClosingDown, DeadReferenceError
@@ -42,7 +42,7 @@ def _watch(
     login_timeout: float | None,
     heartbeat: Heartbeat | bool | None,
 ) -> Watch:
-    profile = getattr(factory.protocol, "profile", MODERN)
+    profile: Profile = getattr(factory.protocol, "profile", MODERN)
     if handshake_timeout is None:
         handshake_timeout = profile.handshake_timeout
     if login_timeout is None:
