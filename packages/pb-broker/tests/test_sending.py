@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.task import Clock
 
 import pb_broker as pb
 from pb_banana import Limits
+from pb_broker._output import undelivered
 from pb_broker.testing import MemoryTransport
 
 from .support import Echo, logged
@@ -37,6 +40,10 @@ class Reactor:
     def removeReader(self, reader: Any) -> None:
         pass
 
+    def drain(self) -> None:
+        while self.writers:
+            self.take_turn()
+
     def take_turn(self) -> None:
         for writer in list(self.writers):
             writer.doWrite()
@@ -52,6 +59,9 @@ class Socket(FileDescriptor):
         self.connected = 1
         self.room: int | None = None
         self.sent: list[bytes] = []
+
+    def getPeer(self) -> Any:
+        return "a peer"
 
     def writeSomeData(self, data: Any) -> Any:
         if self.room is None:
@@ -93,6 +103,7 @@ class Talk:
             self.answer()
             self.ask()
         self.socket.loop.changes = 0
+        self.reading: list[bool] = []
 
     def call(self, name: str, *args: Any) -> list[Any]:
         """Make a call; return a list that will have its outcome."""
@@ -319,3 +330,133 @@ class TestCallsToMany:
                 talk.ask()
                 assert not talk.server.waitingForAnswers
         assert [bell.rung for bell in bells] == [[0, 1, 2]] * 2
+
+
+class Big(Echo):
+    """Its answers are large."""
+
+    def remote_big(self, size: int) -> bytes:
+        return b"x" * size
+
+
+MIB = 2**20
+
+
+class TestWhatIsNotTakenIn:
+    def talk(self, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Talk:
+        monkeypatch.setattr("pb_broker._broker._HIGH_WATER", 2 * MIB)
+        talk = Talk(Big())
+        talk.server.set_limits(replace(LIMITS, **limits))
+        talk.server.clock = Clock()
+        talk.socket.room = 0
+        reading: list[bool] = []
+        talk.socket.pauseProducing = lambda: reading.append(False)
+        talk.socket.resumeProducing = lambda: reading.append(True)
+        talk.reading = reading
+        return talk
+
+    def wait(self, talk: Talk, seconds: float) -> None:
+        for _ in range(round(seconds / 0.05)):
+            talk.server.clock.advance(0.05)
+
+    def test_answers_make_calls_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        talk = self.talk(monkeypatch)
+        outcomes = [talk.call("big", MIB) for _ in range(6)]
+        talk.ask()
+        assert talk.reading == [False]
+        outcomes += [talk.call("big", MIB), talk.call("echo", 1)]
+        talk.ask()
+        outcomes.append(talk.call("echo", 2))
+        talk.ask()
+        self.wait(talk, 1)
+        assert undelivered(talk.socket) < 8 * MIB
+        # When they are taken in, all goes on.
+        talk.socket.room = None
+        talk.socket.loop.drain()
+        self.wait(talk, 0.1)
+        talk.socket.loop.drain()
+        assert talk.reading == [False, True]
+        talk.answer()
+        assert [len(outcome) for outcome in outcomes] == [1] * 9
+        assert talk.server.clock.getDelayedCalls() == []
+
+    def test_but_not_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        talk = self.talk(monkeypatch)
+        for _ in range(4):
+            talk.call("big", MIB)
+            talk.ask()
+        assert talk.reading == [False]
+        self.wait(talk, 4)
+        assert talk.reading == [False]
+        # The other end may be waiting for the same.
+        self.wait(talk, 2)
+        assert talk.reading == [False, True]
+        outcome = talk.call("echo", 1)
+        talk.ask()
+        assert talk.reading == [False, True]
+        talk.socket.room = None
+        talk.socket.loop.drain()
+        talk.answer()
+        assert outcome == [(1,)]
+        # It is waited for again, the next time.
+        talk.ask()
+        talk.socket.room = 0
+        for _ in range(4):
+            talk.call("big", MIB)
+            talk.ask()
+        assert talk.reading == [False, True, False]
+
+    def test_nor_where_an_answer_is_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        talk = self.talk(monkeypatch)
+        talk.server.remoteForName("mine").callRemote("x")
+        for _ in range(5):
+            talk.call("big", MIB)
+            talk.ask()
+        assert talk.reading == []
+
+    @pytest.mark.parametrize("encrypts", [False, True])
+    def test_there_is_an_end_to_it(
+        self, monkeypatch: pytest.MonkeyPatch, encrypts: bool
+    ) -> None:
+        talk = self.talk(monkeypatch, output_bytes=3 * MIB)
+        if encrypts:
+            # As Twisted has it: what encrypts has what sends in it.
+            around: Any = Around(talk.socket)
+            talk.server.transport = around
+        ended: list[Any] = []
+        talk.socket.abortConnection = lambda: ended.append(undelivered(talk.socket))
+        reference = talk.server.remoteForName("mine")
+        with logged() as events:
+            for _ in range(100):
+                reference.callRemote("x", b"y" * 100_000, pbanswer=False)
+        (size,) = ended
+        assert 3 * MIB < size < 3.3 * MIB
+        (event,) = events
+        assert "bytes of output" in str(event["why"])
+
+    def test_a_stranger_makes_less_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        talk = self.talk(monkeypatch)
+        talk.server.require_authentication(replace(LIMITS, output_bytes=MIB))
+        ended: list[Any] = []
+        talk.socket.abortConnection = lambda: ended.append(True)
+        talk.call("big", MIB - 1000)
+        talk.ask()
+        assert ended == []
+        with logged():
+            talk.call("big", 2000)
+            talk.ask()
+        assert ended == [True]
+
+    def test_of_other_transports_nothing_is_known(self) -> None:
+        assert undelivered(MemoryTransport()) == 0
+
+
+class Around:
+    """A transport with another in it."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.write = transport.write
+        self.abortConnection = lambda: transport.abortConnection()

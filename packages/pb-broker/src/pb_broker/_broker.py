@@ -28,6 +28,7 @@ from . import _messages
 from ._atoms import PB_TYPES
 from ._context import ServingContext
 from ._log_budget import LogBudget
+from ._output import has_unsent, is_open, is_socket, undelivered
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
@@ -48,6 +49,16 @@ _HUGE: Final = FileDescriptor.SEND_LIMIT + 1
 
 #: So many reads may wait to be handled; there are no more until they have been.
 _MOST_UNREAD: Final = 2
+
+#: How often to look at what is undelivered, in bytes that were written; and how much
+#: of it is no reason to be wary.
+_UNCHECKED_BYTES: Final = 64 * 1024
+_HIGH_WATER: Final = 16 * 1024 * 1024
+
+#: Every how many seconds to look whether a peer has taken in what there was, and how
+#: many times.
+_CLOGGED_SECONDS: Final = 0.05
+_CLOGGED_LOOKS: Final = 100
 
 #: What stands for the peer's objects where nobody has put something else.
 _PLAIN: Final = (RemoteReference,)
@@ -86,6 +97,11 @@ class Broker(Banana):
     #: Whether the peer has as many calls here as it may.
     _is_full: bool = False
     _log_budget: LogBudget | None = None
+    #: Bytes written since the transport was looked at, and who will look again.
+    _unchecked: int = 0
+    _clogged: Any = None
+    #: Whether to wait for a peer that does not take in what there is.
+    _is_wary: bool = True
     #: Whether the transport reads.
     _is_reading: bool = True
     #: Whether anything has arrived since somebody asked.
@@ -323,6 +339,8 @@ class Broker(Banana):
             self._continuation.cancel()
             self._continue()
         self.disconnected = 1
+        if self._clogged is not None and self._clogged.active():
+            self._clogged.cancel()
         if self.why_given_up is not None:
             reason = Failure(self.why_given_up)
         self.lost_reason = reason
@@ -400,10 +418,7 @@ class Broker(Banana):
 
     def _handle(self, data: bytes) -> None:
         """Handle one batch, then let the transport send what is ready."""
-        transport: Any = self.transport
-        if isinstance(transport, FileDescriptor) and not getattr(
-            transport, "TLS", False
-        ):
+        if is_socket(self.transport):
             self._gathered = []
         self._busy += 1
         try:
@@ -423,7 +438,9 @@ class Broker(Banana):
             has_sent = self._send_at_once(
                 gathered[0] if len(gathered) == 1 else b"".join(gathered)
             )
-        if more and not self.disconnected:
+        if gathered is None or has_unsent(self.transport):
+            self._check_output()
+        if more and not (self.disconnected or self._is_full):
             # What is due is done before the transport sends what it has: where that has
             # not been sent, the rest waits for one turn more.
             go_on = self._continue if has_sent else self._yield_once
@@ -475,10 +492,10 @@ class Broker(Banana):
             Whether the transport had its chance.
         """
         transport: Any = self.transport
-        if not _is_open(transport):
+        if not is_open(transport):
             transport.write(data)
             return False
-        if len(data) > FileDescriptor.SEND_LIMIT or _has_unsent(transport):
+        if len(data) > FileDescriptor.SEND_LIMIT or has_unsent(transport):
             transport.write(data)
             transport.doWrite()
             return True
@@ -675,7 +692,7 @@ class Broker(Banana):
         """Send a message that has been made."""
         if len(parts) == 1:
             if self._gathered is None:
-                self.transport.write(parts[0])
+                self._write(parts[0])
             else:
                 self._gathered.append(parts[0])
         elif max(map(len, parts)) < _HUGE:
@@ -686,10 +703,48 @@ class Broker(Banana):
             self._flush_releases()
 
     def _write(self, data: bytes) -> None:
-        if self._gathered is None:
-            self.transport.write(data)
-        else:
+        if self._gathered is not None:
             self._gathered.append(data)
+            return
+        self.transport.write(data)
+        self._unchecked += len(data)
+        if self._unchecked > _UNCHECKED_BYTES:
+            self._unchecked = 0
+            self._check_output()
+
+    def _check_output(self) -> None:
+        """See how much the peer has not taken in, and be wary if that is much.
+
+        Where it is waited for with nothing, no more of the peer's calls are handled
+        for a while: what they would be answered with would only wait as well.
+        """
+        waiting = undelivered(self.transport)
+        allowed = (self._login_limits or self._current_limits()).output_bytes
+        if waiting > allowed:
+            self.give_up(Error(f"over the limit of {allowed} bytes of output"))
+        elif waiting <= _HIGH_WATER:
+            self._is_wary = True
+        elif self._is_wary and not (self._is_full or self._session.pending):
+            self._is_full = True
+            self._let_read(False)
+            self._unclog(_CLOGGED_LOOKS)
+
+    def _unclog(self, looks: int) -> None:
+        """Go on when the peer has taken in what there was, or has not for long.
+
+        It may be just as wary, so that somebody has to make the beginning.
+        """
+        if not self._is_full or self.disconnected:
+            return
+        if undelivered(self.transport) <= _HIGH_WATER // 2:
+            self._go_on()
+        elif not looks:
+            self._is_wary = False
+            self._go_on()
+        else:
+            self._clogged = self._call_later(
+                _CLOGGED_SECONDS, lambda: self._unclog(looks - 1)
+            )
 
     def _write_uncopied(self, parts: list[bytes]) -> None:
         """Have the transport send huge parts as they are, not joined with others."""
@@ -704,7 +759,7 @@ class Broker(Banana):
             # A transport that has sent what it had keeps this as it is.
             for piece in (b"", part):
                 transport.write(piece)
-                if _is_open(transport):
+                if is_open(transport):
                     transport.doWrite()
 
     def sendEncoded(self, obj: Any) -> None:
@@ -729,7 +784,7 @@ class Broker(Banana):
         elif wanted:
             self._send_at_once(data)
         else:
-            self.transport.write(data)
+            self._write(data)
 
     def _sendMessage(
         self,
@@ -1077,23 +1132,6 @@ class Broker(Banana):
 
     def stopProducing(self) -> None:
         """Do nothing: pages end with the connection."""
-
-
-def _is_open(transport: Any) -> bool:
-    """Say whether a transport may be made to send what it has, at any time."""
-    return (
-        isinstance(transport, FileDescriptor)
-        and not getattr(transport, "TLS", False)
-        and bool(transport.connected)
-        and not transport.disconnecting
-        and transport.producer is None
-    )
-
-
-def _has_unsent(transport: Any) -> bool:
-    """Say whether a socket's transport has to send something first."""
-    # Should this ever be called something else, what is sent takes the longer way.
-    return bool(transport.dataBuffer or getattr(transport, "_tempDataBuffer", True))
 
 
 def _same(result: Any) -> Any:

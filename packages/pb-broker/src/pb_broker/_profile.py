@@ -28,12 +28,15 @@ class BrokerLimits:
         calls_in_flight: How many of the peer's calls may wait for their answers.  At
             that, no more is read from the connection; or, while we wait for answers
             over it ourselves, more calls fail.
+        output_bytes: How many bytes may wait for the peer to take them in, about; at
+            more, the connection is given up.
     """
 
     wire: Limits = field(default_factory=Limits)
     exported_references: int = 1_000_000
     imported_references: int = 1_000_000
     calls_in_flight: int = 10_000
+    output_bytes: int = 256 * 1024 * 1024
 
 
 #: What a connection may cost as long as nobody has logged in.
@@ -48,6 +51,7 @@ LOGIN_LIMITS: Final = BrokerLimits(
     ),
     imported_references=16,
     calls_in_flight=16,
+    output_bytes=2 * 1024 * 1024,
 )
 
 

@@ -51,6 +51,7 @@ PROFILE: Final = Profile(
             exported_references=1024,
             imported_references=sys.maxsize,
             calls_in_flight=sys.maxsize,
+            output_bytes=sys.maxsize,
         )
     ),
     handshake_timeout=inf,

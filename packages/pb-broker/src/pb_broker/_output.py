@@ -1,0 +1,47 @@
+"""This module looks at what a transport has not sent yet.
+
+Twisted's transports do not say so in public.  Should what is looked at here ever be
+called something else, there seems to be something to send, and nothing undelivered:
+then what is sent takes the longer way, and is not limited.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+
+__all__ = ["has_unsent", "is_open", "is_socket", "undelivered"]
+
+
+def is_socket(transport: Any) -> bool:
+    """Say whether a transport is a socket's, or like one, and does not encrypt."""
+    return isinstance(transport, FileDescriptor) and not getattr(
+        transport, "TLS", False
+    )
+
+
+def is_open(transport: Any) -> bool:
+    """Say whether a transport may be made to send what it has, at any time."""
+    return (
+        is_socket(transport)
+        and bool(transport.connected)
+        and not transport.disconnecting
+        and transport.producer is None
+    )
+
+
+def has_unsent(transport: Any) -> bool:
+    """Say whether a socket's transport has to send something first."""
+    return bool(transport.dataBuffer or getattr(transport, "_tempDataBuffer", True))
+
+
+def undelivered(transport: Any) -> int:
+    """Return how many bytes a transport has taken and not sent; 0 if it is unknown."""
+    while not isinstance(transport, FileDescriptor):
+        # What encrypts has what sends in it.
+        transport = getattr(transport, "transport", None)
+        if transport is None:
+            return 0
+    waiting: int = getattr(transport, "_tempDataLen", 0)
+    return len(transport.dataBuffer) - transport.offset + waiting
