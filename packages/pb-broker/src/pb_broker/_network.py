@@ -1,0 +1,341 @@
+"""This module simulates connections, and what happens to them, on a virtual clock.
+
+Everything that takes time is a call of the network's clock, and everything that is up
+to chance comes from its random numbers: the same seed gives the same run, to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IConsumer, ITransport
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+__all__ = ["Link", "SimulatedNetwork", "SimulatedTransport"]
+
+#: The most that is carried at a time where a link does not say.
+_SEGMENT = 1460
+
+
+@implementer(ITransport, IConsumer)
+class SimulatedTransport:
+    """One end of a simulated connection.
+
+    Attributes:
+        connected: Whether there is a connection.
+        disconnecting: Whether this end is closing it.
+        producer: What is registered to be asked for more.
+        received: How many bytes have come to this end.
+        undelivered: What was written and has not come to the other end.
+    """
+
+    def __init__(self, link: Link, name: str) -> None:
+        self._link = link
+        self._name = name
+        self._protocol: Any = None
+        self._other: SimulatedTransport = self
+        self._is_reading = True
+        self._delivery: Any = None
+        self.connected = True
+        self.disconnecting = False
+        self.producer: Any = None
+        self.received = 0
+        self.undelivered = bytearray()
+
+    def __repr__(self) -> str:
+        return f"<{self._name}, {len(self.undelivered)} bytes undelivered>"
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` on its way."""
+        if self.connected and not self.disconnecting:
+            self.undelivered += data
+            self._deliver_later()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Send each piece of ``data`` on its way."""
+        for piece in data:
+            self.write(piece)
+
+    def loseConnection(self, *args: Any) -> None:
+        """Close the connection when what was written has come to the other end."""
+        if self.connected and not self.disconnecting:
+            self.disconnecting = True
+            self._deliver_later()
+
+    def abortConnection(self) -> None:
+        """Close the connection at once."""
+        if self.connected:
+            self.disconnecting = True
+            self.undelivered.clear()
+            self._link.end(ConnectionAborted(), ConnectionLost(), first=self)
+
+    def pauseProducing(self) -> None:
+        """Take nothing from the other end for now."""
+        self._is_reading = False
+
+    def resumeProducing(self) -> None:
+        """Take what the other end has sent."""
+        self._is_reading = True
+        self._other._deliver_later()
+
+    stopProducing = loseConnection
+
+    def registerProducer(self, producer: Any, streaming: Any) -> None:
+        """Take a producer; unless it is streaming, it is asked when there is room."""
+        self.producer = producer
+        if not streaming:
+            self._deliver_later()
+
+    def unregisterProducer(self) -> None:
+        """Let go of the producer."""
+        self.producer = None
+
+    def getPeer(self) -> IPv4Address:
+        """Return an address that means nothing."""
+        return IPv4Address("TCP", "192.0.2.1", 1)
+
+    def getHost(self) -> IPv4Address:
+        """Return an address that means nothing."""
+        return IPv4Address("TCP", "192.0.2.2", 2)
+
+    def _is_busy(self) -> bool:
+        """Say whether something is on its way from here."""
+        return self._delivery is not None
+
+    def _deliver_later(self) -> None:
+        if self._delivery is None and self.connected and not self._link.is_frozen:
+            self._delivery = self._link._later(self._deliver)
+
+    def _deliver(self) -> None:
+        """Carry some bytes to the other end."""
+        self._delivery = None
+        if not self.undelivered and self.producer is not None:
+            self.producer.resumeProducing()
+        if not self.undelivered:
+            if self.disconnecting and not self._link.is_ending:
+                self._link.end(ConnectionDone(), ConnectionDone(), first=self)
+            elif self.producer is not None:
+                self._deliver_later()
+            return
+        other = self._other
+        if not other._is_reading:
+            # It goes on when that end says so.
+            return
+        data, is_last = self._link._portion(self.undelivered)
+        del self.undelivered[: len(data)]
+        other.received += len(data)
+        if self.undelivered or self.disconnecting or self.producer is not None:
+            self._deliver_later()
+        if data:
+            other._protocol.dataReceived(data)
+        if is_last:
+            self._link.end(ConnectionLost(), ConnectionLost())
+
+    def _end(self, reason: Exception) -> None:
+        if not self.connected:
+            return
+        self.connected = False
+        self.disconnecting = True
+        self.undelivered.clear()
+        if self._delivery is not None:
+            self._delivery.cancel()
+            self._delivery = None
+        self._protocol.connectionLost(Failure(reason))
+
+
+class Link:
+    """A simulated connection between two protocols.
+
+    Args:
+        network: Where it is.
+        client: The protocol of the one that opened it.
+        server: The protocol of the other.
+        latency: The least and the most seconds that bytes take.
+        chunk: The least and the most bytes that are carried at a time.
+        cut_after: After how many bytes, both ways together, it is lost; None for
+            never.
+
+    Attributes:
+        client: As above.
+        server: As above.
+        client_transport: The client's end.
+        server_transport: The server's end.
+        carried: How many bytes it has carried, both ways together.
+        is_ending: Whether it has been closed, cut or lost.
+        is_frozen: Whether nothing comes through, and nobody is told.
+    """
+
+    def __init__(
+        self,
+        network: SimulatedNetwork,
+        client: Any,
+        server: Any,
+        *,
+        latency: tuple[float, float] = (0.0, 0.0),
+        chunk: tuple[int, int] = (1, _SEGMENT),
+        cut_after: int | None = None,
+    ) -> None:
+        self._network = network
+        self._latency = latency
+        self._chunk = chunk
+        self._cut_after = cut_after
+        self.client = client
+        self.server = server
+        self.carried = 0
+        self.is_ending = False
+        self.is_frozen = False
+        self.client_transport = SimulatedTransport(self, "client")
+        self.server_transport = SimulatedTransport(self, "server")
+        self._ends = (self.client_transport, self.server_transport)
+        for end, other, protocol in (
+            (self.client_transport, self.server_transport, client),
+            (self.server_transport, self.client_transport, server),
+        ):
+            end._other = other
+            end._protocol = protocol
+        client.makeConnection(self.client_transport)
+        server.makeConnection(self.server_transport)
+        if cut_after == 0:
+            self.cut()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether either end has a connection."""
+        return any(end.connected for end in self._ends)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is on its way."""
+        return any(end._is_busy() for end in self._ends)
+
+    def cut(self) -> None:
+        """Lose the connection, without a word from either end."""
+        self.end(ConnectionLost(), ConnectionLost())
+
+    def freeze(self) -> None:
+        """Let nothing through from now on, as if a cable were pulled.
+
+        Neither end is told: the connection is *half-open*.
+        """
+        self.is_frozen = True
+        for end in self._ends:
+            if end._delivery is not None:
+                end._delivery.cancel()
+                end._delivery = None
+
+    def end(
+        self,
+        reason: Exception,
+        others: Exception,
+        first: SimulatedTransport | None = None,
+    ) -> None:
+        """End the connection.
+
+        Args:
+            reason: What the end is told that ends it.
+            others: What the other end is told, if it can be.
+            first: The end that ends it; None for the client's.
+        """
+        if self.is_ending:
+            return
+        self.is_ending = True
+        first = self.client_transport if first is None else first
+        # Not from within whatever an end is doing.
+        self._network.clock.callLater(0, first._end, reason)
+        if not self.is_frozen:
+            self._later(lambda: first._other._end(others))
+
+    def _later(self, function: Any) -> Any:
+        delay = self._network.random.uniform(*self._latency)
+        return self._network.clock.callLater(delay, function)
+
+    def _portion(self, undelivered: bytearray) -> tuple[bytes, bool]:
+        """Return what is carried next, and whether it is the last that ever is."""
+        size = self._network.random.randint(*self._chunk)
+        if self._cut_after is not None:
+            size = min(size, self._cut_after - self.carried)
+        data = bytes(undelivered[:size])
+        self.carried += len(data)
+        return data, self.carried == self._cut_after
+
+
+class SimulatedNetwork:
+    """Any number of connections in one process, on a clock that moves when told to.
+
+    Args:
+        seed: For the random numbers by which bytes are cut and delayed.
+
+    Attributes:
+        clock: The clock; brokers of our factories that it connects go by it.
+        links: The connections.
+        random: The random numbers.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.clock = Clock()
+        self.random = Random(seed)
+        self.links: list[Link] = []
+
+    def connect(
+        self,
+        client_factory: Any,
+        server_factory: Any,
+        *,
+        latency: tuple[float, float] = (0.0, 0.0),
+        chunk: tuple[int, int] = (1, _SEGMENT),
+        cut_after: int | None = None,
+    ) -> Link:
+        """Connect two ends.
+
+        Args:
+            client_factory: Makes the client's end: one of our factories, or one of
+                another implementation of PB, such as ``twisted.spread``'s.
+            server_factory: Makes the server's end.
+            latency: The least and the most seconds that bytes take.
+            chunk: The least and the most bytes that are carried at a time.
+            cut_after: After how many bytes, both ways together, the connection is
+                lost; None for never.
+
+        Returns:
+            The connection.  Nothing has been carried yet.
+        """
+        for factory in (client_factory, server_factory):
+            factory.clock = self.clock
+        address = IPv4Address("TCP", "192.0.2.1", 1)
+        link = Link(
+            self,
+            client_factory.buildProtocol(address),
+            server_factory.buildProtocol(address),
+            latency=latency,
+            chunk=chunk,
+            cut_after=cut_after,
+        )
+        self.links.append(link)
+        return link
+
+    def run(self, seconds: float | None = None) -> None:
+        """Let time pass.
+
+        Args:
+            seconds: How much; None for until nothing is on its way, and nothing is
+                due.
+        """
+        clock = self.clock
+        end = None if seconds is None else clock.seconds() + seconds
+        while True:
+            times = [call.getTime() for call in clock.getDelayedCalls()]
+            due = min(times, default=None)
+            if end is None:
+                is_idle = not any(link.is_busy for link in self.links)
+                if due is None or (is_idle and due > clock.seconds()):
+                    return
+            elif due is None or due > end:
+                clock.advance(end - clock.seconds())
+                return
+            clock.advance(max(0.0, due - clock.seconds()))

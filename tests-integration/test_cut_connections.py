@@ -1,0 +1,96 @@
+"""However a connection to a legacy peer ends, each of our calls does, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.spread import pb as twisteds
+
+from pb_broker.testing import Link, SimulatedNetwork
+from pb_cred import pb as ours
+
+
+class TwistedRoot(twisteds.Root):
+    def remote_echo(self, value: Any) -> Any:
+        return value
+
+    def remote_ask(self, other: Any) -> Any:
+        return other.callRemote("answer", 5)
+
+    def remote_raise(self) -> None:
+        raise ValueError("on purpose")
+
+
+class OurRoot(ours.Root):
+    def remote_echo(self, value: Any) -> Any:
+        return value
+
+    def remote_ask(self, other: Any) -> Any:
+        return other.callRemote("answer", 5)
+
+    def remote_raise(self) -> None:
+        raise ValueError("on purpose")
+
+
+class TwistedAnswers(twisteds.Referenceable):
+    def remote_answer(self, value: Any) -> Any:
+        return value
+
+
+class OurAnswers(ours.Referenceable):
+    def remote_answer(self, value: Any) -> Any:
+        return value
+
+
+def converse(our_side: str, seed: int, cut_after: int | None) -> tuple[Link, list[Any]]:
+    """Have a short conversation; return the connection and the outcome of each call."""
+    network = SimulatedNetwork(seed)
+    client: Any = twisteds.PBClientFactory()
+    server: Any = twisteds.PBServerFactory(TwistedRoot())
+    answers: Any = TwistedAnswers()
+    if our_side == "client":
+        client, answers = ours.PBClientFactory(), OurAnswers()
+    else:
+        server = ours.PBServerFactory(OurRoot())
+    link = network.connect(
+        client, server, latency=(0, 0.1), chunk=(1, 60), cut_after=cut_after
+    )
+    outcomes: list[list[Any]] = [[] for _ in range(4)]
+
+    def begin(root: Any) -> None:
+        calls = [("echo", [1, "two"]), ("ask", answers), ("raise",), ("echo", None)]
+        for outcome, call in zip(outcomes, calls, strict=True):
+            root.callRemote(*call).addBoth(outcome.append)
+
+    client.getRootObject().addCallbacks(begin, lambda _: None)
+    network.run(5)
+    link.cut()
+    network.run(1)
+    return link, outcomes
+
+
+@pytest.mark.parametrize("our_side", ["client", "server"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_conversation_may_be_cut_anywhere(our_side: str, seed: int) -> None:
+    events: list[LogEvent] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    try:
+        whole, outcomes = converse(our_side, seed, None)
+        assert outcomes[0] == [[1, "two"]]
+        assert outcomes[1] == [5]
+        assert outcomes[2][0].check(ValueError, "builtins.ValueError")
+        for position in range(0, whole.carried, 5):
+            link, outcomes = converse(our_side, seed, position)
+            assert link.carried == position
+            broker = getattr(link, our_side)
+            assert broker.disconnected
+            assert broker.localObjects == {}
+            assert broker.waitingForAnswers == {}
+            if our_side == "client":
+                # None before the root object was there, one for each afterwards.
+                assert set(map(len, outcomes)) in ({0}, {1})
+    finally:
+        globalLogPublisher.removeObserver(observer)
