@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import gc
 import sys
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pb_banana import PB_VOCABULARY, Decoder, Encoder
+from pb_banana._exchange import read as read_one
+from pb_jelly import SecurityOptions, unjelly
+from pb_jelly.codec import current_tables
 
 from .support import WIDE, cut
 
@@ -146,3 +150,55 @@ def test_chunks_that_wait_are_taken_in_turn() -> None:
         return take
 
     assert calls(work(2000)) <= 2.1 * calls(work(1000)) + 50
+
+
+#: Expressions that become much of little.
+COSTLY = {
+    "sets": [b"set"],
+    "frozensets": [b"frozenset"],
+    "sets of one": [b"set", 1],
+    "sets of five": [b"set", 1, 2, 3, 4, 5],
+    "lists": [b"list"],
+    "dicts": [b"dictionary"],
+    "dicts of one": [b"dictionary", [1, 2]],
+    "tuples": [b"tuple", 1],
+    "numbers": 1000,
+    "large numbers": 2**440,
+    "floats": 1.5,
+    "bytes": b"xy",
+    "decimals": [b"decimal", 1, 0],
+    "differences of time": [b"timedelta", b"1 2 3"],
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_node_costs_little_memory(name: str, steps: int) -> None:
+    def nodes(expression: Any) -> int:
+        if isinstance(expression, list):
+            return 1 + sum(map(nodes, expression))
+        return 1
+
+    count = 2000
+    expression: Any = [b"list", *[COSTLY[name]] * count]
+    encoder = Encoder(WIDE, vocabulary=PB_VOCABULARY)
+    data = encoder.encode(expression)
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    tables = current_tables(policy)
+
+    def work() -> Any:
+        if steps == 1 and name != "large numbers":
+            return read_one(data, 0, WIDE, tables)
+        (decoded,) = Decoder(WIDE, vocabulary=PB_VOCABULARY).feed(data)
+        return [unjelly(decoded, policy)]
+
+    work()
+    tracemalloc.start()
+    try:
+        (value,) = work()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(value) == count
+    assert peak <= 192 * nodes(expression)

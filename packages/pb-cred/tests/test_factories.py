@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.task import Clock
 from twisted.python.components import registerAdapter
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -280,3 +284,86 @@ class TestBeforeTheLogin:
         factory = PBServerFactory(portal_of(OneRealm()), login_limits=limits)
         pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
         assert pair.server._connection.limits == limits.wire
+
+
+def portal_server(**profile: Any) -> PBServerFactory:
+    """Return a server whose brokers have a profile of their own."""
+
+    class Broker(pb.Broker):
+        pass
+
+    Broker.profile = replace(pb.Broker.profile, **profile)
+    factory = PBServerFactory(portal_of(OneRealm()))
+    factory.protocol = Broker
+    return factory
+
+
+class TestManyStrangers:
+    def connect(self, factory: PBServerFactory) -> Any:
+        return connected_pair(server_factory=factory, client_factory=PBClientFactory())
+
+    def test_all_are_let_in_while_they_are_few(self) -> None:
+        factory = portal_server(login_backlog=(5, 10))
+        assert not any(self.connect(factory).closed for _ in range(5))
+
+    def test_then_some_and_at_last_none(self) -> None:
+        factory = portal_server(login_backlog=(5, 10))
+        factory.random = Random(1)
+        with logged() as events:
+            outcomes = [self.connect(factory).closed for _ in range(200)]
+        assert outcomes[:5] == [False] * 5
+        assert outcomes.count(False) == 10
+        assert any(outcomes[: outcomes.index(False, 9)])
+        assert events == []
+
+    def test_who_has_logged_in_or_gone_makes_room(self) -> None:
+        factory = portal_server(login_backlog=(2, 2))
+        pairs = [self.connect(factory) for _ in range(2)]
+        assert self.connect(factory).closed
+        log_in(pairs[0])
+        third = self.connect(factory)
+        assert not third.closed
+        assert self.connect(factory).closed
+        pairs[1].close()
+        assert not self.connect(factory).closed
+
+    def test_there_need_not_be_an_end_to_it(self) -> None:
+        factory = portal_server(login_backlog=None)
+        assert not any(self.connect(factory).closed for _ in range(50))
+
+    def test_without_a_login_there_are_none(self) -> None:
+        factory = PBServerFactory(Echo())
+        pairs = [self.connect(factory) for _ in range(150)]
+        assert not any(pair.closed for pair in pairs)
+
+
+class TestTries:
+    WRONG = UsernamePassword(b"alice", b"wrong")
+
+    def test_so_many_refusals_end_a_connection(self) -> None:
+        pair = connected(portal_of(OneRealm()))
+        pair.server.clock = clock = Clock()
+        with logged():
+            for _ in range(6):
+                assert not pair.closed
+                trapped(log_in(pair, self.WRONG), UnauthorizedLogin)
+                clock.advance(0)
+            pair.flush()
+        assert pair.closed
+
+    def test_one_fewer_does_not(self) -> None:
+        pair = connected(portal_of(OneRealm()))
+        pair.server.clock = clock = Clock()
+        with logged():
+            for _ in range(5):
+                trapped(log_in(pair, self.WRONG), UnauthorizedLogin)
+                clock.advance(0)
+        assert call(pair, log_in(pair), "name") == b"alice"
+
+    def test_there_need_not_be_an_end_to_it(self) -> None:
+        factory = portal_server(login_tries=None)
+        pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
+        with logged():
+            for _ in range(20):
+                trapped(log_in(pair, self.WRONG), UnauthorizedLogin)
+        assert not pair.closed

@@ -270,6 +270,9 @@ class Broker(Banana):
         self.is_authenticated = True
         self._login_limits = None
         self._connection.limits = self._connection.send_limits
+        known = getattr(self.factory, "broker_authenticated", None)
+        if known is not None:
+            known(self)
 
     def _count_import(self) -> None:
         session = self._session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -281,6 +282,9 @@ class PBServerFactory(_Watching, ServerFactory):
         self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
         self.root: Any = IPBRoot(root)
         self._brokers: set[Broker] = set()
+        # Those that have not logged in, and who is told to come back.
+        self._strangers: set[Broker] = set()
+        self.random = Random()
         # Who waits until all are closed; None if this does not close down.
         self._draining: list[Deferred[int]] | None = None
         self._cut_off = 0
@@ -304,6 +308,27 @@ class PBServerFactory(_Watching, ServerFactory):
         self._brokers.add(broker)
         if self._draining is not None:
             broker._abort()
+        elif not broker.is_authenticated:
+            if self._turns_away(broker.profile.login_backlog):
+                broker._abort()
+            else:
+                self._strangers.add(broker)
+
+    def broker_authenticated(self, broker: Broker) -> None:
+        """Learn from a broker that its peer has logged in."""
+        self._strangers.discard(broker)
+
+    def _turns_away(self, backlog: tuple[int, int] | None) -> bool:
+        """Say whether a stranger is to be turned away, because there are so many.
+
+        By chance, the more the fuller it is: whoever wants to keep others out has to
+        open connections faster than all of them together.
+        """
+        if backlog is None:
+            return False
+        some, all_ = backlog
+        over = len(self._strangers) - some
+        return over >= 0 and self.random.random() * (all_ - some) <= over
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:
         """Learn from a broker that its connection is lost.
@@ -314,6 +339,7 @@ class PBServerFactory(_Watching, ServerFactory):
         """
         super().broker_lost(broker, reason)
         self._brokers.discard(broker)
+        self._strangers.discard(broker)
         self._finish_draining()
 
     def drain(self, timeout: float | None = None) -> Deferred[int]:

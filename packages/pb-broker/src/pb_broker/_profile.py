@@ -86,6 +86,9 @@ class Profile:
         login_timeout: The same, to log in.
         login_limits: What a connection may cost until then, where a factory does not
             say; None for as much as afterwards.
+        login_backlog: With how many connections that have not logged in a server begins
+            to turn some away, and with how many it turns all away; None for never.
+        login_tries: How many refused logins end a connection; None for none.
     """
 
     name: str
@@ -94,6 +97,8 @@ class Profile:
     handshake_timeout: float = 30.0
     login_timeout: float = 60.0
     login_limits: BrokerLimits | None = LOGIN_LIMITS
+    login_backlog: tuple[int, int] | None = (100, 1000)
+    login_tries: int | None = 6
 
 
 MODERN = Profile("modern")

@@ -42,6 +42,7 @@ class LoginRoot(Referenceable):
         self.portal = portal
         self.broker = broker
         self._challenges = _md5.Challenges(broker, self.admit)
+        self._refusals = 0
 
     def remote_login(self, username: Any) -> Any:
         """Begin a login with a password: return a challenge and who takes the response.
@@ -90,6 +91,11 @@ class LoginRoot(Referenceable):
         if failure.check(UnauthorizedLogin) is None:
             return failure
         self._log_refusal(failure)
+        self._refusals += 1
+        tries = self.broker.profile.login_tries
+        if tries is not None and self._refusals >= tries:
+            # When this has been answered.
+            self.broker._call_later(0, self.broker.transport.loseConnection)
         # Not the checker's own words: they may say which half was wrong.
         return Failure(LoginRefused())
 

@@ -57,6 +57,8 @@ PROFILE: Final = Profile(
     handshake_timeout=inf,
     login_timeout=inf,
     login_limits=None,
+    login_backlog=None,
+    login_tries=None,
 )
 """The profile of the drop-in's brokers."""
 
