@@ -12,48 +12,35 @@ from pb_broker.testing import Link, SimulatedNetwork
 from pb_cred import pb as ours
 
 
-class TwistedRoot(twisteds.Root):
-    def remote_echo(self, value: Any) -> Any:
-        return value
+def ends(pb: Any) -> tuple[Any, Any]:
+    """Return a root object and one to be called back, of either implementation."""
 
-    def remote_ask(self, other: Any) -> Any:
-        return other.callRemote("answer", 5)
+    class Root(pb.Root):  # type: ignore[misc]
+        def remote_echo(self, value: Any) -> Any:
+            return value
 
-    def remote_raise(self) -> None:
-        raise ValueError("on purpose")
+        def remote_ask(self, other: Any) -> Any:
+            return other.callRemote("answer", 5)
 
+        def remote_raise(self) -> None:
+            raise ValueError("on purpose")
 
-class OurRoot(ours.Root):
-    def remote_echo(self, value: Any) -> Any:
-        return value
+    class Answers(pb.Referenceable):  # type: ignore[misc]
+        def remote_answer(self, value: Any) -> Any:
+            return value
 
-    def remote_ask(self, other: Any) -> Any:
-        return other.callRemote("answer", 5)
-
-    def remote_raise(self) -> None:
-        raise ValueError("on purpose")
-
-
-class TwistedAnswers(twisteds.Referenceable):
-    def remote_answer(self, value: Any) -> Any:
-        return value
-
-
-class OurAnswers(ours.Referenceable):
-    def remote_answer(self, value: Any) -> Any:
-        return value
+    return Root(), Answers()
 
 
 def converse(our_side: str, seed: int, cut_after: int | None) -> tuple[Link, list[Any]]:
     """Have a short conversation; return the connection and the outcome of each call."""
     network = SimulatedNetwork(seed)
-    client: Any = twisteds.PBClientFactory()
-    server: Any = twisteds.PBServerFactory(TwistedRoot())
-    answers: Any = TwistedAnswers()
-    if our_side == "client":
-        client, answers = ours.PBClientFactory(), OurAnswers()
-    else:
-        server = ours.PBServerFactory(OurRoot())
+    at_client, at_server = (
+        (ours, twisteds) if our_side == "client" else (twisteds, ours)
+    )
+    client: Any = at_client.PBClientFactory()
+    server: Any = at_server.PBServerFactory(ends(at_server)[0])
+    answers = ends(at_client)[1]
     link = network.connect(
         client, server, latency=(0, 0.1), chunk=(1, 60), cut_after=cut_after
     )
