@@ -412,3 +412,123 @@ def test_callbacks_of_old_programs() -> None:
         assert got == [(1,), b"twisted.spread.pb.Error"]
         with pytest.raises(TypeError):
             root.callRemote("echo", pbanswer=False, pbcallback=print)
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x01\x81", b"\x01\x81" * 100])
+def test_what_follows_a_failed_negotiation_is_left_alone(rest: bytes) -> None:
+    broker = Clocked(isClient=False)
+    transport = MemoryTransport()
+    broker.makeConnection(transport)
+    with logged():
+        broker.dataReceived(b"\x03\x82xyz" + rest)
+    assert transport.disconnecting
+    assert not broker.take_turn()
+    broker.connectionLost(Failure(pb.Error("test")))
+    assert broker.disconnected
+
+
+def test_what_waits_when_a_connection_is_given_up_is_left_alone() -> None:
+    pair, server = clocked_server()
+    for number in range(3 * _BATCH_MESSAGES):
+        root_of(pair).callRemote("keep", number, pbanswer=False)
+    server.dataReceived(pair.client_transport.take())
+    done = len(pair.server_factory.root.kept)
+    with logged():
+        server.give_up(pb.Error("test"))
+    server.take_turn()
+    assert not server.take_turn()
+    server.connectionLost(Failure(pb.Error("test")))
+    assert len(pair.server_factory.root.kept) == done
+    assert server.clock.getDelayedCalls() == []
+    pair.closed = True
+
+
+def test_a_method_may_end_the_program() -> None:
+    """What is no Exception goes on its way, and ends the connection."""
+
+    class Ending(Echo):
+        def remote_end(self) -> None:
+            raise SystemExit(1)
+
+    pair = connected_pair(Ending())
+    for name in ("keep", "end", "keep"):
+        args = () if name == "end" else (1,)
+        root_of(pair).callRemote(name, *args).addErrback(lambda _: None)
+    with pytest.raises(SystemExit):
+        pair.server.dataReceived(pair.client_transport.take())
+    assert pair.server_transport.aborted
+    assert pair.server_factory.root.kept == [1]
+    pair.close()
+
+
+def test_an_object_whose_perspective_fails() -> None:
+    class Odd(Echo):
+        @property
+        def perspective(self) -> Any:
+            raise KeyError("no perspective")
+
+    with connected(Odd()) as pair, logged():
+        failure = failure_of(root_of(pair).callRemote("echo", 1), pair)
+        assert failure.check(KeyError, "builtins.KeyError")
+        # Of a kind that is not read in one step.
+        failure = failure_of(root_of(pair).callRemote("echo", Child()), pair)
+        assert failure.check(KeyError, "builtins.KeyError")
+        assert not pair.closed
+
+
+def test_transports_may_deliver_at_once() -> None:
+    class Instant:
+        disconnecting = False
+        other: Any = None
+        opened = False
+        waiting = b""
+
+        def write(self, data: bytes) -> None:
+            if self.opened:
+                self.other.dataReceived(data)
+            else:
+                self.waiting += data
+
+        def loseConnection(self) -> None:
+            pass
+
+    client = pb.PBClientFactory().buildProtocol(None)
+    server = pb.PBServerFactory(Echo()).buildProtocol(None)
+    ends: list[Any] = [Instant(), Instant()]
+    for broker, end, other in zip(
+        (client, server), ends, (server, client), strict=True
+    ):
+        end.other = other
+        broker.makeConnection(end)
+    for end in ends:
+        end.opened = True
+    client.dataReceived(ends[1].waiting)
+    server.dataReceived(ends[0].waiting)
+    outcomes: list[Any] = []
+    root = client.remoteForName("root")
+    for value in (1, Child()):
+        root.callRemote("echo", value).addBoth(outcomes.append)
+    for answer in pb.call_observers([root], "echo", 2):
+        answer.addBoth(outcomes.append)
+    assert outcomes[0] == (1,)
+    assert isinstance(outcomes[1][0], Child)
+    assert outcomes[2] == (2,)
+    assert client.waitingForAnswers == {}
+
+
+def test_what_could_not_be_sent_waits_for_nothing() -> None:
+    with connected() as pair:
+        pair.client.set_limits(pb.BrokerLimits(wire=Limits(message_bytes=200)))
+        for value in (object(), b"x" * 300):
+            failure_of(root_of(pair).callRemote("echo", value), pair)
+        assert pair.client.waitingForAnswers == {}
+
+
+def test_factories_with_a_beginning_of_their_own() -> None:
+    class Own(pb.PBServerFactory):
+        def __init__(self, root: Any) -> None:
+            self.root = root
+
+    pair = connected_pair(server_factory=Own(Echo()))
+    assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
+    pair.close()

@@ -213,3 +213,21 @@ def test_a_call_that_is_late_may_make_another(timed: Timed) -> None:
     timed.pair.flush()
     assert outcomes == [(1,)]
     assert result_of(timed.root.callRemote("echo", 2), timed.pair) == (2,)
+
+
+def test_whoever_is_told_of_an_end_may_give_up_the_rest(timed: Timed) -> None:
+    outcomes: list[Any] = []
+    calls: list[Deferred[Any]] = [timed.root.callRemote("wait") for _ in range(5)]
+
+    def give_up(failure: Failure) -> None:
+        outcomes.append(failure.type)
+        for call in calls:
+            call.cancel()
+
+    for call in calls:
+        call.addErrback(give_up)
+    lost: list[str] = []
+    timed.pair.client.notifyOnDisconnect(lambda: lost.append("lost"))
+    timed.pair.close()
+    assert outcomes == [pb.PBConnectionLost] + [CancelledError] * 4
+    assert lost == ["lost"]

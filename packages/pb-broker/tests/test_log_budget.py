@@ -65,3 +65,12 @@ def test_a_stranger_even_less() -> None:
         root_of(pair).callRemote("no_such_method", pbanswer=False)
         pair.flush()
         assert len(lines(events)) == _STRANGER_BURST + 2
+
+
+def test_a_clock_may_be_set_back() -> None:
+    budget = LogBudget()
+    assert budget.allows(10_000.0, False)
+    assert budget.allows(5000.0, False)
+    assert [budget.allows(5000.0, False) for _ in range(_BURST)].count(True) == (
+        _BURST - 2
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
@@ -11,7 +12,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.task import Clock
 
 import pb_broker as pb
-from pb_banana import Limits
+from pb_banana import PB_VOCABULARY, Decoder, Limits
 from pb_broker._output import undelivered
 from pb_broker.testing import MemoryTransport
 
@@ -245,6 +246,57 @@ def test_huge_strings_are_sent_as_they_are(size: int) -> None:
     assert after == [(2,)]
 
 
+def test_a_batch_within_a_batch() -> None:
+    class Pumping(Echo):
+        def remote_pump(self) -> int:
+            inner = talk.call("echo", "inner")
+            talk.ask()
+            # It goes with the rest.
+            assert talk.socket.sent == []
+            assert inner == []
+            return 5
+
+    talk = Talk(Pumping())
+    outcomes = [talk.call("echo", 1), talk.call("pump"), talk.call("echo", 2)]
+    talk.ask()
+    talk.answer()
+    assert outcomes == [[(1,)], [5], [(2,)]]
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_finalizers_do_not_cut_in(size: int) -> None:
+    talk = Talk()
+    reference = talk.server.remoteForName("mine")
+    reference.luid = 3
+    send, write = talk.socket.writeSomeData, talk.socket.write
+
+    released: list[int] = []
+
+    def releasing(function: Any) -> Any:
+        def called(data: Any) -> Any:
+            if len(released) < 20:
+                released.append(5)
+                talk.server.sendDecRef(5)
+            return function(data)
+
+        return called
+
+    talk.socket.writeSomeData = releasing(send)
+    talk.socket.write = releasing(write)
+    talk.socket.room = 50
+    pb.call_observers([reference], "x", b"y" * size)
+    reference.callRemote("x", b"z" * size, [b"w" * size], pbanswer=False)
+    talk.socket.writeSomeData, talk.socket.write = send, write
+    talk.socket.room = None
+    talk.socket.loop.drain()
+    decoder = Decoder(LIMITS.wire, vocabulary=PB_VOCABULARY)
+    expressions: list[Any] = decoder.feed(talk.socket.all_sent())
+    assert decoder.is_idle
+    verbs = [expression[0] for expression in expressions]
+    assert verbs.count(b"message") == 2
+    assert verbs.count(b"decref") == len(released) > 1
+
+
 def test_a_message_of_ones_own_keeps_its_place() -> None:
     class Speaking(Echo):
         def remote_speak(self) -> None:
@@ -436,6 +488,38 @@ class TestWhatIsNotTakenIn:
         (event,) = events
         assert "bytes of output" in str(event["why"])
 
+    def test_huge_strings_and_calls_to_many_count_as_well(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for is_shared in (False, True):
+            talk = self.talk(monkeypatch, output_bytes=3 * MIB)
+            ended: list[Any] = []
+            talk.socket.abortConnection = lambda ended=ended: ended.append(True)
+            bell = talk.server.remoteForName("mine")
+            bell.luid = 7
+            with logged():
+                for _ in range(20):
+                    if is_shared:
+                        pb.call_observers([bell], "x", b"y" * 100_000)
+                        pb.call_observers([bell], "x", b"y" * 100_000)
+                    else:
+                        bell.callRemote("x", b"y" * 200_000, pbanswer=False)
+            assert ended == [True]
+
+    def test_a_call_from_here_ends_the_waiting(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        talk = self.talk(monkeypatch)
+        for _ in range(4):
+            talk.call("big", MIB)
+            talk.ask()
+        assert talk.reading == [False]
+        talk.server.remoteForName("mine").callRemote("x")
+        self.wait(talk, 0.1)
+        assert talk.reading == [False, True]
+        # Nobody looks any more.
+        assert talk.server.clock.getDelayedCalls() == []
+
     def test_a_stranger_makes_less_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
         talk = self.talk(monkeypatch)
         talk.server.require_authentication(replace(LIMITS, output_bytes=MIB))
@@ -451,6 +535,7 @@ class TestWhatIsNotTakenIn:
 
     def test_of_other_transports_nothing_is_known(self) -> None:
         assert undelivered(MemoryTransport()) == 0
+        assert undelivered(Mock()) == 0
 
 
 class Around:

@@ -257,3 +257,29 @@ def test_a_connection_that_is_lost_meanwhile() -> None:
         served.endpoint.flush()
     assert [type(each) for each in waiting] == [pb.RemoteReference]
     served.stop()
+
+
+def test_a_connection_that_closes_slowly_is_not_taken_for_the_next() -> None:
+    tries: list[Any] = []
+
+    def prepare(root: Any) -> None:
+        tries.append(root)
+        if len(tries) == 1:
+            raise ValueError("not now")
+
+    served = Served(on_connected=prepare)
+    with logged():
+        served.service.startService()
+        first = served.endpoint.pairs[0]
+        first.flush()
+        # The transport takes its time.
+        first.closed = True
+        served.clock.advance(10)
+        served.endpoint.pairs[1].flush()
+    assert tries[0].broker is first.client
+    assert tries[1].broker is served.endpoint.pairs[1].client
+    assert served.service.current is tries[1]
+    first.closed = False
+    first.close()
+    assert served.outcome(served.service.reference().callRemote("echo", 1)) == [(1,)]
+    served.stop()

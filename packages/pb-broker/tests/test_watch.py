@@ -221,3 +221,22 @@ def test_nothing_is_given_up_twice() -> None:
     with logged() as events:
         pair.server.give_up(pb.Error("third"))
     assert events == []
+
+
+def test_a_peer_that_has_all_calls_it_may_is_watched_as_well() -> None:
+    limits = pb.BrokerLimits(calls_in_flight=3)
+    server = Server(heartbeat=True, limits=limits)
+    pair = server.connect()
+    pair.server.clock = server.clock
+    for _ in range(3):
+        root_of(pair).callRemote("wait").addErrback(lambda _: None)
+    pair.flush()
+    assert not pair.server_transport.is_reading
+    with logged():
+        # It answers, as long as it is there.
+        for _ in range(4):
+            server.wait(59)
+            pair.flush()
+        assert not is_given_up(pair)
+        server.wait(80)
+    assert is_given_up(pair)

@@ -34,7 +34,7 @@ from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
 from ._tables import OWN_ID, Local, LocalObjects, process_unique_id
 from .banana import Banana
-from .errors import ClosingDown, DeadReferenceError, Error, ProtocolError
+from .errors import DeadReferenceError, Error, ProtocolError
 
 __all__ = ["Broker"]
 
@@ -316,19 +316,22 @@ class Broker(Banana):
     def connectionReady(self) -> None:
         """Greet the peer, tell whoever waits for the connection, begin to send."""
         self._send([_messages.VERSION, self.version])
+        # What was said first goes first.
+        unsent, self._unsent = self._unsent, None
+        for expression in unsent or ():
+            self._send(expression)
         waiting, self.connects = self.connects, None
         for notifier in waiting or ():
             self._run_callback(notifier)
         if self.factory is not None:
             self.factory.clientConnectionMade(self)
-        unsent, self._unsent = self._unsent, None
-        for expression in unsent or ():
-            self._send(expression)
         if self._session.releases:
             self._flush_releases()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Handle what had arrived, then end everything that needs the connection.
+
+        What had arrived is not handled any more where the peer had too many calls here.
 
         Each call that waits fails with PBConnectionLost, each cache is told that it
         is observed no more, and each callback of :meth:`notifyOnDisconnect` runs.
@@ -340,7 +343,9 @@ class Broker(Banana):
             return
         while self._continuation is not None:
             self._continuation.cancel()
-            self._continue()
+            self._continuation = None
+            if not self._hung_up:
+                self._continue()
         self.disconnected = 1
         if self._clogged is not None and self._clogged.active():
             self._clogged.cancel()
@@ -421,29 +426,39 @@ class Broker(Banana):
 
     def _handle(self, data: bytes) -> None:
         """Handle one batch, then let the transport send what is ready."""
-        if is_socket(self.transport):
+        # Not within another batch of this connection, which a method may have caused.
+        gathers = self._gathered is None and is_socket(self.transport)
+        if gathers:
             self._gathered = []
+        is_done = False
         self._busy += 1
         try:
             more = self._handle_batch(data)
+            is_done = True
         except (BananaError, ProtocolError) as error:
             _log.error("The peer broke the protocol: {error}", error=error)
-            self._gathered = None
-            self._abort()
             return
         finally:
             self._busy -= 1
+            if not is_done:
+                # Whatever it was: nobody knows any more what is to be done next.
+                self._gathered = None
+                self._abort()
         if self._session.releases:
             self._flush_releases()
-        gathered, self._gathered = self._gathered, None
-        has_sent = gathered is not None
-        if gathered:
-            has_sent = self._send_at_once(
+        has_sent = False
+        if gathers:
+            gathered, self._gathered = self._gathered, None
+            has_sent = not gathered or self._send_at_once(
                 gathered[0] if len(gathered) == 1 else b"".join(gathered)
             )
-        if gathered is None or has_unsent(self.transport):
+        if not gathers or has_unsent(self.transport):
             self._check_output()
-        if more and not (self.disconnected or self._is_full):
+        if (
+            more
+            and self._continuation is None
+            and not (self.disconnected or self._is_full or self._hung_up)
+        ):
             # What is due is done before the transport sends what it has: where that has
             # not been sent, the rest waits for one turn more.
             go_on = self._continue if has_sent else self._yield_once
@@ -467,7 +482,10 @@ class Broker(Banana):
             self._discard,
         )
         while left and not self.disconnected and not self._hung_up:
-            message = receive(data, self._tables(), known, remote, discard)
+            tables = self._policy
+            if tables.taster is not self.security:
+                tables = self._tables()
+            message = receive(data, tables, known, remote, discard)
             data = b""
             if message is None:
                 return self._unread is not None
@@ -498,13 +516,20 @@ class Broker(Banana):
         if not is_open(transport):
             transport.write(data)
             return False
-        if len(data) > FileDescriptor.SEND_LIMIT or has_unsent(transport):
-            transport.write(data)
-            transport.doWrite()
-            return True
-        sent = transport.writeSomeData(data)
-        if sent != len(data):
-            transport.write(data[sent:] if type(sent) is int else data)
+        # What finalizers have to say meanwhile comes behind it.
+        self._busy += 1
+        try:
+            if len(data) > FileDescriptor.SEND_LIMIT or has_unsent(transport):
+                transport.write(data)
+                transport.doWrite()
+            else:
+                sent = transport.writeSomeData(data)
+                if sent != len(data):
+                    transport.write(data[sent:] if type(sent) is int else data)
+        finally:
+            self._busy -= 1
+        if self._session.releases:
+            self._flush_releases()
         return True
 
     def _yield_once(self) -> None:
@@ -573,7 +598,11 @@ class Broker(Banana):
     def _go_on(self) -> None:
         """Handle what has been read, and read again."""
         self._is_full = False
-        if self._continuation is None and not self.disconnected:
+        if self._clogged is not None:
+            if self._clogged.active():
+                self._clogged.cancel()
+            self._clogged = None
+        if self._continuation is None and not (self.disconnected or self._hung_up):
             self._continuation = self._call_later(0, self._continue)
 
     def _call_has_ended(self) -> None:
@@ -589,7 +618,7 @@ class Broker(Banana):
 
         What the peer calls from now on fails with :class:`~pb_broker.ClosingDown`.
         """
-        self._session.refusal = ClosingDown("no more calls are taken here")
+        self._session.refusal = "no more calls are taken here"
         if not self._session.serving and not self.disconnected:
             self.transport.loseConnection()
 
@@ -710,7 +739,10 @@ class Broker(Banana):
             self._gathered.append(data)
             return
         self.transport.write(data)
-        self._unchecked += len(data)
+        self._count_written(len(data))
+
+    def _count_written(self, size: int) -> None:
+        self._unchecked += size
         if self._unchecked > _UNCHECKED_BYTES:
             self._unchecked = 0
             self._check_output()
@@ -755,15 +787,21 @@ class Broker(Banana):
         if self._gathered:
             transport.write(b"".join(self._gathered))
             self._gathered.clear()
-        for part in parts:
-            if len(part) < _HUGE:
-                transport.write(part)
-                continue
-            # A transport that has sent what it had keeps this as it is.
-            for piece in (b"", part):
-                transport.write(piece)
-                if is_open(transport):
-                    transport.doWrite()
+        # What finalizers have to say meanwhile comes behind it.
+        self._busy += 1
+        try:
+            for part in parts:
+                if len(part) < _HUGE:
+                    transport.write(part)
+                    continue
+                # A transport that has sent what it had keeps this as it is.
+                for piece in (b"", part):
+                    transport.write(piece)
+                    if is_open(transport):
+                        transport.doWrite()
+        finally:
+            self._busy -= 1
+        self._count_written(sum(map(len, parts)))
 
     def sendEncoded(self, obj: Any) -> None:
         """Send one expression.
@@ -786,6 +824,7 @@ class Broker(Banana):
             self._gathered.append(data)
         elif wanted:
             self._send_at_once(data)
+            self._count_written(len(data))
         else:
             self._write(data)
 

@@ -54,6 +54,9 @@ def _watch(
 class _Watching:
     """A factory that has an eye on its connections."""
 
+    # Subclasses may have an __init__ of their own.
+    limits: BrokerLimits | None = None
+    security: Any = None
     call_timeout: float | None = None
     #: What has an eye on the connections.
     watch: Watch | None = None
@@ -238,6 +241,21 @@ def _cancelling(result: Any, timer: Any) -> Any:
     return result
 
 
+class _Connections:
+    """The connections of a server.
+
+    Attributes:
+        all: Those that are open.
+        strangers: Those of them that have yet to log in.
+    """
+
+    __slots__ = ("all", "strangers")
+
+    def __init__(self) -> None:
+        self.all: set[Broker] = set()
+        self.strangers: set[Broker] = set()
+
+
 class PBServerFactory(_Watching, ServerFactory):
     """Makes the server's end of each connection, with an object to offer.
 
@@ -266,6 +284,12 @@ class PBServerFactory(_Watching, ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
+    #: Decides who is turned away.
+    random: Random = Random()
+    _connections: _Connections | None = None
+    # Who waits until all are closed; None if this does not close down.
+    _draining: list[Deferred[int]] | None = None
+    _cut_off: int = 0
 
     def __init__(
         self,
@@ -281,13 +305,6 @@ class PBServerFactory(_Watching, ServerFactory):
     ) -> None:
         self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
         self.root: Any = IPBRoot(root)
-        self._brokers: set[Broker] = set()
-        # Those that have not logged in, and who is told to come back.
-        self._strangers: set[Broker] = set()
-        self.random = Random()
-        # Who waits until all are closed; None if this does not close down.
-        self._draining: list[Deferred[int]] | None = None
-        self._cut_off = 0
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
         self.limits = limits
@@ -302,21 +319,27 @@ class PBServerFactory(_Watching, ServerFactory):
     def clientConnectionMade(self, protocol: Broker) -> None:
         """Learn from a broker that its connection is ready."""
 
+    @property
+    def _open(self) -> _Connections:
+        if self._connections is None:
+            self._connections = _Connections()
+        return self._connections
+
     def broker_made(self, broker: Broker) -> None:
         """Learn from a broker that its connection is made."""
         super().broker_made(broker)
-        self._brokers.add(broker)
+        self._open.all.add(broker)
         if self._draining is not None:
             broker._abort()
         elif not broker.is_authenticated:
             if self._turns_away(broker.profile.login_backlog):
                 broker._abort()
             else:
-                self._strangers.add(broker)
+                self._open.strangers.add(broker)
 
     def broker_authenticated(self, broker: Broker) -> None:
         """Learn from a broker that its peer has logged in."""
-        self._strangers.discard(broker)
+        self._open.strangers.discard(broker)
 
     def _turns_away(self, backlog: tuple[int, int] | None) -> bool:
         """Say whether a stranger is to be turned away, because there are so many.
@@ -327,7 +350,7 @@ class PBServerFactory(_Watching, ServerFactory):
         if backlog is None:
             return False
         some, all_ = backlog
-        over = len(self._strangers) - some
+        over = len(self._open.strangers) - some
         return over >= 0 and self.random.random() * (all_ - some) <= over
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:
@@ -338,8 +361,8 @@ class PBServerFactory(_Watching, ServerFactory):
             reason: Why.
         """
         super().broker_lost(broker, reason)
-        self._brokers.discard(broker)
-        self._strangers.discard(broker)
+        self._open.all.discard(broker)
+        self._open.strangers.discard(broker)
         self._finish_draining()
 
     def drain(self, timeout: float | None = None) -> Deferred[int]:
@@ -360,23 +383,23 @@ class PBServerFactory(_Watching, ServerFactory):
         if self._draining is None:
             self._draining = []
         self._draining.append(drained)
-        if timeout is not None and self._brokers:
+        if timeout is not None and self._open.all:
             timer = self._timing().callLater(timeout, self._cut_all)
             drained.addBoth(_cancelling, timer)
-        for broker in list(self._brokers):
+        for broker in list(self._open.all):
             broker.drain()
         self._finish_draining()
         return drained
 
     def _finish_draining(self) -> None:
-        if self._draining and not self._brokers:
+        if self._draining and not self._open.all:
             waiting, self._draining = self._draining, []
             for drained in waiting:
                 _give(drained, self._cut_off)
 
     def _cut_all(self) -> None:
-        self._cut_off = len(self._brokers)
-        for broker in list(self._brokers):
+        self._cut_off = len(self._open.all)
+        for broker in list(self._open.all):
             broker.give_up(ClosingDown("the server has closed down"))
 
 

@@ -34,7 +34,8 @@ class LogBudget:
             now: The time in seconds.
             is_stranger: Whether the peer has yet to log in.
         """
-        recovered = (now - self._last) / _SECONDS
+        # The reactor's clock may be set back.
+        recovered = max(0.0, now - self._last) / _SECONDS
         self._used = max(0.0, self._used - recovered)
         self._last = now
         if self._used + 1 > (_STRANGER_BURST if is_stranger else _BURST):

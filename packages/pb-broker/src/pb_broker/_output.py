@@ -7,11 +7,14 @@ then what is sent takes the longer way, and is not limited.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 
 __all__ = ["has_unsent", "is_open", "is_socket", "undelivered"]
+
+#: What encrypts, or counts, may be around another of the kind.
+_MOST_WRAPPERS: Final = 5
 
 
 def is_socket(transport: Any) -> bool:
@@ -38,10 +41,12 @@ def has_unsent(transport: Any) -> bool:
 
 def undelivered(transport: Any) -> int:
     """Return how many bytes a transport has taken and not sent; 0 if it is unknown."""
-    while not isinstance(transport, FileDescriptor):
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(transport, FileDescriptor):
+            break
         # What encrypts has what sends in it.
         transport = getattr(transport, "transport", None)
-        if transport is None:
-            return 0
+    else:
+        return 0
     waiting: int = getattr(transport, "_tempDataLen", 0)
     return len(transport.dataBuffer) - transport.offset + waiting

@@ -16,6 +16,7 @@ from pb_jelly import (
     leaf_hook,
 )
 
+from ._messages import MESSAGE
 from .errors import CallTimeout, shown_name
 from .interfaces import IJellyable, IUnjellyable
 
@@ -146,9 +147,16 @@ class RemoteReference:
             DeadReferenceError: The connection is gone already.
         """
         name = _name if isinstance(_name, bytes) else _name.encode()
-        deferred: Deferred[Any] = self.broker._sendMessage(
-            b"", self.perspective, self.luid, name, args, kw
-        )
+        broker = self.broker
+        deferred: Deferred[Any]
+        if kw or broker.disconnected:
+            deferred = broker._sendMessage(
+                b"", self.perspective, self.luid, name, args, kw
+            )
+        else:
+            deferred = broker._session.call(
+                MESSAGE, self.perspective, self.luid, name, args, kw, True
+            )
         return deferred
 
     def remoteMethod(self, key: str) -> RemoteMethod:

@@ -112,7 +112,7 @@ class PBClientService(ClientService):
     def _prepare(self, broker: Broker) -> Deferred[Any]:
         """Do what there is to do before a new connection can be used."""
         prepared: Deferred[Any] = ready(broker)
-        prepared.addCallback(lambda _: self._brokers.getRootObject())
+        prepared.addCallback(lambda _: broker.remoteForName("root"))
         prepared.addCallback(self._greet)
         return prepared.addCallback(self._connected, broker)
 
@@ -199,8 +199,8 @@ class _Prepared:
 
 
 def _close(failure: Failure, broker: Broker) -> Failure:
-    _log.info("A connection is of no use: {error}", error=failure.value)
-    broker.transport.loseConnection()
+    why: Any = failure.value
+    broker.give_up(why)
     return failure
 
 

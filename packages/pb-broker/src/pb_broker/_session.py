@@ -16,7 +16,9 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pb_banana import Connection
 from pb_jelly import Jellier, JellyError, SExp, Unjellier
+from pb_jelly.codec import CurrentTables
 
 from . import _messages
 from ._cacheable import RemoteCacheObserver
@@ -30,6 +32,7 @@ from ._failures import (
 from ._tables import CacheTable, ExportTable, Local, LocalIDs, process_unique_id
 from .errors import (
     CallTimeout,
+    ClosingDown,
     DeadReferenceError,
     Error,
     NoSuchMethod,
@@ -67,10 +70,10 @@ _NO_CALLS: Final[dict[int, _Call]] = {}
 class _Call(Deferred[Any]):
     """What becomes of a call from here."""
 
-    __slots__ = ("deadline", "name", "pending", "request")
+    __slots__ = ("name", "pending", "request")
 
     # By when the answer is to come, on the broker's clock; None for any time.
-    deadline: float | None
+    deadline: float | None = None
     name: bytes
     # Where it is listed.
     pending: dict[int, _Call]
@@ -110,7 +113,12 @@ class _Connection(Protocol):
     factory: Any
     disconnected: int
     call_timeout: float | None
+    currentDialect: bytes | None
+    _busy: int
+    _connection: Connection
+    _gathered: list[bytes] | None
     _is_full: bool
+    _policy: CurrentTables
     _cleanups: dict[Any, Callable[[], object]] | None
 
     def _send(self, expression: Any) -> None: ...
@@ -122,12 +130,7 @@ class _Connection(Protocol):
     def may_log(self) -> bool: ...
     def _go_on(self) -> None: ...
     def _speaks_pb(self) -> bool: ...
-    def _write_message(
-        self,
-        head: tuple[bytes | int, ...],
-        values: tuple[Any, ...],
-        make_jellier: Callable[[], Jellier],
-    ) -> list[bytes] | None: ...
+    def _tables(self) -> CurrentTables: ...
     def _timing(self) -> Any: ...
     def _jellier(self, context: ServingContext) -> Jellier: ...
     def _unjellier(self, context: ServingContext) -> Unjellier: ...
@@ -188,7 +191,7 @@ class Session:
         self.context: ServingContext | None = None
         self.imports = 0
         self.serving = 0
-        self.refusal: Exception | None = None
+        self.refusal: str | None = None
         self.closed = False
 
     @property
@@ -275,12 +278,22 @@ class Session:
         Returns:
             The message; None if it has to be made in two steps.
         """
+        broker = self._broker
+        if broker.currentDialect is None:
+            return None
+        tables = broker._policy
+        if tables.taster is not broker.security:
+            tables = broker._tables()
         before = self.context
         outer, self._served = self._served, served
         parts = None
+        broker._busy += 1
         try:
-            parts = self._broker._write_message(head, values, self._serving_jellier)
+            parts = broker._connection.write_message(
+                head, values, tables, self._serving_jellier
+            )
         finally:
+            broker._busy -= 1
             self._served = outer
             if self.context is not before:
                 made, self.context = self.context, before
@@ -335,19 +348,27 @@ class Session:
             # Whatever a hook of the caller's own values raised is the caller's.
             return fail(Failure())
         if parts is not None:
-            self._broker._send_ready(parts)
-        else:
-            context = ServingContext(perspective, name)
-            try:
-                net_args = self.jelly(args, context, "args")
-                net_kw = self.jelly(kw, context, "kw")
-                self._broker._send(
-                    [verb, request, luid, name, 1 if wanted else 0, net_args, net_kw]
-                )
-            except Exception:
-                self.undo(context)
-                return fail(Failure())
-        return self._answer_of(request, name) if wanted else None
+            # First, since there are transports that bring the answer at once.
+            answer = self._answer_of(request, name) if wanted else None
+            gathered = self._broker._gathered
+            if gathered is not None and len(parts) == 1:
+                gathered.append(parts[0])
+            else:
+                self._broker._send_ready(parts)
+            return answer
+        context = ServingContext(perspective, name)
+        try:
+            net_args = self.jelly(args, context, "args")
+            net_kw = self.jelly(kw, context, "kw")
+            answer = self._answer_of(request, name) if wanted else None
+            self._broker._send(
+                [verb, request, luid, name, 1 if wanted else 0, net_args, net_kw]
+            )
+        except Exception:
+            self.pending.pop(request, None)
+            self.undo(context)
+            return fail(Failure())
+        return answer
 
     def call_shared(
         self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
@@ -371,8 +392,9 @@ class Session:
             + (_numbers.get(luid) or self._number(luid))
             + body
         )
+        answer = self._answer_of(request, name) if wanted else None
         self._broker._send_shared(data, wanted)
-        return self._answer_of(request, name) if wanted else None
+        return answer
 
     def _number(self, number: int) -> bytes:
         """Return a number as it is written."""
@@ -404,7 +426,8 @@ class Session:
         call.request = request
         call.name = name
         seconds = self._broker.call_timeout
-        call.deadline = None if seconds is None else self._expect(seconds)
+        if seconds is not None:
+            call.deadline = self._expect(seconds)
         return call
 
     def _expect(self, seconds: float) -> float:
@@ -494,8 +517,12 @@ class Session:
         self, request: int, luid: int | bytes, name: bytes, wanted: Any, a: Any, k: Any
     ) -> None:
         target = self.exports.find(luid)
-        perspective = getattr(target, "perspective", None)
-        self._run(target, perspective, request, name, wanted, a, k)
+        try:
+            perspective = getattr(target, "perspective", None)
+        except Exception:
+            self._failed(Failure(), request, wanted)
+        else:
+            self._run(target, perspective, request, name, wanted, a, k)
 
     def _on_cachemessage(
         self, request: int, luid: int, name: bytes, wanted: Any, a: Any, k: Any
@@ -544,7 +571,7 @@ class Session:
         """Call a method of ``target`` for the peer, and see to the answer."""
         try:
             if self.refusal is not None:
-                raise self.refusal
+                raise ClosingDown(self.refusal)
             if self.serving:
                 self._broker._check_calls()
             if target is None:
@@ -581,8 +608,12 @@ class Session:
     def _on_ready_message(self, message: tuple[Any, ...]) -> None:
         _, request, luid, name, wanted, args, kw = message
         target = self.exports.find(luid)
-        perspective = getattr(target, "perspective", None)
-        self._call_local(target, perspective, request, name, wanted, args, kw)
+        try:
+            perspective = getattr(target, "perspective", None)
+        except Exception:
+            self._failed(Failure(), request, wanted)
+        else:
+            self._call_local(target, perspective, request, name, wanted, args, kw)
 
     def _on_ready_cachemessage(self, message: tuple[Any, ...]) -> None:
         _, request, luid, name, wanted, args, kw = message
@@ -626,7 +657,11 @@ class Session:
             head = (_messages.HEADS[_messages.ANSWER], request)
             parts = self._written(head, (result,), served)
             if parts is not None:
-                self._broker._send_ready(parts)
+                gathered = self._broker._gathered
+                if gathered is not None and len(parts) == 1:
+                    gathered.append(parts[0])
+                else:
+                    self._broker._send_ready(parts)
                 return
             context = ServingContext(*served)
             expression = self.jelly(result, context, "answer")
@@ -792,7 +827,8 @@ class Session:
             self._timer.cancel()
             self._timer = None
         pending, self.pending = self.pending, _NO_CALLS
-        for deferred in pending.values():
+        # A copy: whoever is told may give up others.
+        for deferred in list(pending.values()):
             if not deferred.called:
                 deferred.errback(Failure(PBConnectionLost(reason)))
         if self._caches is not None:

@@ -68,6 +68,17 @@ class Watch:
         heartbeat: How a silent peer is asked for a sign of life; None for not at all.
     """
 
+    __slots__ = (
+        "_clock",
+        "_handshake",
+        "_heartbeat",
+        "_login",
+        "_period",
+        "_shortest",
+        "_timer",
+        "_watched",
+    )
+
     def __init__(
         self,
         handshake_timeout: float,
@@ -140,8 +151,7 @@ class Watch:
         """See whether a peer has given a sign of life, and ask it if need be."""
         # What was heard may have been heard just after the last look, and will be
         # looked at a little late: the limits hold all the same.
-        if broker.heard or not broker._is_reading:
-            # Where this end does not listen, it cannot say that the other is silent.
+        if broker.heard:
             broker.heard = False
             watched.since = now
             watched.asked = None
