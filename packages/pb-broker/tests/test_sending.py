@@ -222,24 +222,29 @@ def test_nothing_more_is_sent_to_a_peer_that_breaks_the_protocol() -> None:
     assert talk.socket.all_sent() == b""
 
 
-@pytest.mark.parametrize("size", [200_000, 3_000_000])
-def test_huge_strings_are_sent_as_they_are(size: int) -> None:
+@pytest.mark.parametrize("room", [None, 0, 10, 150_000, 1_000_000])
+@pytest.mark.parametrize("size", [200_000, 3_000_000, 5_000_000])
+def test_huge_strings_are_sent_as_they_are(size: int, room: int | None) -> None:
     talk = Talk()
     before = talk.call("echo", 1)
     outcome = talk.call("echo", b"x" * size, b"small", b"y" * 200_000)
     after = talk.call("echo", 2)
-    written: list[Any] = []
-    write = talk.socket.write
+    offered: list[int] = []
 
-    def noting(data: Any) -> None:
-        written.append(data)
-        write(data)
+    def noting(function: Any) -> Any:
+        def called(data: Any) -> Any:
+            offered.append(len(data))
+            return function(data)
 
-    talk.socket.write = noting
+        return called
+
+    talk.socket.write = noting(talk.socket.write)
+    talk.socket.writeSomeData = noting(talk.socket.writeSomeData)
+    talk.socket.room = room
     talk.ask()
-    while talk.socket.loop.writers:
-        talk.socket.loop.take_turn()
-    assert size in map(len, written)
+    talk.socket.room = None
+    talk.socket.loop.drain()
+    assert size in offered
     talk.answer()
     assert before == [(1,)]
     assert [list(map(len, got)) for got in outcome] == [[size, 5, 200_000]]

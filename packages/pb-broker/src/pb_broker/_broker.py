@@ -28,7 +28,7 @@ from . import _messages
 from ._atoms import PB_TYPES
 from ._context import ServingContext
 from ._log_budget import LogBudget
-from ._output import has_unsent, is_open, is_socket, undelivered
+from ._output import has_unsent, is_open, is_socket, send_directly, undelivered
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
@@ -59,6 +59,9 @@ _HIGH_WATER: Final = 16 * 1024 * 1024
 #: many times.
 _CLOGGED_SECONDS: Final = 0.05
 _CLOGGED_LOOKS: Final = 100
+
+#: One of more bytes is left to the transport: what would be left of it is copied.
+_ALL_AT_ONCE: Final = 4 * 1024 * 1024
 
 #: What stands for the peer's objects where nobody has put something else.
 _PLAIN: Final = (RemoteReference,)
@@ -791,14 +794,17 @@ class Broker(Banana):
         self._busy += 1
         try:
             for part in parts:
-                if len(part) < _HUGE:
+                if len(part) < _HUGE or not is_open(transport):
                     transport.write(part)
                     continue
                 # A transport that has sent what it had keeps this as it is.
-                for piece in (b"", part):
-                    transport.write(piece)
-                    if is_open(transport):
-                        transport.doWrite()
+                if has_unsent(transport):
+                    transport.doWrite()
+                if len(part) <= _ALL_AT_ONCE and not has_unsent(transport):
+                    part = send_directly(transport, part)
+                if part:
+                    transport.write(part)
+                    transport.doWrite()
         finally:
             self._busy -= 1
         self._count_written(sum(map(len, parts)))

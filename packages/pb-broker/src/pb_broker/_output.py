@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 
-__all__ = ["has_unsent", "is_open", "is_socket", "undelivered"]
+__all__ = ["has_unsent", "is_open", "is_socket", "send_directly", "undelivered"]
 
 #: What encrypts, or counts, may be around another of the kind.
 _MOST_WRAPPERS: Final = 5
@@ -37,6 +37,24 @@ def is_open(transport: Any) -> bool:
 def has_unsent(transport: Any) -> bool:
     """Say whether a socket's transport has to send something first."""
     return bool(transport.dataBuffer or getattr(transport, "_tempDataBuffer", True))
+
+
+def send_directly(transport: Any, data: bytes) -> bytes:
+    """Send what a socket takes now, and return the rest.
+
+    Args:
+        transport: An open one that has nothing unsent.
+        data: What to send.
+    """
+    view = memoryview(data)
+    done = 0
+    while done < len(data):
+        sent = transport.writeSomeData(view[done:])
+        if type(sent) is not int or sent <= 0:
+            # It is full, or broken, which the reactor will find out.
+            break
+        done += sent
+    return data[done:]
 
 
 def undelivered(transport: Any) -> int:
