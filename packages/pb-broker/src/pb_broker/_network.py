@@ -326,7 +326,7 @@ class SimulatedNetwork:
             seconds: How much; None for until nothing is on its way, and nothing is
                 due.
         """
-        clock = self.clock
+        clock: Any = self.clock
         end = None if seconds is None else clock.seconds() + seconds
         while True:
             times = [call.getTime() for call in clock.getDelayedCalls()]
