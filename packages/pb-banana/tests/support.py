@@ -147,3 +147,18 @@ def outcome(
     except BananaError as error:
         return repr(received), describe(error)
     return repr(received), None
+
+
+def limits_near(**values: st.SearchStrategy[int]) -> st.SearchStrategy[Limits]:
+    """Return limits of all kinds, those among them that are wide but for one.
+
+    Args:
+        **values: For each limit, what that one may be.
+    """
+    near = [
+        st.builds(
+            lambda name, value: replace(WIDE, **{name: value}), st.just(name), value
+        )
+        for name, value in values.items()
+    ]
+    return st.one_of(st.just(WIDE), st.just(Limits()), st.one_of(*near), small_limits)

@@ -45,7 +45,7 @@ from .graphs import (
     remote,
     scalars,
 )
-from .support import WIDE, small_limits, streams
+from .support import WIDE, limits_near, streams
 
 PB = Encoder(WIDE, vocabulary=PB_VOCABULARY)
 SPOT = f"{Spot.__module__}.{Spot.__qualname__}".encode()
@@ -86,22 +86,14 @@ def agrees(data: bytes, limits: Limits, modern: bool) -> bool:
     return bool(found)
 
 
-near_limits = st.one_of(
-    *(
-        st.builds(
-            lambda name, value: replace(WIDE, **{name: value}), st.just(name), values
-        )
-        for name, values in {
-            "message_bytes": st.integers(1, 300),
-            "string_bytes": st.integers(1, 300),
-            "list_items": st.integers(1, 80),
-            "nodes": st.integers(1, 100),
-            "depth": st.integers(1, 12),
-            "prefix_bytes": st.integers(1, 10),
-        }.items()
-    )
+any_limits = limits_near(
+    message_bytes=st.integers(1, 300),
+    string_bytes=st.integers(1, 300),
+    list_items=st.integers(1, 80),
+    nodes=st.integers(1, 100),
+    depth=st.integers(1, 12),
+    prefix_bytes=st.integers(1, 10),
 )
-any_limits = st.one_of(st.just(WIDE), st.just(Limits()), near_limits, small_limits)
 
 
 @given(graphs(), any_limits, st.booleans())

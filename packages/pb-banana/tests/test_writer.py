@@ -40,7 +40,7 @@ from .graphs import (
     graphs,
     jellier_for,
 )
-from .support import WIDE, WORDS, small_limits
+from .support import WIDE, WORDS, limits_near
 
 LEGACY = CurrentTables(POLICY)
 
@@ -64,22 +64,14 @@ def written(
 
 
 #: Limits that are wide enough to be looked at, and that one may come to.
-near_limits = st.one_of(
-    *(
-        st.builds(
-            lambda name, value: replace(WIDE, **{name: value}), st.just(name), values
-        )
-        for name, values in {
-            "message_bytes": st.integers(1, 300),
-            "string_bytes": st.sampled_from([510, 511, 512, 513, 600, 8191, 8192]),
-            "list_items": st.integers(60, 80),
-            "nodes": st.integers(1, 100),
-            "depth": st.integers(3, 12),
-            "prefix_bytes": st.sampled_from([1, 2, 3, 8, 9, 10, 64]),
-        }.items()
-    )
+any_limits = limits_near(
+    message_bytes=st.integers(1, 300),
+    string_bytes=st.sampled_from([510, 511, 512, 513, 600, 8191, 8192]),
+    list_items=st.integers(60, 80),
+    nodes=st.integers(1, 100),
+    depth=st.integers(3, 12),
+    prefix_bytes=st.sampled_from([1, 2, 3, 8, 9, 10, 64]),
 )
-any_limits = st.one_of(st.just(WIDE), st.just(Limits()), near_limits, small_limits)
 
 
 @given(graphs(), any_limits, st.booleans())

@@ -195,6 +195,12 @@ def test_release_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         pair.client_transport.take()
 
 
+def test_nothing_to_release_is_not_sent() -> None:
+    with connected() as pair:
+        pair.client._flush_releases()
+        assert pair.client_transport.written == []
+
+
 def test_release_after_the_end_is_nothing() -> None:
     with connected() as pair:
         child = result_of(root_of(pair).callRemote("child"), pair)

@@ -218,22 +218,28 @@ def test_nobody_calls_before_all_is_prepared() -> None:
     served.stop()
 
 
-def test_a_preparation_that_fails_is_an_attempt_that_does() -> None:
-    tries: list[Any] = []
+class Tries:
+    """A preparation that fails the first time."""
 
-    def prepare(root: Any) -> None:
-        tries.append(root)
-        if len(tries) == 1:
+    def __init__(self) -> None:
+        self.roots: list[Any] = []
+
+    def prepare(self, root: Any) -> None:
+        self.roots.append(root)
+        if len(self.roots) == 1:
             raise ValueError("not now")
 
-    served = Served(on_connected=prepare)
+
+def test_a_preparation_that_fails_is_an_attempt_that_does() -> None:
+    tries = Tries()
+    served = Served(on_connected=tries.prepare)
     with logged():
         served.start()
         waiting = served.outcome(served.service.when_root())
         assert waiting == []
         assert served.endpoint.pairs[0].closed
         served.wait(10)
-    assert waiting == [tries[1]]
+    assert waiting == [tries.roots[1]]
     served.stop()
 
 
@@ -260,14 +266,8 @@ def test_a_connection_that_is_lost_meanwhile() -> None:
 
 
 def test_a_connection_that_closes_slowly_is_not_taken_for_the_next() -> None:
-    tries: list[Any] = []
-
-    def prepare(root: Any) -> None:
-        tries.append(root)
-        if len(tries) == 1:
-            raise ValueError("not now")
-
-    served = Served(on_connected=prepare)
+    tries = Tries()
+    served = Served(on_connected=tries.prepare)
     with logged():
         served.service.startService()
         first = served.endpoint.pairs[0]
@@ -276,9 +276,9 @@ def test_a_connection_that_closes_slowly_is_not_taken_for_the_next() -> None:
         first.closed = True
         served.clock.advance(10)
         served.endpoint.pairs[1].flush()
-    assert tries[0].broker is first.client
-    assert tries[1].broker is served.endpoint.pairs[1].client
-    assert served.service.current is tries[1]
+    assert tries.roots[0].broker is first.client
+    assert tries.roots[1].broker is served.endpoint.pairs[1].client
+    assert served.service.current is tries.roots[1]
     first.closed = False
     first.close()
     assert served.outcome(served.service.reference().callRemote("echo", 1)) == [(1,)]

@@ -26,6 +26,7 @@ from pb_jelly.codec import CurrentTables, current_tables
 
 from . import _messages
 from ._atoms import PB_TYPES
+from ._clock import clock_of
 from ._context import ServingContext
 from ._log_budget import LogBudget
 from ._output import has_unsent, is_open, is_socket, send_directly, undelivered
@@ -233,6 +234,10 @@ class Broker(Banana):
     def _current_limits(self) -> BrokerLimits:
         return self.profile.defaults.broker if self.limits is None else self.limits
 
+    def _peer_limits(self) -> BrokerLimits:
+        """Return what the peer may cost now, which before its login is less."""
+        return self._login_limits or self._current_limits()
+
     def _limits(self) -> Limits:
         return self._current_limits().wire
 
@@ -279,7 +284,7 @@ class Broker(Banana):
 
     def _count_import(self) -> None:
         session = self._session
-        limits = self._login_limits or self._current_limits()
+        limits = self._peer_limits()
         if session.imports >= limits.imported_references:
             raise Error(
                 f"the peer may make us hold {limits.imported_references} references"
@@ -350,8 +355,7 @@ class Broker(Banana):
             if not self._hung_up:
                 self._continue()
         self.disconnected = 1
-        if self._clogged is not None and self._clogged.active():
-            self._clogged.cancel()
+        self._stop_looking()
         if self.why_given_up is not None:
             reason = Failure(self.why_given_up)
         self.lost_reason = reason
@@ -522,13 +526,13 @@ class Broker(Banana):
         # What finalizers have to say meanwhile comes behind it.
         self._busy += 1
         try:
-            if len(data) > FileDescriptor.SEND_LIMIT or has_unsent(transport):
+            if has_unsent(transport):
                 transport.write(data)
                 transport.doWrite()
             else:
-                sent = transport.writeSomeData(data)
-                if sent != len(data):
-                    transport.write(data[sent:] if type(sent) is int else data)
+                rest = send_directly(transport, data)
+                if rest:
+                    transport.write(rest)
         finally:
             self._busy -= 1
         if self._session.releases:
@@ -550,11 +554,7 @@ class Broker(Banana):
 
     def _timing(self) -> Any:
         """Return the clock that this connection goes by."""
-        if self.clock is not None:
-            return self.clock
-        from twisted.internet import reactor
-
-        return reactor
+        return clock_of(self)
 
     def _call_later(self, delay: float, function: Callable[[], object]) -> Any:
         return self._timing().callLater(delay, function)
@@ -580,7 +580,7 @@ class Broker(Banana):
     def _has_too_many_calls(self) -> bool:
         """Say whether to read nothing more until a call has been answered."""
         session = self._session
-        limits = self._login_limits or self._current_limits()
+        limits = self._peer_limits()
         if session.serving < limits.calls_in_flight or session.pending:
             # The second: what would make room may be waiting for an answer from here.
             return False
@@ -594,17 +594,14 @@ class Broker(Banana):
         Raises:
             Error: That is so.
         """
-        limits = self._login_limits or self._current_limits()
+        limits = self._peer_limits()
         if self._session.serving >= limits.calls_in_flight:
             raise Error(f"over the limit of {limits.calls_in_flight} calls in flight")
 
     def _go_on(self) -> None:
         """Handle what has been read, and read again."""
         self._is_full = False
-        if self._clogged is not None:
-            if self._clogged.active():
-                self._clogged.cancel()
-            self._clogged = None
+        self._stop_looking()
         if self._continuation is None and not (self.disconnected or self._hung_up):
             self._continuation = self._call_later(0, self._continue)
 
@@ -726,10 +723,7 @@ class Broker(Banana):
     def _send_ready(self, parts: list[bytes]) -> None:
         """Send a message that has been made."""
         if len(parts) == 1:
-            if self._gathered is None:
-                self._write(parts[0])
-            else:
-                self._gathered.append(parts[0])
+            self._write(parts[0])
         elif max(map(len, parts)) < _HUGE:
             self._write(b"".join(parts))
         else:
@@ -757,7 +751,7 @@ class Broker(Banana):
         for a while: what they would be answered with would only wait as well.
         """
         waiting = undelivered(self.transport)
-        allowed = (self._login_limits or self._current_limits()).output_bytes
+        allowed = self._peer_limits().output_bytes
         if waiting > allowed:
             self.give_up(Error(f"over the limit of {allowed} bytes of output"))
         elif waiting <= _HIGH_WATER:
@@ -783,6 +777,13 @@ class Broker(Banana):
             self._clogged = self._call_later(
                 _CLOGGED_SECONDS, lambda: self._unclog(looks - 1)
             )
+
+    def _stop_looking(self) -> None:
+        """Look no more whether the peer has taken in what there was."""
+        if self._clogged is not None:
+            if self._clogged.active():
+                self._clogged.cancel()
+            self._clogged = None
 
     def _write_uncopied(self, parts: list[bytes]) -> None:
         """Have the transport send huge parts as they are, not joined with others."""
@@ -893,9 +894,11 @@ class Broker(Banana):
 
     def _flush_releases(self) -> None:
         """Tell the peer of everything that was let go of, in one write."""
-        if self._busy or self.disconnected or self.currentDialect is None:
-            return
         releases = self._session.releases
+        if not releases or self._busy or self.disconnected:
+            return
+        if self.currentDialect is None:
+            return
         encode = self._connection.encode
         parts: list[bytes] = []
         # Finalizers that run meanwhile add to the queue and leave it to this loop.

@@ -10,6 +10,7 @@ from twisted.internet.protocol import ClientFactory, ServerFactory
 from twisted.python.failure import Failure
 
 from ._broker import Broker
+from ._clock import clock_of
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._watch import Heartbeat, Watch, as_heartbeat
@@ -66,14 +67,7 @@ class _Watching:
     def startFactory(self) -> None:
         """Begin to have an eye on connections."""
         if self.watch is not None:
-            self.watch.start(self._timing())
-
-    def _timing(self) -> Any:
-        if self.clock is not None:
-            return self.clock
-        from twisted.internet import reactor
-
-        return reactor
+            self.watch.start(clock_of(self))
 
     def stopFactory(self) -> None:
         """Have an eye on nothing any more."""
@@ -384,7 +378,7 @@ class PBServerFactory(_Watching, ServerFactory):
             self._draining = []
         self._draining.append(drained)
         if timeout is not None and self._open.all:
-            timer = self._timing().callLater(timeout, self._cut_all)
+            timer = clock_of(self).callLater(timeout, self._cut_all)
             drained.addBoth(_cancelling, timer)
         for broker in list(self._open.all):
             broker.drain()

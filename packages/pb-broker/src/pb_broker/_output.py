@@ -46,10 +46,10 @@ def send_directly(transport: Any, data: bytes) -> bytes:
         transport: An open one that has nothing unsent.
         data: What to send.
     """
-    view = memoryview(data)
     done = 0
     while done < len(data):
-        sent = transport.writeSomeData(view[done:])
+        # It nearly always takes all.
+        sent = transport.writeSomeData(memoryview(data)[done:] if done else data)
         if type(sent) is not int or sent <= 0:
             # It is full, or broken, which the reactor will find out.
             break
