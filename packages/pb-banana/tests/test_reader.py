@@ -163,6 +163,23 @@ def test_modern_leaves_take_one_step(name: str) -> None:
         assert agrees(encoded(value, modern=True), WIDE, True)
 
 
+def test_many_keys_whose_hashes_nobody_chooses() -> None:
+    numbers = range(500)
+    texts = [str(number) for number in numbers]
+    for keys in ([*numbers], texts, [text.encode() for text in texts]):
+        for value in (dict.fromkeys(keys), set(keys), frozenset(keys)):
+            assert agrees(encoded(value), WIDE, False)
+
+
+def test_as_many_keys_as_may_have_one_hash() -> None:
+    keys = [(number,) for number in range(64)]
+    for value in (dict.fromkeys(keys), set(keys), frozenset(keys)):
+        assert agrees(encoded(value), WIDE, False)
+    assert read(PB.encode([b"set", *[7] * 64])) == [{7}]
+    assert read(PB.encode([b"dictionary", *[[7, 1]] * 64])) == [{7: 1}]
+    assert read(PB.encode([b"reference", 2**31 - 1, 5])) == [5]
+
+
 def test_integers_of_a_machine() -> None:
     for bit in range(6, 70):
         for number in (2**bit - 1, -(2**bit) + 1):
@@ -239,6 +256,11 @@ GIVEN_UP: list[Any] = [
     [b"dictionary", [[b"list"], 1]],
     [b"dictionary", [[b"tuple", [b"tuple"]], 1]],
     [b"dictionary", [[b"frozenset"], 1]],
+    [b"dictionary", *[[[b"tuple", number], 1] for number in range(65)]],
+    [b"dictionary", *[[7, 1]] * 65],
+    [b"set", *[[b"tuple", number] for number in range(65)]],
+    [b"frozenset", *[7] * 65],
+    [b"reference", 2**31, 5],
     [b"set", [b"list"]],
     [b"set", [b"tuple", [b"tuple"]]],
     [b"frozenset", [b"frozenset"]],

@@ -7,6 +7,7 @@ import collections
 import contextlib
 import enum
 import importlib
+import itertools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -21,9 +22,11 @@ from pb_jelly import (
     JellyError,
     LimitExceeded,
     Limits,
+    MalformedJelly,
     SecurityOptions,
     Unjellyable,
     globalSecurity,
+    jelly,
     unjelly,
 )
 from pb_jelly._forward import Later
@@ -316,6 +319,64 @@ def test_few_shared_tuples_are_nothing_to_speak_of() -> None:
     assert len(unjelly([b"dictionary", [sexp, 1], [2, 3]])) == 2
 
 
+_INTS = [number * sys.hash_info.modulus + 5 for number in range(1000)]
+_TUPLES = list(itertools.product((-1, -2), repeat=10))
+_MIXED: list[Any] = [*_INTS[:500], *map(str, range(500))]
+
+
+@pytest.mark.parametrize("shape", [b"dictionary", b"set", b"frozenset", b"dict+"])
+@pytest.mark.parametrize("keys", [_INTS, _TUPLES, _MIXED], ids=["i", "t", "mixed"])
+def test_keys_that_all_have_the_same_hash(shape: bytes, keys: list[Any]) -> None:
+    def made(keys: list[Any]) -> Any:
+        sexps: list[Any] = [jelly(key) for key in keys]
+        if shape == b"dict+":
+            # Keys that are looked at twice, for they share tuples.
+            shared: Any = [b"reference", 1, [b"tuple", 0, 0]]
+            sexps += [[b"tuple", shared, 0], [b"tuple", [b"dereference", 1], 1]]
+        if shape in (b"set", b"frozenset"):
+            return unjelly([shape, *sexps], limits=Limits())
+        pairs = [[sexp, 1] for sexp in sexps]
+        return unjelly([b"dictionary", *pairs], limits=Limits())
+
+    with pytest.raises(LimitExceeded) as caught:
+        made(keys)
+    assert caught.value.limit == "equal_hashes"
+    assert caught.value.allowed == 64
+    few = [key for key in keys if hash(key) == hash(keys[0])]
+    with pytest.raises(LimitExceeded) as caught:
+        made(few[:65])
+    assert caught.value.used == 65
+    assert len(made(few[:64])) in (64, 66)
+
+
+def test_honest_keys_that_have_the_same_hash() -> None:
+    powers = [2.0**exponent for exponent in range(-1074, 1024)]
+    assert unjelly(jelly(dict.fromkeys(powers))) == dict.fromkeys(powers)
+    pairs = list(range(-100_000, 100_000))
+    assert unjelly(jelly(set(pairs))) == set(pairs)
+    # Nobody can choose these, and to be there twice is harmless.
+    assert unjelly([b"set", *[b"a"] * 100_000]) == {b"a"}
+
+
+@pytest.mark.parametrize("keys", [[[b"list"]], [[b"tuple", [b"dictionary"]]]])
+def test_many_keys_that_have_none(keys: list[Any]) -> None:
+    for sexp in (
+        [b"set", *range(100), *keys],
+        [b"dictionary", *[[key, 1] for key in [*range(100), *keys]]],
+    ):
+        with pytest.raises(MalformedJelly, match="as a key or member"):
+            unjelly(sexp)
+
+
+def test_references_have_small_numbers() -> None:
+    most = 2**31 - 1
+    made = unjelly([b"list", [b"reference", most, [b"list"]], [b"dereference", most]])
+    assert made == [[], []]
+    for sexp in ([b"reference", most + 1, [b"list"]], [b"dereference", most + 1]):
+        with pytest.raises(MalformedJelly, match="takes a number"):
+            unjelly(sexp)
+
+
 @pytest.mark.parametrize("head", [b"list", b"tuple", b"set", b"frozenset"])
 def test_a_million_levels(head: bytes) -> None:
     sexp: Any = [b"tuple"]
@@ -331,6 +392,7 @@ def test_a_million_levels(head: bytes) -> None:
 
 def test_levels_of_everything() -> None:
     named = NAMES[0]
+    numbers = itertools.count()
     for wrap in (
         lambda sexp: [b"dictionary", [1, sexp]],
         lambda sexp: [named, sexp],
@@ -342,7 +404,7 @@ def test_levels_of_everything() -> None:
         lambda sexp: [b"method", b"m", sexp, sexp],
         lambda sexp: [b"@object", f"{__name__}.Words".encode(), sexp, sexp],
         lambda sexp: [b"@exception", b"builtins.OSError", *[sexp] * 4],
-        lambda sexp: [b"reference", id(sexp), [b"list", sexp]],
+        lambda sexp: [b"reference", next(numbers), [b"list", sexp]],
     ):
         sexp: Any = [b"list"]
         for _ in range(200):

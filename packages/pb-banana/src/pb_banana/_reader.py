@@ -21,9 +21,11 @@ from pb_jelly.codec import (
     BOOL,
     DEREFERENCE,
     DICT,
+    FEW_KEYS,
     FROZENSET,
     LEAVES,
     LIST,
+    MOST_NUMBER,
     NONE,
     OBJECT,
     REFERENCE,
@@ -459,7 +461,7 @@ class Reader:
         if number != 2:
             raise _GiveUpError
         key = self._natural()
-        if key in self._objects:
+        if key > MOST_NUMBER or key in self._objects:
             raise _GiveUpError
         value = self._value(depth, key)
         if key not in self._objects:
@@ -471,6 +473,8 @@ class Reader:
 
     def _fill(self, pairs: dict[Any, Any], number: i64, depth: i64) -> None:
         """Read pairs, and put them into a dict."""
+        total: i64 = number
+        odd: i64 = 0
         depth -= 1
         if number and depth < 0:
             raise _GiveUpError
@@ -497,10 +501,16 @@ class Reader:
                 raise _GiveUpError
             self.position = position + 2
             key = self._value(depth)
-            if type(key) is not str and not _is_simple(key):
-                raise _GiveUpError
+            if type(key) is not str:
+                if not _is_simple(key):
+                    raise _GiveUpError
+                odd += _may_collide(key)
+                if odd > FEW_KEYS:
+                    raise _GiveUpError
             pairs[key] = self._value(depth)
             number -= 1
+        if total - len(pairs) >= FEW_KEYS:
+            raise _GiveUpError
 
     def _rare(  # noqa: C901
         self, op: i64, head: bytes, number: i64, depth: i64, key: int
@@ -523,13 +533,20 @@ class Reader:
             return made
         if op == SET or op == FROZENSET:  # noqa: SIM109
             items: list[Any] = []
+            odd: i64 = 0
             while number > 0:
                 item = self._value(depth)
                 if not _is_simple(item):
                     raise _GiveUpError
+                odd += _may_collide(item)
+                if odd > FEW_KEYS:
+                    raise _GiveUpError
                 items.append(item)
                 number -= 1
-            return set(items) if op == SET else frozenset(items)
+            members = set(items) if op == SET else frozenset(items)
+            if len(items) - len(members) >= FEW_KEYS:
+                raise _GiveUpError
+            return members
         if op in LEAVES:
             load = LEAVES[op].load
             assert load is not None
@@ -572,3 +589,13 @@ def _is_simple(value: Any) -> bool:
         or cls is float
         or cls is bool
     )
+
+
+def _may_collide(value: Any) -> i64:
+    """Return 1 if a peer can make many others with the same hash, else 0.
+
+    If there are many of them, their hashes have to be looked at all at once.  Nobody
+    can choose the hash of text, and that of an int that is read here is itself.
+    """
+    cls = type(value)
+    return 0 if cls is str or cls is int or cls is bytes else 1

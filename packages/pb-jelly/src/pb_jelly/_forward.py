@@ -26,6 +26,7 @@ item would, and is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._native import caused
@@ -35,7 +36,23 @@ from pb_jelly.errors import LimitExceeded, MalformedJelly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["IDLE", "Forward", "Later", "hashed", "known", "unhashable"]
+__all__ = [
+    "FEW_KEYS",
+    "IDLE",
+    "Forward",
+    "Later",
+    "check_hashes",
+    "hashed",
+    "known",
+    "unhashable",
+]
+
+#: So many keys of one dict, or members of one set, may have the same hash; and so few
+#: need not be looked at.  Powers of two, as floats, come to 34.
+FEW_KEYS: Final = 64
+
+#: Nobody can choose the hashes of these.
+_UNPREDICTABLE: Final = frozenset((str, bytes))
 
 
 class Later:
@@ -314,11 +331,34 @@ def hashed(values: list[Any], action: Callable[[], Any]) -> Any:
 
     Raises:
         MalformedJelly: One of them has none.
+        LimitExceeded: Too many have the same.
     """
     try:
+        if len(values) > FEW_KEYS:
+            check_hashes(values)
         return action()
     except TypeError as error:
         raise caused(unhashable(values) or error, None) from None
+
+
+def check_hashes(values: list[Any]) -> None:
+    """Refuse keys or members that make a dict or a set slow.
+
+    What has the same hash as n others takes n comparisons to put in, and the hashes
+    of numbers, and of tuples of them, are for the peer to choose.
+
+    Raises:
+        LimitExceeded: More than `FEW_KEYS` have the same hash.
+        TypeError: One has none.
+    """
+    if _UNPREDICTABLE.issuperset(map(type, values)):
+        return
+    # Equal hashes are found at once here, so that this is quick whatever they are.
+    if len(values) - len(set(map(hash, values))) < FEW_KEYS:
+        return
+    most = max(Counter(map(hash, values)).values())
+    if most > FEW_KEYS:
+        raise LimitExceeded("equal_hashes", most, FEW_KEYS)
 
 
 def unhashable(values: Iterable[Any]) -> MalformedJelly | None:

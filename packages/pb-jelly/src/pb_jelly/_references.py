@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._forward import IDLE, Forward, known
 from pb_jelly._show import shown
@@ -11,7 +11,16 @@ from pb_jelly.errors import MalformedJelly
 if TYPE_CHECKING:
     from pb_jelly._forward import Later
 
-__all__ = ["References", "Running"]
+__all__ = ["MOST_NUMBER", "References", "Running", "is_number"]
+
+#: References are numbered from 1 by everybody.  Larger numbers could be chosen so that
+#: they all have the same hash.
+MOST_NUMBER: Final = 2**31 - 1
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a reference may have this for a number."""
+    return type(value) is int and 0 <= value <= MOST_NUMBER
 
 
 class Running:
@@ -114,7 +123,7 @@ class References:
         Raises:
             MalformedJelly: It is not one.
         """
-        if len(sexp) != 2 or type(sexp[1]) is not int or sexp[1] < 0:
+        if len(sexp) != 2 or not is_number(sexp[1]):
             raise MalformedJelly("a dereference takes a number")
         value = self.undefined[sexp[1]] = self._waiting().value()
         self.objects[sexp[1]] = value

@@ -26,11 +26,18 @@ from pb_jelly._atoms import (
     dereference_atom,
     reference_atom,
 )
-from pb_jelly._forward import Later, hashed, known, unhashable
+from pb_jelly._forward import (
+    FEW_KEYS,
+    Later,
+    check_hashes,
+    hashed,
+    known,
+    unhashable,
+)
 from pb_jelly._frames import BUILD, ROOT, WAITING, Frame, place
 from pb_jelly._native import UNLIMITED, caused, mypyc_attr
 from pb_jelly._policy import FACTORY, GENERIC, HOOK, STATE, Target, table_for
-from pb_jelly._references import References, Running
+from pb_jelly._references import References, Running, is_number
 from pb_jelly._resolver import Resolver, head_of, headless
 from pb_jelly._show import shown
 from pb_jelly._special import ABSENT, Build, open_special
@@ -395,6 +402,8 @@ class Unjellying:
                         else:
                             flat = iter(values)
                             try:
+                                if len(values) > 2 * FEW_KEYS:
+                                    check_hashes(values[::2])
                                 filled.update(zip(flat, flat))  # noqa: B905
                             except TypeError as error:
                                 refusal = unhashable(values[::2]) or error
@@ -487,7 +496,7 @@ class Unjellying:
         Returns:
             Its number, what it is of, and what is to be done with that.
         """
-        if len(sexp) != 3 or type(sexp[1]) is not int or sexp[1] < 0:
+        if len(sexp) != 3 or not is_number(sexp[1]):
             raise MalformedJelly("a reference takes a number and an expression")
         _, number, inner = sexp
         if type(inner) is not list:

@@ -10,7 +10,9 @@ minor version does.
 
 from __future__ import annotations
 
+from pb_jelly._forward import FEW_KEYS
 from pb_jelly._policy import CurrentTables, PolicyTable, Target, current_tables
+from pb_jelly._references import MOST_NUMBER
 from pb_jelly._table import (
     BOOL,
     BYTEARRAY,
@@ -34,9 +36,11 @@ __all__ = [
     "BYTEARRAY",
     "DEREFERENCE",
     "DICT",
+    "FEW_KEYS",
     "FROZENSET",
     "LEAVES",
     "LIST",
+    "MOST_NUMBER",
     "NONE",
     "OBJECT",
     "ORDERED",

@@ -93,7 +93,8 @@ class LimitExceeded(JellyError):
     """A value is larger than one of the `Limits`.
 
     Args:
-        limit: The name of the field of `Limits`.
+        limit: The name of the field of `Limits`; or ``equal_hashes``, of which a dict
+            or set may always have 64 and never more.
         used: How much the value takes, or took when it was given up.
         allowed: What the limit allows.
         path: Where the value is.
