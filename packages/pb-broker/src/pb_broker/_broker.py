@@ -14,10 +14,9 @@ from time import perf_counter
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from pb_banana import BananaError, Limits
@@ -33,6 +32,7 @@ from ._output import has_unsent, is_open, is_socket, send_directly, undelivered
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
+from ._shell import TWISTED, Shell
 from ._tables import OWN_ID, Local, LocalObjects, process_unique_id
 from .banana import Banana
 from .errors import DeadReferenceError, Error, ProtocolError
@@ -93,6 +93,8 @@ class Broker(Banana):
     username: Any = None
     factory: Any = None
     profile: Profile = MODERN
+    #: The event loop that this connection is served by.
+    shell: Shell = TWISTED
     #: The kinds of value that are accepted whatever the policy says.
     pb_types: Mapping[bytes, Any] = PB_TYPES
     maxBrokerRefsViolations: int = 0
@@ -882,15 +884,7 @@ class Broker(Banana):
         self._session.releases.append((verb, luid))
         if self._busy:
             return
-        # None as long as no reactor has run, whatever its annotation says.
-        reactor_thread: object = threadable.ioThread
-        if reactor_thread is None or threadable.isInIOThread():
-            self._flush_releases()
-        else:
-            from twisted.internet import reactor
-
-            threads: Any = reactor
-            threads.callFromThread(self._flush_releases)
+        self.shell.call_in_thread(self._flush_releases)
 
     def _flush_releases(self) -> None:
         """Tell the peer of everything that was let go of, in one write."""
@@ -967,7 +961,7 @@ class Broker(Banana):
             JellyError: The value cannot be sent.
         """
         if iscoroutine(object):
-            object = ensureDeferred(object)
+            object = self.shell.run(object)
         if isinstance(object, Deferred):
             return object.addCallback(self.serialize, perspective, method, args, kw)
         context = ServingContext(perspective, method, args, kw)

@@ -13,6 +13,7 @@ from ._broker import Broker
 from ._clock import clock_of
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
+from ._shell import Shell
 from ._watch import Heartbeat, Watch, as_heartbeat
 from .errors import ClosingDown, DeadReferenceError
 from .interfaces import IPBRoot
@@ -35,6 +36,8 @@ def _make_broker(factory: Any, is_client: bool) -> Broker:
         broker.call_timeout = factory.call_timeout
     if factory.clock is not None:
         broker.clock = factory.clock
+    if factory.shell is not None:
+        broker.shell = factory.shell
     return broker
 
 
@@ -63,6 +66,8 @@ class _Watching:
     watch: Watch | None = None
     #: The ``IReactorTime`` that the connections go by; None for the reactor.
     clock: Any = None
+    #: The event loop that serves them; None for the reactor.
+    shell: Shell | None = None
 
     def startFactory(self) -> None:
         """Begin to have an eye on connections."""

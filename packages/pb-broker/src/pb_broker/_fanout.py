@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pb_banana import encode
 from pb_jelly import Jellier, JellyError
@@ -149,16 +150,12 @@ def call_observers(
         try:
             answer = call.send(observer)
         except (DeadReferenceError, ProtocolError) as error:
-            answer = fail(error)
+            answer = observer.broker.shell.failed(Failure(error))
         if answer is None:
             continue
         if wanted:
             answers.append(answer)
         else:
             # As callRemote without an answer, which says nothing of this either.
-            answer.addErrback(_ignore)
+            observer.broker.shell.ignore(answer)
     return answers
-
-
-def _ignore(_: object) -> None:
-    """Take note of a failure that nobody asked for."""

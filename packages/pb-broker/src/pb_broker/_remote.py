@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -17,7 +17,6 @@ from pb_jelly import (
 )
 
 from ._messages import MESSAGE
-from .errors import CallTimeout, shown_name
 from .interfaces import IJellyable, IUnjellyable
 
 __all__ = ["RemoteMethod", "RemoteReference", "TimedReference"]
@@ -86,11 +85,8 @@ class TimedReference:
         # The factory's limit is not meant for this one.
         call.deadline = None
         if self.seconds is not None:
-
-            def late(result: Any, timeout: float) -> NoReturn:
-                raise CallTimeout(shown_name(call.name), timeout)
-
-            call.addTimeout(self.seconds, self.reference.broker._timing(), late)
+            broker = self.reference.broker
+            broker.shell.limit(call, self.seconds, broker._timing())
         return call  # type: ignore[no-any-return]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -29,16 +29,15 @@ from ._failures import (
     is_silent,
     remote_error,
 )
+from ._shell import Shell, forget, late_call
 from ._tables import CacheTable, ExportTable, Local, LocalIDs, process_unique_id
 from .errors import (
-    CallTimeout,
     ClosingDown,
     DeadReferenceError,
     Error,
     NoSuchMethod,
     PBConnectionLost,
     ProtocolError,
-    shown_name,
 )
 
 __all__ = ["READY_HANDLERS", "Jellied", "Session"]
@@ -64,25 +63,7 @@ _ALIVE: Final = b"ping"
 
 # What stands for tables that nothing has been put into.
 _NO_CACHES: Final[dict[int, Any]] = {}
-_NO_CALLS: Final[dict[int, _Call]] = {}
-
-
-class _Call(Deferred[Any]):
-    """What becomes of a call from here."""
-
-    __slots__ = ("name", "pending", "request")
-
-    # By when the answer is to come, on the broker's clock; None for any time.
-    deadline: float | None = None
-    name: bytes
-    # Where it is listed.
-    pending: dict[int, _Call]
-    request: int
-
-
-def _give_up(call: Any) -> None:
-    """Forget a call that nobody waits for any more; its answer is none to any call."""
-    call.pending.pop(call.request, None)
+_NO_CALLS: Final[dict[int, Any]] = {}
 
 
 #: Names of methods and objects, as they are written in the dialect "pb".
@@ -114,6 +95,7 @@ class _Connection(Protocol):
     disconnected: int
     call_timeout: float | None
     currentDialect: bytes | None
+    shell: Shell
     _busy: int
     _connection: Connection
     _gathered: list[bytes] | None
@@ -183,7 +165,7 @@ class Session:
         # What few connections use is made when it is used.
         self._caches: CacheTable | None = None
         self.cached_here: dict[int, Any] = _NO_CACHES
-        self.pending: dict[int, _Call] = _NO_CALLS
+        self.pending: dict[int, Any] = _NO_CALLS
         # Of a clock, for calls that may be late.
         self._timer: Any = None
         # A list, because finalizers may add to it at any time, in any thread.
@@ -207,7 +189,7 @@ class Session:
             self.cached_here = {}
         return self.cached_here
 
-    def own_calls(self) -> dict[int, _Call]:
+    def own_calls(self) -> dict[int, Any]:
         """Return ``pending``, to add to."""
         if self.pending is _NO_CALLS:
             self.pending = {}
@@ -346,7 +328,7 @@ class Session:
             parts = self._written(head, (args, kw), served)
         except Exception:
             # Whatever a hook of the caller's own values raised is the caller's.
-            return fail(Failure())
+            return self._broker.shell.failed(Failure())  # type: ignore[no-any-return]
         if parts is not None:
             # First, since there are transports that bring the answer at once.
             answer = self._answer_of(request, name) if wanted else None
@@ -367,7 +349,7 @@ class Session:
         except Exception:
             self.pending.pop(request, None)
             self.undo(context)
-            return fail(Failure())
+            return self._broker.shell.failed(Failure())  # type: ignore[no-any-return]
         return answer
 
     def call_shared(
@@ -410,14 +392,14 @@ class Session:
             _messages.MESSAGE, None, _NO_OBJECT, _ALIVE, (), {}, True
         )
         answer.deadline = None
-        answer.addErrback(lambda _: None)
+        self._broker.shell.ignore(answer)
 
     def _answer_of(self, request: int, name: bytes) -> Deferred[Any]:
         """Return a Deferred for the answer to a call that has been sent."""
         if self._broker._is_full:
             # Its answer has to be read.
             self._broker._go_on()
-        call = _Call(_give_up)
+        call = self._broker.shell.call_type(forget)
         pending = self.pending
         if pending is _NO_CALLS:
             pending = self.pending = {}
@@ -453,8 +435,8 @@ class Session:
         seconds = self._broker.call_timeout or 0
         for call in late:
             if not call.called:
-                _give_up(call)
-                call.errback(Failure(CallTimeout(shown_name(call.name), seconds)))
+                forget(call)
+                call.errback(Failure(late_call(call, seconds)))
 
     def _name(self, name: bytes) -> bytes:
         """Return a name of a method or an object as it is written."""
@@ -592,11 +574,14 @@ class Session:
 
     def _take(self, result: Any, request: int, wanted: Any, served: _Served) -> None:
         """Answer with a result for which one may have to wait."""
+        shell = self._broker.shell
         if isinstance(result, CoroutineType):
-            result = ensureDeferred(result)
-        if isinstance(result, Deferred):
+            later: Deferred[Any] | None = shell.run(result)
+        else:
+            later = shell.awaited(result)
+        if later is not None:
             self.serving += 1
-            result.addCallbacks(
+            later.addCallbacks(
                 self._answer_later,
                 self._fail_later,
                 callbackArgs=(request, wanted, served),

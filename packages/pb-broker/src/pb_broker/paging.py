@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ._referenceable import Referenceable
+from ._shell import as_deferred
 from .errors import PBConnectionLost
 
 __all__ = [
@@ -221,9 +222,8 @@ def getAllPages(
         finish(Failure(PBConnectionLost("the connection was lost between two pages")))
 
     notify = getattr(referenceable, "notifyOnDisconnect", None)
-    called = referenceable.callRemote(
-        methodName, CallbackPageCollector(finish), *args, **kw
-    )
+    collector = CallbackPageCollector(finish)
+    called = as_deferred(referenceable.callRemote(methodName, collector, *args, **kw))
     if notify is not None:
         notify(lost)
     called.addErrback(finish)

@@ -22,6 +22,7 @@ import pb_jelly
 
 from ._cacheable import Cacheable, RemoteCache, RemoteCacheObserver
 from ._copyable import attributes_of
+from ._shell import as_deferred
 from ._viewable import ViewPoint
 
 __all__ = ["Publishable", "RemotePublished", "whenReady"]
@@ -128,7 +129,7 @@ class RemotePublished(RemoteCache):
             self._cbGotUpdate(kept)
             self._wasCleanWhenLoaded = 1
             return
-        asked = self.remote.callRemote("getStateToPublish")
+        asked = as_deferred(self.remote.callRemote("getStateToPublish"))
         asked.addCallback(self._cbGotUpdate)
         asked.addErrback(self._no_state)
 

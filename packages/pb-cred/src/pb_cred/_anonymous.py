@@ -7,6 +7,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from pb_broker import RemoteReference
+from pb_broker._shell import as_deferred
 
 __all__ = ["MECHANISM", "log_in"]
 
@@ -23,4 +24,4 @@ def log_in(root: RemoteReference, mind: Any) -> Deferred[Any]:
     Returns:
         A Deferred with the avatar.
     """
-    return root.callRemote("loginAnonymous", mind)
+    return as_deferred(root.callRemote("loginAnonymous", mind))

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.cred.credentials import Anonymous
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -80,9 +80,13 @@ class LoginRoot(Referenceable):
             passed on.
         """
         result = maybeDeferred(self.portal.login, credentials, mind, IPerspective)
-        result.addCallback(_finished)
+        result.addCallback(self._finished)
         result.addCallbacks(self._admitted, self._refused, callbackArgs=(mechanism,))
         return result
+
+    def _finished(self, result: Any) -> Any:
+        """Wait for a realm whose ``requestAvatar`` is an ``async def``."""
+        return self.broker.shell.run(result) if iscoroutine(result) else result
 
     def _admitted(self, result: Any, mechanism: str) -> Any:
         return open_session(self.broker, mechanism, result)
@@ -102,11 +106,6 @@ class LoginRoot(Referenceable):
     def _log_refusal(self, failure: Failure) -> None:
         if self.broker.may_log():
             _log.info("A login was refused: {peer}", peer=peer_of(self.broker))
-
-
-def _finished(result: Any) -> Any:
-    """Wait for a realm whose ``requestAvatar`` is an ``async def``."""
-    return ensureDeferred(result) if iscoroutine(result) else result
 
 
 @implementer(IPBRoot)

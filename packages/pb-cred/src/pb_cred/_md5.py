@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from pb_broker import Broker, ProtocolError, Referenceable, RemoteReference
+from pb_broker._shell import as_deferred
 from pb_jelly import Jellier
 
 from .errors import LoginRefused
@@ -206,7 +207,7 @@ def log_in(
     Returns:
         A Deferred with the avatar.
     """
-    begun = root.callRemote("login", as_bytes(username))
+    begun = as_deferred(root.callRemote("login", as_bytes(username)))
     return begun.addCallback(answer, password, mind)
 
 
@@ -228,5 +229,5 @@ def answer(challenges: Any, password: bytes | str, mind: Any) -> Deferred[Any]:
         challenge, challenger = challenges
         if isinstance(challenge, bytes) and isinstance(challenger, RemoteReference):
             response = respond(challenge, password)
-            return challenger.callRemote("respond", response, mind)
+            return as_deferred(challenger.callRemote("respond", response, mind))
     raise ProtocolError("the server's challenge is not one")
