@@ -89,6 +89,23 @@ SYSTEMS: Final = {
             once="W4b",
         ),
         System(
+            "ours-asyncio",
+            "ours on asyncio, both ends",
+            "pb_asyncio",
+            works=f"{_CALLS} W5 W6 W7",
+            server="asyncio",
+            client="asyncio",
+        ),
+        System(
+            "ours-uvloop",
+            "ours on asyncio with uvloop, both ends",
+            "pb_asyncio",
+            "uvloop",
+            f"{_CALLS} W5 W6 W7",
+            server="uvloop",
+            client="uvloop",
+        ),
+        System(
             "raw-twisted",
             "a bare Twisted echo of as many bytes: no RPC",
             "raw_twisted",

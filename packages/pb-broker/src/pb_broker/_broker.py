@@ -13,7 +13,6 @@ from inspect import iscoroutine
 from time import perf_counter
 from typing import Any, Final
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -27,12 +26,13 @@ from . import _messages
 from ._atoms import PB_TYPES
 from ._clock import clock_of
 from ._context import ServingContext
+from ._flow import HUGE, Flow
 from ._log_budget import LogBudget
-from ._output import has_unsent, is_open, is_socket, send_directly, undelivered
+from ._output import has_unsent, is_socket
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
-from ._shell import TWISTED, Shell
+from ._shell import TWISTED, Shell, as_deferred
 from ._tables import OWN_ID, Local, LocalObjects, process_unique_id
 from .banana import Banana
 from .errors import DeadReferenceError, Error, ProtocolError
@@ -45,24 +45,8 @@ _log = Logger(namespace="pb_broker")
 _BATCH_MESSAGES: Final = 32
 _BATCH_SECONDS: Final = 0.001
 
-#: A string of more bytes than a transport sends at once is worth some trouble.
-_HUGE: Final = FileDescriptor.SEND_LIMIT + 1
-
 #: So many reads may wait to be handled; there are no more until they have been.
 _MOST_UNREAD: Final = 2
-
-#: How often to look at what is undelivered, in bytes that were written; and how much
-#: of it is no reason to be wary.
-_UNCHECKED_BYTES: Final = 64 * 1024
-_HIGH_WATER: Final = 16 * 1024 * 1024
-
-#: Every how many seconds to look whether a peer has taken in what there was, and how
-#: many times.
-_CLOGGED_SECONDS: Final = 0.05
-_CLOGGED_LOOKS: Final = 100
-
-#: One of more bytes is left to the transport: what would be left of it is copied.
-_ALL_AT_ONCE: Final = 4 * 1024 * 1024
 
 #: What stands for the peer's objects where nobody has put something else.
 _PLAIN: Final = (RemoteReference,)
@@ -70,7 +54,7 @@ _PLAIN: Final = (RemoteReference,)
 _VERBS: Final = {b"": _messages.MESSAGE, b"cache": _messages.CACHEMESSAGE}
 
 
-class Broker(Banana):
+class Broker(Flow, Banana):
     """One end of a connection between programs that hold each other's objects.
 
     A factory makes it; application code meets it as ``reference.broker`` or as the
@@ -100,16 +84,7 @@ class Broker(Banana):
     maxBrokerRefsViolations: int = 0
     #: How long answers to calls from here are waited for, in seconds; None for ever.
     call_timeout: float | None = None
-    #: Whether the peer has as many calls here as it may.
-    _is_full: bool = False
     _log_budget: LogBudget | None = None
-    #: Bytes written since the transport was looked at, and who will look again.
-    _unchecked: int = 0
-    _clogged: Any = None
-    #: Whether to wait for a peer that does not take in what there is.
-    _is_wary: bool = True
-    #: Whether the transport reads.
-    _is_reading: bool = True
     #: Whether anything has arrived since somebody asked.
     heard: bool = False
     #: Why this end gave the connection up; None if it did not.
@@ -511,36 +486,6 @@ class Broker(Banana):
                 break
         return self._unread is not None or connection.has_backlog
 
-    def _send_at_once(self, data: bytes) -> bool:
-        """Send bytes now, if the transport can do so at any time; else soon.
-
-        A socket's transport sends when the reactor has found that it may, which takes
-        another turn and two system calls; nearly always it may now.  Should that fail,
-        the reactor will meet the same error.
-
-        Returns:
-            Whether the transport had its chance.
-        """
-        transport: Any = self.transport
-        if not is_open(transport):
-            transport.write(data)
-            return False
-        # What finalizers have to say meanwhile comes behind it.
-        self._busy += 1
-        try:
-            if has_unsent(transport):
-                transport.write(data)
-                transport.doWrite()
-            else:
-                rest = send_directly(transport, data)
-                if rest:
-                    transport.write(rest)
-        finally:
-            self._busy -= 1
-        if self._session.releases:
-            self._flush_releases()
-        return True
-
     def _yield_once(self) -> None:
         self._continuation = self._call_later(0, self._continue)
 
@@ -569,51 +514,6 @@ class Broker(Banana):
             self.transport.loseConnection()
         else:
             abort()
-
-    def _let_read(self, is_reading: bool) -> None:
-        """Have the transport read, or not."""
-        if is_reading != self._is_reading:
-            self._is_reading = is_reading
-            name = "resumeProducing" if is_reading else "pauseProducing"
-            switch = getattr(self.transport, name, None)
-            if switch is not None:
-                switch()
-
-    def _has_too_many_calls(self) -> bool:
-        """Say whether to read nothing more until a call has been answered."""
-        session = self._session
-        limits = self._peer_limits()
-        if session.serving < limits.calls_in_flight or session.pending:
-            # The second: what would make room may be waiting for an answer from here.
-            return False
-        self._is_full = True
-        self._let_read(False)
-        return True
-
-    def _check_calls(self) -> None:
-        """Refuse a call if there are too many, and reading has to go on all the same.
-
-        Raises:
-            Error: That is so.
-        """
-        limits = self._peer_limits()
-        if self._session.serving >= limits.calls_in_flight:
-            raise Error(f"over the limit of {limits.calls_in_flight} calls in flight")
-
-    def _go_on(self) -> None:
-        """Handle what has been read, and read again."""
-        self._is_full = False
-        self._stop_looking()
-        if self._continuation is None and not (self.disconnected or self._hung_up):
-            self._continuation = self._call_later(0, self._continue)
-
-    def _call_has_ended(self) -> None:
-        """Learn that a call of the peer's was answered, some time after it came."""
-        if self._is_full:
-            self._go_on()
-        session = self._session
-        if session.refusal is not None and not session.serving:
-            self.transport.loseConnection()
 
     def drain(self) -> None:
         """Take no more calls, and close the connection when those here are answered.
@@ -726,7 +626,7 @@ class Broker(Banana):
         """Send a message that has been made."""
         if len(parts) == 1:
             self._write(parts[0])
-        elif max(map(len, parts)) < _HUGE:
+        elif max(map(len, parts)) < HUGE:
             self._write(b"".join(parts))
         else:
             self._write_uncopied(parts)
@@ -739,78 +639,6 @@ class Broker(Banana):
             return
         self.transport.write(data)
         self._count_written(len(data))
-
-    def _count_written(self, size: int) -> None:
-        self._unchecked += size
-        if self._unchecked > _UNCHECKED_BYTES:
-            self._unchecked = 0
-            self._check_output()
-
-    def _check_output(self) -> None:
-        """See how much the peer has not taken in, and be wary if that is much.
-
-        Where it is waited for with nothing, no more of the peer's calls are handled
-        for a while: what they would be answered with would only wait as well.
-        """
-        waiting = undelivered(self.transport)
-        allowed = self._peer_limits().output_bytes
-        if waiting > allowed:
-            self.give_up(Error(f"over the limit of {allowed} bytes of output"))
-        elif waiting <= _HIGH_WATER:
-            self._is_wary = True
-        elif self._is_wary and not (self._is_full or self._session.pending):
-            self._is_full = True
-            self._let_read(False)
-            self._unclog(_CLOGGED_LOOKS)
-
-    def _unclog(self, looks: int) -> None:
-        """Go on when the peer has taken in what there was, or has not for long.
-
-        It may be just as wary, so that somebody has to make the beginning.
-        """
-        if not self._is_full or self.disconnected:
-            return
-        if undelivered(self.transport) <= _HIGH_WATER // 2:
-            self._go_on()
-        elif not looks:
-            self._is_wary = False
-            self._go_on()
-        else:
-            self._clogged = self._call_later(
-                _CLOGGED_SECONDS, lambda: self._unclog(looks - 1)
-            )
-
-    def _stop_looking(self) -> None:
-        """Look no more whether the peer has taken in what there was."""
-        if self._clogged is not None:
-            if self._clogged.active():
-                self._clogged.cancel()
-            self._clogged = None
-
-    def _write_uncopied(self, parts: list[bytes]) -> None:
-        """Have the transport send huge parts as they are, not joined with others."""
-        transport: Any = self.transport
-        if self._gathered:
-            transport.write(b"".join(self._gathered))
-            self._gathered.clear()
-        # What finalizers have to say meanwhile comes behind it.
-        self._busy += 1
-        try:
-            for part in parts:
-                if len(part) < _HUGE or not is_open(transport):
-                    transport.write(part)
-                    continue
-                # A transport that has sent what it had keeps this as it is.
-                if has_unsent(transport):
-                    transport.doWrite()
-                if len(part) <= _ALL_AT_ONCE and not has_unsent(transport):
-                    part = send_directly(transport, part)
-                if part:
-                    transport.write(part)
-                    transport.doWrite()
-        finally:
-            self._busy -= 1
-        self._count_written(sum(map(len, parts)))
 
     def sendEncoded(self, obj: Any) -> None:
         """Send one expression.
@@ -856,12 +684,12 @@ class Broker(Banana):
                 raise TypeError("a call without an answer cannot have callbacks")
         if self.disconnected:
             raise DeadReferenceError("Calling Stale Broker")
-        deferred = self._session.call(
+        answer: Deferred[Any] | None = self._session.call(
             _VERBS[prefix], perspective, objectID, message, args, kw, wanted
         )
-        if deferred is not None and (callback is not None or errback is not None):
-            deferred.addCallbacks(callback or _same, errback)
-        return deferred
+        if answer is not None and (callback is not None or errback is not None):
+            as_deferred(answer).addCallbacks(callback or _same, errback)
+        return answer
 
     def _speaks_pb(self) -> bool:
         return self.currentDialect == b"pb"

@@ -13,6 +13,7 @@ from ._broker import Broker
 from ._clock import clock_of
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
+from ._root import LaterRoot
 from ._shell import Shell
 from ._watch import Heartbeat, Watch, as_heartbeat
 from .errors import ClosingDown, DeadReferenceError
@@ -312,7 +313,9 @@ class PBServerFactory(_Watching, ServerFactory):
     def buildProtocol(self, addr: Any) -> Broker:
         """Return a broker for a connection from ``addr``, with its root object."""
         broker = _make_broker(self, False)
-        broker.setNameForLocal(b"root", self.root.rootObject(broker))
+        root = self.root.rootObject(broker)
+        later = broker.shell.awaitable(root)
+        broker.setNameForLocal(b"root", root if later is None else LaterRoot(later))
         return broker
 
     def clientConnectionMade(self, protocol: Broker) -> None:

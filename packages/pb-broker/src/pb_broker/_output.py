@@ -1,6 +1,6 @@
-"""This module looks at what a transport has not sent yet.
+"""This module sends at once, and looks at what a transport has not sent yet.
 
-Twisted's transports do not say so in public.  Should what is looked at here ever be
+Twisted's transports do not say that in public.  Should what is looked at here ever be
 called something else, there seems to be something to send, and nothing undelivered:
 then what is sent takes the longer way, and is not limited.
 """
@@ -11,23 +11,45 @@ from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 
-__all__ = ["has_unsent", "is_open", "is_socket", "send_directly", "undelivered"]
+__all__ = [
+    "DirectTransport",
+    "has_unsent",
+    "is_open",
+    "is_socket",
+    "send_directly",
+    "undelivered",
+]
 
 #: What encrypts, or counts, may be around another of the kind.
 _MOST_WRAPPERS: Final = 5
 
 
+class DirectTransport:
+    """A transport of another event loop, which says in public what it has."""
+
+    __slots__ = ()
+
+    def write_now(self, data: bytes) -> None:
+        """Send ``data``, behind what was written before, without waiting for more."""
+        raise NotImplementedError
+
+    def undelivered(self) -> int:
+        """Return how many bytes were written and not sent."""
+        raise NotImplementedError
+
+
 def is_socket(transport: Any) -> bool:
-    """Say whether a transport is a socket's, or like one, and does not encrypt."""
-    return isinstance(transport, FileDescriptor) and not getattr(
-        transport, "TLS", False
-    )
+    """Say whether a transport sends at once what it is told to send at once."""
+    if isinstance(transport, FileDescriptor):
+        return not getattr(transport, "TLS", False)
+    return isinstance(transport, DirectTransport)
 
 
 def is_open(transport: Any) -> bool:
     """Say whether a transport may be made to send what it has, at any time."""
     return (
-        is_socket(transport)
+        isinstance(transport, FileDescriptor)
+        and not getattr(transport, "TLS", False)
         and bool(transport.connected)
         and not transport.disconnecting
         and transport.producer is None
@@ -36,6 +58,8 @@ def is_open(transport: Any) -> bool:
 
 def has_unsent(transport: Any) -> bool:
     """Say whether a socket's transport has to send something first."""
+    if isinstance(transport, DirectTransport):
+        return transport.undelivered() > 0
     return bool(transport.dataBuffer or getattr(transport, "_tempDataBuffer", True))
 
 
@@ -59,6 +83,8 @@ def send_directly(transport: Any, data: bytes) -> bytes:
 
 def undelivered(transport: Any) -> int:
     """Return how many bytes a transport has taken and not sent; 0 if it is unknown."""
+    if isinstance(transport, DirectTransport):
+        return transport.undelivered()
     for _ in range(_MOST_WRAPPERS):
         if isinstance(transport, FileDescriptor):
             break

@@ -9,7 +9,6 @@ the broker each expression that is to go.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CoroutineType
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -299,7 +298,7 @@ class Session:
         args: tuple[Any, ...],
         kw: dict[str, Any],
         wanted: Any,
-    ) -> Deferred[Any] | None:
+    ) -> Any:
         """Send a call.
 
         Args:
@@ -328,7 +327,7 @@ class Session:
             parts = self._written(head, (args, kw), served)
         except Exception:
             # Whatever a hook of the caller's own values raised is the caller's.
-            return self._broker.shell.failed(Failure())  # type: ignore[no-any-return]
+            return self._broker.shell.failed(Failure())
         if parts is not None:
             # First, since there are transports that bring the answer at once.
             answer = self._answer_of(request, name) if wanted else None
@@ -349,12 +348,12 @@ class Session:
         except Exception:
             self.pending.pop(request, None)
             self.undo(context)
-            return self._broker.shell.failed(Failure())  # type: ignore[no-any-return]
+            return self._broker.shell.failed(Failure())
         return answer
 
     def call_shared(
         self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
-    ) -> Deferred[Any] | None:
+    ) -> Any:
         """Send a call that many get.
 
         Args:
@@ -394,8 +393,8 @@ class Session:
         answer.deadline = None
         self._broker.shell.ignore(answer)
 
-    def _answer_of(self, request: int, name: bytes) -> Deferred[Any]:
-        """Return a Deferred for the answer to a call that has been sent."""
+    def _answer_of(self, request: int, name: bytes) -> Any:
+        """Return what becomes of a call that has been sent."""
         if self._broker._is_full:
             # Its answer has to be read.
             self._broker._go_on()
@@ -574,11 +573,7 @@ class Session:
 
     def _take(self, result: Any, request: int, wanted: Any, served: _Served) -> None:
         """Answer with a result for which one may have to wait."""
-        shell = self._broker.shell
-        if isinstance(result, CoroutineType):
-            later: Deferred[Any] | None = shell.run(result)
-        else:
-            later = shell.awaited(result)
+        later = self._broker.shell.awaitable(result)
         if later is not None:
             self.serving += 1
             later.addCallbacks(
@@ -751,7 +746,10 @@ class Session:
         if deferred is None:
             _log.debug("An answer to no call")
         elif not deferred.called:
-            deferred.callback(result)
+            if isinstance(result, Failure):
+                deferred.errback(result)
+            else:
+                deferred.callback(result)
 
     def _on_decref(self, luid: int | bytes) -> None:
         self._exported_less(luid)

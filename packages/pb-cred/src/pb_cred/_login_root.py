@@ -11,14 +11,15 @@ from inspect import iscoroutine
 from typing import Any
 
 from twisted.cred.credentials import Anonymous
-from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker import Broker, BrokerLimits, IPBRoot, Referenceable
+from pb_broker._shell import TWISTED
 
 from . import _anonymous, _md5
 from ._session import open_session, peer_of
@@ -79,10 +80,24 @@ class LoginRoot(Referenceable):
             where the portal says UnauthorizedLogin; all else that goes wrong is
             passed on.
         """
-        result = maybeDeferred(self.portal.login, credentials, mind, IPerspective)
+        result = maybeDeferred(self._ask, credentials, mind)
         result.addCallback(self._finished)
         result.addCallbacks(self._admitted, self._refused, callbackArgs=(mechanism,))
         return result
+
+    def _ask(self, credentials: Any, mind: Any) -> Any:
+        """Ask the portal."""
+        portal = self.portal
+        if self.broker.shell is TWISTED or type(portal).login is not Portal.login:
+            return portal.login(credentials, mind, IPerspective)
+        # As Portal does, which runs a checker's coroutine on Twisted's terms.
+        for kind, checker in portal.checkers.items():
+            if kind.providedBy(credentials):
+                found: Any = checker.requestAvatarId(credentials)
+                waiting = self.broker.shell.awaitable(found)
+                found = succeed(found) if waiting is None else waiting
+                return found.addCallback(portal.realm.requestAvatar, mind, IPerspective)
+        raise UnhandledCredentials("no checker takes these credentials")
 
     def _finished(self, result: Any) -> Any:
         """Wait for a realm whose ``requestAvatar`` is an ``async def``."""

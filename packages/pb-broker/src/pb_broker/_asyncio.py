@@ -1,0 +1,479 @@
+"""This module is the shell for asyncio: its loop, its transports and its Futures.
+
+Theory of operation
+-------------------
+A broker is a Twisted Protocol, and needs of its loop only what
+:class:`~pb_broker._shell.Shell` says, and a clock.  Here are both for an asyncio loop,
+and a transport that stands between a broker and one of asyncio's.  Nothing of Twisted's
+reactor is imported or installed.
+
+What a call gives is an ``asyncio.Future``: what waits for it, with whatever asyncio
+offers for that, need not know that there is anything else.  Coroutines of the program's
+are run as tasks, and may await anything of asyncio's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from threading import get_ident
+from types import CoroutineType
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IDelayedCall,
+    IReactorTime,
+    ITransport,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ._broker import Broker
+from ._output import DirectTransport
+from ._shell import Shell, forget, late_call
+
+__all__ = ["AsyncioShell", "AsyncioTransport", "BrokerProtocol"]
+
+#: Whether tasks can begin to run when they are made.
+_IS_EAGER: Final = sys.version_info >= (3, 12)
+
+#: Pieces of more bytes together are not joined into one.
+_MOST_JOINED: Final = 256 * 1024
+
+#: How much may wait to be sent before a producer that is asked for more is not.
+_LOW_WATER: Final = 64 * 1024
+
+
+class _CallFuture(asyncio.Future[Any]):
+    """What becomes of a call: a Future, and where it is listed."""
+
+    # By when the answer is to come, on the broker's clock; None for any time.
+    deadline: float | None = None
+    name: bytes
+    # Where it is listed; not at all if it was never sent.
+    pending: dict[int, Any] | None = None
+    request: int
+
+    # What brokers call these.
+    callback = asyncio.Future.set_result
+    called = property(asyncio.Future.done)
+
+    def errback(self, failure: Failure) -> None:
+        """Fail."""
+        error: Any = failure.value
+        if isinstance(error, StopIteration):
+            # Which no Future takes: it would end the coroutine that waits.
+            error = RuntimeError("the call raised StopIteration")
+        self.set_exception(error)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Give the call up; its answer, if it comes, is read and let go of."""
+        if self.pending is not None:
+            forget(self)
+        return super().cancel(msg)
+
+
+def _note(answer: asyncio.Future[Any]) -> None:
+    """Take note of a failure that nobody asks for."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+@implementer(IDelayedCall)
+class _Timer:
+    """What is to be called at some time.
+
+    Args:
+        loop: The loop.
+        time: When, on the loop's clock; None for the loop's next turn.
+        function: What.
+    """
+
+    __slots__ = ("_function", "_handle", "_loop", "_time")
+
+    def __init__(
+        self, loop: AbstractEventLoop, time: float | None, function: Callable[[], Any]
+    ) -> None:
+        self._loop = loop
+        self._function: Callable[[], Any] | None = function
+        self._time = loop.time() if time is None else time
+        self._handle: asyncio.Handle = (
+            loop.call_soon(self._run) if time is None else loop.call_at(time, self._run)
+        )
+
+    def _run(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            function()
+
+    def active(self) -> bool:
+        """Tell whether it has yet to be called."""
+        return self._function is not None
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        self._handle.cancel()
+        self._function = None
+
+    def getTime(self) -> float:
+        """Return when it is due."""
+        return self._time
+
+    def reset(self, secondsFromNow: float) -> None:
+        """Call it that long from now instead."""
+        self._move(self._loop.time() + secondsFromNow)
+
+    def delay(self, secondsLater: float) -> None:
+        """Call it so much later."""
+        self._move(self._time + secondsLater)
+
+    def _move(self, time: float) -> None:
+        self._handle.cancel()
+        self._time = time
+        self._handle = self._loop.call_at(time, self._run)
+
+
+@implementer(IReactorTime)
+class AsyncioShell(Shell):
+    """An asyncio event loop, as brokers use it: their shell and their clock.
+
+    Args:
+        loop: The loop, which runs in the thread that this is made in.
+    """
+
+    __slots__ = ("_loop", "_tasks", "_thread", "call_type")
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = get_ident()
+        # A loop holds what it runs weakly.
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.call_type = self._new_call
+
+    def _new_call(self, canceller: object = None) -> _CallFuture:
+        return _CallFuture(loop=self._loop)
+
+    def failed(self, failure: Failure) -> _CallFuture:
+        """Return what a call gives that has failed already."""
+        call = self._new_call()
+        call.errback(failure)
+        return call
+
+    def ignore(self, answer: Any) -> None:
+        """Take note of a failure, if it is one, that nobody asks for."""
+        answer.add_done_callback(_note)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Run a coroutine of the program's in a task."""
+        loop = self._loop
+        task: asyncio.Task[Any]
+        if _IS_EAGER and loop.get_task_factory() is None:
+            make: Any = asyncio.Task
+            task = make(coroutine, loop=loop, eager_start=True)
+        else:
+            task = loop.create_task(coroutine)
+        if task.done():
+            return _deferred(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        waiting: Deferred[Any] = Deferred.fromFuture(task)
+        return waiting
+
+    def awaitable(self, result: Any) -> Deferred[Any] | None:
+        """Return a Deferred for anything that can be awaited, or None."""
+        if isinstance(result, CoroutineType):
+            return self.run(result)
+        if isinstance(result, Deferred):
+            return result
+        if not hasattr(type(result), "__await__"):
+            return None
+        if asyncio.isfuture(result):
+            waiting: Deferred[Any] = Deferred.fromFuture(result)
+            return waiting
+        return self.run(_result_of(result))
+
+    def limit(self, call: Any, seconds: float, clock: Any) -> None:
+        """Have a call fail with CallTimeout if it takes longer."""
+
+        def late() -> None:
+            if not call.done():
+                forget(call)
+                call.set_exception(late_call(call, seconds))
+
+        timer = clock.callLater(seconds, late)
+        call.add_done_callback(lambda _: timer.cancel())
+
+    def call_in_thread(self, function: Any) -> None:
+        """Call a function in the thread of the loop: now, if this is it."""
+        if get_ident() == self._thread:
+            function()
+        else:
+            # A loop that has been closed has no connections.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(function)
+
+    def seconds(self) -> float:
+        """Return what the loop's clock says."""
+        return self._loop.time()
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: Any, **kw: Any
+    ) -> _Timer:
+        """Call something after some seconds."""
+        function: Callable[..., object] = callable
+        if args or kw:
+
+            def function() -> object:
+                return callable(*args, **kw)
+
+        time = self._loop.time() + delay if delay > 0 else None
+        return _Timer(self._loop, time, function)
+
+    def getDelayedCalls(self) -> list[Any]:
+        """Return nothing: an asyncio loop does not tell."""
+        return []
+
+    def future(self, deferred: Deferred[Any]) -> asyncio.Future[Any]:
+        """Return a Future of what a Deferred gives; cancelling it cancels that."""
+        future: asyncio.Future[Any] = deferred.asFuture(self._loop)
+        return future
+
+
+async def _result_of(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _deferred(task: asyncio.Task[Any]) -> Deferred[Any]:
+    """Return a Deferred of what a task that is done has given."""
+    if task.cancelled():
+        return fail(asyncio.CancelledError())
+    error = task.exception()
+    if error is not None:
+        return fail(Failure(error, type(error), error.__traceback__))
+    return succeed(task.result())
+
+
+@implementer(ITransport, IConsumer)
+class AsyncioTransport(DirectTransport):
+    """One of asyncio's transports, as brokers use it.
+
+    What is written is sent in the loop's next turn, all of it at once, so that calls
+    that are made together go together.
+
+    Args:
+        transport: asyncio's.
+        loop: Its loop.
+
+    Attributes:
+        connected: Whether the connection has not been lost.
+        disconnecting: Whether it is being closed from here.
+        producer: What is registered to be asked for more.
+    """
+
+    __slots__ = (
+        "_is_streaming",
+        "_loop",
+        "_transport",
+        "_waiting",
+        "connected",
+        "disconnecting",
+        "producer",
+    )
+
+    def __init__(self, transport: asyncio.Transport, loop: AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+        self._is_streaming = False
+        self.connected = True
+        self.disconnecting = False
+        self.producer: Any = None
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` in the loop's next turn."""
+        waiting = self._waiting
+        if not waiting:
+            if self.disconnecting or not self.connected:
+                return
+            self._loop.call_soon(self._flush)
+        waiting.append(data)
+
+    def writeSequence(self, data: Any) -> None:
+        """Send each piece of ``data``."""
+        for piece in data:
+            self.write(piece)
+
+    def write_now(self, data: bytes) -> None:
+        """Send ``data``, behind what was written before, without waiting for more."""
+        if self._waiting:
+            self._waiting.append(data)
+            self._flush()
+        elif not self.disconnecting and self.connected:
+            self._transport.write(data)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting or not self.connected:
+            return
+        if len(waiting) == 1:
+            self._transport.write(waiting[0])
+        elif sum(map(len, waiting)) <= _MOST_JOINED:
+            self._transport.write(b"".join(waiting))
+        else:
+            self._transport.writelines(waiting)
+
+    def undelivered(self) -> int:
+        """Return how many bytes were written and not sent."""
+        size: int = self._transport.get_write_buffer_size()
+        return size + sum(map(len, self._waiting)) if self._waiting else size
+
+    def loseConnection(self, *args: Any) -> None:
+        """Close the connection when what was written has been sent."""
+        if not self.disconnecting:
+            self._flush()
+            self.disconnecting = True
+            self._transport.close()
+
+    def abortConnection(self) -> None:
+        """Close the connection at once."""
+        self.disconnecting = True
+        self._waiting.clear()
+        self._transport.abort()
+
+    def pauseProducing(self) -> None:
+        """Read nothing more for now."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    stopProducing = loseConnection
+
+    def registerProducer(self, producer: Any, streaming: Any) -> None:
+        """Take a producer: it is asked for more while there is room.
+
+        Args:
+            producer: What has ``resumeProducing`` and, if it streams, also
+                ``pauseProducing``.
+            streaming: Whether it goes on until it is told to pause.
+
+        Raises:
+            RuntimeError: There is one already.
+        """
+        if self.producer is not None:
+            raise RuntimeError("there is a producer already")
+        self.producer = producer
+        self._is_streaming = bool(streaming)
+        if not streaming:
+            self._loop.call_soon(self.produce)
+
+    def unregisterProducer(self) -> None:
+        """Let go of the producer."""
+        self.producer = None
+
+    def produce(self) -> None:
+        """Ask a producer that does not stream for more, if there is room."""
+        if self.producer is None or self._is_streaming or not self.connected:
+            return
+        if self.undelivered() <= _LOW_WATER:
+            self.producer.resumeProducing()
+            self._loop.call_soon(self.produce)
+
+    def switch_producer(self, is_on: bool) -> None:
+        """Have the producer go on, or pause."""
+        if self.producer is None:
+            return
+        if not self._is_streaming:
+            if is_on:
+                self.produce()
+        elif is_on:
+            self.producer.resumeProducing()
+        else:
+            self.producer.pauseProducing()
+
+    def getPeer(self) -> IAddress:
+        """Return the address at the other end."""
+        return _address(self._transport.get_extra_info("peername"))
+
+    def getHost(self) -> IAddress:
+        """Return the address at this end."""
+        return _address(self._transport.get_extra_info("sockname"))
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what asyncio's transport knows, such as its ``ssl_object``."""
+        return self._transport.get_extra_info(name, default)
+
+
+def _address(name: Any) -> IAddress:
+    """Return what Twisted calls an address of a socket."""
+    if isinstance(name, tuple) and len(name) == 2:
+        return IPv4Address("TCP", *name)
+    if isinstance(name, tuple) and len(name) == 4:
+        return IPv6Address("TCP", *name)
+    return UNIXAddress(name or None)
+
+
+class BrokerProtocol(asyncio.Protocol):
+    """What asyncio's transports talk to: a broker that a factory makes.
+
+    Args:
+        factory: Makes the broker.
+        loop: The loop.
+        when_lost: Called when the connection is lost.
+
+    Attributes:
+        broker: The broker, once there is a connection.
+    """
+
+    def __init__(
+        self,
+        factory: Any,
+        loop: AbstractEventLoop,
+        when_lost: Callable[[BrokerProtocol], object] | None = None,
+    ) -> None:
+        self._factory = factory
+        self._loop = loop
+        self._when_lost = when_lost
+        self._transport: Any = None
+        self.broker: Broker
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin."""
+        self._transport = AsyncioTransport(transport, self._loop)
+        self.broker = self._factory.buildProtocol(self._transport.getPeer())
+        protocol: Any = self.broker
+        protocol.makeConnection(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what has arrived."""
+        self.broker.dataReceived(data)
+
+    def pause_writing(self) -> None:
+        """Learn that there is much to send."""
+        self._transport.switch_producer(False)
+
+    def resume_writing(self) -> None:
+        """Learn that there is not much to send any more."""
+        self._transport.switch_producer(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._transport.connected = False
+        self._transport._waiting.clear()
+        reason: Exception = ConnectionDone()
+        if exc is not None:
+            reason = ConnectionLost(str(exc)[:200])
+        self.broker.connectionLost(Failure(reason))
+        if self._when_lost is not None:
+            self._when_lost(self)

@@ -1,0 +1,109 @@
+"""This module has what a broker needs of the event loop that it runs on.
+
+There is one implementation of PB, and a thin shell around it for each kind of loop.
+This is the shell for Twisted's reactor, and what others are made like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from types import CoroutineType
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.python import threadable
+from twisted.python.failure import Failure
+
+from .errors import CallTimeout, shown_name
+
+__all__ = ["TWISTED", "Call", "Shell", "as_deferred", "forget", "late_call"]
+
+
+class Call(Deferred[Any]):
+    """What becomes of a call from here: a Deferred, and where it is listed."""
+
+    __slots__ = ("name", "pending", "request")
+
+    # By when the answer is to come, on the broker's clock; None for any time.
+    deadline: float | None = None
+    name: bytes
+    # Where it is listed.
+    pending: dict[int, Any]
+    request: int
+
+
+def forget(call: Any) -> None:
+    """Forget a call that nobody waits for any more; its answer is none to any call."""
+    call.pending.pop(call.request, None)
+
+
+def late_call(call: Any, seconds: float) -> CallTimeout:
+    """Return the error of a call whose answer did not come in time."""
+    return CallTimeout(shown_name(call.name), seconds)
+
+
+def as_deferred(answer: Any) -> Deferred[Any]:
+    """Return a Deferred for what a call gave, whatever the shell."""
+    if isinstance(answer, Deferred):
+        return answer
+    deferred: Deferred[Any] = Deferred.fromFuture(answer)
+    return deferred
+
+
+class Shell:
+    """The event loop as brokers use it: here, Twisted's reactor.
+
+    What a program is given for a call is of the loop's own kind: something that its
+    coroutines can await, and that fires once.
+    """
+
+    __slots__ = ()
+
+    #: Makes what becomes of a call, which has ``callback``, ``errback``, ``called``;
+    #: its argument is called with it when it is cancelled.
+    call_type: Any = Call
+
+    def failed(self, failure: Failure) -> Any:
+        """Return what a call gives that has failed already."""
+        return fail(failure)
+
+    def ignore(self, answer: Any) -> None:
+        """Take note of a failure, if it is one, that nobody asks for."""
+        answer.addErrback(lambda _: None)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Run a coroutine of the program's, until it first waits at once."""
+        return ensureDeferred(coroutine)
+
+    def awaitable(self, result: Any) -> Deferred[Any] | None:
+        """Return a Deferred for what a method gave if that has to be waited for.
+
+        None is for anything else.
+        """
+        if isinstance(result, CoroutineType):
+            return self.run(result)
+        return result if isinstance(result, Deferred) else None
+
+    def limit(self, call: Any, seconds: float, clock: Any) -> None:
+        """Have a call fail with CallTimeout if it takes longer."""
+
+        def late(result: Any, timeout: float) -> NoReturn:
+            raise late_call(call, timeout)
+
+        call.addTimeout(seconds, clock, late)
+
+    def call_in_thread(self, function: Any) -> None:
+        """Call a function in the thread of the loop: now, if this is it."""
+        # None as long as no reactor has run, whatever its annotation says.
+        reactor_thread: object = threadable.ioThread
+        if reactor_thread is None or threadable.isInIOThread():
+            function()
+        else:
+            from twisted.internet import reactor
+
+            threads: Any = reactor
+            threads.callFromThread(function)
+
+
+#: The shell of every broker that is not told otherwise.
+TWISTED = Shell()

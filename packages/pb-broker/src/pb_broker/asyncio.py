@@ -1,0 +1,303 @@
+"""Brokers on asyncio, without Twisted's reactor.
+
+:func:`connect` opens a connection and gives the server's root object; :func:`serve`
+offers one::
+
+    from pb_broker import asyncio as pb_asyncio
+
+    async with pb_asyncio.serve(Calculator(), "localhost", 8787):
+        async with pb_asyncio.connect("localhost", 8787) as calculator:
+            print(await calculator.callRemote("add", 2, 3))
+
+Everything else is what ``pb_broker`` has.  A call gives an ``asyncio.Future``; methods
+that the peer calls may be ``async def`` and await anything of asyncio's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ._asyncio import AsyncioShell, BrokerProtocol
+from ._factories import PBClientFactory, PBServerFactory, ready
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from ._broker import Broker
+
+__all__ = ["Connecting", "Server", "Serving", "connect", "serve"]
+
+
+class Connecting:
+    """A connection that is to be: await it, or use it with ``async with``.
+
+    Either gives a reference to the server's root object.  ``async with`` closes the
+    connection at its end; whoever awaits it calls :meth:`close`, or
+    ``reference.broker.transport.loseConnection()``.
+
+    Args:
+        factory: Makes our end.
+        where: Arguments for the loop's ``create_connection``; or, with a ``path``, for
+            its ``create_unix_connection``.
+    """
+
+    def __init__(self, factory: PBClientFactory, where: dict[str, Any]) -> None:
+        self._factory: Any = factory
+        self._where = where
+        self._broker: Broker | None = None
+        self._lost: asyncio.Event | None = None
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Connect."""
+        return self._connect().__await__()
+
+    async def _connect(self) -> Any:
+        if self._lost is not None:
+            raise RuntimeError("a connection is made once")
+        self._lost = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        shell = AsyncioShell(loop)
+        self._factory.clock = self._factory.shell = shell
+        self._factory.doStart()
+        is_ready = False
+        try:
+            await self._open(loop)
+            assert self._broker is not None
+            await shell.future(ready(self._broker))
+            greeted = await self._greet(shell)
+            is_ready = True
+        finally:
+            if self._broker is None:
+                self._factory.doStop()
+            elif not is_ready:
+                self._broker.transport.loseConnection()
+        return greeted
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        def protocol() -> BrokerProtocol:
+            return BrokerProtocol(self._factory, loop, self._ended)
+
+        where = dict(self._where)
+        path = where.pop("path", None)
+        made: Any
+        if path is None:
+            _, made = await loop.create_connection(protocol, **where)
+        else:
+            _, made = await loop.create_unix_connection(protocol, path, **where)
+        self._broker = made.broker
+
+    async def _greet(self, shell: AsyncioShell) -> Any:
+        """Return what the connection is for, now that both ends are ready to talk."""
+        return await shell.future(self._factory.getRootObject())
+
+    def _ended(self, protocol: BrokerProtocol) -> None:
+        if self._broker is not None:
+            self._factory.doStop()
+        assert self._lost is not None
+        self._lost.set()
+
+    async def close(self) -> None:
+        """Close the connection, and wait until it is."""
+        if self._broker is not None and self._lost is not None:
+            self._broker.transport.loseConnection()
+            await self._lost.wait()
+
+    async def __aenter__(self) -> Any:
+        """Connect."""
+        return await self._connect()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection, and wait until it is."""
+        await self.close()
+
+
+def connect(
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    path: str | None = None,
+    ssl: SSLContext | bool | None = None,
+    factory: PBClientFactory | None = None,
+    **options: Any,
+) -> Connecting:
+    """Open a connection to a server.
+
+    Args:
+        host: Its name or address.
+        port: Its port.
+        path: Its Unix socket, in place of both.
+        ssl: For TLS: a context, or True for the default one.
+        factory: Makes our end, and says what the connection may cost; None for one
+            without anything special.  Each connection takes a factory of its own.
+        **options: Other arguments of the loop's ``create_connection``, such as
+            ``server_hostname`` or ``local_addr``.
+
+    Returns:
+        Something to await, or to use with ``async with``, which gives a reference to
+        the server's root object.  That fails with ``OSError`` if there is nobody, and
+        with :class:`~pb_broker.DeadReferenceError` if the connection is lost before
+        both ends are ready to talk.
+    """
+    return Connecting(
+        factory or PBClientFactory(), _where(host, port, path, options, ssl=ssl)
+    )
+
+
+class Server:
+    """Something that is being served.
+
+    Attributes:
+        factory: Makes our end of each connection.
+    """
+
+    def __init__(self, factory: PBServerFactory, shell: AsyncioShell) -> None:
+        self.factory = factory
+        self._lifecycle: Any = factory
+        self._shell = shell
+        self._server: Any = None
+        self._is_closed = False
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The sockets that it listens on."""
+        return tuple(self._server.sockets)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, or the first of several."""
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self, grace: float | None = 0) -> int:
+        """Stop listening, and close each connection when its calls are answered.
+
+        Args:
+            grace: After how many seconds the connections that are left are cut off;
+                None for never.
+
+        Returns:
+            How many had to be cut off.
+        """
+        if self._is_closed:
+            return 0
+        self._is_closed = True
+        self._server.close()
+        try:
+            cut_off: int = await self._shell.future(self.factory.drain(grace))
+        finally:
+            self._lifecycle.doStop()
+        return cut_off
+
+
+class Serving:
+    """A server that is to be: await it, or use it with ``async with``.
+
+    Either gives a :class:`Server`; ``async with`` closes it at its end.
+    """
+
+    def __init__(
+        self, factory: PBServerFactory, where: dict[str, Any], grace: float | None
+    ) -> None:
+        self._factory: Any = factory
+        self._where = where
+        self._grace = grace
+        self._server: Server | None = None
+
+    def __await__(self) -> Generator[Any, Any, Server]:
+        """Listen."""
+        return self._listen().__await__()
+
+    async def _listen(self) -> Server:
+        loop = asyncio.get_running_loop()
+        shell = AsyncioShell(loop)
+        factory = self._factory
+        factory.clock = factory.shell = shell
+
+        def protocol() -> BrokerProtocol:
+            return BrokerProtocol(factory, loop)
+
+        where = dict(self._where)
+        path = where.pop("path", None)
+        server = self._server = Server(factory, shell)
+        if path is None:
+            server._server = await loop.create_server(protocol, **where)
+        else:
+            server._server = await loop.create_unix_server(protocol, path, **where)
+        factory.doStart()
+        return server
+
+    async def __aenter__(self) -> Server:
+        """Listen."""
+        return await self._listen()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening, and close all connections."""
+        assert self._server is not None
+        await self._server.close(self._grace)
+
+
+def serve(
+    root: Any,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    path: str | None = None,
+    ssl: SSLContext | None = None,
+    grace: float | None = 5.0,
+    **options: Any,
+) -> Serving:
+    """Offer a root object.
+
+    Args:
+        root: A :class:`~pb_broker.Root` or what else a
+            :class:`~pb_broker.PBServerFactory` takes; or such a factory, which says
+            what each connection may cost.
+        host: The name or address to listen on; None for all.
+        port: The port; 0 for one that is free.
+        path: A Unix socket to listen on, in place of both.
+        ssl: For TLS: a context.
+        grace: How many seconds calls have to end when ``async with`` closes the server;
+            None for as long as they take.
+        **options: Other arguments of the loop's ``create_server``, such as ``backlog``
+            or ``reuse_port``.
+
+    Returns:
+        Something to await, or to use with ``async with``, which gives a
+        :class:`Server`.
+    """
+    factory = root if isinstance(root, PBServerFactory) else PBServerFactory(root)
+    return Serving(factory, _where(host, port, path, options, ssl=ssl), grace)
+
+
+def _where(
+    host: str | None,
+    port: int | None,
+    path: str | None,
+    options: dict[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the arguments of the loop's method.
+
+    Raises:
+        ValueError: There are two places, or none.
+    """
+    if path is None:
+        where: dict[str, Any] = {"host": host, "port": port}
+    elif host is None and port is None:
+        where = {"path": path}
+    else:
+        raise ValueError("a path takes the place of host and port")
+    return {**where, **more, **options}

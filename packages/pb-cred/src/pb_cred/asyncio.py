@@ -1,0 +1,119 @@
+"""Logging in on asyncio, without Twisted's reactor.
+
+:func:`connect` opens a connection, logs in and gives the avatar; :func:`serve` serves a
+``twisted.cred`` Portal::
+
+    from pb_cred import asyncio as pb_asyncio
+
+    async with pb_asyncio.serve(portal, "localhost", 8787, ssl=context):
+        async with pb_asyncio.connect(
+            "localhost", 8787, ssl=trusting, credentials=UsernamePassword(*words)
+        ) as avatar:
+            print(await avatar.callRemote("add", 2, 3))
+
+A realm's ``requestAvatar`` and a checker's ``requestAvatarId`` may be ``async def`` and
+await anything of asyncio's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pb_broker.asyncio
+from pb_broker._asyncio import AsyncioShell
+from pb_broker.asyncio import Connecting, Server, Serving
+
+from ._factories import PBClientFactory, PBServerFactory, log_in
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+__all__ = ["Connecting", "Server", "Serving", "connect", "serve"]
+
+
+class _LoggingIn(Connecting):
+    """A connection that is to be, and a login over it."""
+
+    def __init__(
+        self,
+        factory: PBClientFactory,
+        where: dict[str, Any],
+        credentials: Any,
+        mind: Any,
+    ) -> None:
+        super().__init__(factory, where)
+        self._credentials = credentials
+        self._mind = mind
+
+    async def _greet(self, shell: AsyncioShell) -> Any:
+        root = await super()._greet(shell)
+        return await shell.future(log_in(root, self._credentials, self._mind))
+
+
+def connect(
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    credentials: Any = None,
+    mind: Any = None,
+    path: str | None = None,
+    ssl: SSLContext | bool | None = None,
+    factory: PBClientFactory | None = None,
+    **options: Any,
+) -> Connecting:
+    """Open a connection to a server, and log in.
+
+    Args:
+        host: Its name or address.
+        port: Its port.
+        credentials: As for :meth:`pb_cred.PBClientFactory.login`; None to use the root
+            object without a login.
+        mind: An object of ours for the avatar to talk to.
+        path: Its Unix socket, in place of host and port.
+        ssl: For TLS: a context, or True for the default one.
+        factory: Makes our end; as for :func:`pb_broker.asyncio.connect`.
+        **options: Other arguments of the loop's ``create_connection``.
+
+    Returns:
+        Something to await, or to use with ``async with``, which gives a reference to
+        the avatar.  That fails as :func:`pb_broker.asyncio.connect` does, and with
+        ``twisted.cred.error.UnauthorizedLogin`` if the server does not let us in.
+    """
+    where = pb_broker.asyncio._where(host, port, path, options, ssl=ssl)
+    factory = PBClientFactory() if factory is None else factory
+    if credentials is None:
+        return Connecting(factory, where)
+    return _LoggingIn(factory, where, credentials, mind)
+
+
+def serve(
+    root: Any,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    path: str | None = None,
+    ssl: SSLContext | None = None,
+    grace: float | None = 5.0,
+    **options: Any,
+) -> Serving:
+    """Serve a portal, or a root object.
+
+    Args:
+        root: What a :class:`pb_cred.PBServerFactory` takes for its first argument, such
+            as a ``twisted.cred`` Portal; or such a factory.
+        host: The name or address to listen on; None for all.
+        port: The port; 0 for one that is free.
+        path: A Unix socket to listen on, in place of both.
+        ssl: For TLS: a context.
+        grace: As for :func:`pb_broker.asyncio.serve`.
+        **options: Other arguments of the loop's ``create_server``.
+
+    Returns:
+        Something to await, or to use with ``async with``, which gives a
+        :class:`Server`.
+    """
+    factory = root
+    if not isinstance(root, pb_broker.PBServerFactory):
+        factory = PBServerFactory(root)
+    where = pb_broker.asyncio._where(host, port, path, options, ssl=ssl)
+    return Serving(factory, where, grace)
