@@ -1,0 +1,199 @@
+"""Our end on asyncio, with each kind of loop; the other on Twisted's reactor."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import uvloop
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernameHashedPassword, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
+from zope.interface import implementer
+
+import pb_broker as pb
+from mixed_peer import NAME, PASSWORD, Flavours, call_everything
+from pb_cred import asyncio as pb_asyncio
+from pb_cred import pb as cred_pb
+
+PROGRAM = str(Path(__file__).with_name("mixed_peer.py"))
+CREDENTIALS = UsernamePassword(NAME, PASSWORD)
+HERE = "127.0.0.1"
+
+Test = Callable[[], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Any:
+    """What runs a coroutine on a loop of the kind."""
+
+    def run(coroutine: Coroutine[Any, Any, None]) -> None:
+        loop = (
+            uvloop.new_event_loop()
+            if request.param == "uvloop"
+            else asyncio.new_event_loop()
+        )
+        errors: list[Any] = []
+        loop.set_exception_handler(lambda _, context: errors.append(context))
+        try:
+            loop.run_until_complete(asyncio.wait_for(coroutine, 60))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+        assert not errors
+
+    return run
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        PROGRAM,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+FLAVOURS = Flavours(cred_pb)
+
+
+@pytest.mark.parametrize("other", ["ours", "twisted"])
+def test_a_server_on_twisted(run: Any, other: str) -> None:
+    async def test() -> None:
+        server = await start("server", other)
+        assert server.stdout is not None
+        assert server.stdin is not None
+        port = int(await server.stdout.readline())
+        connecting = pb_asyncio.connect(HERE, port, credentials=CREDENTIALS)
+        async with connecting as avatar:
+            await call_everything(FLAVOURS, avatar)
+        wrong = UsernamePassword(NAME, b"wrong")
+        with pytest.raises(UnauthorizedLogin):
+            await pb_asyncio.connect(HERE, port, credentials=wrong)
+        server.stdin.close()
+        assert await server.wait() == 0
+
+    run(test())
+
+
+@pytest.mark.parametrize("other", ["ours", "twisted"])
+def test_a_client_on_twisted(run: Any, other: str) -> None:
+    async def test() -> None:
+        async with pb_asyncio.serve(FLAVOURS.portal(), HERE, 0) as server:
+            client = await start("client", other, str(server.port))
+            said, _ = await client.communicate()
+            assert said == b"done\n"
+            assert client.returncode == 0
+
+    run(test())
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return contexts for a server and for a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+def test_both_ends_over_tls(run: Any) -> None:
+    serving, trusting = contexts()
+
+    async def test() -> None:
+        async with (
+            pb_asyncio.serve(FLAVOURS.portal(), HERE, 0, ssl=serving) as server,
+            pb_asyncio.connect(
+                HERE, server.port, ssl=trusting, credentials=CREDENTIALS
+            ) as avatar,
+        ):
+            await call_everything(FLAVOURS, avatar)
+            transport = avatar.broker.transport
+            assert transport.get_extra_info("ssl_object") is not None
+        stranger = ssl.create_default_context()
+        async with pb_asyncio.serve(FLAVOURS.portal(), HERE, 0, ssl=serving) as server:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await pb_asyncio.connect(HERE, server.port, ssl=stranger)
+
+    run(test())
+
+
+@implementer(ICredentialsChecker)
+class Checker:
+    """Takes its time."""
+
+    credentialInterfaces = (IUsernameHashedPassword,)
+
+    async def requestAvatarId(  # type: ignore[override]
+        self, credentials: Any
+    ) -> bytes:
+        await asyncio.sleep(0)
+        if credentials.username == NAME and credentials.checkPassword(PASSWORD):
+            return NAME
+        raise UnauthorizedLogin("no")
+
+
+class User(cred_pb.Avatar):
+    async def perspective_name(self) -> str:
+        await asyncio.sleep(0)
+        return "alice"
+
+
+class Realm(cred_pb.Realm):
+    async def requestAvatar(  # type: ignore[override]
+        self, name: Any, mind: Any, *interfaces: Any
+    ) -> Any:
+        await asyncio.sleep(0)
+        return super().requestAvatar(name, mind, *interfaces)
+
+
+def test_checkers_and_realms_that_await(run: Any) -> None:
+    async def test() -> None:
+        portal = Portal(Realm(User), [Checker()])
+        async with pb_asyncio.serve(portal, HERE, 0) as server:
+            where = (HERE, server.port)
+            async with pb_asyncio.connect(*where, credentials=CREDENTIALS) as avatar:
+                assert await avatar.callRemote("name") == "alice"
+            for wrong in (UsernamePassword(NAME, b""), UsernamePassword(b"", b"")):
+                with pytest.raises(UnauthorizedLogin):
+                    await pb_asyncio.connect(*where, credentials=wrong)
+
+    run(test())
+
+
+def test_many_at_a_time(run: Any) -> None:
+    """Calls of many connections, each with several calls within calls."""
+
+    class Root(pb.Root):
+        async def remote_deep(self, back: Any, depth: int) -> int:
+            if not depth:
+                return 0
+            below: int = await back.callRemote("deep", self, depth - 1)
+            return 1 + below
+
+    class Back(pb.Referenceable):
+        async def remote_deep(self, back: Any, depth: int) -> int:
+            if not depth:
+                return 0
+            below: int = await back.callRemote("deep", self, depth - 1)
+            return 1 + below
+
+    async def visit(port: int) -> None:
+        async with pb_asyncio.connect(HERE, port) as root:
+            calls = [root.callRemote("deep", Back(), depth) for depth in range(20)]
+            assert await asyncio.gather(*calls) == list(range(20))
+
+    async def test() -> None:
+        async with pb_asyncio.serve(Root(), HERE, 0) as server:
+            await asyncio.gather(*[visit(server.port) for _ in range(20)])
+
+    run(test())
