@@ -200,6 +200,16 @@ class AsyncioShell(Shell):
             return waiting
         return self.run(_result_of(result))
 
+    def waiter(self) -> tuple[Any, Callable[[], None]]:
+        """Return something that a coroutine of ours can await, and what ends that."""
+        waiting = self._loop.create_future()
+
+        def end() -> None:
+            if not waiting.done():
+                waiting.set_result(None)
+
+        return waiting, end
+
     def limit(self, call: Any, seconds: float, clock: Any) -> None:
         """Have a call fail with CallTimeout if it takes longer."""
 

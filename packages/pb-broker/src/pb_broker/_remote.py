@@ -17,6 +17,7 @@ from pb_jelly import (
 )
 
 from ._messages import MESSAGE
+from ._streams import RemoteStream
 from .interfaces import IJellyable, IUnjellyable
 
 __all__ = ["RemoteMethod", "RemoteReference", "TimedReference"]
@@ -158,6 +159,25 @@ class RemoteReference:
     def remoteMethod(self, key: str) -> RemoteMethod:
         """Return the method called ``key`` as something to call."""
         return RemoteMethod(self, key)
+
+    def stream(
+        self, _name: str, /, *args: Any, batch: int = 100, **kw: Any
+    ) -> RemoteStream[Any]:
+        """Call a method of the object that yields its results one by one.
+
+        It is an async generator at the other end, or does as
+        ``docs/protocol.md`` says of streams.
+
+        Args:
+            _name: The method's name, as for :meth:`callRemote`.
+            *args: Its positional arguments.
+            batch: How many items to ask for at a time.
+            **kw: Its keyword arguments.
+
+        Returns:
+            An async iterator; nothing is called before it is used.
+        """
+        return RemoteStream(lambda: self.callRemote(_name, *args, **kw), batch)
 
     def with_timeout(self, seconds: float | None) -> TimedReference:
         """Return this reference, with a limit on how long answers are waited for.

@@ -9,6 +9,7 @@ the broker each expression that is to go.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import AsyncGeneratorType
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -29,6 +30,7 @@ from ._failures import (
     remote_error,
 )
 from ._shell import Shell, forget, late_call
+from ._streams import StreamSource
 from ._tables import CacheTable, ExportTable, Local, LocalIDs, process_unique_id
 from .errors import (
     ClosingDown,
@@ -573,6 +575,9 @@ class Session:
 
     def _take(self, result: Any, request: int, wanted: Any, served: _Served) -> None:
         """Answer with a result for which one may have to wait."""
+        if isinstance(result, AsyncGeneratorType):
+            self._answer_stream(result, request, wanted, served)
+            return
         later = self._broker.shell.awaitable(result)
         if later is not None:
             self.serving += 1
@@ -653,11 +658,26 @@ class Session:
                 self.undo(context)
             self._failed(Failure(), request, wanted)
 
+    def _answer_stream(
+        self,
+        generator: AsyncGeneratorType[Any, Any],
+        request: int,
+        wanted: Any,
+        served: _Served,
+    ) -> None:
+        """Send a reference to what takes from a generator; or forget it."""
+        if wanted and not self.closed:
+            source = StreamSource(self._broker, generator, served[0])
+            self._answer(source, request, wanted, served)
+
     def _answer_later(
         self, result: Any, request: int, wanted: Any, served: _Served
     ) -> None:
         """Send the result of a call that was not there at once."""
-        self._answer(result, request, wanted, served)
+        if isinstance(result, AsyncGeneratorType):
+            self._answer_stream(result, request, wanted, served)
+        else:
+            self._answer(result, request, wanted, served)
         self.serving -= 1
         self._broker._call_has_ended()
 

@@ -6,7 +6,7 @@ This is the shell for Twisted's reactor, and what others are made like.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import Any, NoReturn
 
@@ -83,6 +83,16 @@ class Shell:
         if isinstance(result, CoroutineType):
             return self.run(result)
         return result if isinstance(result, Deferred) else None
+
+    def waiter(self) -> tuple[Any, Callable[[], None]]:
+        """Return something that a coroutine of ours can await, and what ends that."""
+        waiting: Deferred[None] = Deferred()
+
+        def end() -> None:
+            if not waiting.called:
+                waiting.callback(None)
+
+        return waiting, end
 
     def limit(self, call: Any, seconds: float, clock: Any) -> None:
         """Have a call fail with CallTimeout if it takes longer."""

@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, ITransport
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -125,8 +126,17 @@ class Pair:
         self.client_transport = MemoryTransport("client")
         self.server_transport = MemoryTransport("server")
         self.closed = False
+        self._clock = Clock()
+        for end in (client, server):
+            if getattr(end, "clock", self) is None:
+                end.clock = self._clock
         client.makeConnection(self.client_transport)
         server.makeConnection(self.server_transport)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that both ends go by, if they are ours; it moves when told to."""
+        return self._clock
 
     def pump(self, chunk: int = 0) -> bool:
         """Carry what each end has written to the other.
@@ -140,6 +150,8 @@ class Pair:
         for transport in (self.client_transport, self.server_transport):
             if transport.producer is not None:
                 transport.producer.resumeProducing()
+        # What was left for the next turn.
+        self._clock.advance(0)
         client, server = self.client_transport, self.server_transport
         to_server = client.take() if server.is_reading else b""
         to_client = server.take() if client.is_reading else b""
