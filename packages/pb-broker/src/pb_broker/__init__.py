@@ -43,11 +43,13 @@ from ._failures import (
     register_exception,
 )
 from ._fanout import call_observers
+from ._managers import client, serve
 from ._profile import BrokerLimits
 from ._referenceable import AsReferenceable, Referenceable, Root, Serializable
 from ._remote import RemoteMethod, RemoteReference, TimedReference
 from ._service import PBClientService, ServiceReference
 from ._session import Jellied
+from ._streams import RemoteStream
 from ._tables import Local
 from ._viewable import Viewable, ViewPoint
 from ._watch import Heartbeat
@@ -100,6 +102,7 @@ __all__ = [
     "RemoteError",
     "RemoteMethod",
     "RemoteReference",
+    "RemoteStream",
     "Root",
     "SecurityOptions",
     "Serializable",
@@ -109,6 +112,7 @@ __all__ = [
     "ViewPoint",
     "Viewable",
     "call_observers",
+    "client",
     "connect",
     "copyTags",
     "failure2Copyable",
@@ -117,6 +121,7 @@ __all__ = [
     "jelly",
     "portno",
     "register_exception",
+    "serve",
     "setCopierForClass",
     "setCopierForClassTree",
     "setFactoryForClass",

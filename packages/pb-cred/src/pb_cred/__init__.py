@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from ._avatar import Avatar, Perspective, Realm
 from ._factories import PBClientFactory, PBServerFactory
+from ._managers import client, serve
 from ._md5 import challenge, respond
 from ._service import PBClientService
 from ._session import Session, session_of
@@ -40,6 +41,8 @@ __all__ = [
     "Realm",
     "Session",
     "challenge",
+    "client",
     "respond",
+    "serve",
     "session_of",
 ]

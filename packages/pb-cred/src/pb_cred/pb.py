@@ -38,6 +38,7 @@ from pb_broker import (
     RemoteError,
     RemoteMethod,
     RemoteReference,
+    RemoteStream,
     Root,
     SecurityOptions,
     Serializable,
@@ -83,6 +84,7 @@ from pb_broker.publishing import (
 
 from ._avatar import Avatar, Perspective, Realm
 from ._factories import PBClientFactory, PBServerFactory
+from ._managers import client, serve
 from ._md5 import challenge, respond
 from ._service import PBClientService
 from ._session import Session, session_of
@@ -141,6 +143,7 @@ __all__ = [
     "RemoteMethod",
     "RemotePublished",
     "RemoteReference",
+    "RemoteStream",
     "Root",
     "SecurityOptions",
     "Serializable",
@@ -153,6 +156,7 @@ __all__ = [
     "Viewable",
     "call_observers",
     "challenge",
+    "client",
     "connect",
     "copyTags",
     "failure2Copyable",
@@ -163,6 +167,7 @@ __all__ = [
     "portno",
     "register_exception",
     "respond",
+    "serve",
     "session_of",
     "setCopierForClass",
     "setCopierForClassTree",
