@@ -292,10 +292,11 @@ def portal_server(**profile: Any) -> PBServerFactory:
     class Broker(pb.Broker):
         pass
 
+    class Factory(PBServerFactory):
+        protocol = Broker
+
     Broker.profile = replace(pb.Broker.profile, **profile)
-    factory = PBServerFactory(portal_of(OneRealm()))
-    factory.protocol = Broker
-    return factory
+    return Factory(portal_of(OneRealm()))
 
 
 class TestManyStrangers:
@@ -317,7 +318,7 @@ class TestManyStrangers:
         assert events == []
 
     def test_who_has_logged_in_or_gone_makes_room(self) -> None:
-        factory = portal_server(login_backlog=(2, 2))
+        factory = PBServerFactory(portal_of(OneRealm()), login_backlog=(2, 2))
         pairs = [self.connect(factory) for _ in range(2)]
         assert self.connect(factory).closed
         log_in(pairs[0])
@@ -348,6 +349,17 @@ class TestTries:
                 assert not pair.closed
                 trapped(log_in(pair, self.WRONG), UnauthorizedLogin)
                 clock.advance(0)
+            pair.flush()
+        assert pair.closed
+
+    @pytest.mark.parametrize("tries", [1, 2])
+    def test_how_many_is_for_the_factory_to_say(self, tries: int) -> None:
+        factory = PBServerFactory(portal_of(OneRealm()), login_tries=tries)
+        pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
+        with logged():
+            for _ in range(tries):
+                assert not pair.closed
+                trapped(log_in(pair, self.WRONG), UnauthorizedLogin)
             pair.flush()
         assert pair.closed
 

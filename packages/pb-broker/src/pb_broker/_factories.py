@@ -277,6 +277,9 @@ class PBServerFactory(_Watching, ServerFactory):
         heartbeat: Whether a peer that is silent is asked for a sign of life, and a
             connection without any is ended: True for after 60 seconds, which may take
             20 more, or a :class:`Heartbeat`.
+        login_backlog: With how many connections that have yet to log in some are turned
+            away, by chance, and with how many all; None means the default, 100 and
+            1,000.
 
     Raises:
         TypeError: ``root`` has no root object to give.
@@ -284,6 +287,8 @@ class PBServerFactory(_Watching, ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
+    #: With how many strangers some are turned away, and with how many all.
+    login_backlog: tuple[int, int] | None = None
     #: Decides who is turned away.
     random: Random = Random()
     _connections: _Connections | None = None
@@ -302,8 +307,11 @@ class PBServerFactory(_Watching, ServerFactory):
         handshake_timeout: float | None = None,
         login_timeout: float | None = None,
         heartbeat: Heartbeat | bool | None = None,
+        login_backlog: tuple[int, int] | None = None,
     ) -> None:
         self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
+        if login_backlog is not None:
+            self.login_backlog = login_backlog
         self.root: Any = IPBRoot(root)
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
@@ -334,7 +342,7 @@ class PBServerFactory(_Watching, ServerFactory):
         if self._draining is not None:
             broker._abort()
         elif not broker.is_authenticated:
-            if self._turns_away(broker.profile.login_backlog):
+            if self._turns_away(self.login_backlog or broker.profile.login_backlog):
                 broker._abort()
             else:
                 self._open.strangers.add(broker)

@@ -71,6 +71,9 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_timeout: How many seconds a peer has to log in; None means the default,
             60.
         heartbeat: As for :class:`pb_broker.PBServerFactory`.
+        login_backlog: As for :class:`pb_broker.PBServerFactory`.
+        login_tries: How many refused logins end a connection; None means the default,
+            6.
 
     Raises:
         TypeError: There is nothing to serve, or two things.
@@ -91,9 +94,14 @@ class PBServerFactory(pb_broker.PBServerFactory):
         handshake_timeout: float | None = None,
         login_timeout: float | None = None,
         heartbeat: Heartbeat | bool | None = None,
+        login_backlog: tuple[int, int] | None = None,
+        login_tries: int | None = None,
     ) -> None:
+        profile = self.protocol.profile
         if login_limits is None:
-            login_limits = self.protocol.profile.login_limits
+            login_limits = profile.login_limits
+        if login_tries is None:
+            login_tries = profile.login_tries
         if isinstance(security, int):
             security, unsafeTracebacks = None, security or unsafeTracebacks
         if hasattr(portal, "isTypeAllowed"):
@@ -103,10 +111,10 @@ class PBServerFactory(pb_broker.PBServerFactory):
         if portal is not None:
             if root is not None and not IRealm.providedBy(root):
                 raise TypeError("with a portal, the only root is its login")
-            root = self.portal_root(portal, login_limits)
+            root = self.portal_root(portal, login_limits, login_tries)
         elif isinstance(root, Portal) and _adapted(root) is None:
             # Somebody may have registered an adapter for portals of their own.
-            root = self.portal_root(root, login_limits)
+            root = self.portal_root(root, login_limits, login_tries)
         super().__init__(
             root,
             unsafeTracebacks,
@@ -116,6 +124,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
             handshake_timeout=handshake_timeout,
             login_timeout=login_timeout,
             heartbeat=heartbeat,
+            login_backlog=login_backlog,
         )
 
 

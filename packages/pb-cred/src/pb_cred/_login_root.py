@@ -37,10 +37,14 @@ class LoginRoot(Referenceable):
     Args:
         portal: Decides who may come in, and as whom.
         broker: The connection's broker.
+        tries: How many refused logins end the connection; None for none.
     """
 
-    def __init__(self, portal: Portal, broker: Broker) -> None:
+    def __init__(
+        self, portal: Portal, broker: Broker, tries: int | None = None
+    ) -> None:
         self.portal = portal
+        self._tries = tries
         self.broker = broker
         self._challenges = _md5.Challenges(broker, self.admit)
         self._refusals = 0
@@ -111,8 +115,7 @@ class LoginRoot(Referenceable):
             return failure
         self._log_refusal(failure)
         self._refusals += 1
-        tries = self.broker.profile.login_tries
-        if tries is not None and self._refusals >= tries:
+        if self._tries is not None and self._refusals >= self._tries:
             # When this has been answered.
             self.broker._call_later(0, self.broker.transport.loseConnection)
         # Not the checker's own words: they may say which half was wrong.
@@ -131,17 +134,22 @@ class PortalRoot:
         portal: Decides who may come in, and as whom.
         login_limits: What a connection may cost as long as nobody has logged in;
             None means the same as afterwards.
+        login_tries: How many refused logins end a connection; None for none.
     """
 
     login_root: type[LoginRoot] = LoginRoot
 
     def __init__(
-        self, portal: Portal, login_limits: BrokerLimits | None = None
+        self,
+        portal: Portal,
+        login_limits: BrokerLimits | None = None,
+        login_tries: int | None = None,
     ) -> None:
         self.portal = portal
         self.login_limits = login_limits
+        self.login_tries = login_tries
 
     def rootObject(self, broker: Broker) -> LoginRoot:
         """Return a login root for one connection, which has to use it."""
         broker.require_authentication(self.login_limits)
-        return self.login_root(self.portal, broker)
+        return self.login_root(self.portal, broker, self.login_tries)
