@@ -44,6 +44,7 @@ from ._failures import (
 )
 from ._fanout import call_observers
 from ._managers import client, serve
+from ._observer import CallObserver, ObservedCall
 from ._profile import BrokerLimits
 from ._referenceable import AsReferenceable, Referenceable, Root, Serializable
 from ._remote import RemoteMethod, RemoteReference, TimedReference
@@ -72,6 +73,7 @@ __all__ = [
     "Broker",
     "BrokerLimits",
     "Cacheable",
+    "CallObserver",
     "CallTimeout",
     "ClosingDown",
     "CopiedFailure",
@@ -88,6 +90,7 @@ __all__ = [
     "Jellyable",
     "Local",
     "NoSuchMethod",
+    "ObservedCall",
     "PBClientFactory",
     "PBClientService",
     "PBConnectionLost",

@@ -55,6 +55,8 @@ _LOW_WATER: Final = 64 * 1024
 class _CallFuture(asyncio.Future[Any]):
     """What becomes of a call: a Future, and where it is listed."""
 
+    # A Future keeps it for each that waits.
+    context = None
     # By when the answer is to come, on the broker's clock; None for any time.
     deadline: float | None = None
     name: bytes
@@ -150,6 +152,7 @@ class AsyncioShell(Shell):
     """
 
     __slots__ = ("_loop", "_tasks", "_thread", "call_type")
+    keeps_context = False
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -170,6 +173,14 @@ class AsyncioShell(Shell):
     def ignore(self, answer: Any) -> None:
         """Take note of a failure, if it is one, that nobody asks for."""
         answer.add_done_callback(_note)
+
+    def watch(self, answer: Any, ended: Callable[[Any], None]) -> None:
+        """Have ``ended`` called with what a call fails with, or None, and no more."""
+
+        def told(call: asyncio.Future[Any]) -> None:
+            ended(asyncio.CancelledError() if call.cancelled() else call.exception())
+
+        answer.add_done_callback(told)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         """Run a coroutine of the program's in a task."""

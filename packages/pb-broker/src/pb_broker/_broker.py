@@ -28,6 +28,7 @@ from ._clock import clock_of
 from ._context import ServingContext
 from ._flow import HUGE, Flow
 from ._log_budget import LogBudget
+from ._observer import CallObserver, ObservedCall, ObservedSession
 from ._output import has_unsent, is_socket
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
@@ -87,6 +88,9 @@ class Broker(Flow, Banana):
     _log_budget: LogBudget | None = None
     #: Whether anything has arrived since somebody asked.
     heard: bool = False
+    #: Who is told of each call, and which of the peer's have yet to end.
+    observer: CallObserver | None = None
+    observed: dict[int, ObservedCall]
     #: Why this end gave the connection up; None if it did not.
     why_given_up: Exception | None = None
     #: Why the connection was lost; None while it is not.
@@ -116,6 +120,12 @@ class Broker(Flow, Banana):
         self._unread: list[bytes] | None = None
         # What is sent while a batch is handled, if that is gathered.
         self._gathered: list[bytes] | None = None
+
+    def observe(self, observer: CallObserver) -> None:
+        """Have ``observer`` told of each call from now on."""
+        self.observer = observer
+        self.observed = {}
+        self._session.__class__ = ObservedSession
 
     # What is published of the tables
 

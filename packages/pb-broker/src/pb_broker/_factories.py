@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from ._broker import Broker
 from ._clock import clock_of
+from ._observer import CallObserver
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._root import LaterRoot
@@ -39,6 +40,8 @@ def _make_broker(factory: Any, is_client: bool) -> Broker:
         broker.clock = factory.clock
     if factory.shell is not None:
         broker.shell = factory.shell
+    if factory.observer is not None:
+        broker.observe(factory.observer)
     return broker
 
 
@@ -63,6 +66,8 @@ class _Watching:
     limits: BrokerLimits | None = None
     security: Any = None
     call_timeout: float | None = None
+    #: Who is told of each call.
+    observer: CallObserver | None = None
     #: What has an eye on the connections.
     watch: Watch | None = None
     #: The ``IReactorTime`` that the connections go by; None for the reactor.
@@ -115,6 +120,7 @@ class PBClientFactory(_Watching, _ClientFactory):
         heartbeat: Whether a peer that is silent is asked for a sign of life, and a
             connection without any is ended: True for after 60 seconds, which may take
             20 more, or a :class:`Heartbeat`.
+        observer: Who is told of each call, there and back; None for nobody.
     """
 
     protocol: Any = Broker
@@ -129,8 +135,10 @@ class PBClientFactory(_Watching, _ClientFactory):
         call_timeout: float | None = None,
         handshake_timeout: float | None = None,
         heartbeat: Heartbeat | bool | None = None,
+        observer: CallObserver | None = None,
     ) -> None:
         self.watch = _watch(self, handshake_timeout, None, heartbeat)
+        self.observer = observer
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
         self.limits = limits
@@ -280,6 +288,7 @@ class PBServerFactory(_Watching, ServerFactory):
         login_backlog: With how many connections that have yet to log in some are turned
             away, by chance, and with how many all; None means the default, 100 and
             1,000.
+        observer: Who is told of each call, there and back; None for nobody.
 
     Raises:
         TypeError: ``root`` has no root object to give.
@@ -308,7 +317,9 @@ class PBServerFactory(_Watching, ServerFactory):
         login_timeout: float | None = None,
         heartbeat: Heartbeat | bool | None = None,
         login_backlog: tuple[int, int] | None = None,
+        observer: CallObserver | None = None,
     ) -> None:
+        self.observer = observer
         self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
         if login_backlog is not None:
             self.login_backlog = login_backlog

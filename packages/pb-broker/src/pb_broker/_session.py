@@ -9,10 +9,10 @@ the broker each expression that is to go.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from types import AsyncGeneratorType
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -95,6 +95,8 @@ class _Connection(Protocol):
     factory: Any
     disconnected: int
     call_timeout: float | None
+    observer: Any
+    observed: dict[int, Any]
     currentDialect: bytes | None
     shell: Shell
     _busy: int
@@ -389,8 +391,9 @@ class Session:
 
     def ask_for_life(self) -> None:
         """Make a call that any peer answers with an error, and logs nothing of."""
-        answer: Any = self.call(
-            _messages.MESSAGE, None, _NO_OBJECT, _ALIVE, (), {}, True
+        # No call of the program's, so that no subclass need know of it.
+        answer: Any = Session.call(
+            self, _messages.MESSAGE, None, _NO_OBJECT, _ALIVE, (), {}, True
         )
         answer.deadline = None
         self._broker.shell.ignore(answer)
@@ -400,7 +403,8 @@ class Session:
         if self._broker._is_full:
             # Its answer has to be read.
             self._broker._go_on()
-        call = self._broker.shell.call_type(forget)
+        shell = self._broker.shell
+        call = shell.call_type(forget)
         pending = self.pending
         if pending is _NO_CALLS:
             pending = self.pending = {}
@@ -408,6 +412,11 @@ class Session:
         call.pending = pending
         call.request = request
         call.name = name
+        if shell.keeps_context:
+            context = copy_context()
+            if context:
+                # What the caller set is there for what it has done with the answer.
+                call.context = context
         seconds = self._broker.call_timeout
         if seconds is not None:
             call.deadline = self._expect(seconds)
@@ -437,7 +446,7 @@ class Session:
         for call in late:
             if not call.called:
                 forget(call)
-                call.errback(Failure(late_call(call, seconds)))
+                self._fire(call, Failure(late_call(call, seconds)))
 
     def _name(self, name: bytes) -> bytes:
         """Return a name of a method or an object as it is written."""
@@ -667,8 +676,10 @@ class Session:
     ) -> None:
         """Send a reference to what takes from a generator; or forget it."""
         if wanted and not self.closed:
-            source = StreamSource(self._broker, generator, served[0])
-            self._answer(source, request, wanted, served)
+            result: Any = StreamSource(self._broker, generator, served[0])
+        else:
+            result = None
+        self._answer(result, request, wanted, served)
 
     def _answer_later(
         self, result: Any, request: int, wanted: Any, served: _Served
@@ -691,6 +702,9 @@ class Session:
         """Log a failed call where it should be, and tell the caller."""
         error = failure.value
         is_logged = isinstance(failure, CopiedFailure) or not is_silent(error)
+        if self.closed and not isinstance(error, Exception):
+            # A task that was cancelled when its loop ended.
+            is_logged = False
         if is_logged and self._broker.may_log():
             if wanted:
                 _log.failure("Peer will receive following PB traceback:", failure)
@@ -740,8 +754,10 @@ class Session:
         deferred = self.pending.pop(request, None)
         if deferred is None or deferred.called:
             self._fire(deferred, value)
-        else:
+        elif getattr(deferred, "context", None) is None:
             deferred.callback(value)
+        else:
+            deferred.context.run(deferred.callback, value)
 
     def _on_error(self, request: int, expression: SExp) -> None:
         deferred = self.pending.pop(request, None)
@@ -761,15 +777,19 @@ class Session:
         verb, luid = message
         _HANDLERS[verb](self, luid)
 
-    def _fire(self, deferred: Deferred[Any] | None, result: Any) -> None:
+    def _fire(self, deferred: Any, result: Any) -> None:
         """Give a call its result; whoever cancelled it does not want it any more."""
         if deferred is None:
             _log.debug("An answer to no call")
         elif not deferred.called:
+            fire = deferred.callback
             if isinstance(result, Failure):
-                deferred.errback(result)
+                fire = deferred.errback
+            # A program may have listed a Deferred of its own.
+            if getattr(deferred, "context", None) is None:
+                fire(result)
             else:
-                deferred.callback(result)
+                deferred.context.run(fire, result)
 
     def _on_decref(self, luid: int | bytes) -> None:
         self._exported_less(luid)
@@ -833,7 +853,7 @@ class Session:
         # A copy: whoever is told may give up others.
         for deferred in list(pending.values()):
             if not deferred.called:
-                deferred.errback(Failure(PBConnectionLost(reason)))
+                self._fire(deferred, Failure(PBConnectionLost(reason)))
         if self._caches is not None:
             for entry in self._caches.clear():
                 self._stopped_observing(entry)

@@ -7,6 +7,7 @@ This is the shell for Twisted's reactor, and what others are made like.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from types import CoroutineType
 from typing import Any, NoReturn
 
@@ -24,6 +25,8 @@ class Call(Deferred[Any]):
 
     __slots__ = ("name", "pending", "request")
 
+    # Of the caller, where that has set anything.
+    context: Context | None = None
     # By when the answer is to come, on the broker's clock; None for any time.
     deadline: float | None = None
     name: bytes
@@ -63,6 +66,9 @@ class Shell:
     #: its argument is called with it when it is cancelled.
     call_type: Any = Call
 
+    #: Whether what is to be done with an answer has to be told whose context it is in.
+    keeps_context = True
+
     def failed(self, failure: Failure) -> Any:
         """Return what a call gives that has failed already."""
         return fail(failure)
@@ -70,6 +76,15 @@ class Shell:
     def ignore(self, answer: Any) -> None:
         """Take note of a failure, if it is one, that nobody asks for."""
         answer.addErrback(lambda _: None)
+
+    def watch(self, answer: Any, ended: Callable[[Any], None]) -> None:
+        """Have ``ended`` called with what a call fails with, or None, and no more."""
+
+        def passed_on(result: Any) -> Any:
+            ended(result.value if isinstance(result, Failure) else None)
+            return result
+
+        answer.addBoth(passed_on)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         """Run a coroutine of the program's, until it first waits at once."""

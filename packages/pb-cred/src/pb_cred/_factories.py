@@ -9,7 +9,7 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 
 import pb_broker
-from pb_broker import BrokerLimits, Heartbeat, IPBRoot
+from pb_broker import BrokerLimits, CallObserver, Heartbeat, IPBRoot
 
 from . import _anonymous, _md5
 from ._login_root import PortalRoot
@@ -74,6 +74,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_backlog: As for :class:`pb_broker.PBServerFactory`.
         login_tries: How many refused logins end a connection; None means the default,
             6.
+        observer: As for :class:`pb_broker.PBServerFactory`.
 
     Raises:
         TypeError: There is nothing to serve, or two things.
@@ -96,6 +97,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
         heartbeat: Heartbeat | bool | None = None,
         login_backlog: tuple[int, int] | None = None,
         login_tries: int | None = None,
+        observer: CallObserver | None = None,
     ) -> None:
         profile = self.protocol.profile
         if login_limits is None:
@@ -125,6 +127,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
             login_timeout=login_timeout,
             heartbeat=heartbeat,
             login_backlog=login_backlog,
+            observer=observer,
         )
 
 

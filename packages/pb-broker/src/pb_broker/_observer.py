@@ -1,0 +1,161 @@
+"""This module tells observers of each call, there and back.
+
+Nobody who does not ask for it pays for it: the session of a connection that is observed
+is of a class of its own.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from twisted.python.failure import Failure
+
+from ._session import Session
+from .errors import PBConnectionLost, shown_name
+
+__all__ = ["CallObserver", "ObservedCall", "ObservedSession"]
+
+
+@dataclass(slots=True, eq=False)
+class ObservedCall:
+    """One call, from its beginning to its end.
+
+    Attributes:
+        method: The method's name, without its prefix.
+        is_outgoing: Whether it was made here; if not, the peer made it.
+        wanted: Whether an answer is.
+        broker: The connection's broker.
+        state: For the observer to keep something in.
+    """
+
+    method: str
+    is_outgoing: bool
+    wanted: bool
+    broker: Any = field(repr=False)
+    state: Any = None
+
+
+class CallObserver(Protocol):
+    """What a factory can be given to be told of all calls of its connections.
+
+    A call that is incoming runs in a context (see :mod:`contextvars`) of its own, in
+    which :meth:`on_call` is called first: what that sets is there for the method, and
+    for whatever it awaits.  What goes wrong in an observer is logged, and changes
+    nothing.
+    """
+
+    def on_call(self, call: ObservedCall, /) -> None:
+        """Learn that a call begins: it is about to be sent, or to be run."""
+
+    def on_answer(self, call: ObservedCall, error: Exception | None, /) -> None:
+        """Learn that a call has ended.
+
+        Args:
+            call: The call.
+            error: What it failed with; None if it did not.  An outgoing call that was
+                given up has failed with ``CancelledError``.
+        """
+
+
+class ObservedSession(Session):
+    """A session whose broker has an observer."""
+
+    __slots__ = ()
+
+    def call(
+        self,
+        verb: bytes,
+        perspective: Any,
+        luid: int | bytes,
+        name: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        wanted: Any,
+    ) -> Any:
+        """Send a call; see :meth:`Session.call`."""
+        call = self._begun(name, True, wanted)
+        answer = super().call(verb, perspective, luid, name, args, kw, wanted)
+        if answer is None:
+            self._ended(call, None)
+        else:
+            self._broker.shell.watch(answer, lambda error: self._ended(call, error))
+        return answer
+
+    def call_shared(
+        self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
+    ) -> Any:
+        """Send a call that many get; see :meth:`Session.call_shared`."""
+        call = self._begun(name, True, wanted)
+        answer = super().call_shared(verb, luid, name, body, wanted)
+        if answer is None:
+            self._ended(call, None)
+        else:
+            self._broker.shell.watch(answer, lambda error: self._ended(call, error))
+        return answer
+
+    def _call_local(
+        self,
+        target: Any,
+        perspective: Any,
+        request: int,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        copy_context().run(
+            self._observe, target, perspective, request, name, wanted, args, kw
+        )
+
+    def _observe(
+        self,
+        target: Any,
+        perspective: Any,
+        request: int,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        """Run a call, in a context of its own."""
+        running = self._broker.observed
+        call = self._begun(name, False, wanted)
+        # A peer may have two calls of one number; then the first is not heard of again.
+        running[request] = call
+        before = self.serving
+        super()._call_local(target, perspective, request, name, wanted, args, kw)
+        if self.serving == before and running.get(request) is call:
+            # Nobody waits for anything.
+            self._finished(request, None)
+
+    def _answer(self, result: Any, request: int, wanted: Any, served: Any) -> None:
+        super()._answer(result, request, wanted, served)
+        self._finished(request, None)
+
+    def _failed(self, failure: Failure, request: int, wanted: Any) -> None:
+        super()._failed(failure, request, wanted)
+        self._finished(request, failure.value)
+
+    def close(self, reason: Failure) -> None:
+        """End the session; see :meth:`Session.close`."""
+        super().close(reason)
+        running = self._broker.observed
+        for request in list(running):
+            self._finished(request, PBConnectionLost(reason))
+
+    def _finished(self, request: int, error: Any) -> None:
+        call = self._broker.observed.pop(request, None)
+        if call is not None:
+            self._ended(call, error)
+
+    def _begun(self, name: bytes, is_outgoing: bool, wanted: Any) -> ObservedCall:
+        broker = self._broker
+        call = ObservedCall(shown_name(name), is_outgoing, bool(wanted), broker)
+        broker._run_callback(broker.observer.on_call, call)
+        return call
+
+    def _ended(self, call: ObservedCall, error: Any) -> None:
+        broker = self._broker
+        broker._run_callback(broker.observer.on_answer, call, error)

@@ -1,0 +1,75 @@
+"""Spans of OpenTelemetry for calls.
+
+It needs ``opentelemetry-api``: install ``pb-broker[opentelemetry]``.  Give an observer
+to a factory, and each call that is made over its connections has a span of the kind
+*client*, and each that is taken one of the kind *server*, which is the current span for
+the method and whatever it awaits::
+
+    factory = pb.PBServerFactory(root, observer=OpenTelemetryObserver())
+
+The spans of the two ends are not linked to each other, since nothing is sent to a peer
+that the protocol does not have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry import context, trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+
+from ._observer import ObservedCall
+
+__all__ = ["OpenTelemetryObserver"]
+
+_SYSTEM = "perspective_broker"
+
+
+class OpenTelemetryObserver:
+    """An observer that makes spans of calls.
+
+    Attributes of a span: ``rpc.system`` is ``"perspective_broker"``, ``rpc.method`` the
+    method's name without its prefix, ``network.peer.address`` and ``network.peer.port``
+    the other end where that has them.  A call that fails sets the span's status to
+    *error*, with ``error.type``; what the error says is not recorded, since it may be
+    the peer's to choose.
+
+    Args:
+        tracer_provider: Where spans go; None for the global one.
+    """
+
+    def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
+        self._tracer = trace.get_tracer("pb_broker", tracer_provider=tracer_provider)
+
+    def on_call(self, call: ObservedCall, /) -> None:
+        """Begin a span."""
+        kind = SpanKind.CLIENT if call.is_outgoing else SpanKind.SERVER
+        span = self._tracer.start_span(
+            call.method, kind=kind, attributes=_attributes(call)
+        )
+        call.state = span
+        if not call.is_outgoing:
+            # For the context that the method has to itself.
+            context.attach(trace.set_span_in_context(span))
+
+    def on_answer(self, call: ObservedCall, error: Exception | None, /) -> None:
+        """End the span."""
+        span: Span = call.state
+        if error is not None:
+            kind = type(error).__qualname__
+            span.set_attribute("error.type", kind)
+            span.set_status(Status(StatusCode.ERROR, kind))
+        span.end()
+
+
+def _attributes(call: ObservedCall) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"rpc.system": _SYSTEM, "rpc.method": call.method}
+    peer = call.broker.transport.getPeer()
+    for name, attribute in (
+        ("host", "network.peer.address"),
+        ("port", "network.peer.port"),
+    ):
+        value = getattr(peer, name, None)
+        if value is not None:
+            attributes[attribute] = value
+    return attributes

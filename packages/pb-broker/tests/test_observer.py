@@ -1,0 +1,291 @@
+"""Who is told of each call, and what a caller's context is there for."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+import pb_broker as pb
+from pb_broker import asyncio as pb_asyncio
+from pb_broker.testing import Pair
+
+from .support import Echo, connected, failure_of, logged, result_of, root_of
+
+WHO: ContextVar[str] = ContextVar("who", default="nobody")
+
+
+class Notes:
+    """Notes all it is told, and sets a variable for what is called here."""
+
+    def __init__(self) -> None:
+        self.noted: list[Any] = []
+        self.open: list[pb.ObservedCall] = []
+
+    def on_call(self, call: pb.ObservedCall, /) -> None:
+        call.state = len(self.noted)
+        self.open.append(call)
+        self.noted.append(("call", call.method, call.is_outgoing, call.wanted))
+        if not call.is_outgoing:
+            WHO.set(f"called {call.method}")
+
+    def on_answer(self, call: pb.ObservedCall, error: Exception | None, /) -> None:
+        assert self.noted[call.state][1] == call.method
+        self.open.remove(call)
+        kind = None if error is None else type(error)
+        self.noted.append(("end", call.method, call.is_outgoing, kind))
+
+    def ends(self) -> list[Any]:
+        return [note[1:] for note in self.noted if note[0] == "end"]
+
+
+class Who(Echo):
+    def remote_who(self) -> str:
+        return WHO.get()
+
+    async def remote_who_later(self) -> Any:
+        self.waiting.append(Deferred())
+        await self.waiting[-1]
+        return WHO.get()
+
+    async def remote_rows(self) -> Any:
+        yield WHO.get()
+
+
+def observed(client: Any, server: Any, root: Any = None) -> Any:
+    return connected(
+        client_factory=pb.PBClientFactory(observer=client),
+        server_factory=pb.PBServerFactory(root or Who(), observer=server),
+    )
+
+
+def test_both_ends_of_a_call() -> None:
+    here, there = Notes(), Notes()
+    with observed(here, there) as pair:
+        assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
+        assert here.noted == [
+            ("call", "echo", True, True),
+            ("end", "echo", True, None),
+        ]
+        assert there.noted == [
+            ("call", "echo", False, True),
+            ("end", "echo", False, None),
+        ]
+        assert not pair.server.observed
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kinds"),
+    [
+        ("raise", ("pb",), (pb.Error, pb.Error)),
+        ("raise", ("value",), (pb.RemoteError, ValueError)),
+        ("nothing", (), (pb.NoSuchMethod, pb.NoSuchMethod)),
+        ("unsendable", (), (pb.InsecureJelly, pb.InsecureJelly)),
+    ],
+)
+def test_calls_that_fail(name: str, args: Any, kinds: Any) -> None:
+    here, there = Notes(), Notes()
+    with observed(here, there) as pair, logged():
+        failure_of(root_of(pair).callRemote(name, *args), pair)
+        ((_, is_outgoing, ours),) = here.ends()
+        ((_, is_incoming, theirs),) = there.ends()
+        assert is_outgoing
+        assert not is_incoming
+        assert issubclass(ours, kinds[0])
+        assert issubclass(theirs, kinds[1])
+
+
+def test_calls_that_cannot_be_sent() -> None:
+    here, there = Notes(), Notes()
+    with observed(here, there) as pair:
+        failure_of(root_of(pair).callRemote("echo", object()), pair)
+        assert here.ends() == [("echo", True, pb.InsecureJelly)]
+        assert there.noted == []
+
+
+def test_calls_that_want_no_answer() -> None:
+    here, there = Notes(), Notes()
+    root = Who()
+    with observed(here, there, root) as pair, logged():
+        for name in ("keep", "wait", "rows", "who_later"):
+            args = [1] * (name == "keep")
+            root_of(pair).callRemote(name, *args, pbanswer=False)
+        pair.flush()
+        assert [end[0] for end in here.ends()] == ["keep", "wait", "rows", "who_later"]
+        assert [end[0] for end in there.ends()] == ["keep", "rows"]
+        for waiting in root.waiting:
+            waiting.callback(None)
+        assert not there.open
+        assert not here.open
+
+
+def test_calls_that_wait_and_are_given_up_or_lost() -> None:
+    here, there = Notes(), Notes()
+    root = Who()
+    with observed(here, there, root) as pair:
+        first = root_of(pair).callRemote("wait")
+        second = root_of(pair).callRemote("wait")
+        pair.flush()
+        assert len(there.open) == 2
+        first.cancel()
+        assert here.ends() == [("wait", True, CancelledError)]
+        failure_of(first, pair)
+        pair.close()
+        failure_of(second, pair)
+        assert here.ends()[1:] == [("wait", True, pb.PBConnectionLost)]
+        assert there.ends() == [("wait", False, pb.PBConnectionLost)] * 2
+        root.waiting[0].callback(None)
+        assert len(there.ends()) == 2
+
+
+def test_two_calls_of_one_number() -> None:
+    there = Notes()
+    root = Who()
+    with observed(Notes(), there, root) as pair:
+        for _ in range(2):
+            pair.client.sendCall(
+                b"message", 7, b"root", b"wait", 1, [b"tuple"], [b"dictionary"]
+            )
+        pair.flush()
+        root.waiting[0].callback(None)
+        root.waiting[1].callback(None)
+        assert len(there.ends()) == 1
+
+
+def test_calls_to_many() -> None:
+    here = Notes()
+    with observed(here, Notes()) as pair:
+        roots = [root_of(pair)] * 3
+        answers = pb.call_observers(roots, "echo", 1)
+        pb.call_observers(roots, "keep", 1, pbanswer=False)
+        pair.flush()
+        assert [answer.result for answer in answers] == [(1,)] * 3
+        assert len(here.ends()) == 6
+        assert not here.open
+
+
+def test_an_observer_that_fails_changes_nothing() -> None:
+    class Broken:
+        def on_call(self, call: Any, /) -> None:
+            raise ValueError("on call")
+
+        def on_answer(self, call: Any, error: Any, /) -> None:
+            raise ValueError("on answer")
+
+    with observed(Broken(), Broken()) as pair, logged() as events:
+        assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
+        assert len(events) == 4
+
+
+def test_signs_of_life_are_no_calls() -> None:
+    here, there = Notes(), Notes()
+    with observed(here, there) as pair:
+        pair.client.ask_for_life()
+        pair.flush()
+        assert here.noted == []
+        assert not pair.client.waitingForAnswers
+
+
+def test_names_are_shown_in_part() -> None:
+    there = Notes()
+    with observed(Notes(), there) as pair, logged():
+        failure_of(root_of(pair).callRemote("x" * 1000), pair)
+        assert len(there.noted[0][1]) < 200
+
+
+def test_what_an_observer_sets_is_there_for_the_method() -> None:
+    root = Who()
+    with observed(Notes(), Notes(), root) as pair:
+        assert result_of(root_of(pair).callRemote("who"), pair) == "called who"
+        later = root_of(pair).callRemote("who_later")
+        pair.flush()
+        assert result_of(root_of(pair).callRemote("who"), pair) == "called who"
+        root.waiting[0].callback(None)
+        assert result_of(later, pair) == "called who_later"
+    assert WHO.get() == "nobody"
+
+
+class TestContextsOfCallers:
+    def ask(self, pair: Pair, name: str, *args: Any) -> list[str]:
+        """Call something as alice, and return who gets the answer."""
+        got: list[str] = []
+
+        def call() -> Any:
+            WHO.set("alice")
+            answer = root_of(pair).callRemote(name, *args)
+            answer.addBoth(lambda _: got.append(WHO.get()))
+
+        copy_context().run(call)
+        return got
+
+    def test_an_answer(self) -> None:
+        with connected() as pair, logged():
+            # Some are read in one step, some in two.
+            for name, args in (
+                ("echo", (1,)),
+                ("echo", ({1.5: frozenset({frozenset()})},)),
+                ("raise", ("value",)),
+                ("nothing", ()),
+            ):
+                got = self.ask(pair, name, *args)
+                pair.flush()
+                assert got == ["alice"]
+            assert WHO.get() == "nobody"
+
+    def test_a_lost_connection(self) -> None:
+        with connected() as pair:
+            got = self.ask(pair, "wait")
+            pair.close()
+            assert got == ["alice"]
+
+    def test_a_late_answer(self) -> None:
+        factory = pb.PBClientFactory(call_timeout=5)
+        with connected(client_factory=factory) as pair:
+            got = self.ask(pair, "wait")
+            pair.flush()
+            pair.clock.advance(5)
+            assert got == ["alice"]
+
+
+def test_on_asyncio() -> None:
+    here, there = Notes(), Notes()
+
+    class Root(pb.Root):
+        async def remote_who(self) -> str:
+            await asyncio.sleep(0)
+            return WHO.get()
+
+        async def remote_wait(self) -> None:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        server = pb.PBServerFactory(Root(), observer=there)
+        client = pb.PBClientFactory(observer=here)
+        async with (
+            pb_asyncio.serve(server, "127.0.0.1", 0, grace=0) as serving,
+            pb_asyncio.connect("127.0.0.1", serving.port, factory=client) as root,
+        ):
+            assert await root.callRemote("who") == "called who"
+            with pytest.raises(pb.NoSuchMethod):
+                await root.callRemote("nothing")
+            call = root.callRemote("wait")
+            root.callRemote("who", pbanswer=False)
+            await root.callRemote("who")
+            call.cancel()
+            await asyncio.sleep(0)
+            WHO.set("bob")
+            await root.callRemote("who")
+            assert WHO.get() == "bob"
+
+    asyncio.run(main())
+    ended = dict.fromkeys((name, kind) for name, _, kind in here.ends())
+    (who, nothing, wait) = ended
+    assert who == ("who", None)
+    assert nothing[0] == "nothing"
+    assert issubclass(nothing[1], pb.NoSuchMethod)
+    assert wait == ("wait", asyncio.CancelledError)
+    assert not here.open
+    assert not there.open
