@@ -27,6 +27,7 @@ from ._atoms import PB_TYPES
 from ._clock import clock_of
 from ._context import ServingContext
 from ._flow import HUGE, Flow
+from ._large import keep_large_blocks
 from ._log_budget import LogBudget
 from ._observer import CallObserver, ObservedCall, ObservedSession
 from ._output import has_unsent, is_socket
@@ -409,7 +410,9 @@ class Broker(Flow, Banana):
             return
         self.heard = True
         if self._continuation is None and not self._is_full:
-            if not self._connection.absorb(data):
+            if self._connection.absorb(data):
+                keep_large_blocks()
+            else:
                 self._handle(data)
             return
         if self._unread is None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 
+from ._large import keep_large_blocks
 from ._output import DirectTransport, has_unsent, is_open, send_directly, undelivered
 from ._profile import BrokerLimits
 from ._session import Session
@@ -146,6 +147,7 @@ class Flow:
 
     def _write_uncopied(self, parts: list[bytes]) -> None:
         """Have the transport send huge parts as they are, not joined with others."""
+        keep_large_blocks()
         transport: Any = self.transport
         if self._gathered:
             transport.write(b"".join(self._gathered))

@@ -1,0 +1,30 @@
+"""The memory of large strings is kept from the first of them on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import pb_broker._large
+
+from .support import Echo, connected, result_of, root_of
+
+
+def test_from_the_first_large_string_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(pb_broker._large, "_done", done)
+    with connected(Echo()) as pair:
+        for size, times in ((1000, 0), (200_000, 1), (200_000, 1)):
+            call = root_of(pair).callRemote("echo", bytes(size))
+            assert result_of(call, pair) == (bytes(size),)
+            assert len(done) == times
+
+
+def test_from_the_first_that_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connected(Echo()) as pair:
+        root_of(pair).callRemote("echo", bytes(10_000))
+        done: list[Any] = []
+        monkeypatch.setattr(pb_broker._large, "_done", done)
+        pair.pump(chunk=1000)
+        assert len(done) == 1
