@@ -23,8 +23,9 @@ def test_from_the_first_large_string_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_from_the_first_that_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     with connected(Echo()) as pair:
-        root_of(pair).callRemote("echo", bytes(10_000))
+        call = root_of(pair).callRemote("echo", bytes(10_000))
         done: list[Any] = []
         monkeypatch.setattr(pb_broker._large, "_done", done)
         pair.pump(chunk=1000)
         assert len(done) == 1
+        assert result_of(call, pair) == (bytes(10_000),)
