@@ -170,6 +170,29 @@ def test_checkers_and_realms_that_await(run: Any) -> None:
     run(test())
 
 
+def test_logging_in_over_and_over(run: Any) -> None:
+    async def test() -> None:
+        async with pb_asyncio.serve(
+            Portal(Realm(User), [Checker()]), HERE, 0
+        ) as server:
+            there = pb_asyncio.reconnecting(
+                HERE,
+                server.port,
+                credentials=CREDENTIALS,
+                retry_policy=lambda _: 0.001,
+            )
+            async with there as service:
+                for _ in range(3):
+                    avatar = await service.when_avatar()
+                    assert await avatar.callRemote("name") == "alice"
+                    lost = asyncio.Event()
+                    avatar.notifyOnDisconnect(lambda _, lost=lost: lost.set())
+                    avatar.broker.transport.loseConnection()
+                    await lost.wait()
+
+    run(test())
+
+
 def test_many_at_a_time(run: Any) -> None:
     """Calls of many connections, each with several calls within calls."""
 

@@ -398,6 +398,42 @@ async def test_awaiting_and_closing() -> None:
 
 
 @on_a_loop
+async def test_connecting_over_and_over() -> None:
+    told: list[Any] = []
+
+    async def on_connected(root: Any) -> None:
+        await asyncio.sleep(0)
+        told.append(await root.callRemote("echo", "hello"))
+
+    server = await pb_asyncio.serve(Echo(), "127.0.0.1", 0)
+    port = server.port
+    client = pb_asyncio.reconnecting(
+        "127.0.0.1",
+        port,
+        retry_policy=lambda _: 0.001,
+        on_connected=on_connected,
+        on_lost=lambda reason: told.append("lost"),
+    )
+    async with client as service:
+        root = await service.when_root()
+        assert await root.callRemote("echo", 1) == (1,)
+        calls = service.reference()
+        assert await calls.callRemote("echo", 2) == (2,)
+        assert await calls.callRemote("keep", 2, pbanswer=False) is None
+        await server.close()
+        await until(lambda: len(told) == 2)
+        with pytest.raises(pb.DeadReferenceError):
+            await service.reference(hold=False).callRemote("echo", 3)
+        held = calls.callRemote("echo", 4)
+        server = await pb_asyncio.serve(Echo(), "127.0.0.1", port)
+        assert await held == (4,)
+        assert asyncio.isfuture(held)
+        assert told == [("hello",), "lost", ("hello",)]
+    assert told.pop() == "lost"
+    await server.close()
+
+
+@on_a_loop
 async def test_a_path(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     async with (

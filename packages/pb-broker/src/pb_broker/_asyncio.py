@@ -262,7 +262,7 @@ class AsyncioShell(Shell):
         """Return nothing: an asyncio loop does not tell."""
         return []
 
-    def future(self, deferred: Deferred[Any]) -> asyncio.Future[Any]:
+    def given(self, deferred: Deferred[Any]) -> asyncio.Future[Any]:
         """Return a Future of what a Deferred gives; cancelling it cancels that."""
         future: asyncio.Future[Any] = deferred.asFuture(self._loop)
         return future

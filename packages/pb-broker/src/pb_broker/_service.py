@@ -21,6 +21,7 @@ from zope.interface import implementer
 from ._broker import Broker
 from ._connect import unwrapped
 from ._factories import PBClientFactory, ready
+from ._shell import TWISTED, as_deferred
 from .errors import DeadReferenceError
 
 __all__ = ["PBClientService", "ServiceReference"]
@@ -61,6 +62,7 @@ class PBClientService(ClientService):
         prepared: Any = _Prepared(endpoint, factory, self._prepare)
         super().__init__(prepared, prepared, policy, clock)
         self._brokers = factory
+        self._shell = factory.shell or TWISTED
         self._on_connected = on_connected
         self._on_lost = on_lost
         #: What calls go to while there is a connection; else None.
@@ -78,7 +80,9 @@ class PBClientService(ClientService):
             last attempt did, with DeadReferenceError if it is not to wait, and with
             CancelledError when the service is stopped.
         """
-        return self._when(fail_after, lambda: self._brokers.getRootObject())
+        when = self._when(fail_after, lambda: self._brokers.getRootObject())
+        waiting: Deferred[Any] = self._shell.given(when)
+        return waiting
 
     def whenConnected(self, /, failAfterFailures: int | None = None) -> Deferred[Any]:
         """Wait for a connection; see ``ClientService``.
@@ -124,7 +128,7 @@ class PBClientService(ClientService):
         if self._on_connected is None:
             told: Deferred[Any] = succeed(None)
         else:
-            told = Deferred.fromCoroutine(_called(self._on_connected, current))
+            told = self._shell.run(_called(self._on_connected, current))
 
         def begin(_: object) -> None:
             # Not if it was lost meanwhile: that raises.
@@ -225,4 +229,8 @@ class ServiceReference:
         answer has come, it fails with PBConnectionLost.
         """
         when = self._service._when_current(None if self._hold else 0)
-        return when.addCallback(lambda current: current.callRemote(_name, *args, **kw))
+        when.addCallback(
+            lambda current: as_deferred(current.callRemote(_name, *args, **kw))
+        )
+        answer: Deferred[Any] = self._service._shell.given(when)
+        return answer

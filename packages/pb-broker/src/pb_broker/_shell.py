@@ -11,7 +11,7 @@ from contextvars import Context
 from types import CoroutineType
 from typing import Any, NoReturn
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
@@ -49,6 +49,9 @@ def as_deferred(answer: Any) -> Deferred[Any]:
     """Return a Deferred for what a call gave, whatever the shell."""
     if isinstance(answer, Deferred):
         return answer
+    if answer is None:
+        # The call wants no answer.
+        return succeed(None)
     deferred: Deferred[Any] = Deferred.fromFuture(answer)
     return deferred
 
@@ -76,6 +79,10 @@ class Shell:
     def ignore(self, answer: Any) -> None:
         """Take note of a failure, if it is one, that nobody asks for."""
         answer.addErrback(lambda _: None)
+
+    def given(self, deferred: Deferred[Any]) -> Any:
+        """Return what a program is given for a Deferred, which it may cancel."""
+        return deferred
 
     def watch(self, answer: Any, ended: Callable[[Any], None]) -> None:
         """Have ``ended`` called with what a call fails with, or None, and no more."""

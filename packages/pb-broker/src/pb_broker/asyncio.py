@@ -16,19 +16,34 @@ that the peer calls may be ``async def`` and await anything of asyncio's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.interfaces import IStreamClientEndpoint
+from zope.interface import implementer
+
 from ._asyncio import AsyncioShell, BrokerProtocol
 from ._factories import PBClientFactory, PBServerFactory, ready
+from ._service import PBClientService
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
     from ._broker import Broker
 
-__all__ = ["Connecting", "Server", "Serving", "connect", "serve"]
+__all__ = [
+    "Connecting",
+    "Reconnecting",
+    "Server",
+    "Serving",
+    "connect",
+    "reconnecting",
+    "serve",
+]
 
 
 class Connecting:
@@ -66,7 +81,7 @@ class Connecting:
         try:
             await self._open(loop)
             assert self._broker is not None
-            await shell.future(ready(self._broker))
+            await shell.given(ready(self._broker))
             greeted = await self._greet(shell)
             is_ready = True
         finally:
@@ -77,21 +92,11 @@ class Connecting:
         return greeted
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        def protocol() -> BrokerProtocol:
-            return BrokerProtocol(self._factory, loop, self._ended)
-
-        where = dict(self._where)
-        path = where.pop("path", None)
-        made: Any
-        if path is None:
-            _, made = await loop.create_connection(protocol, **where)
-        else:
-            _, made = await loop.create_unix_connection(protocol, path, **where)
-        self._broker = made.broker
+        self._broker = await _opened(loop, self._factory, self._where, self._ended)
 
     async def _greet(self, shell: AsyncioShell) -> Any:
         """Return what the connection is for, now that both ends are ready to talk."""
-        return await shell.future(self._factory.getRootObject())
+        return await shell.given(self._factory.getRootObject())
 
     def _ended(self, protocol: BrokerProtocol) -> None:
         if self._broker is not None:
@@ -117,6 +122,28 @@ class Connecting:
     ) -> None:
         """Close the connection, and wait until it is."""
         await self.close()
+
+
+async def _opened(
+    loop: asyncio.AbstractEventLoop,
+    factory: PBClientFactory,
+    where: dict[str, Any],
+    when_lost: Callable[[BrokerProtocol], object] | None = None,
+) -> Broker:
+    """Open a connection, and return the broker."""
+
+    def protocol() -> BrokerProtocol:
+        return BrokerProtocol(factory, loop, when_lost)
+
+    where = dict(where)
+    path = where.pop("path", None)
+    made: Any
+    if path is None:
+        _, made = await loop.create_connection(protocol, **where)
+    else:
+        _, made = await loop.create_unix_connection(protocol, path, **where)
+    broker: Broker = made.broker
+    return broker
 
 
 def connect(
@@ -149,6 +176,110 @@ def connect(
     return Connecting(
         factory or PBClientFactory(), _where(host, port, path, options, ssl=ssl)
     )
+
+
+@implementer(IStreamClientEndpoint)
+class _Endpoint:
+    """Where a service connects to, over and over."""
+
+    def __init__(self, shell: AsyncioShell, where: dict[str, Any]) -> None:
+        self._shell = shell
+        self._where = where
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """Open a connection."""
+        loop = asyncio.get_running_loop()
+        return self._shell.run(_opened(loop, protocolFactory, self._where))
+
+
+class Reconnecting:
+    """A client that connects again whenever its connection is lost.
+
+    ``async with`` gives the :class:`~pb_broker.PBClientService`, whose ``when_root``
+    and ``reference().callRemote`` give Futures here, and stops it at its end.
+
+    Args:
+        make_service: Called with an endpoint, a factory and a clock; returns the
+            service.
+        factory: Makes our end of each connection.
+        where: As for :class:`Connecting`.
+    """
+
+    def __init__(
+        self,
+        make_service: Callable[[Any, PBClientFactory, Any], PBClientService],
+        factory: PBClientFactory,
+        where: dict[str, Any],
+    ) -> None:
+        self._make_service = make_service
+        self._factory = factory
+        self._where = where
+        self._service: Any = None
+        self._shell: AsyncioShell
+
+    async def __aenter__(self) -> PBClientService:
+        """Begin to connect."""
+        shell = self._shell = AsyncioShell(asyncio.get_running_loop())
+        self._factory.clock = self._factory.shell = shell
+        endpoint = _Endpoint(shell, self._where)
+        self._service = self._make_service(endpoint, self._factory, shell)
+        self._service.startService()
+        service: PBClientService = self._service
+        return service
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection, and connect no more."""
+        stopped = self._service.stopService()
+        if stopped is not None:
+            await self._shell.given(stopped)
+
+
+def reconnecting(
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    path: str | None = None,
+    ssl: SSLContext | bool | None = None,
+    factory: PBClientFactory | None = None,
+    retry_policy: Callable[[int], float] | None = None,
+    on_connected: Callable[[Any], Any] | None = None,
+    on_lost: Callable[[Failure], object] | None = None,
+    **options: Any,
+) -> Reconnecting:
+    """Connect to a server, and again whenever the connection is lost.
+
+    Args:
+        host: As for :func:`connect`, like the rest of where to connect.
+        port: Its port.
+        path: Its Unix socket, in place of both.
+        ssl: For TLS: a context, or True for the default one.
+        factory: Makes our end of each connection.
+        retry_policy: As for :class:`~pb_broker.PBClientService`, like the rest.
+        on_connected: Called with what calls go to each time there is a connection.
+        on_lost: Called with the reason each time it is lost.
+        **options: Other arguments of the loop's ``create_connection``.
+
+    Returns:
+        What ``async with`` takes; it gives the service.
+    """
+
+    def make(endpoint: Any, factory: PBClientFactory, clock: Any) -> PBClientService:
+        return PBClientService(
+            endpoint,
+            factory,
+            retry_policy=retry_policy,
+            on_connected=on_connected,
+            on_lost=on_lost,
+            clock=clock,
+        )
+
+    where = _where(host, port, path, options, ssl=ssl)
+    return Reconnecting(make, factory or PBClientFactory(), where)
 
 
 class Server:
@@ -191,7 +322,7 @@ class Server:
         self._is_closed = True
         self._server.close()
         try:
-            cut_off: int = await self._shell.future(self.factory.drain(grace))
+            cut_off: int = await self._shell.given(self.factory.drain(grace))
         finally:
             self._lifecycle.doStop()
         return cut_off

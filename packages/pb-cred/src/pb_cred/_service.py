@@ -67,7 +67,8 @@ class PBClientService(pb_broker.PBClientService):
         """
         if self._credentials is None:
             raise ValueError("without credentials there is no avatar")
-        return self._when_current(fail_after)
+        waiting: Deferred[Any] = self._shell.given(self._when_current(fail_after))
+        return waiting
 
     def _greet(self, root: Any) -> Any:
         if self._credentials is None:

@@ -21,14 +21,26 @@ from typing import TYPE_CHECKING, Any
 
 import pb_broker.asyncio
 from pb_broker._asyncio import AsyncioShell
-from pb_broker.asyncio import Connecting, Server, Serving
+from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving
 
 from ._factories import PBClientFactory, PBServerFactory, log_in
+from ._service import PBClientService
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ssl import SSLContext
 
-__all__ = ["Connecting", "Server", "Serving", "connect", "serve"]
+    from twisted.python.failure import Failure
+
+__all__ = [
+    "Connecting",
+    "Reconnecting",
+    "Server",
+    "Serving",
+    "connect",
+    "reconnecting",
+    "serve",
+]
 
 
 class _LoggingIn(Connecting):
@@ -47,7 +59,7 @@ class _LoggingIn(Connecting):
 
     async def _greet(self, shell: AsyncioShell) -> Any:
         root = await super()._greet(shell)
-        return await shell.future(log_in(root, self._credentials, self._mind))
+        return await shell.given(log_in(root, self._credentials, self._mind))
 
 
 def connect(
@@ -84,6 +96,56 @@ def connect(
     if credentials is None:
         return Connecting(factory, where)
     return _LoggingIn(factory, where, credentials, mind)
+
+
+def reconnecting(
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    credentials: Any = None,
+    mind: Any = None,
+    path: str | None = None,
+    ssl: SSLContext | bool | None = None,
+    factory: PBClientFactory | None = None,
+    retry_policy: Callable[[int], float] | None = None,
+    on_connected: Callable[[Any], Any] | None = None,
+    on_lost: Callable[[Failure], object] | None = None,
+    **options: Any,
+) -> Reconnecting:
+    """Connect and log in, and again whenever the connection is lost.
+
+    Args:
+        host: As for :func:`connect`, like the rest of where to connect.
+        port: Its port.
+        credentials: As for :class:`pb_cred.PBClientService`, like the rest.
+        mind: An object of ours for the avatar to talk to.
+        path: Its Unix socket, in place of both.
+        ssl: For TLS: a context, or True for the default one.
+        factory: Makes our end of each connection.
+        retry_policy: How long to wait after attempts that have failed.
+        on_connected: Called with what calls go to each time there is a connection.
+        on_lost: Called with the reason each time it is lost.
+        **options: Other arguments of the loop's ``create_connection``.
+
+    Returns:
+        What ``async with`` takes; it gives the service, whose ``when_avatar`` gives a
+        Future.
+    """
+
+    def make(endpoint: Any, factory: Any, clock: Any) -> PBClientService:
+        return PBClientService(
+            endpoint,
+            factory,
+            credentials,
+            mind,
+            retry_policy=retry_policy,
+            on_connected=on_connected,
+            on_lost=on_lost,
+            clock=clock,
+        )
+
+    where = pb_broker.asyncio._where(host, port, path, options, ssl=ssl)
+    return Reconnecting(make, factory or PBClientFactory(), where)
 
 
 def serve(
