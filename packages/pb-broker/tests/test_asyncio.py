@@ -424,7 +424,7 @@ async def test_connecting_over_and_over() -> None:
         await until(lambda: len(told) == 2)
         with pytest.raises(pb.DeadReferenceError):
             await service.reference(hold=False).callRemote("echo", 3)
-        held = calls.callRemote("echo", 4)
+        held: Any = calls.callRemote("echo", 4)
         server = await pb_asyncio.serve(Echo(), "127.0.0.1", port)
         assert await held == (4,)
         assert asyncio.isfuture(held)

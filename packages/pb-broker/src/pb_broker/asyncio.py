@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
@@ -44,6 +44,9 @@ __all__ = [
     "reconnecting",
     "serve",
 ]
+
+
+_Service = TypeVar("_Service", bound=PBClientService)
 
 
 class Connecting:
@@ -192,7 +195,7 @@ class _Endpoint:
         return self._shell.run(_opened(loop, protocolFactory, self._where))
 
 
-class Reconnecting:
+class Reconnecting(Generic[_Service]):
     """A client that connects again whenever its connection is lost.
 
     ``async with`` gives the :class:`~pb_broker.PBClientService`, whose ``when_root``
@@ -207,7 +210,7 @@ class Reconnecting:
 
     def __init__(
         self,
-        make_service: Callable[[Any, PBClientFactory, Any], PBClientService],
+        make_service: Callable[[Any, Any, Any], _Service],
         factory: PBClientFactory,
         where: dict[str, Any],
     ) -> None:
@@ -217,14 +220,14 @@ class Reconnecting:
         self._service: Any = None
         self._shell: AsyncioShell
 
-    async def __aenter__(self) -> PBClientService:
+    async def __aenter__(self) -> _Service:
         """Begin to connect."""
         shell = self._shell = AsyncioShell(asyncio.get_running_loop())
         self._factory.clock = self._factory.shell = shell
         endpoint = _Endpoint(shell, self._where)
         self._service = self._make_service(endpoint, self._factory, shell)
         self._service.startService()
-        service: PBClientService = self._service
+        service: _Service = self._service
         return service
 
     async def __aexit__(
@@ -250,7 +253,7 @@ def reconnecting(
     on_connected: Callable[[Any], Any] | None = None,
     on_lost: Callable[[Failure], object] | None = None,
     **options: Any,
-) -> Reconnecting:
+) -> Reconnecting[PBClientService]:
     """Connect to a server, and again whenever the connection is lost.
 
     Args:

@@ -95,7 +95,8 @@ class LoginRoot(Referenceable):
         if self.broker.shell is TWISTED or type(portal).login is not Portal.login:
             return portal.login(credentials, mind, IPerspective)
         # As Portal does, which runs a checker's coroutine on Twisted's terms.
-        for kind, checker in portal.checkers.items():
+        checkers: Any = portal.checkers
+        for kind, checker in checkers.items():
             if kind.providedBy(credentials):
                 found: Any = checker.requestAvatarId(credentials)
                 waiting = self.broker.shell.awaitable(found)

@@ -111,7 +111,7 @@ def reconnecting(
     on_connected: Callable[[Any], Any] | None = None,
     on_lost: Callable[[Failure], object] | None = None,
     **options: Any,
-) -> Reconnecting:
+) -> Reconnecting[PBClientService]:
     """Connect and log in, and again whenever the connection is lost.
 
     Args:
