@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from twisted.cred.portal import IRealm
@@ -17,6 +17,7 @@ from .support import (
     connected,
     log_in,
     logged,
+    outcome,
     portal_of,
     text_of,
     trapped,
@@ -185,3 +186,48 @@ def test_the_realm_refuses_other_interfaces() -> None:
 def test_a_peer_logs_in_to_the_realm() -> None:
     pair = connected(portal_of(pb.Realm(Desk)))
     assert call(pair, log_in(pair), "add", 1, 1) == 2
+
+
+class Account(Protocol):
+    async def balance(self) -> int: ...
+
+    async def pay(self, to: str, amount: int = 1) -> str: ...
+
+
+@pb.exposes(Account, validate=True)
+class Holder(pb.Avatar):
+    @pb.remote
+    async def balance(self) -> int:
+        return 5
+
+    def perspective_pay(self, to: str, amount: int = 1) -> str:
+        return f"{amount} to {to}"
+
+
+def test_an_avatar_exposes_an_interface() -> None:
+    pair, avatar = entered(Holder())
+    assert call(pair, avatar, "balance") == 5
+    account = avatar.stub(Account)
+    assert outcome(pair, account.balance()) == 5
+    assert outcome(pair, account.pay("bob", amount=2)) == "2 to bob"
+    with pytest.raises(AttributeError):
+        account.steal()
+    failure = trapped(call(pair, avatar, "pay", "bob", "all"), pb.InvalidArgument)
+    assert "argument 'amount' of pay must be int" in str(failure.value)
+    trapped(call(pair, avatar, "perspective_pay", "bob"), pb.NoSuchMethod)
+
+
+def test_an_avatar_that_lacks_what_it_exposes() -> None:
+    with pytest.raises(TypeError, match="there is no perspective_balance"):
+
+        @pb.exposes(Account)
+        class Empty(pb.Avatar):
+            def remote_balance(self) -> Any: ...
+
+
+def test_jelly_is_read_for_the_avatar_before_it_is_looked_at() -> None:
+    pair = connected_pair(pb.Root())
+    broker = pair.server
+    args, kw = broker.serialize(("bob", "all")), broker.serialize({})
+    with pytest.raises(pb.InvalidArgument):
+        Holder().perspectiveMessageReceived(broker, "pay", args, kw)

@@ -35,6 +35,7 @@ from ._cacheable import (
 )
 from ._connect import connect, getObjectAt
 from ._copyable import Copyable, RemoteCopy
+from ._exposure import exposes, remote
 from ._factories import PBClientFactory, PBServerFactory
 from ._failures import (
     CopiedFailure,
@@ -51,6 +52,7 @@ from ._remote import RemoteMethod, RemoteReference, TimedReference
 from ._service import PBClientService, ServiceReference
 from ._session import Jellied
 from ._streams import RemoteStream
+from ._stub import reference_of
 from ._tables import Local
 from ._viewable import Viewable, ViewPoint
 from ._watch import Heartbeat
@@ -59,6 +61,7 @@ from .errors import (
     ClosingDown,
     DeadReferenceError,
     Error,
+    InvalidArgument,
     NoSuchMethod,
     PBConnectionLost,
     PeerTimeout,
@@ -86,6 +89,7 @@ __all__ = [
     "IPBRoot",
     "IUnjellyable",
     "InsecureJelly",
+    "InvalidArgument",
     "Jellied",
     "Jellyable",
     "Local",
@@ -118,12 +122,15 @@ __all__ = [
     "client",
     "connect",
     "copyTags",
+    "exposes",
     "failure2Copyable",
     "getObjectAt",
     "globalSecurity",
     "jelly",
     "portno",
+    "reference_of",
     "register_exception",
+    "remote",
     "serve",
     "setCopierForClass",
     "setCopierForClassTree",

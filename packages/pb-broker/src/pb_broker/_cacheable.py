@@ -34,7 +34,9 @@ from pb_jelly import (
 
 from ._context import perspective_of
 from ._copyable import Copyable, RemoteCopy, attributes_of
-from ._referenceable import Serializable, arguments_of, find_method
+from ._exposure import Called, arguments_of, find_method
+from ._referenceable import Serializable
+from ._stub import Caller
 from .errors import DeadReferenceError, ProtocolError
 
 __all__ = ["Cacheable", "RemoteCache", "RemoteCacheMethod", "RemoteCacheObserver"]
@@ -91,7 +93,7 @@ class Cacheable(Copyable):
         return jellier.preserve(self, expression)
 
 
-class RemoteCache(RemoteCopy, Serializable):
+class RemoteCache(Called, RemoteCopy, Serializable):
     """The local copy of a :class:`Cacheable` that lives at the other end.
 
     It is kept up to date by calls to its ``observe_*`` methods.  Two instances are
@@ -100,6 +102,7 @@ class RemoteCache(RemoteCopy, Serializable):
 
     broker: Any = None
     luid: int | None = None
+    _pb_prefix = "observe_"
 
     def setCopyableState(self, state: Any) -> None:
         """Take the state that came with the object."""
@@ -269,7 +272,7 @@ def _luid_of_copy(broker: Any, cached: Cacheable) -> int:
     return luid
 
 
-class RemoteCacheObserver:
+class RemoteCacheObserver(Caller):
     """The peer's copy of a :class:`Cacheable`, as the original sees it.
 
     Two are equal if they mean the same copy for the same perspective.

@@ -27,6 +27,7 @@ from .errors import (
     ClosingDown,
     DeadReferenceError,
     Error,
+    InvalidArgument,
     NoSuchMethod,
     PBConnectionLost,
     ProtocolError,
@@ -98,7 +99,7 @@ def _known_exceptions() -> dict[str, type[Exception]]:
         wire_name(cls): cls
         for cls in (
             *(BananaError, ClosingDown, InsecureJelly),
-            *(NoSuchMethod, ProtocolError),
+            *(InvalidArgument, NoSuchMethod, ProtocolError),
         )
     }
     for value in vars(builtins).values():

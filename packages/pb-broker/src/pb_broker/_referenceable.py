@@ -11,8 +11,8 @@ from zope.interface import implementer
 
 from pb_jelly import Jellier, Jellyable, UnjellyableType, numbered_hook
 
+from ._exposure import Called, arguments_of, find_method
 from ._tables import Identified
-from .errors import NoSuchMethod
 from .interfaces import IJellyable, IPBRoot
 
 __all__ = [
@@ -20,55 +20,9 @@ __all__ = [
     "Referenceable",
     "Root",
     "Serializable",
-    "arguments_of",
-    "find_method",
 ]
 
 _T = TypeVar("_T")
-
-
-def find_method(target: object, prefix: str, message: str) -> Callable[..., Any]:
-    """Return the method of ``target`` that a peer may call as ``message``.
-
-    Args:
-        target: The object that was called.
-        prefix: ``remote_``, ``view_``, ``perspective_`` or ``observe_``.
-        message: The name that the peer sent.
-
-    Raises:
-        NoSuchMethod: There is none.  The name is shown shortened.
-    """
-    method: Callable[..., Any] | None = getattr(target, prefix + message, None)
-    if method is None:
-        raise NoSuchMethod(f"No such method: {prefix}{message[:100]}")
-    return method
-
-
-def arguments_of(
-    broker: Any, args: Any, kw: Any, perspective: Any = None
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a call's arguments, whichever way they were handed over.
-
-    The broker hands them over ready to use.  A program that overrides
-    ``remoteMessageReceived`` may have jellied lists instead, as in
-    ``twisted.spread``; those are unserialized here.
-
-    Args:
-        broker: The broker through which the call came.
-        args: A tuple, or the jelly of one.
-        kw: A dict, or the jelly of one.
-        perspective: The perspective for which jelly is unserialized.
-
-    Returns:
-        The positional and the keyword arguments.
-    """
-    if isinstance(args, list):
-        args = broker.unserialize(args, perspective)
-    if isinstance(kw, list):
-        kw = broker.unserialize(kw, perspective)
-        # Python 2 peers send the names of keyword arguments as bytes.
-        kw = {k.decode() if type(k) is bytes else k: v for k, v in kw.items()}
-    return args, kw
 
 
 @implementer(IJellyable)
@@ -81,7 +35,7 @@ class Serializable(Identified, Jellyable):
     """
 
 
-class Referenceable(Serializable):
+class Referenceable(Called, Serializable):
     """An object that goes to a peer as a reference.
 
     The peer gets a :class:`~pb_broker.RemoteReference`; what it calls as ``x``
@@ -94,6 +48,10 @@ class Referenceable(Serializable):
     """
 
     perspective: Any = None
+    _pb_prefix = "remote_"
+
+    def _pb_perspective(self) -> Any:
+        return self.perspective
 
     def remoteMessageReceived(
         self, broker: Any, message: str, args: Any, kw: Any

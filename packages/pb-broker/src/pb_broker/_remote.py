@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -18,9 +19,26 @@ from pb_jelly import (
 
 from ._messages import MESSAGE
 from ._streams import RemoteStream
+from ._stub import Caller
 from .interfaces import IJellyable, IUnjellyable
 
 __all__ = ["RemoteMethod", "RemoteReference", "TimedReference"]
+
+if TYPE_CHECKING:
+    # With a default, so that a plain RemoteReference is a complete type.
+    from typing_extensions import TypeVar as _TypeVar
+
+    _Interface = _TypeVar("_Interface", covariant=True, default=Any)
+
+    class _Typed(Caller, Generic[_Interface]):
+        __slots__ = ()
+
+else:
+    _Interface = TypeVar("_Interface", covariant=True)
+
+    class _Typed(Caller):
+        __slots__ = ()
+        __class_getitem__ = classmethod(GenericAlias)
 
 
 class RemoteMethod:
@@ -52,7 +70,7 @@ class RemoteMethod:
         return self.obj.callRemote(self.name, *args, **kw)
 
 
-class TimedReference:
+class TimedReference(Caller):
     """A reference with a limit on how long answers are waited for.
 
     A call whose answer is late fails with :class:`~pb_broker.CallTimeout`.  The other
@@ -92,8 +110,11 @@ class TimedReference:
 
 
 @implementer(IJellyable, IUnjellyable)
-class RemoteReference:
+class RemoteReference(_Typed[_Interface]):
     """A reference to an object at the other end.
+
+    ``RemoteReference[Calculator]`` is how an annotation says of what kind the object
+    is; at run time it makes no difference.
 
     Two references are equal if they mean the same object over the same
     connection.  When the last one that came in one message is let go of, the

@@ -21,7 +21,9 @@ from zope.interface import implementer
 from ._broker import Broker
 from ._connect import unwrapped
 from ._factories import PBClientFactory, ready
+from ._remote import RemoteReference
 from ._shell import TWISTED, as_deferred
+from ._stub import Caller
 from .errors import DeadReferenceError
 
 __all__ = ["PBClientService", "ServiceReference"]
@@ -68,7 +70,7 @@ class PBClientService(ClientService):
         #: What calls go to while there is a connection; else None.
         self.current: Any = None
 
-    def when_root(self, fail_after: int | None = None) -> Deferred[Any]:
+    def when_root(self, fail_after: int | None = None) -> Deferred[RemoteReference]:
         """Wait for a connection.
 
         Args:
@@ -208,7 +210,7 @@ def _close(failure: Failure, broker: Broker) -> Failure:
     return failure
 
 
-class ServiceReference:
+class ServiceReference(Caller):
     """What a service's calls go to, through each of its connections.
 
     Args:

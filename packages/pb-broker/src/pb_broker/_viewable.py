@@ -7,7 +7,9 @@ from typing import Any
 from pb_jelly import Jellier, leaf_hook
 
 from ._context import perspective_of
-from ._referenceable import Referenceable, Serializable, arguments_of, find_method
+from ._exposure import Called, arguments_of, find_method
+from ._referenceable import Referenceable, Serializable
+from ._validation import checked
 
 __all__ = ["ViewPoint", "Viewable"]
 
@@ -40,11 +42,19 @@ class ViewPoint(Referenceable):
         """
         args, kw = arguments_of(broker, args, kw, self.perspective)
         method = find_method(self.object, "view_", message)
+        if getattr(type(self.object), "_pb_checks", None):
+            checked(self.object, message, args, kw)
         return method(self.perspective, *args, **kw)
 
 
-class Viewable(Serializable):
+class Viewable(Called, Serializable):
     """An object that goes to each peer as a :class:`ViewPoint` of its own."""
+
+    _pb_prefix = "view_"
+    # Themselves, and who is looking.
+    _pb_given = 2
+    # Through a ViewPoint.
+    _pb_entry = None
 
     @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:

@@ -17,6 +17,7 @@ __all__ = [
     "ClosingDown",
     "DeadReferenceError",
     "Error",
+    "InvalidArgument",
     "NoSuchMethod",
     "PBConnectionLost",
     "PeerTimeout",
@@ -100,6 +101,31 @@ class PeerTimeout(Error, TimeoutError):
 
 class ClosingDown(Error):
     """The other end finishes what it has begun, and takes no more calls."""
+
+
+class InvalidArgument(Error, TypeError):
+    """An argument of a call is not what the method says that it takes.
+
+    Raised where arguments are validated; see :func:`pb_broker.exposes`.
+
+    Args:
+        text: What is wrong, with nothing in it that grows with what the peer sent.
+        argument: Which argument; empty if they do not fit as a whole.
+        expected: What it is to be.
+
+    Attributes:
+        argument: As above.  Like any state, it stays at the end where the error was
+            raised: the caller has the text.
+        expected: Likewise.
+    """
+
+    argument: str = ""
+    expected: str = ""
+
+    def __init__(self, text: str, argument: str = "", expected: str = "") -> None:
+        super().__init__(text)
+        self.argument = argument
+        self.expected = expected
 
 
 class NoSuchMethod(AttributeError):

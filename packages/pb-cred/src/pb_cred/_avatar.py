@@ -8,7 +8,7 @@ from typing import Any
 from twisted.cred.portal import IRealm
 from zope.interface import implementer
 
-from pb_broker._referenceable import arguments_of, find_method
+from pb_broker._exposure import Called, arguments_of, find_method
 
 from .interfaces import IPerspective
 
@@ -16,7 +16,7 @@ __all__ = ["Avatar", "Perspective", "Realm"]
 
 
 @implementer(IPerspective)
-class Perspective:
+class Perspective(Called):
     """An object whose ``perspective_`` methods one user's peer can call.
 
     What the peer calls as ``x`` runs as ``perspective_x``.  The method may be an
@@ -24,6 +24,12 @@ class Perspective:
     serialized for this perspective: a :class:`~pb_broker.Viewable` in them is seen
     by the peer as it looks from here.
     """
+
+    _pb_prefix = "perspective_"
+    _pb_entry = "perspectiveMessageReceived"
+
+    def _pb_perspective(self) -> Any:
+        return self
 
     def perspectiveMessageReceived(
         self, broker: Any, message: str, args: Any, kw: Any
