@@ -928,7 +928,7 @@ class Broker(Flow, Banana):
         key = name.encode() if isinstance(name, str) else name
         self._session.exports.name(key, object)
 
-    def remoteForName(self, name: str | bytes) -> Any:
+    def remoteForName(self, name: str | bytes) -> RemoteReference:
         """Return a reference to the peer's object of that name.
 
         Nobody is asked whether there is one: the first call will tell.

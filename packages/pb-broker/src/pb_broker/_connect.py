@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 
 from ._broker import Broker
 from ._factories import PBClientFactory, ready
+from ._remote import RemoteReference
 
 __all__ = ["connect", "getObjectAt", "unwrapped"]
 
@@ -92,7 +93,7 @@ def getObjectAt(
     timeout: float | None = 30,
     *,
     factory: PBClientFactory | None = None,
-) -> Deferred[Any]:
+) -> Deferred[RemoteReference]:
     """Connect to a server and return its root object.
 
     The connection stays open; ``reference.broker.transport.loseConnection()``
@@ -111,7 +112,9 @@ def getObjectAt(
     """
     ours = PBClientFactory() if factory is None else factory
     connected = connect(host, port, ours)
-    root: Deferred[Any] = connected.addCallback(lambda broker: ours.getRootObject())
+    root: Deferred[RemoteReference] = connected.addCallback(
+        lambda broker: ours.getRootObject()
+    )
     if timeout is not None:
         from twisted.internet import reactor
 

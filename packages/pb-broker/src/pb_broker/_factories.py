@@ -144,16 +144,16 @@ class PBClientFactory(_Watching, _ClientFactory):
         self.limits = limits
         self.call_timeout = call_timeout
         self._connector_tells = False
-        self._deferred: Deferred[Any] | None = None
+        self._deferred: Deferred[RemoteReference] | None = None
         self._reset()
 
     def _reset(self) -> None:
-        self.rootObjectRequests: list[Deferred[Any]] = []
+        self.rootObjectRequests: list[Deferred[RemoteReference]] = []
         self._broker: Broker | None = None
         self._root: RemoteReference | None = None
 
     @property
-    def deferred(self) -> Deferred[Any]:
+    def deferred(self) -> Deferred[RemoteReference]:
         """A Deferred with the first root object, or why there is none."""
         if self._deferred is None:
             self._deferred = self.getRootObject()
@@ -216,19 +216,20 @@ class PBClientFactory(_Watching, _ClientFactory):
         for deferred in waiting:
             _give(deferred, reason)
 
-    def getRootObject(self) -> Deferred[Any]:
+    def getRootObject(self) -> Deferred[RemoteReference]:
         """Return a Deferred with a reference to the server's root object.
 
         It fails if the connection cannot be made or is lost before it is ready.
         Cancelling it stops the waiting, and nothing else.
         """
-        if self._broker is not None and not self._broker.disconnected:
-            return succeed(self._root)
-        deferred: Deferred[Any] = Deferred(self._forget_request)
+        root = self._root
+        if self._broker and not self._broker.disconnected and root is not None:
+            return succeed(root)
+        deferred: Deferred[RemoteReference] = Deferred(self._forget_request)
         self.rootObjectRequests.append(deferred)
         return deferred
 
-    def _forget_request(self, deferred: Deferred[Any]) -> None:
+    def _forget_request(self, deferred: Deferred[RemoteReference]) -> None:
         if deferred in self.rootObjectRequests:
             self.rootObjectRequests.remove(deferred)
 

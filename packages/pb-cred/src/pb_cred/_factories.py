@@ -9,7 +9,13 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 
 import pb_broker
-from pb_broker import BrokerLimits, CallObserver, Heartbeat, IPBRoot
+from pb_broker import (
+    BrokerLimits,
+    CallObserver,
+    Heartbeat,
+    IPBRoot,
+    RemoteReference,
+)
 
 from . import _anonymous, _md5
 from ._login_root import PortalRoot
@@ -23,7 +29,7 @@ class PBClientFactory(pb_broker.PBClientFactory):
     See :class:`pb_broker.PBClientFactory` for its arguments.
     """
 
-    def login(self, credentials: Any, client: Any = None) -> Deferred[Any]:
+    def login(self, credentials: Any, client: Any = None) -> Deferred[RemoteReference]:
         """Log in to the server; may be called before or after connecting.
 
         Args:
@@ -39,7 +45,7 @@ class PBClientFactory(pb_broker.PBClientFactory):
         return self.getRootObject().addCallback(log_in, credentials, client)
 
 
-def log_in(root: Any, credentials: Any, mind: Any) -> Deferred[Any]:
+def log_in(root: Any, credentials: Any, mind: Any) -> Deferred[RemoteReference]:
     """Log in at a server's root object; see :meth:`PBClientFactory.login`."""
     if IAnonymous.providedBy(credentials):
         return _anonymous.log_in(root, mind)

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 import pb_broker
+from pb_broker import RemoteReference
 
 from ._factories import PBClientFactory, log_in
 
@@ -53,7 +54,7 @@ class PBClientService(pb_broker.PBClientService):
         self._credentials = credentials
         self._mind = mind
 
-    def when_avatar(self, fail_after: int | None = None) -> Deferred[Any]:
+    def when_avatar(self, fail_after: int | None = None) -> Deferred[RemoteReference]:
         """Wait until we are logged in.
 
         Args:
