@@ -217,6 +217,26 @@ def test_an_avatar_exposes_an_interface() -> None:
     trapped(call(pair, avatar, "perspective_pay", "bob"), pb.NoSuchMethod)
 
 
+@pb.exposes(Account, validate=True)
+class Sent(pb.Avatar, pb.Referenceable):
+    """An avatar that goes as a reference to itself."""
+
+    @pb.remote
+    async def balance(self) -> int:
+        return 5
+
+    def remote_pay(self, to: str, amount: int = 1) -> str:
+        return f"{amount} to {to}"
+
+
+def test_an_avatar_that_is_referenceable_is_called_as_that() -> None:
+    pair, avatar = entered(Sent())
+    assert call(pair, avatar, "pay", "bob") == "1 to bob"
+    trapped(call(pair, avatar, "pay", "bob", "all"), pb.InvalidArgument)
+    with pytest.raises(pb.InvalidArgument):
+        Sent().perspectiveMessageReceived(pair.server, "pay", (5,), {})
+
+
 def test_an_avatar_that_lacks_what_it_exposes() -> None:
     with pytest.raises(TypeError, match="there is no perspective_balance"):
 

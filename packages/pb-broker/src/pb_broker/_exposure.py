@@ -201,11 +201,19 @@ class Called:
         _keep_promises(cls)
 
 
+def _flavors_of(cls: type[Called]) -> list[type[Called]]:
+    """Return the flavors of a class, the one by which peers call it first."""
+    flavors = [base for base in cls.__mro__ if base.__dict__.get("_pb_prefix")]
+    # An avatar that can be sent as it is does not need to be sent as an avatar.
+    return sorted(flavors, key=lambda base: not hasattr(base, "jellyFor"))
+
+
 def _see_that_names_differ(cls: type[Called]) -> None:
     """Raise TypeError if a marked method could never be called."""
     order = cls.__mro__
+    prefix = _flavors_of(cls)[0]._pb_prefix
     for name, (attribute, owner) in _marks_of(cls).items():
-        prefixed = cls._pb_prefix + name
+        prefixed = prefix + name
         for base in order[order.index(owner) :]:
             if base.__dict__.get(prefixed) is not None:
                 raise TypeError(
@@ -244,7 +252,8 @@ def exposes(*interfaces: Any, validate: bool = False) -> Callable[[_Class], _Cla
         inherited = cls._pb_promises
         cls._pb_promises = (*inherited, *promises)
         if validate and not any(each.validates for each in inherited):
-            _see_all_calls(cls)
+            for flavor in _flavors_of(cls):
+                _see_all_calls(cls, flavor)
         _keep_promises(cls)
         return cast(_Class, cls)
 
@@ -276,17 +285,18 @@ def _implementation(cls: type[Called], method: Method) -> tuple[Any, inspect.Sig
     Raises:
         TypeError: There is nothing.
     """
-    attribute = cls._pb_prefix + method.name
+    flavor = _flavors_of(cls)[0]
+    attribute = flavor._pb_prefix + method.name
     if getattr(cls, attribute, None) is None:
         attribute = _table_of(cls).get(method.name, attribute)
     found = inspect.getattr_static(cls, attribute, None)
     if found is None:
         raise TypeError(
             f"{cls.__qualname__} does not have what it exposes: there is no "
-            f"{cls._pb_prefix}{method.name}, and no @remote method of that name\n"
+            f"{flavor._pb_prefix}{method.name}, and no @remote method of that name\n"
             f"  {method.qualname}{method.signature}"
         )
-    leave_out = cls._pb_given
+    leave_out = flavor._pb_given
     if isinstance(found, classmethod | staticmethod):
         leave_out -= isinstance(found, staticmethod)
         found = found.__func__
@@ -299,15 +309,15 @@ def _shown(cls: type, function: Any) -> str:
     return getattr(function, "__qualname__", None) or f"a method of {cls.__qualname__}"
 
 
-def _see_all_calls(cls: type[Called]) -> None:
-    """Have the arguments of a class's calls looked at."""
-    through = cls._pb_entry
+def _see_all_calls(cls: type[Called], flavor: type[Called]) -> None:
+    """Have the arguments of the calls to one flavor of a class looked at."""
+    through = flavor._pb_entry
     if through is None:
         return
     receive = getattr(cls, through)
 
     def received(self: Any, broker: Any, message: str, args: Any, kw: Any) -> Any:
-        args, kw = arguments_of(broker, args, kw, type(self)._pb_perspective(self))
+        args, kw = arguments_of(broker, args, kw, flavor._pb_perspective(self))
         _validation.checked(self, message, args, kw)
         return receive(self, broker, message, args, kw)
 
