@@ -146,7 +146,9 @@ def _made(method: Method) -> Any:
     function.__qualname__ = method.qualname
     function.__doc__ = method.function.__doc__
     parameters = method.signature.parameters
-    mine = "stub" if "self" in parameters else "self"
+    mine = "self"
+    while mine in parameters:
+        mine += "_"
     function.__signature__ = method.signature.replace(
         parameters=[
             inspect.Parameter(mine, inspect.Parameter.POSITIONAL_ONLY),
