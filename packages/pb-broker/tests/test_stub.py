@@ -328,9 +328,23 @@ def test_streams_are_told_from_calls(interface: Any) -> None:
     stub = caller.stub(interface)
     with pytest.raises(TypeError, match="missing"):
         stub.rows()
-    with pytest.raises(NotImplementedError, match="rows gives a stream"):
-        stub.rows(1)
+    assert isinstance(stub.rows(1), pb.RemoteStream)
+    # Nothing is called before it is used.
     assert caller.calls == []
+
+
+def test_a_stream_is_iterated_over() -> None:
+    class Yields(pb.Root):
+        async def remote_rows(self, start: int) -> AsyncIterator[int]:
+            for number in range(start, start + 3):
+                yield number
+
+    async def use(rows: Rows) -> list[int]:
+        return [row async for row in rows.rows(start=5)]
+
+    with connected(pb.exposes(Rows, validate=True)(Yields)()) as pair:
+        used = Deferred.fromCoroutine(use(root_of(pair).stub(Rows)))
+        assert result_of(used, pair) == [5, 6, 7]
 
 
 def test_a_stub_shows_what_it_is() -> None:

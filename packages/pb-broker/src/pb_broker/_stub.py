@@ -7,7 +7,8 @@ long as the interface.  Its methods do two things: they bind the arguments to wh
 interface says, with a function of that signature which does nothing else, so that
 Python itself says what is wrong with a call; and they hand the arguments, as they
 came, to ``callRemote``.  Defaults of the interface are not sent: the other end has
-its own.  Whatever ``callRemote`` returns is what the caller gets.
+its own.  Whatever ``callRemote`` returns is what the caller gets, except that a method
+which gives items one after the other returns a stream, for which that is yet to come.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from weakref import WeakKeyDictionary
 from pb_jelly import Jellier, UnjellyableType, leaf_hook
 
 from ._interface import RESERVED, Method, binder, interface_class, methods_of
+from ._streams import RemoteStream
 
 __all__ = ["Caller", "reference_of"]
 
@@ -82,7 +84,9 @@ class Caller:
         """Return an object whose methods are those of the other end.
 
         Type checkers take it for an ``interface``.  A call is ``callRemote`` of the
-        method's name, and returns what that returns: something to await.
+        method's name, and returns what that returns: something to await.  A method
+        that is declared as an async generator, or to return an ``AsyncIterator``, gives
+        a :class:`~pb_broker.RemoteStream`.
 
         Args:
             interface: A class that says what there is to call: usually a
@@ -173,7 +177,7 @@ def _stream(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
 
     def method(self: Stub, /, *args: Any, **kw: Any) -> Any:
         bind(*args, **kw)
-        raise NotImplementedError(f"{name} gives a stream, which cannot be called yet")
+        return RemoteStream(lambda: self._call(name, *args, **kw))
 
     return method
 
