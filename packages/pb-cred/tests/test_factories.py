@@ -19,6 +19,7 @@ from pb_banana import PB_VOCABULARY, Encoder, Limits
 from pb_broker import BrokerLimits
 from pb_broker.testing import connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb
+from pb_cred._md5 import respond
 
 from .support import (
     ALICE,
@@ -361,6 +362,29 @@ class TestTries:
                 assert not pair.closed
                 trapped(log_in(pair, self.WRONG), UnauthorizedLogin)
             pair.flush()
+        assert pair.closed
+
+    def test_those_that_come_together_are_no_more(self) -> None:
+        realm = OneRealm()
+        pair = connected(portal_of(realm))
+        pair.server.clock = clock = Clock()
+        root = pair.client.remoteForName("root")
+        begun: list[Any] = []
+        for _ in range(10):
+            root.callRemote("login", b"alice").addCallback(begun.append)
+        pair.flush()
+        answered: list[Any] = []
+        for number, (challenge, challenger) in enumerate(begun):
+            # The password is right where the tries are over.
+            response = respond(challenge, b"sesame" if number > 5 else b"wrong")
+            challenger.callRemote("respond", response, None).addBoth(answered.append)
+        with logged() as events:
+            pair.flush()
+        assert len([trapped(one, UnauthorizedLogin) for one in answered]) == 10
+        assert realm.users == []
+        assert len(events) == 6
+        clock.advance(0)
+        pair.flush()
         assert pair.closed
 
     def test_one_fewer_does_not(self) -> None:

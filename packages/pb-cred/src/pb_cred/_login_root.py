@@ -13,7 +13,7 @@ from typing import Any
 from twisted.cred.credentials import Anonymous
 from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -81,9 +81,12 @@ class LoginRoot(Referenceable):
 
         Returns:
             A Deferred with what to answer the peer.  It fails with LoginRefused
-            where the portal says UnauthorizedLogin; all else that goes wrong is
-            passed on.
+            where the portal says UnauthorizedLogin, or has said so often enough not
+            to be asked any more; all else that goes wrong is passed on.
         """
+        if self._is_over():
+            # What came together with those that were refused: the end is near.
+            return fail(LoginRefused())
         result = maybeDeferred(self._ask, credentials, mind)
         result.addCallback(self._finished)
         result.addCallbacks(self._admitted, self._refused, callbackArgs=(mechanism,))
@@ -116,11 +119,15 @@ class LoginRoot(Referenceable):
             return failure
         self._log_refusal(failure)
         self._refusals += 1
-        if self._tries is not None and self._refusals >= self._tries:
+        if self._is_over():
             # When this has been answered.
             self.broker._call_later(0, self.broker.transport.loseConnection)
         # Not the checker's own words: they may say which half was wrong.
         return Failure(LoginRefused())
+
+    def _is_over(self) -> bool:
+        """Say whether as many logins were refused as are borne with."""
+        return self._tries is not None and self._refusals >= self._tries
 
     def _log_refusal(self, failure: Failure) -> None:
         if self.broker.may_log():
