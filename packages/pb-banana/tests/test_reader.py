@@ -198,6 +198,15 @@ def test_where_it_begins_and_ends() -> None:
     assert reader.read_value(data, len(data), WIDE) == []
 
 
+@pytest.mark.parametrize("head", [b"Nones", b"lists", b"settings", b"dictionary "])
+def test_the_beginning_of_a_head_is_none(head: bytes) -> None:
+    data = PB.encode([b"answer", 1, [head]])
+    for length in range(len(data)):
+        reader = reader_for()
+        assert reader.read(data[:length], 0, KNOWN, WIDE, None, list) is None
+        assert read(data[6:length]) == []
+
+
 class TestIdentity:
     def test_shared_objects(self) -> None:
         shared = [1]

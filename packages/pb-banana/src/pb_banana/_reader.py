@@ -367,8 +367,12 @@ class Reader:
             if buffer[position + 1] != STRING or size >= 128:
                 raise _GiveUpError
             position += 2
-            self.position = position + size
-            head = buffer[position : position + size]
+            end = position + size
+            if end > len(buffer):
+                # What there is of it may be a head of its own.
+                raise _GiveUpError
+            self.position = end
+            head = buffer[position:end]
             op: i64 = self._heads.get(head, 0)
             return self._list(op, head, number - 1, depth - 1, key)
         if kind == INT or kind == LONGINT:  # noqa: SIM109
