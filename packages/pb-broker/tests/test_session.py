@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 import pb_broker as pb
+from pb_banana import PB_VOCABULARY, Decoder
 from pb_jelly import InsecureJelly, LimitExceeded, MalformedJelly, SecurityOptions
 
 from .support import Child, Echo, connected, failure_of, logged, result_of, root_of
@@ -164,6 +165,45 @@ def test_argument_that_is_refused() -> None:
         failure = failure_of(root_of(pair).callRemote("echo", [Unknown()]), pair)
         assert isinstance(failure.value, InsecureJelly)
         assert "args[0]" in str(failure.value)
+
+
+def test_a_call_that_is_none_is_answered_where_that_is_wanted() -> None:
+    call = [b"message", 5, b"root", b"echo"]
+    for rest, answers in (([1, 1, 1], 1), ([0, 1, 1], 0), ([[], 1], 0), ([], 1)):
+        with connected() as pair, logged() as events:
+            pair.client.sendEncoded(call + rest)
+            pair.server.dataReceived(pair.client_transport.take())
+            decoder = Decoder(vocabulary=PB_VOCABULARY)
+            said: Any = decoder.feed(pair.server_transport.take())
+            assert [message[:2] for message in said] == [[b"error", 5]] * answers
+            assert len(events) == 1
+
+
+def test_names_that_are_no_text_are_refused_in_one_line() -> None:
+    dictionary = [b"dictionary", [b"\xff", 1]]
+    copy = [b"test.Unnamed", dictionary]
+    pb.setUnjellyableForClass(b"test.Unnamed", pb.RemoteCopy)
+    for args, kw in (
+        ([b"tuple"], dictionary),
+        ([b"tuple", copy], [b"dictionary"]),
+    ):
+        with connected() as pair, logged() as events:
+            pair.client.sendEncoded([b"message", 5, b"root", b"echo", 0, args, kw])
+            pair.flush()
+            (event,) = events
+            assert "log_failure" not in event
+            assert isinstance(event["error"], (pb.ProtocolError, MalformedJelly))
+
+
+def test_references_are_given_back_whatever_is_called() -> None:
+    with connected() as pair, logged():
+        nothing = pb.RemoteReference(None, pair.client, 77, 0)
+        # The second cannot be read in one step.
+        for value in (Child(), [Child(), {(1, (2,)): 1}]):
+            failure = failure_of(nothing.callRemote("echo", value), pair)
+            assert "Invalid Object ID" in str(failure.value)
+            assert pair.client.localObjects == {}
+            assert pair.server._session.imports == 0
 
 
 def test_each_broker_has_its_own_policy() -> None:

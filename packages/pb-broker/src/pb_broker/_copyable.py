@@ -77,7 +77,10 @@ def attributes_of(state: Any) -> dict[str, Any]:
         raise MalformedJelly(f"a copy's state may not be {type(state).__name__}")
     attributes: dict[str, Any] = {}
     for name, value in state.items():
-        text = name.decode() if isinstance(name, bytes) else name
+        try:
+            text = name.decode() if isinstance(name, bytes) else name
+        except UnicodeDecodeError:
+            text = None
         if not isinstance(text, str):
             raise MalformedJelly("the names of a copy's attributes must be text")
         attributes[text] = value

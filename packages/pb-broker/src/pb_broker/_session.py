@@ -482,7 +482,7 @@ class Session:
             self._broker._send([_messages.DID_NOT_UNDERSTAND, verb[:_SHOWN]])
 
     def _refuse_call(self, expression: Any, error: ProtocolError) -> bool:
-        """Answer a call whose shape is wrong, if it says where to."""
+        """Answer a call whose shape is wrong, if it wants that and says where to."""
         if type(expression) is not list or len(expression) < 2:
             return False
         verb, request = expression[:2]
@@ -491,7 +491,8 @@ class Session:
             return False
         if self._broker.may_log():
             _log.info("Refused a call: {error}", error=error)
-        self._send_failure(Failure(error), request)
+        if len(expression) < 5 or expression[4]:
+            self._send_failure(Failure(error), request)
         return True
 
     def _on_version(self, version: int) -> None:
@@ -534,9 +535,8 @@ class Session:
         """Read the arguments of a call, and make it."""
         context = ServingContext(perspective)
         try:
-            if target is None:
-                raise Error("Invalid Object ID")
             try:
+                # Whatever is called: references in them are to be given back.
                 args, kw = self._arguments(net_args, net_kw, context)
             except (JellyError, ProtocolError) as error:
                 # The peer's fault: no traceback of ours would explain it.
@@ -872,11 +872,13 @@ def _failure_of(value: Any) -> Failure:
 
 
 def _keyword(key: Any) -> str:
-    if type(key) is bytes:
-        return key.decode()
-    if type(key) is str:
-        return key
-    raise ProtocolError("the names of keyword arguments are text")
+    try:
+        name = key.decode() if type(key) is bytes else key
+    except UnicodeDecodeError:
+        name = None
+    if type(name) is not str:
+        raise ProtocolError("the names of keyword arguments are text")
+    return name
 
 
 _HANDLERS: Final[dict[bytes, Callable[..., None]]] = {
