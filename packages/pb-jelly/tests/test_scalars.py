@@ -154,6 +154,7 @@ def test_integers_of_any_size_are_read() -> None:
         [b"datetime", b"2020 13 1"],
         [b"datetime", b"2020 x 1"],
         [b"datetime", b"9" * 10_000 + b" 1 1"],
+        [b"datetime", b"1" + b" " * 100 + b"1 1"],
         [b"date", b"2020 7 1 1"],
         [b"date", b"2020 7"],
         [b"date", b"99999999999999999999 7 1"],

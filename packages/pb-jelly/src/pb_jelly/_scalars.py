@@ -43,6 +43,10 @@ __all__ = [
 #: write an integer in decimal at all.
 _PRINTABLE_BITS = 10_000
 
+#: No date or time takes more characters, and reading a number of very many of them
+#: takes time quadratic in that.
+_LONGEST_DATE = 100
+
 
 def dump_none(value: None, bits: int) -> list[SExp]:
     """Return the expression for None."""
@@ -198,6 +202,8 @@ def _numbers(text: Any, least: int, most: int) -> list[int]:
     """Return the numbers of a text that holds so many of them."""
     if not isinstance(text, (bytes, str)):
         raise TypeError("a date or time takes a string")
+    if len(text) > _LONGEST_DATE:
+        raise ValueError("a date or time that is too long")
     numbers = [int(word) for word in text.split(None, most)]
     if not least <= len(numbers) <= most:
         raise ValueError("too many or too few numbers in a date or time")
