@@ -100,6 +100,25 @@ def test_the_same_object_is_the_same_copy() -> None:
         assert result_of(root.callRemote("is_original", two), pair)
 
 
+def test_a_peer_makes_us_keep_so_many() -> None:
+    """It need not ever say that one can be forgotten."""
+    factory = pb.PBServerFactory(Echo(), limits=pb.BrokerLimits(imported_references=2))
+    with connected(server_factory=factory) as pair:
+        for _ in range(2):
+            result_of(root_of(pair).callRemote("keep", Original()), pair)
+        failure = failure_of(root_of(pair).callRemote("keep", Original()), pair)
+        assert failure.check(pb.Error)
+        assert "2 cached copies" in str(failure.value)
+        assert len(pair.server.locallyCachedObjects) == 2
+        # Nothing is said of the one that was refused.
+        assert pair.server_transport.written == []
+        pair.server_factory.root.kept.clear()
+        gc.collect()
+        pair.flush()
+        assert pair.server.locallyCachedObjects == {}
+        result_of(root_of(pair).callRemote("keep", Original()), pair)
+
+
 def test_counting_to_the_end() -> None:
     with connected(Serves()) as pair:
         original = pair.server_factory.root.original

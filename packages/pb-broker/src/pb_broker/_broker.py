@@ -279,6 +279,16 @@ class Broker(Flow, Banana):
             )
         session.imports += 1
 
+    def _check_caches(self) -> None:
+        """Refuse one more cached copy if the peer makes us keep as many as it may.
+
+        Raises:
+            Error: That is so.
+        """
+        most = self._peer_limits().imported_references
+        if len(self._session.cached_here) >= most:
+            raise Error(f"the peer may make us keep {most} cached copies")
+
     def _uncount_import(self) -> None:
         self._session.imports -= 1
 

@@ -163,6 +163,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         luid: int = jellyList[1]
         if luid in invoker.locallyCachedObjects:
             raise MalformedJelly(f"the number {luid} is another cached copy's")
+        invoker._check_caches()
         self._belong(invoker, luid)
         mine = self._borgify()
         initialize = getattr(mine, "__init__", None)
