@@ -9,9 +9,19 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from twisted.python.failure import Failure
 
 import pb_broker as pb
-from pb_broker._failures import MAX_PARENTS, MAX_TEXT, remote_error, wire_name
+from pb_broker._failures import (
+    MAX_NAME,
+    MAX_PARENTS,
+    MAX_RECEIVED_TEXT,
+    MAX_TEXT,
+    NO_TRACEBACK,
+    for_log,
+    remote_error,
+    wire_name,
+)
 from pb_jelly import MalformedJelly
 
 
@@ -203,6 +213,43 @@ def test_what_is_no_failure(state: Any) -> None:
 def test_parents_are_bounded() -> None:
     failure = received({"type": b"x", "value": "x", "parents": [b"p"] * 10**5})
     assert len(failure.parents) == MAX_PARENTS
+
+
+def test_what_a_peer_says_of_a_failure_is_bounded() -> None:
+    long = "x" * 10**6
+    failure = received(
+        {"type": long, "value": long, "parents": [long], "traceback": long}
+    )
+    assert failure.type == b"x" * MAX_NAME
+    assert failure.parents == ["x" * MAX_NAME]
+    assert failure.value.remote_parents == ("x" * MAX_NAME,)
+    assert str(failure.value).startswith("x" * MAX_RECEIVED_TEXT + "... (1000000 ")
+    assert failure.traceback == failure.value.remoteTraceback == str(failure.value)
+    for text in (failure.getTraceback(), str(failure), repr(failure)):
+        assert len(text) < MAX_RECEIVED_TEXT + 2 * MAX_NAME
+    # Whatever we send comes as it is.
+    sent = copied(ValueError(long))
+    assert sent.value.args == (f"{'x' * MAX_TEXT}... (1000000 characters)",)
+
+
+def test_a_failure_for_the_log_is_bounded() -> None:
+    try:
+        raise KeyError("x" * 10**6)
+    except KeyError:
+        long = Failure()
+    shown = for_log(long)
+    assert shown.type is KeyError
+    assert shown.check(LookupError) is LookupError
+    text = shown.getTraceback()
+    assert "test_a_failure_for_the_log_is_bounded" in text
+    assert "builtins.KeyError: 'xxx" in text
+    assert "(1000002 characters)" in text
+    assert MAX_TEXT < len(text) < MAX_TEXT + 2000
+    assert len(str(long.value)) == 1_000_002
+    short = Failure(KeyError("x"))
+    assert for_log(short) is short
+    remote = copied(KeyError("x"))
+    assert for_log(remote) is remote
 
 
 def test_thrown_into_a_generator() -> None:

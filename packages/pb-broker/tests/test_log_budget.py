@@ -53,6 +53,44 @@ def test_a_peer_cannot_fill_the_log() -> None:
         assert second.startswith("Peer will receive")
 
 
+def test_no_message_fills_the_log() -> None:
+    """Not one that means nothing, either."""
+    with connected() as pair, logged() as events:
+        pair.server.clock = Clock()
+        for message in (
+            [b"answer", 77, 5],
+            [b"answer", 77, [b"nonsense"]],
+            [b"error", 77, [b"None"]],
+            [b"didNotUnderstand", b"what"],
+            [b"uncache", 5],
+            [b"decref", b"root"],
+            [b"message", 1, b"root"],
+            [b"message", 1, 99, b"x", 1, [b"tuple"], [b"dictionary"]],
+            [b"cachemessage", 1, 99, b"x", 0, [b"tuple"], [b"dictionary"]],
+            [b"message", 1, b"root", b"x", 0, [b"nonsense"], [b"dictionary"]],
+        ):
+            for _ in range(_BURST):
+                pair.client.sendCall(*message)
+        pair.server.dataReceived(pair.client_transport.take())
+        while pair.server._continuation is not None:
+            pair.server._continuation.cancel()
+            pair.server._continue()
+        assert len(lines(events)) == _BURST
+
+
+def test_callbacks_that_fail_fill_nothing_either() -> None:
+    def fail() -> None:
+        raise KeyError("x" * 10**6)
+
+    with logged() as events:
+        with connected() as pair:
+            pair.server.clock = Clock()
+            for _ in range(2 * _BURST):
+                pair.server.notifyOnDisconnect(fail)
+        assert lines(events) == ["A callback failed"] * _BURST
+        assert len(events[0]["log_failure"].getTraceback()) < 20_000
+
+
 def test_a_stranger_even_less() -> None:
     with connected() as pair, logged() as events:
         pair.server.clock = Clock()

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 import pb_broker as pb
-from pb_banana import PB_VOCABULARY, Decoder
+from pb_banana import PB_VOCABULARY, Decoder, Limits
 from pb_jelly import InsecureJelly, LimitExceeded, MalformedJelly, SecurityOptions
 
 from .support import Child, Echo, connected, failure_of, logged, result_of, root_of
@@ -254,6 +254,30 @@ def test_exceptions_that_cannot_travel_whole() -> None:
         failure = failure_of(call, pair)
         assert failure.check(pb.Error)
         assert str(failure.value) == "text"
+
+
+def test_a_call_ends_even_if_its_error_cannot_be_sent() -> None:
+    wire = Limits(string_bytes=100)
+    factory = pb.PBServerFactory(Echo(), limits=pb.BrokerLimits(wire=wire))
+    with connected(server_factory=factory) as pair, logged():
+        call = root_of(pair).callRemote("wait")
+        pair.flush()
+        pair.server_factory.root.waiting.pop().errback(ValueError("x" * 101))
+        failure = failure_of(call, pair)
+        assert failure.check(pb.Error)
+        assert "cannot be sent" in str(failure.value)
+
+
+def test_what_goes_wrong_is_logged_in_few_words() -> None:
+    with connected() as pair, logged() as events:
+        failure = failure_of(
+            root_of(pair).callRemote("keep", **{"x" * 100_000: 1}), pair
+        )
+        assert failure.check(TypeError)
+        (event,) = (event for event in events if "log_failure" in event)
+        text = event["log_failure"].getTraceback()
+        assert "unexpected keyword" in text
+        assert len(text) < 20_000
 
 
 def test_failure_from_a_third_program_is_passed_on() -> None:

@@ -26,6 +26,7 @@ from . import _messages
 from ._atoms import PB_TYPES
 from ._clock import clock_of
 from ._context import ServingContext
+from ._failures import for_log
 from ._flow import HUGE, Flow
 from ._large import keep_large_blocks
 from ._log_budget import LogBudget
@@ -406,7 +407,8 @@ class Broker(Flow, Banana):
         try:
             callback(*args)
         except Exception:
-            _log.failure("A callback failed")
+            if self.may_log():
+                _log.failure("A callback failed", for_log(Failure()))
 
     # What arrives
 

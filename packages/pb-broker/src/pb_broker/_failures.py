@@ -39,6 +39,7 @@ __all__ = [
     "CopiedFailure",
     "CopyableFailure",
     "failure2Copyable",
+    "for_log",
     "register_exception",
     "remote_error",
     "wire_name",
@@ -49,8 +50,11 @@ NO_TRACEBACK = "Traceback unavailable\n"
 
 #: Longest text of an exception, and of a traceback, that is sent, in characters.
 MAX_TEXT = 16_384
-#: How many names of classes a received failure may carry.
+#: The same for one that is received: some peers send more.
+MAX_RECEIVED_TEXT = 65_536
+#: How many names of classes a received failure may carry, and how long they are.
 MAX_PARENTS = 64
+MAX_NAME = 1024
 
 _WIRE_NAMES: dict[type, str] = {
     Error: "twisted.spread.pb.Error",
@@ -208,10 +212,34 @@ def _text(value: object) -> str:
         text = str(value)
     except Exception as error:
         text = f"<{type(value).__qualname__}; no text: {type(error).__qualname__}>"
-    if len(text) > MAX_TEXT:
-        text = f"{text[:MAX_TEXT]}... ({len(text)} characters)"
     # A lone surrogate cannot be sent.
-    return text.encode("utf-8", "replace").decode()
+    return _cut(text, MAX_TEXT).encode("utf-8", "replace").decode()
+
+
+def _cut(text: str, length: int) -> str:
+    """Return ``text``, and of one that is longer its beginning."""
+    if len(text) <= length:
+        return text
+    return f"{text[:length]}... ({len(text)} characters)"
+
+
+def for_log(failure: Failure) -> Failure:
+    """Return a failure as it is logged: its text is not as long as a peer likes.
+
+    Exceptions often say what they were given, such as a key that there is not.
+
+    Args:
+        failure: Any Failure; it is not changed.
+    """
+    if isinstance(failure, CopiedFailure):
+        return failure
+    text = _text(failure.value)
+    if len(text) <= MAX_TEXT:
+        return failure
+    shown = Failure.__new__(Failure)
+    shown.__dict__.update(failure.__dict__)
+    shown.value = Exception(text)
+    return shown
 
 
 class CopyableFailure(Failure, Copyable):
@@ -337,10 +365,14 @@ class CopiedFailure(RemoteCopy, Failure):
         ]
         if not all(isinstance(name, str) for name in names):
             raise MalformedJelly("a failure's parents are names")
+        # All of this may be logged, and passed on to others.
+        names = [name[:MAX_NAME] for name in names]
+        kind = kind[:MAX_NAME]
+        traceback = _cut(traceback, MAX_RECEIVED_TEXT)
         type_name = kind.decode("utf-8", "replace")
         error = remote_error(
             kind if self.remote_type_bytes else type_name,
-            value,
+            _cut(value, MAX_RECEIVED_TEXT),
             traceback,
             tuple(names),
         )

@@ -26,6 +26,7 @@ from ._context import ServingContext
 from ._failures import (
     CopiedFailure,
     failure2Copyable,
+    for_log,
     is_silent,
     remote_error,
 )
@@ -706,10 +707,11 @@ class Session:
             # A task that was cancelled when its loop ended.
             is_logged = False
         if is_logged and self._broker.may_log():
+            shown = for_log(failure)
             if wanted:
-                _log.failure("Peer will receive following PB traceback:", failure)
+                _log.failure("Peer will receive following PB traceback:", shown)
             else:
-                _log.failure("A call that wanted no answer failed:", failure)
+                _log.failure("A call that wanted no answer failed:", shown)
         if wanted:
             self._send_failure(failure, request)
 
@@ -724,7 +726,10 @@ class Session:
         if whole and self._send_error(value, request):
             return
         unsafe = getattr(self._broker.factory, "unsafeTracebacks", False)
-        self._send_error(failure2Copyable(failure, unsafe), request)
+        if not self._send_error(failure2Copyable(failure, unsafe), request):
+            # The call has to end all the same.
+            instead = Failure(Error("the call failed with what cannot be sent"))
+            self._send_error(failure2Copyable(instead), request)
 
     def _send_error(self, value: Any, request: int) -> bool:
         context = ServingContext()
@@ -780,7 +785,8 @@ class Session:
     def _fire(self, deferred: Any, result: Any) -> None:
         """Give a call its result; whoever cancelled it does not want it any more."""
         if deferred is None:
-            _log.debug("An answer to no call")
+            if self._broker.may_log():
+                _log.debug("An answer to no call")
         elif not deferred.called:
             fire = deferred.callback
             if isinstance(result, Failure):
@@ -827,7 +833,8 @@ class Session:
                 entry.object.stoppedObserving(entry.perspective, observer)
             except DeadReferenceError:
                 # A farewell to a peer that is not there any more.
-                _log.debug("A cache's farewell came too late")
+                if self._broker.may_log():
+                    _log.debug("A cache's farewell came too late")
 
         self._broker._run_callback(stop)
 
