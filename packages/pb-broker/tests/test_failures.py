@@ -179,6 +179,9 @@ def test_text_is_bounded_and_sendable() -> None:
 def test_passed_on_as_it_came() -> None:
     first = copied(Custom("c"), traceback="there")
     for again in (pb.CopyableFailure(first), pb.CopyableFailure(first.value)):
+        # As it came, but for what was shown to this program alone.
+        assert again.getStateToCopy()["traceback"] == NO_TRACEBACK
+        again.unsafeTracebacks = True
         state = again.getStateToCopy()
         assert state["type"] == wire_name(Custom).encode()
         assert state["traceback"] == "there"

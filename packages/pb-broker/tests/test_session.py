@@ -291,6 +291,23 @@ def test_failure_from_a_third_program_is_passed_on() -> None:
         assert isinstance(again.value, ValueError)
 
 
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_a_traceback_from_a_third_program_is_kept(unsafe: bool) -> None:
+    backend = pb.PBServerFactory(Echo(), unsafeTracebacks=True)
+    with connected(server_factory=backend) as pair, logged():
+        first = failure_of(root_of(pair).callRemote("raise", "value"), pair)
+    assert "remote_raise" in first.traceback
+    factory = pb.PBServerFactory(Echo(), unsafeTracebacks=unsafe)
+    with connected(server_factory=factory) as pair, logged():
+        for error in (first, first.value):
+            call = root_of(pair).callRemote("wait")
+            pair.flush()
+            pair.server_factory.root.waiting.pop().errback(error)
+            failure = failure_of(call, pair)
+            assert failure.check(ValueError)
+            assert ("remote_raise" in failure.traceback) is unsafe
+
+
 def test_cancelled_call_releases_what_its_answer_brings() -> None:
     with connected() as pair:
         root: Echo = pair.server_factory.root

@@ -282,9 +282,10 @@ class CopyableFailure(Failure, Copyable):
             cls: Any = self.type
             name = wire_name(cls).encode()
             parents = [wire_name(base) for base in inspect.getmro(cls)]
+            traceback = _text(self.getTraceback()) if self.unsafeTracebacks else ""
+        if not self.unsafeTracebacks:
+            # One that another program has shown to this one was not meant for others.
             traceback = NO_TRACEBACK
-            if self.unsafeTracebacks:
-                traceback = _text(self.getTraceback())
         # Legacy peers take each of these for an attribute of a Failure.
         return {
             "count": self.count,
