@@ -268,6 +268,17 @@ def test_a_call_ends_even_if_its_error_cannot_be_sent() -> None:
         assert "cannot be sent" in str(failure.value)
 
 
+def test_a_call_ends_even_if_the_policy_refuses_what_an_error_is_made_of() -> None:
+    narrow = SecurityOptions()
+    narrow.allowTypes("tuple", "dictionary")
+    factory = pb.PBServerFactory(Echo(), security=narrow)
+    with connected(server_factory=factory) as pair, logged():
+        root = root_of(pair)
+        assert failure_of(root.callRemote("raise", "pb"), pair).check(pb.Error)
+        assert failure_of(root.callRemote("echo", [1]), pair).check(InsecureJelly)
+        assert result_of(root.callRemote("echo", 1), pair) == (1,)
+
+
 def test_what_goes_wrong_is_logged_in_few_words() -> None:
     with connected() as pair, logged() as events:
         failure = failure_of(

@@ -17,14 +17,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pb_banana import Connection
-from pb_jelly import Jellier, JellyError, SExp, Unjellier
+from pb_jelly import Jellier, JellyError, SExp, Unjellier, jelly
 from pb_jelly.codec import CurrentTables
 
 from . import _messages
 from ._cacheable import RemoteCacheObserver
 from ._context import ServingContext
 from ._failures import (
+    WIRE_NAME,
     CopiedFailure,
+    CopyableFailure,
     failure2Copyable,
     for_log,
     is_silent,
@@ -734,7 +736,11 @@ class Session:
     def _send_error(self, value: Any, request: int) -> bool:
         context = ServingContext()
         try:
-            expression = self.jelly(value, context, "error")
+            if type(value) is CopyableFailure:
+                # Whatever the policy allows, a call that fails has to end.
+                expression: SExp = [WIRE_NAME, jelly(value.getStateToCopy())]
+            else:
+                expression = self.jelly(value, context, "error")
             self._broker._send([_messages.ERROR, request, expression])
         except Exception:
             self.undo(context)
