@@ -52,7 +52,8 @@ def unjellyCached(unjellier: Unjellier, expression: list[Any]) -> Any:
         cache = invoker.cachedLocallyAs(number)
     except KeyError:
         raise MalformedJelly("there is no cached copy of that number") from None
-    return cache._borgify()
+    # Of the class: an attribute that the peer sent may have the name of any method.
+    return type(cache)._borgify(cache)
 
 
 def unjellyLCache(unjellier: Unjellier, expression: list[Any]) -> Any:

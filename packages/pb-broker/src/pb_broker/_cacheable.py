@@ -162,14 +162,14 @@ class RemoteCache(Called, RemoteCopy, Serializable):
             raise MalformedJelly("a cached copy is its type, its number and its state")
         luid: int = jellyList[1]
         if luid in invoker.locallyCachedObjects:
-            raise MalformedJelly(f"the number {luid} is another cached copy's")
+            raise MalformedJelly("the number is another cached copy's")
         invoker._check_caches()
-        self._belong(invoker, luid)
+        _belong(self, invoker, luid)
         mine = self._borgify()
         initialize = getattr(mine, "__init__", None)
         if initialize is not None:
             initialize()
-        self._belong(invoker, luid)
+        _belong(self, invoker, luid)
         unjellier.announce(mine)
         invoker.cacheLocally(luid, self)
 
@@ -179,14 +179,10 @@ class RemoteCache(Called, RemoteCopy, Serializable):
             finally:
                 # Programs assign __dict__ or update it: both are to work.
                 self.__dict__ = mine.__dict__
-                self._belong(invoker, luid)
+                _belong(self, invoker, luid)
 
         unjellier.unjelly_state(jellyList[2], fill)
         return mine
-
-    def _belong(self, broker: Any, luid: int) -> None:
-        self.broker = broker
-        self.luid = luid
 
     def _borgify(self) -> RemoteCache:
         """Return another instance that shares this one's state."""
@@ -208,6 +204,12 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         """Tell the other end that one instance is gone."""
         if self.broker is not None and self.luid is not None:
             self.broker.decCacheRef(self.luid)
+
+
+# No method: an attribute that the peer sends may have the name of any.
+def _belong(cache: RemoteCache, broker: Any, luid: int) -> None:
+    cache.broker = broker
+    cache.luid = luid
 
 
 class RemoteCacheMethod:

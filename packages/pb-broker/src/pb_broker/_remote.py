@@ -280,7 +280,12 @@ class RemoteReference(_Typed[_Interface]):
 
     def __repr__(self) -> str:
         """Name the object's id and the connection."""
-        luid = self.luid if isinstance(self.luid, int) else self.luid[:40]
+        luid: object = self.luid
+        if isinstance(luid, bytes):
+            luid = luid[:40]
+        elif isinstance(luid, int) and luid.bit_length() > 128:
+            # Python may refuse to write it.
+            luid = f"of {luid.bit_length()} bits"
         kind, where = type(self).__name__, type(self.broker).__name__
         return f"<{kind} {luid!r} of {where} at {id(self.broker):#x}>"
 

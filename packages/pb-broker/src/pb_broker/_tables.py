@@ -93,7 +93,7 @@ class LocalIDs:
     def check(self, luid: int | bytes) -> None:
         """Raise ProtocolError unless ``luid`` is one that may have been known once."""
         if type(luid) is int and not 0 < luid <= self.last:
-            raise ProtocolError(f"no object ever had the id {luid}")
+            raise ProtocolError("no object ever had the id of that one")
 
 
 class Local:
