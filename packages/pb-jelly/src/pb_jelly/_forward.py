@@ -27,6 +27,7 @@ item would, and is refused.
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._native import caused
@@ -367,7 +368,10 @@ def unhashable(values: Iterable[Any]) -> MalformedJelly | None:
     seen: set[int] = set()
     while todo:
         value = todo.pop()
-        if type(value).__hash__ is None:
+        if type(value).__hash__ is None or (
+            # The only value without a hash of a type that has one.
+            type(value) is Decimal and value.is_snan()
+        ):
             return MalformedJelly(f"{shown(value)} as a key or member")
         if type(value) is tuple and id(value) not in seen:
             seen.add(id(value))
