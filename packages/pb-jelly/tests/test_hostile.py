@@ -8,8 +8,12 @@ import contextlib
 import enum
 import importlib
 import itertools
+import subprocess
 import sys
+import textwrap
+import types
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -200,7 +204,47 @@ GADGETS = [
     f"{__name__}.os.system",
     f"{__name__}.Hook",
     f"{__name__}.JellyError",
+    *("os.fork", "os.kill", "os.remove", "os.spawnv", "os.startfile", "os.putenv"),
+    *("os.execvpe", "os.posix_spawn", "os.dup2", "os._exit", "nt.system"),
+    *(
+        "subprocess.run",
+        "subprocess.call",
+        "subprocess.getoutput",
+        "_posixsubprocess.x",
+    ),
+    *("builtins.compile", "builtins.getattr", "builtins.setattr", "builtins.vars"),
+    *("builtins.globals", "builtins.breakpoint", "builtins.input", "builtins.help"),
+    *("builtins.memoryview", "builtins.property", "builtins.super", "builtins.print"),
+    *("types.CodeType", "types.FunctionType", "types.ModuleType", "types.new_class"),
+    *("functools.partial", "functools.reduce", "operator.attrgetter", "operator.call"),
+    *("operator.methodcaller", "operator.itemgetter", "itertools.starmap"),
+    *("importlib.reload", "importlib.util.spec_from_file_location", "imp.load_source"),
+    *("importlib.machinery.SourceFileLoader", "zipimport.zipimporter", "pkgutil.x"),
+    *("pickle.Unpickler", "pickle._loads", "shelve.open", "dbm.open", "copyreg.x"),
+    *("copyreg._reconstructor", "copyreg.__newobj__", "yaml.load", "dill.loads"),
+    *("pydoc.locate", "pydoc.pipepager", "inspect.getsource", "linecache.getlines"),
+    *("runpy.run_module", "timeit.timeit", "cProfile.run", "trace.Trace", "bdb.Bdb"),
+    *("codeop.compile_command", "code.InteractiveInterpreter", "doctest.testmod"),
+    *("ctypes.cdll", "ctypes.pythonapi", "ctypes.string_at", "_ctypes.dlopen"),
+    *("mmap.mmap", "fcntl.ioctl", "signal.signal", "resource.setrlimit", "gc.collect"),
+    *("sys._getframe", "sys.settrace", "sys.setrecursionlimit", "sys.path"),
+    *("threading.Thread", "multiprocessing.Process", "multiprocessing.Pool"),
+    *("concurrent.futures.ProcessPoolExecutor", "asyncio.create_subprocess_shell"),
+    *("asyncio.run", "socketserver.TCPServer", "http.server.HTTPServer"),
+    *("urllib.request.urlopen", "ftplib.FTP", "smtplib.SMTP", "xmlrpc.client.x"),
+    *("shutil.copyfile", "shutil.move", "tempfile.mktemp", "tarfile.open", "glob.glob"),
+    *("zipfile.ZipFile", "pathlib.Path.unlink", "io.open", "io.FileIO", "codecs.open"),
+    *("logging.config.dictConfig", "logging.FileHandler", "site.main", "venv.create"),
+    *("weakref.finalize", "atexit.register", "sched.scheduler", "turtle.Turtle"),
+    *("twisted.internet.reactor", "twisted.python.reflect.namedAny", "tkinter.Tk"),
+    *("zope.interface.implementer", "pb_banana.loads", "pb_broker.Broker"),
+    *("pb_jelly.unjelly", "pb_jelly.SecurityOptions", "pb_jelly.DummySecurityOptions"),
+    *("pb_jelly._names.find_module", "pb_jelly._names.importlib.import_module"),
 ]
+
+
+def test_there_are_enough_names() -> None:
+    assert len(set(GADGETS)) > 150
 
 
 @pytest.fixture
@@ -239,10 +283,41 @@ def test_names_reach_nothing(name: str, no_import: None) -> None:
         [b"@object", name.encode(), [b"list"], [b"None"]],
         [b"@exception", name.encode(), [b"tuple"], *[[b"None"]] * 3],
         [name, state],
+        [b"reference", 1, [name.encode(), state]],
+        [b"instance", [b"reference", 1, [b"class", name.encode()]], state],
+        [b"method", name.encode(), [b"None"], [b"class", NAMES[0]]],
+        [b"dictionary", [[b"class", name.encode()], 1]],
     ):
         for policy in (POLICY, globalSecurity, SecurityOptions()):
             with pytest.raises(JellyError):
                 unjelly(sexp, policy, modern=True)
+
+
+def outcome(sexp: Any, **options: Any) -> tuple[Any, str]:
+    """Return what an expression stands for, or else what the error says."""
+    try:
+        return unjelly(sexp, POLICY, **options), ""
+    except JellyError as error:
+        return None, str(error)
+
+
+def names_about(cls: type[Any]) -> list[str]:
+    """Return names that somebody might try on a class."""
+    found = {*dir(cls), *dir(type), *dir(types.FunctionType), "", ".", "\0", "x" * 9999}
+    return sorted(found | {f"{name}.__func__" for name in found})
+
+
+@pytest.mark.parametrize("cls", [Node, Slotted, Words, Failed])
+def test_methods_are_those_that_a_class_defines(cls: type[Any]) -> None:
+    head = f"{cls.__module__}.{cls.__name__}".encode()
+    for name in names_about(cls):
+        sexp = [b"method", name.encode(), [b"None"], [b"class", head]]
+        found, said = outcome(sexp)
+        assert len(said) < 500
+        if not said:
+            assert type(found) is types.FunctionType
+            assert found is cls.__dict__[name]
+            assert not name.startswith("__")
 
 
 def test_functions_of_an_allowed_module_are_its_own() -> None:
@@ -306,6 +381,41 @@ def test_tuples_that_take_for_ever_to_hash(levels: int) -> None:
     assert len(unjelly(sexp)) == 2
 
 
+def tenfold(head: bytes, leaf: Any) -> Any:
+    """Return ten levels, each of which holds the next one ten times."""
+    sexp: Any = [head, leaf]
+    for number in range(10):
+        parts = [[b"reference", number, sexp], *[[b"dereference", number]] * 9]
+        if head == b"dictionary":
+            parts = [[key, part] for key, part in enumerate(parts)]
+        sexp = [head, *parts]
+    return sexp
+
+
+@pytest.mark.parametrize("head", [b"list", b"tuple", b"dictionary", b"frozenset"])
+def test_ten_times_ten_levels(head: bytes) -> None:
+    sexp = tenfold(head, [1, 1] if head == b"dictionary" else 1)
+    value = unjelly(sexp, limits=Limits())
+    seen: dict[int, Any] = {}
+    todo = [value]
+    while todo:
+        part = todo.pop()
+        if not isinstance(part, int) and id(part) not in seen:
+            seen[id(part)] = part
+            todo += part.values() if isinstance(part, dict) else part
+    assert len(seen) == 11
+    # It is written as it was read, and not ten times ten times ten ...
+    again = jelly(value, limits=Limits())
+    assert len(str(again)) < 5000
+    if head == b"frozenset":
+        # Of each level, one is left.
+        assert unjelly([b"set", sexp], limits=Limits()) == {value}
+    if head == b"tuple":
+        with pytest.raises(LimitExceeded) as caught:
+            unjelly([b"set", sexp], limits=Limits())
+        assert caught.value.limit == "nodes"
+
+
 def test_frozensets_are_hashed_once() -> None:
     sexp: Any = [b"frozenset", 1]
     for number in range(60):
@@ -358,14 +468,22 @@ def test_honest_keys_that_have_the_same_hash() -> None:
     assert unjelly([b"set", *[b"a"] * 100_000]) == {b"a"}
 
 
-@pytest.mark.parametrize("keys", [[[b"list"]], [[b"tuple", [b"dictionary"]]]])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [[b"list"]],
+        [[b"tuple", [b"dictionary"]]],
+        [[b"@decimal", b"sNaN"]],
+        [[b"tuple", 1, [b"tuple", [b"@decimal", b"-sNaN5"]]]],
+    ],
+)
 def test_many_keys_that_have_none(keys: list[Any]) -> None:
     for sexp in (
         [b"set", *range(100), *keys],
         [b"dictionary", *[[key, 1] for key in [*range(100), *keys]]],
     ):
         with pytest.raises(MalformedJelly, match="as a key or member"):
-            unjelly(sexp)
+            unjelly(sexp, modern=True)
 
 
 def test_references_have_small_numbers() -> None:
@@ -412,6 +530,148 @@ def test_levels_of_everything() -> None:
         with pytest.raises(LimitExceeded) as caught:
             unjelly(sexp, POLICY, modern=True, limits=Limits())
         assert (caught.value.limit, caught.value.allowed) == ("depth", 64)
+
+
+def test_depth_takes_little_of_pythons_stack() -> None:
+    """Sixty-four levels of whatever there is, there and back."""
+    program = """
+        import collections
+        import sys
+        from pb_jelly import (
+            Jellyable, Limits, SecurityOptions, Unjellyable, jelly, unjelly
+        )
+
+        class Thing:
+            def __init__(self, inner):
+                self.inner = inner
+
+            def __eq__(self, other):
+                return self.inner == other.inner
+
+        policy = SecurityOptions()
+        policy.allowInstancesOf(Thing)
+        limits = Limits(depth=64)
+        kinds = [
+            (60, lambda inner: [inner]),
+            (60, lambda inner: (inner,)),
+            (60, lambda inner: frozenset([inner])),
+            (30, lambda inner: {1: inner}),
+            (20, lambda inner: Thing(inner)),
+            (60, lambda inner: collections.deque([inner])),
+            (8, lambda inner: [({1: Thing(inner)},)]),
+        ]
+        done = 0
+        for levels, wrap in kinds:
+            value = 5
+            for _ in range(levels):
+                value = wrap(value)
+            sys.setrecursionlimit(200)
+            sexp = jelly(value, policy, modern=True, limits=limits)
+            made = unjelly(sexp, policy, modern=True, limits=limits)
+            sys.setrecursionlimit(5000)
+            assert made == value
+            done += 1
+        print(done)
+    """
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout, ran.stderr) == ("7\n", "")
+
+
+# Values at the edge, and beyond.
+
+NINES = b"9" * 300_000
+
+EDGES: list[Any] = [
+    *([b"decimal", 1, 999_999_999], [b"decimal", -1, 2**62], [b"decimal", 1, 2**447]),
+    *([b"decimal", 2**447, -(2**447)], [b"decimal", 10**20_000, -(2**70)]),
+    *(
+        [b"decimal", 1.5, 2],
+        [b"decimal", b"1", 2],
+        [b"decimal", NINES, 0],
+        [b"decimal"],
+    ),
+    *([b"@decimal", NINES], [b"@decimal", b"1e999999999"], [b"@decimal", b"sNaN"]),
+    *([b"@decimal", b"NaN" + NINES], [b"@decimal", b"Infinity"], [b"@decimal", b"x"]),
+    *([b"@decimal", b"-1E-" + NINES], [b"@decimal", b"\xff"], [b"@decimal", 5]),
+    *([b"date", b"0 1 1"], [b"date", b"10000 1 1"], [b"date", b"2021 2 29"]),
+    *([b"date", NINES + b" 1 1"], [b"date", b"1 1 " + NINES], [b"date", b"1 " * 10**5]),
+    *([b"datetime", b"1 1 1 24"], [b"datetime", b"1 1 1 1 1 1 1000000"]),
+    *([b"time", b"25"], [b"time", b"-1"], [b"time", b"1_0"], [b"time", b"\xd9\xa1"]),
+    *([b"timedelta", b"999999999 86399 999999"], [b"timedelta", b"1000000000 0 0"]),
+    *([b"timedelta", b"-9999999999 0 0"], [b"timedelta", NINES + b" 0 0"]),
+    *([b"@datetime", b"1 1 1", 2], [b"@datetime", b"1 1 1", 0, 10**6, 0, 0]),
+    *([b"@datetime", b"1 1 1", 0, b"../../etc/passwd"], [b"@time", b"1", 1, 1, 2, 3]),
+    *([b"@timezone", b"/etc/passwd"], [b"@timezone", b"Nowhere/At_All"]),
+    *([b"@timezone", b"x" * 300_000], [b"@timezone", b"a\0b"], [b"@timezone", b"."]),
+    *([b"@timezone", b""], [b"@timezone"], [b"@timezone", 2**447, 0, 0]),
+    *([b"@fraction", 1, 0], [b"@fraction", 2**20_000, 3], [b"@fraction", 1.5, 2]),
+    *([b"@range", 0, 2**447, 1], [b"@range", 0, 1, 0], [b"@range", 1.5, 2, 3]),
+    *([b"@uuid", b"x"], [b"@uuid", b"x" * 16], [b"@uuid", b"x" * 300_000]),
+    *([b"@complex", 1, 2], [b"@complex", float("nan"), 0.0], [b"@bytearray", 2**40]),
+    *([b"@path", b"PosixPath", b"/etc/passwd"], [b"@path", b"Path", b"x"]),
+    *([b"@path", b"PurePosixPath", b"\0"], [b"@path", NINES, NINES]),
+    *(
+        [b"@str", b"\xed\xa0\x80"],
+        [b"@str", b"\xff"],
+        [b"@deque", 2**70],
+        [b"@deque", -1],
+    ),
+    *([b"unicode", b"\xff" * 300_000], [b"unicode", b"\xed\xa0\x80"]),
+    *(
+        [b"unicode", b"\xc0\x80"],
+        [b"unicode", b"\xf4\x90\x80\x80"],
+        [b"unicode", "\ud800"],
+    ),
+    *([b"boolean", NINES], [b"None", NINES], [NINES, NINES], [b"class", NINES]),
+    *(2**447, 10**20_000, float("nan"), b"\0", NINES),
+]
+
+
+def assert_hashed_and_compared(value: Any) -> None:
+    """Do what a program does with keys: it is no work to speak of."""
+    with contextlib.suppress(TypeError):
+        assert hash(value) == hash(value)
+        assert value in [value]
+    if isinstance(value, Decimal) and not value.is_snan():
+        assert (value == 10) is False
+        assert (value == 1.5) is False
+
+
+@pytest.mark.parametrize("sexp", EDGES, ids=range(len(EDGES)))
+def test_an_edge_is_a_value_or_an_error(sexp: Any) -> None:
+    for form in (
+        sexp,
+        [b"list", sexp],
+        [b"set", sexp, 10],
+        [b"dictionary", [sexp, sexp], [10, 1]],
+        [b"tuple", [b"reference", 1, sexp], [b"dereference", 1]],
+        [NAMES[0], [b"dictionary", [[b"unicode", b"x"], sexp]]],
+    ):
+        for modern in (False, True):
+            value, said = outcome(form, modern=modern, limits=Limits())
+            assert len(said) < 1000
+            if form is sexp and not said:
+                assert_hashed_and_compared(value)
+
+
+def test_a_time_zone_reads_no_other_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def watch(file: Any, *args: Any, **kw: Any) -> Any:
+        opened.append(str(file))
+        raise FileNotFoundError(file)
+
+    monkeypatch.setattr(builtins, "open", watch)
+    monkeypatch.setattr("io.open", watch)
+    for key in (b"../../etc/passwd", b"/etc/passwd", b"..", b"a/../../b", b"a\0b"):
+        with pytest.raises(JellyError):
+            unjelly([b"@timezone", key], POLICY, modern=True)
+    assert [file for file in opened if "passwd" in file] == []
 
 
 def test_numbers_with_more_digits_than_python_prints() -> None:
