@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import pb_jelly
@@ -16,6 +18,7 @@ from pb_jelly import (
     SExp,
     Unjellier,
     Unjellyable,
+    copyable,
 )
 
 
@@ -79,8 +82,52 @@ except LimitExceeded as error:
 except JellyError as error:
     path: str = error.with_prefix("args").path
 
+
+def upgrade(state: dict[str, Any], version: int) -> dict[str, Any]:
+    return {"count": 1, **state}
+
+
+@copyable("shop.Order", version=2, upgrade=upgrade, ignore_unknown=True)
+@dataclass(frozen=True)
+class Order:
+    item: str
+    count: int
+
+
+@dataclass
+@copyable
+class Customer:
+    name: str
+
+
+@copyable()
+class Status(Enum):
+    OPEN = 1
+
+
+@copyable(policy=policy)
+class Cart:
+    def __init__(self, owner: Customer) -> None:
+        self.owner = owner
+
+
+# A class stays what it is.
+order: Order = Order("tea", count=2)
+count: int = order.count
+customer: Customer = Customer("Ada")
+status: Status = Status.OPEN
+owner: Customer = Cart(customer).owner
+again: type[Customer] = copyable("shop.Customer", registry=registry)(Customer)
+
 # What must not pass: an unused ignore is an error.
 Limits(depth="deep")  # type: ignore[arg-type]
 pb_jelly.jelly(1, 5)  # type: ignore[arg-type]
 pb_jelly.unjelly(sexp, policy, None, None, True)  # type: ignore[call-arg]
 not_an_sexp: SExp = "text"  # type: ignore[assignment]
+Order("tea", count="two")  # type: ignore[arg-type]
+Customer(5)  # type: ignore[arg-type]
+Cart("Ada")  # type: ignore[arg-type]
+copyable(5)  # type: ignore[call-overload]
+copyable("name", version="2")  # type: ignore[call-overload]
+copyable("name", upgrade=len)  # type: ignore[arg-type]
+copyable("name")(5)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ from pb_jelly._atoms import (
     tuple_atom,
     unpersistable_atom,
 )
+from pb_jelly._copyable import copyable
 from pb_jelly._jellier import Jellier
 from pb_jelly._limits import Limits
 from pb_jelly._names import qual
@@ -88,6 +89,7 @@ __all__ = [
     "UnjellyableType",
     "Unpersistable",
     "class_atom",
+    "copyable",
     "default_registry",
     "dereference_atom",
     "dictionary_atom",

@@ -42,6 +42,7 @@ from pb_jelly._show import shown
 from pb_jelly._state import state_of
 from pb_jelly._table import (
     BYTEARRAY,
+    COPIED,
     DEQUE,
     DICT,
     ENUM,
@@ -485,6 +486,10 @@ class Jellying:
                 if type(key) is str:
                     key = [unicode_atom, key.encode("utf-8")]
                 return self._registered(x, [persistent_atom, key]), None
+        if op == COPIED:
+            assert kind.copier is not None
+            made = self._registered(x, [kind.tag])
+            return made, (kind.copier.state_of(x),)
         if op in (OBJECT, PLAIN):
             made = self._registered(x, [kind.tag])
             return made, (state_of(x),)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pb_jelly import _extended as extended
 from pb_jelly._names import full_name, qual
+from pb_jelly._policy import registry_of
 from pb_jelly._show import shown
 from pb_jelly._state import (
     Jellyable,
@@ -22,6 +23,7 @@ from pb_jelly._state import (
     shows_all,
 )
 from pb_jelly._table import (
+    COPIED,
     ENUM,
     EXCEPTION,
     OBJECT,
@@ -36,6 +38,7 @@ from pb_jelly._table import (
 from pb_jelly.errors import InsecureJelly, JellyError, UnjellyableType
 
 if TYPE_CHECKING:
+    from pb_jelly._copiers import Copier
     from pb_jelly._policy import PolicyTable
     from pb_jelly._security import Taster
 
@@ -53,9 +56,13 @@ class Kind:
         numbered: What `numbered_hook` was given; None if it is not such a hook.
         keeps_empty: Whether a state without attributes is an empty dict, and not None.
         refusal: Why its values are refused, if they are.
+        copier: What `copyable` registered for the type, if that is how it is sent.
     """
 
-    __slots__ = ("base", "is_leaf", "keeps_empty", "numbered", "op", "refusal", "tag")
+    __slots__ = (
+        *("base", "copier", "is_leaf", "keeps_empty"),
+        *("numbered", "op", "refusal", "tag"),
+    )
 
     def __init__(
         self,
@@ -71,6 +78,7 @@ class Kind:
         self.numbered: tuple[bytes, str] | None = None
         self.keeps_empty = False
         self.refusal = refusal
+        self.copier: Copier | None = None
 
     def refused(self) -> JellyError:
         """Return the error for a value; another each time, for each has its place."""
@@ -95,6 +103,7 @@ class Kinds:
         self._table = table
         self._modern = modern
         self._lenient = lenient
+        self._copiers = registry_of(taster).copiers
 
     def name(self, cls: type[Any]) -> str:
         """Return the name that a class is sent by."""
@@ -139,12 +148,30 @@ class Kinds:
         if entry is None and issubclass(cls, type):
             entry = TYPES[False][type]
         if entry is None:
+            copier = self._copiers.get(cls)
+            if copier is not None:
+                return self._find_copied(cls, copier)
             return self._find_instance(cls)
         if not self.allows_head(entry.head):
             raise InsecureJelly(
                 f"the policy does not allow the type {shown(entry.head)}"
             )
         return Kind(entry.op)
+
+    def _find_copied(self, cls: type[Any], copier: Copier) -> Kind:
+        """Find out what is done with the instances of a class that is registered."""
+        is_asked = self._table.asks or not self._lenient
+        if not is_asked or self._taster.isTypeAllowed(copier.tag):
+            kind = Kind(COPIED, copier.name)
+            kind.copier = copier
+            return kind
+        # A policy may allow the class by itself.
+        kind = self._find_instance(cls)
+        if kind.refusal is not None:
+            kind.refusal = InsecureJelly(
+                f"the policy does not allow the type {shown(copier.name)}"
+            )
+        return kind
 
     def _find_instance(self, cls: type[Any]) -> Kind:
         """Find out what is done with the instances of a class that is not builtin."""

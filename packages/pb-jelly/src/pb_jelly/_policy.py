@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_jelly._copiers import Copier
 from pb_jelly._live import ALL_EDITS, EVERYTHING, LiveDict
 from pb_jelly._security import (
     DummySecurityOptions,
@@ -38,6 +39,7 @@ __all__ = [
     "current_tables",
     "open_table",
     "registered",
+    "registry_of",
     "sending_table",
     "table_for",
     "target_of",
@@ -54,6 +56,8 @@ FACTORY: Final = 3
 STATE: Final = 4
 #: A blank instance, and ``__setstate__`` or the ordinary rules.
 GENERIC: Final = 5
+#: A blank instance, and what `copyable` registered for its class.
+COPIED: Final = 6
 
 
 class Target:
@@ -66,13 +70,15 @@ class Target:
         has_callback: Whether instances have a ``postUnjelly``.
         is_plain: Whether the state of an instance is its ``__dict__`` and nobody is
             asked or told.
+        copier: What `copyable` registered, if it did.
     """
 
-    __slots__ = ("has_callback", "has_setstate", "is_plain", "kind", "make")
+    __slots__ = ("copier", "has_callback", "has_setstate", "is_plain", "kind", "make")
 
-    def __init__(self, kind: int, make: Any) -> None:
+    def __init__(self, kind: int, make: Any, copier: Copier | None = None) -> None:
         self.kind = kind
         self.make = make
+        self.copier = copier
         self.has_setstate = kind == GENERIC and has_own_setstate(make)
         self.has_callback = hasattr(make, "postUnjelly")
         self.is_plain = (
@@ -87,6 +93,8 @@ class Target:
         """Give a blank instance its state."""
         if self.kind == STATE:
             inst.setStateFor(unjellier, state)
+        elif self.copier is not None:
+            self.copier.fill(inst, state)
         elif self.has_setstate and (
             # A class that leaves its state to Python does not expect to be told that
             # there is none.
@@ -108,6 +116,10 @@ def registered(registry: ClassRegistry, head: bytes) -> Target | None:
 
 def target_of(unjellyable: Any) -> Target:
     """Return what is made of what has been registered."""
+    if isinstance(unjellyable, Copier):
+        if unjellyable.is_enum:
+            return Target(FACTORY, unjellyable.member, unjellyable)
+        return Target(COPIED, unjellyable.cls, unjellyable)
     if not isinstance(unjellyable, type):
         return Target(CALL, unjellyable)
     hook = getattr(unjellyable, "unjellyFor", None)
@@ -180,6 +192,13 @@ class _Nothing:
 
 
 _open_tables: list[PolicyTable | None] = [None, None]
+
+
+def registry_of(taster: Taster) -> ClassRegistry:
+    """Return the registry of a policy; that of the process if it has none."""
+    own = getattr(taster, "__dict__", {})
+    registry: ClassRegistry = own.get("registry", default_registry)
+    return registry
 
 
 def table_for(taster: Taster, modern: bool) -> PolicyTable:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from pb_jelly._copiers import Copier
     from pb_jelly._security import SecurityOptions
 
 __all__ = ["ClassRegistry", "tag_of"]
@@ -41,12 +42,14 @@ class ClassRegistry:
         unjellyables: What each name is registered for.  Writing to it registers.
         factories: What makes an instance out of the state, by name.  Writing to it
             registers.
+        copiers: How the instances of each class that `copyable` registered are sent.
     """
 
     def __init__(self, listed_in: SecurityOptions | None = None) -> None:
         self._edits = Edits()
         self.unjellyables: LiveDict[Any] = _Listed(self._edits, listed_in)
         self.factories: LiveDict[Any] = _Listed(self._edits, listed_in)
+        self.copiers: dict[type[Any], Copier] = {}
 
     def setUnjellyableForClass(
         self, classname: type[Any] | str | bytes, unjellyable: Unjellyables
@@ -91,6 +94,26 @@ class ClassRegistry:
             if isinstance(found, type) and issubclass(found, baseClass):
                 tag = f"{prefix}.{name}" if prefix else name
                 self.setUnjellyableForClass(tag, found)
+
+    def set_copier(self, copier: Copier) -> None:
+        """Say how the instances of a class are sent, and made of what is received.
+
+        Args:
+            copier: Says it; `copyable` makes one.
+        """
+        self.copiers[copier.cls] = copier
+        self.unjellyables[copier.tag] = copier
+
+    def replace_class(self, copier: Copier, cls: type[Any]) -> None:
+        """Go on with a class that has been made in the place of another.
+
+        Args:
+            copier: What has been registered for that.
+            cls: The class.
+        """
+        self.copiers.pop(copier.cls, None)
+        copier.use(cls)
+        self.set_copier(copier)
 
 
 class _Listed(LiveDict[Any]):

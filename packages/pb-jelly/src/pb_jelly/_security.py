@@ -128,10 +128,13 @@ class SecurityOptions:
         registered takes `allowInstancesOf`.
 
         Args:
-            types: Words of jelly, names on the wire, or classes for their names.
+            types: Words of jelly, names on the wire, or classes for their names: that
+                which `copyable` registered a class under, if it did.
         """
+        copiers = self.registry.copiers
         for typ in types:
-            self.allowedTypes[tag_of(typ)] = 1
+            copier = copiers.get(typ) if isinstance(typ, type) else None
+            self.allowedTypes[tag_of(typ) if copier is None else copier.tag] = 1
 
     def allowInstancesOf(self, *classes: type[Any]) -> None:
         """Allow these classes, their instances, their modules and the basic types.

@@ -69,6 +69,8 @@ SELF_STATED: Final = 27
 PLAIN: Final = 28
 #: A value that is refused.
 REFUSED: Final = 29
+#: An instance of a class that `copyable` registered.
+COPIED: Final = 30
 #: A leaf, from this number on; its entry is ``LEAVES[op]``.
 LEAF: Final = 32
 

@@ -16,6 +16,7 @@ from pb_jelly._references import MOST_NUMBER
 from pb_jelly._table import (
     BOOL,
     BYTEARRAY,
+    COPIED,
     DEREFERENCE,
     DICT,
     FROZENSET,
@@ -34,6 +35,7 @@ from pb_jelly._table import (
 __all__ = [
     "BOOL",
     "BYTEARRAY",
+    "COPIED",
     "DEREFERENCE",
     "DICT",
     "FEW_KEYS",

@@ -1,0 +1,420 @@
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+import pytest
+
+from pb_jelly import (
+    ClassRegistry,
+    DummySecurityOptions,
+    InsecureJelly,
+    Jellyable,
+    MalformedJelly,
+    SecurityOptions,
+    Unjellyable,
+    UnjellyableType,
+    copyable,
+    default_registry,
+    globalSecurity,
+    jelly,
+    unjelly,
+)
+from pb_jelly.codec import current_tables
+
+
+def new_policy() -> SecurityOptions:
+    """Return a policy that has classes of its own, and none so far."""
+    policy = SecurityOptions(ClassRegistry())
+    policy.allowBasicTypes()
+    return policy
+
+
+def order() -> Any:
+    """Return another class of the same name each time."""
+
+    @dataclass
+    class Order:
+        item: str
+
+    return Order
+
+
+@pytest.fixture
+def _as_before() -> Any:
+    """Forget what a test registers for the whole process."""
+    registry = default_registry
+    dicts: list[Any] = [
+        *(registry.unjellyables, registry.copiers, globalSecurity.allowedTypes)
+    ]
+    before = [dict(each) for each in dicts]
+    yield
+    for each, names in zip(dicts, before, strict=True):
+        for name in each.keys() - names.keys():
+            del each[name]
+
+
+@pytest.mark.usefixtures("_as_before")
+class TestForTheProcess:
+    def test_with_its_own_name(self) -> None:
+        @copyable
+        @dataclass
+        class Order:
+            item: str
+
+        name = f"{Order.__module__}.{Order.__qualname__}".encode()
+        sexp = jelly(Order("tea"))
+        assert sexp == [
+            *(name, [b"dictionary", [[b"unicode", b"item"], [b"unicode", b"tea"]]])
+        ]
+        assert unjelly(sexp) == Order("tea")
+        assert jelly(Order("tea"), globalSecurity) == sexp
+
+    def test_with_another(self) -> None:
+        Order = copyable("shop.Order")(order())
+        sexp: Any = jelly(Order("tea"))
+        assert sexp[0] == b"shop.Order"
+        assert unjelly(sexp) == Order("tea")
+
+    def test_with_parentheses_and_nothing_in_them(self) -> None:
+        Order = copyable()(order())
+        sexp: Any = jelly(Order("tea"))
+        assert sexp[0].endswith(b".Order")
+        assert unjelly(sexp) == Order("tea")
+
+    def test_the_class_stays_what_it_is(self) -> None:
+        Order = order()
+        before = set(vars(Order))
+        assert copyable("shop.Order")(Order) is Order
+        assert set(vars(Order)) == before
+
+    def test_where_everything_is_allowed(self) -> None:
+        Order = copyable("shop.Order")(order())
+        policy = DummySecurityOptions()
+        assert unjelly(jelly(Order("tea"), policy), policy) == Order("tea")
+
+    def test_a_policy_without_a_registry_takes_part(self) -> None:
+        Order = copyable("shop.Order")(order())
+        policy = SecurityOptions()
+        policy.allowBasicTypes()
+        with pytest.raises(InsecureJelly, match=r"not allow the type 'shop\.Order'"):
+            jelly([Order("tea")], policy)
+        policy.allowTypes("shop.Order")
+        assert unjelly(jelly(Order("tea"), policy), policy) == Order("tea")
+
+
+class TestForOneBroker:
+    def test_what_one_policy_takes_no_other_does(self) -> None:
+        mine, other = new_policy(), new_policy()
+        Order = copyable("shop.Order", policy=mine)(order())
+        sexp = jelly(Order("tea"), mine)
+        assert unjelly(sexp, mine) == Order("tea")
+        for policy in (other, globalSecurity, SecurityOptions()):
+            with pytest.raises(InsecureJelly, match=r"'shop\.Order'"):
+                unjelly(sexp, policy)
+        for policy in (other, globalSecurity):
+            with pytest.raises(InsecureJelly, match="does not allow the class"):
+                jelly(Order("tea"), policy)
+
+    def test_a_class_may_have_another_name_for_another(self) -> None:
+        mine, other = new_policy(), new_policy()
+        Order = order()
+        copyable("shop.Order", policy=mine)(Order)
+        copyable("o", policy=other)(Order)
+        sexp: Any = jelly(Order("tea"), other)
+        assert sexp[0] == b"o"
+        assert jelly(Order("tea"), mine) == [b"shop.Order", sexp[1]]
+
+    def test_a_registry_alone_allows_nothing(self) -> None:
+        registry = ClassRegistry()
+        Order = copyable("shop.Order", registry=registry)(order())
+        policy = SecurityOptions(registry)
+        policy.allowBasicTypes()
+        with pytest.raises(InsecureJelly, match="does not allow the type"):
+            jelly(Order("tea"), policy)
+        with pytest.raises(InsecureJelly, match="does not allow the type"):
+            unjelly([b"shop.Order", [b"dictionary"]], policy)
+        policy.allowTypes(Order)
+        assert unjelly(jelly(Order("tea"), policy), policy) == Order("tea")
+
+    def test_a_policy_that_answers_for_itself_is_asked(self) -> None:
+        class Narrow(SecurityOptions):
+            def isTypeAllowed(self, typeName: Any) -> bool:
+                return typeName not in refused and super().isTypeAllowed(typeName)
+
+        refused: set[bytes] = set()
+        policy = Narrow(ClassRegistry())
+        policy.allowBasicTypes()
+        Order = copyable("shop.Order", policy=policy)(order())
+        sexp = jelly(Order("tea"), policy)
+        assert unjelly(sexp, policy) == Order("tea")
+        refused.add(b"shop.Order")
+        for lenient in (False, True):
+            with pytest.raises(InsecureJelly, match="does not allow the type"):
+                jelly(Order("tea"), policy, lenient=lenient) and unjelly(sexp, policy)
+
+    def test_a_lenient_jellier_does_not_ask(self) -> None:
+        policy = new_policy()
+        Order = copyable("shop.Order", registry=policy.registry)(order())
+        sexp: Any = jelly(Order("tea"), policy, lenient=True)
+        assert sexp[0] == b"shop.Order"
+
+    def test_a_policy_may_allow_the_class_by_itself(self) -> None:
+        policy = new_policy()
+        Order = copyable("shop.Order", registry=policy.registry)(order())
+        policy.allowInstancesOf(Order)
+        del policy.allowedTypes[b"shop.Order"]
+        sexp: Any = jelly(Order("tea"), policy)
+        assert sexp[0].endswith(b".Order")
+        assert sexp[0] != b"shop.Order"
+        assert unjelly(sexp, policy) == Order("tea")
+
+    def test_to_allow_the_class_is_to_allow_its_name(self) -> None:
+        policy = new_policy()
+        Order = copyable("shop.Order", registry=policy.registry)(order())
+        policy.allowInstancesOf(Order)
+        sexp: Any = jelly(Order("tea"), policy)
+        assert sexp[0] == b"shop.Order"
+
+    def test_a_subclass_is_a_class_of_its_own(self) -> None:
+        policy = new_policy()
+
+        @copyable("a", policy=policy)
+        @dataclass
+        class A:
+            x: int
+
+        class B(A):
+            pass
+
+        with pytest.raises(InsecureJelly, match="does not allow the class"):
+            jelly(B(1), policy)
+        copyable("b", policy=policy)(B)
+        b = unjelly(jelly(B(1), policy), policy)
+        assert (type(b), b.x) == (B, 1)
+
+    def test_a_class_of_an_older_name(self) -> None:
+        policy = new_policy()
+        Order = order()
+        copyable("old", policy=policy)(Order)
+        copyable("new", policy=policy)(Order)
+        sexp: Any = jelly(Order("tea"), policy)
+        assert sexp[0] == b"new"
+        for name in (b"old", b"new"):
+            assert unjelly([name, sexp[1]], policy) == Order("tea")
+
+    def test_in_the_modern_form(self) -> None:
+        policy = new_policy()
+
+        @copyable("colour", policy=policy)
+        class Colour(Enum):
+            RED = 1
+
+        Order = copyable("shop.Order", policy=policy)(order())
+        value = [Order("tea"), Colour.RED, OrderedDict(a=1)]
+        sexp: Any = jelly(value, policy, modern=True)
+        assert [part[0] for part in sexp[1:]] == [
+            *(b"shop.Order", b"colour", b"@ordereddict")
+        ]
+        assert unjelly(sexp, policy, modern=True) == value
+
+    def test_the_tables_of_a_policy_know_of_it_at_once(self) -> None:
+        policy = new_policy()
+        tables = current_tables(policy)
+        Order = order()
+        with pytest.raises(InsecureJelly):
+            jelly(Order("tea"), policy)
+        assert tables.current().reading.heads.get(b"shop.Order") is None
+        copyable("shop.Order", policy=policy)(Order)
+        assert unjelly(jelly(Order("tea"), policy), policy) == Order("tea")
+
+
+class TestEitherOrder:
+    def test_below_a_dataclass(self) -> None:
+        policy = new_policy()
+
+        @dataclass
+        @copyable("shop.Order", policy=policy)
+        class Order:
+            item: str
+
+        assert unjelly(jelly(Order("tea"), policy), policy) == Order("tea")
+
+    @pytest.mark.parametrize(
+        "decorator", [dataclass(slots=True), dataclass(slots=True, frozen=True)]
+    )
+    def test_below_one_that_is_made_anew(self, decorator: Any) -> None:
+        policy = new_policy()
+
+        @decorator
+        @copyable("shop.Order", policy=policy)
+        @copyable("older", policy=policy)
+        class Order:
+            item: str
+
+        made: Any = Order
+        again = unjelly(jelly(made("tea"), policy), policy)
+        assert again == made("tea")
+        assert type(again) is Order
+        sexp = [b"older", [b"dictionary", [[b"unicode", b"item"], 1]]]
+        assert type(unjelly(sexp, policy)) is Order
+        assert set(policy.registry.copiers) == {Order}
+
+    def test_a_class_made_out_of_its_attributes_is_another(self) -> None:
+        policy = new_policy()
+
+        @copyable("a", policy=policy)
+        class A:
+            pass
+
+        other = type("Other", (), {**vars(A), "__qualname__": "Other"})
+        assert set(policy.registry.copiers) == {A}
+        with pytest.raises(InsecureJelly):
+            jelly(other(), policy)
+
+    def test_what_is_wrong_is_said_at_once(self) -> None:
+        @dataclass
+        class A:
+            x: int = field(metadata={"pb": False})
+
+        with pytest.raises(TypeError, match="takes 'x', which is not sent"):
+            copyable(A)
+
+    def test_below_a_dataclass_it_is_said_when_it_is_used(self) -> None:
+        policy = new_policy()
+
+        @dataclass
+        @copyable("a", policy=policy)
+        class A:
+            x: int = field(metadata={"pb": False})
+
+        with pytest.raises(UnjellyableType, match=r"'x', which is not sent .*\[0\]\)"):
+            jelly([A(1)], policy)
+        with pytest.raises(UnjellyableType, match="'x', which is not sent"):
+            unjelly([b"a", [b"dictionary"]], policy)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "name",
+        ["", "@mine", "list", "reference", "unicode", "remote", "lcache", b"bytes", 5],
+    )
+    def test_what_is_no_name(self, name: Any) -> None:
+        with pytest.raises(ValueError, match=r"(on|of) the wire"):
+            copyable(name, registry=ClassRegistry())(order())
+
+    def test_of_other_classes(self) -> None:
+        registry = ClassRegistry()
+        copyable("a", registry=registry)(order())
+
+        @dataclass
+        class Other:
+            x: int
+
+        with pytest.raises(ValueError, match="'a' is registered for something else"):
+            copyable("a", registry=registry)(Other)
+        registry.setUnjellyableForClass("b", Other)
+        registry.setUnjellyableFactoryForClass("c", Other)
+        for name in "bc":
+            with pytest.raises(ValueError, match="is registered for something else"):
+                copyable(name, registry=registry)(Other)
+
+    def test_a_module_may_be_loaded_again(self) -> None:
+        policy = new_policy()
+        copyable("a", policy=policy)(order())
+        again = copyable("a", policy=policy)(order())
+        assert type(unjelly(jelly(again("tea"), policy), policy)) is again
+
+
+class TestClasses:
+    class Own(Jellyable):
+        pass
+
+    class OwnUnjellyable(Unjellyable):
+        pass
+
+    class Number(int):
+        pass
+
+    class Pair(NamedTuple):
+        x: int
+
+    @pytest.mark.parametrize(
+        ("cls", "reason"),
+        [
+            (ValueError, "it is an exception"),
+            (Own, "it has a jellyFor or unjellyFor"),
+            (OwnUnjellyable, "it has a jellyFor or unjellyFor"),
+            (Number, "its instances hold what is no attribute"),
+            (Pair, "its instances hold what is no attribute"),
+        ],
+    )
+    def test_that_cannot_be(self, cls: Any, reason: str) -> None:
+        with pytest.raises(TypeError, match=f"cannot be copyable: {reason}"):
+            copyable("a", registry=ClassRegistry())(cls)
+
+    @pytest.mark.parametrize("made", [order, 5, None])
+    def test_that_are_none(self, made: Any) -> None:
+        with pytest.raises(TypeError, match="only a class"):
+            copyable("a", registry=ClassRegistry())(made)
+
+
+class TestArguments:
+    @pytest.mark.parametrize("version", [0, -1, "1", True, None])
+    def test_versions(self, version: Any) -> None:
+        with pytest.raises(ValueError, match="a version is a number from 1"):
+            copyable("a", version=version)
+
+    def test_a_policy_and_a_registry(self) -> None:
+        policy = new_policy()
+        with pytest.raises(ValueError, match="give one of the two"):
+            copyable("a", policy=policy, registry=policy.registry)
+
+    def test_a_policy_with_the_registry_of_all(self) -> None:
+        with pytest.raises(ValueError, match="no registry of its own"):
+            copyable("a", policy=SecurityOptions())
+
+
+def test_what_a_program_keeps_for_itself() -> None:
+    policy = new_policy()
+    Order = copyable("shop.Order", policy=policy)(order())
+    kept = Order("tea")
+    store: Callable[[Any, Any], Any] = lambda inst, jellier: "key"  # noqa: E731
+    sexp: Any = jelly([kept], policy, store)
+    assert sexp == [b"list", [b"persistent", [b"unicode", b"key"]]]
+    assert unjelly(sexp, policy, lambda key, unjellier: kept) == [kept]
+
+
+def test_those_that_want_to_be_told() -> None:
+    policy = new_policy()
+    told: list[Any] = []
+
+    @copyable("a", policy=policy)
+    @dataclass
+    class A:
+        x: int
+
+        def postUnjelly(self) -> None:
+            told.append(self.x)
+
+    unjelly(jelly([A(1), A(2)], policy), policy)
+    assert told == [1, 2]
+
+
+def test_a_policy_can_be_copied() -> None:
+    policy = new_policy()
+    Order = copyable("shop.Order", policy=policy)(order())
+    again = copy.copy(policy)
+    assert unjelly(jelly(Order("tea"), again), again) == Order("tea")
+
+
+@pytest.mark.parametrize("sexp", [[b"a"], [b"a", [b"dictionary"], 1]])
+def test_expressions_with_other_than_a_state(sexp: Any) -> None:
+    policy = new_policy()
+    copyable("a", policy=policy)(order())
+    with pytest.raises(MalformedJelly, match="b'a' with"):
+        unjelly(sexp, policy)
