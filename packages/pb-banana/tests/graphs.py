@@ -7,6 +7,8 @@ import decimal
 import fractions
 import uuid
 from collections import OrderedDict, deque
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from hypothesis import strategies as st
@@ -26,6 +28,7 @@ from pb_jelly import (
     SecurityOptions,
     Unjellier,
     Unjellyable,
+    copyable,
     leaf_hook,
 )
 
@@ -61,12 +64,37 @@ class Mark:
         return self.expression[:]
 
 
+class Colour(Enum):
+    """An enumeration that is registered."""
+
+    RED = 1
+    GREEN = 2
+
+
+@dataclass(eq=False)
+class Row:
+    """A dataclass that is registered."""
+
+    a: Any = None
+    b: Any = None
+
+
+@dataclass(eq=False, slots=True)
+class Cell:
+    """Another, of a version, and without a ``__dict__``."""
+
+    a: Any = None
+
+
 REGISTRY = ClassRegistry()
 REGISTRY.setUnjellyableForClass(Spot, Spot)
 REGISTRY.setUnjellyableForClass("mark", lambda unjellier, sexp: Mark(*sexp))
 POLICY = SecurityOptions(REGISTRY)
 POLICY.allowInstancesOf(Node)
 POLICY.allowTypes(Spot, "mark")
+copyable("Colour", policy=POLICY)(Colour)
+copyable("Row", policy=POLICY)(Row)
+copyable("Cell", policy=POLICY, version=2)(Cell)
 
 
 def jellier_for(
@@ -172,7 +200,10 @@ _modern = st.one_of(st.uuids(), st.fractions(), st.complex_numbers(), st.just("\
 _marks = st.lists(st.one_of(integers, strings, st.floats()), max_size=3).map(
     lambda rest: Mark(b"mark", *rest)
 )
-scalars = st.one_of(_common, _common, _common, _dates, _decimals, _modern, _marks)
+_members = st.sampled_from(Colour)
+scalars = st.one_of(
+    *(_common, _common, _common, _dates, _decimals, _modern, _marks, _members)
+)
 _keys = st.one_of(
     _texts, integers, st.none(), st.booleans(), strings, st.floats(), _dates
 )
@@ -181,7 +212,7 @@ _keys = st.one_of(
 @st.composite
 def graphs(draw: Any) -> Any:  # noqa: C901
     """Draw a graph of objects, with cycles and shared objects of every kind."""
-    kinds = [list, dict, set, Spot, Node, OrderedDict, deque, bytearray]
+    kinds = [list, dict, set, Spot, Node, Row, Cell, OrderedDict, deque, bytearray]
     blanks = [
         kind()
         for kind in draw(st.lists(st.sampled_from(kinds[:4] * 4 + kinds), max_size=5))
@@ -223,6 +254,8 @@ def graphs(draw: Any) -> Any:  # noqa: C901
                 blank.update(key() for _ in range(size))
             case bytearray():
                 blank.extend(draw(st.binary(max_size=3)))
+            case Row() | Cell():
+                blank.a = one()
             case _:
                 blank.__dict__.update((f"a{index}", one()) for index in range(size))
     return draw(st.sampled_from(nodes)) if nodes else draw(scalars)
@@ -321,6 +354,7 @@ _heads = st.one_of(
             *(b"list", b"tuple", b"dictionary", b"set", b"frozenset", b"unicode"),
             *(b"boolean", b"None", b"decimal", b"date", b"datetime", b"@ordereddict"),
             *(b"@complex", b"@deque", b"class", b"instance", b"other"),
+            *(b"Colour", b"Row", b"Cell"),
             *(f"{cls.__module__}.{cls.__qualname__}".encode() for cls in (Spot, Node)),
         ]
     )

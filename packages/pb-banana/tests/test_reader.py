@@ -5,7 +5,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -22,7 +22,13 @@ from pb_banana import (
     message_shapes,
 )
 from pb_banana._reader import Reader
-from pb_jelly import ClassRegistry, JellyError, SecurityOptions, Unjellyable
+from pb_jelly import (
+    ClassRegistry,
+    JellyError,
+    SecurityOptions,
+    Unjellyable,
+    copyable,
+)
 from pb_jelly.codec import CurrentTables
 
 from .graphs import (
@@ -31,8 +37,11 @@ from .graphs import (
     ORDINARY,
     POLICY,
     SHARING,
+    Cell,
+    Colour,
     Mark,
     Node,
+    Row,
     Spot,
     assert_reads,
     call,
@@ -50,8 +59,9 @@ from .support import WIDE, limits_near, streams
 PB = Encoder(WIDE, vocabulary=PB_VOCABULARY)
 SPOT = f"{Spot.__module__}.{Spot.__qualname__}".encode()
 # A class is known to the table once it has been met.
-decoded(encoded(Spot(x=1)))
-decoded(encoded(Spot(x=1), modern=True), modern=True)
+MET = [Spot(x=1), Row(), Cell(), Colour.RED]
+decoded(encoded(MET))
+decoded(encoded(MET, modern=True), modern=True)
 
 
 def reader_for(policy: Any = POLICY, *, modern: bool = False) -> Reader:
@@ -472,6 +482,57 @@ class TestClasses:
         with pytest.raises(JellyError):
             decoded(self.DATA, policy=policy)
         assert read(self.DATA, policy=policy) == []
+
+    def test_those_that_are_copyable(self) -> None:
+        row = Row(1, [Colour.RED, Colour.GREEN, Colour.RED])
+        row.b.append(row)
+        value = [row, row, Cell(row), Cell(Colour.RED)]
+        (found,) = read(encoded(value))
+        assert identical(found, value)
+        assert [type(item) for item in found] == [Row, Row, Cell, Cell]
+        assert found[0].b == [Colour.RED, Colour.GREEN, Colour.RED, found[0]]
+
+    @pytest.mark.parametrize(
+        "expression",
+        [
+            [b"Row"],
+            [b"Row", [b"dictionary"], 1],
+            [b"Row", [b"list"]],
+            [b"Row", [b"None"]],
+            [b"Row", [b"dictionary", [[b"unicode", b"a"], 1]]],
+            [b"Cell", [b"dictionary", [[b"unicode", b"a"], 1]]],
+            [b"Colour", [b"dictionary", [[b"unicode", b"name"], [b"list"]]]],
+            [b"Colour", [b"dictionary", [[b"unicode", b"name"], [b"unicode", b"X"]]]],
+            [b"Colour", [b"dictionary", [[b"unicode", b"value"], 1]]],
+        ],
+    )
+    def test_those_with_an_unusual_state_take_two_steps(self, expression: Any) -> None:
+        assert read(PB.encode(expression)) == []
+
+    def test_those_that_run_code_of_the_program_take_two_steps(self) -> None:
+        made: list[Any] = []
+
+        @dataclass
+        class Checked:
+            x: int
+
+            def __post_init__(self) -> None:
+                made.append(self.x)
+
+        @dataclass
+        class Told:
+            x: int
+
+            def postUnjelly(self) -> None: ...
+
+        for cls in (Checked, Told):
+            policy = SecurityOptions(ClassRegistry())
+            policy.allowBasicTypes()
+            copyable("thing", policy=policy)(cls)
+            assert decoded(self.DATA, policy=policy) == cls(1)
+            made.clear()
+            assert read(self.DATA, policy=policy) == []
+            assert made == []
 
     def test_functions_take_two_steps(self) -> None:
         def make(*args: Any) -> str:

@@ -33,13 +33,16 @@ from .graphs import (
     ORDINARY,
     POLICY,
     SHARING,
+    Cell,
     Mark,
     Node,
+    Row,
     Spot,
     encoded,
     graphs,
     jellier_for,
 )
+from .graphs import Colour as Registered
 from .support import WIDE, WORDS, limits_near
 
 LEGACY = CurrentTables(POLICY)
@@ -184,6 +187,21 @@ class TestInstances:
         node = Node(n=1)
         assert written([node.__dict__, node]) is None
         assert written([node, node.__dict__]) == encoded([node, node.__dict__])
+
+    def test_those_that_are_copyable(self) -> None:
+        row = Row(1, [Registered.RED, Registered.GREEN, Registered.RED])
+        row.b.append(row)
+        for value in (Cell(5), [row, row, Cell(row)], {Registered.RED: row}):
+            for modern in (False, True):
+                found = written(value, modern=modern)
+                assert found is not None
+                assert found == encoded(value, modern=modern)
+
+    def test_those_without_a_state_take_two_steps(self) -> None:
+        cell = Cell.__new__(Cell)
+        assert written([cell]) is None
+        with pytest.raises(UnjellyableType, match=r"'a' has no value \(at \[0\]\)"):
+            encoded([cell])
 
     def test_no_state_takes_two_steps(self) -> None:
         for value in (Spot(), Node()):

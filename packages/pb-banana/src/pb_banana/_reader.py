@@ -522,8 +522,10 @@ class Reader:
         """Read the rest of a list that is none of the commonest."""
         if op == OBJECT:
             target = self._targets[head]
-            if not target.is_plain or number != 1:
+            if number != 1:
                 raise _GiveUpError
+            if not target.is_plain:
+                return self._copied(target, depth, key)
             made = target.make.__new__(target.make)
             if key >= 0:
                 self._objects[key] = made
@@ -567,6 +569,24 @@ class Reader:
             self._made.append(made)
             return made
         raise _GiveUpError
+
+    def _copied(self, target: Any, depth: i64, key: int) -> Any:
+        """Read the state of an object whose class is registered, and make it."""
+        copier = target.copier
+        if copier is None or target.has_callback:
+            raise _GiveUpError
+        made: Any = None
+        if not copier.is_enum:
+            made = target.make.__new__(target.make)
+            if key >= 0:
+                self._objects[key] = made
+        state = self._value(depth)
+        if type(state) is not dict:
+            raise _GiveUpError
+        made = copier.made_quickly(made, state)
+        if made is None:
+            raise _GiveUpError
+        return made
 
 
 def _is_simple(value: Any) -> bool:

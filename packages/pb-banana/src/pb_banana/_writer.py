@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly.codec import (
     BYTEARRAY,
+    COPIED,
     DICT,
     FROZENSET,
     LEAVES,
@@ -109,6 +110,9 @@ _MARGIN: Final = 4
 # messages repeat; a program that makes its keys up must not grow the table for ever.
 _KEY_BYTES: Final = 40
 _MOST_KEYS: Final = 1024
+
+#: The instances that are written here.
+_INSTANCES: Final = (PLAIN, COPIED)
 
 
 class _GiveUpError(Exception):
@@ -478,7 +482,7 @@ class Writer:
             assert self._make_jellier is not None
             self._jellier = self._make_jellier()
         kind = self._jellier.kind_of(cls)
-        if not (kind.is_leaf or kind.op == PLAIN or kind.op in LEAVES):
+        if not (kind.is_leaf or kind.op in _INSTANCES or kind.op in LEAVES):
             raise _GiveUpError
         self._kinds[cls] = kind
         if kind.numbered is not None and self._jellier.invoker is not None:
@@ -519,8 +523,9 @@ class Writer:
                 raise _GiveUpError
 
     def _instance(self, x: Any, kind: Any, key: int, depth: i64) -> None:
-        """Write an instance whose state is its ``__dict__``."""
-        state: dict[Any, Any] = x.__dict__
+        """Write an instance whose state is its ``__dict__``, or that is registered."""
+        is_copied = kind.op == COPIED
+        state: dict[Any, Any] = kind.copier.state_of(x) if is_copied else x.__dict__
         if not state or id(state) in self._seen or depth < _MARGIN:
             raise _GiveUpError
         self._kept.append(state)
