@@ -782,6 +782,12 @@ class TestQuickness:
         key = f"{options}{version}.persistenceVersion"
         assert copier.made_quickly(inst, {"x": 1, "y": 2, key: 3}) is None
 
+    def test_fields_that_are_set_afterwards(self) -> None:
+        copier = POLICY.registry.copiers[PartlyFrozen]
+        blank = PartlyFrozen.__new__(PartlyFrozen)
+        assert copier.made_quickly(blank, {"seen": 2}) is blank
+        assert blank.seen == 2
+
     def test_members(self) -> None:
         copier = POLICY.registry.copiers[Colour]
         assert copier.made_quickly(None, {"name": "RED"}) is Colour.RED
@@ -819,11 +825,6 @@ class TestQuickness:
         class Described:
             x: Descriptor = Descriptor()
 
-        @dataclass
-        class Late:
-            x: int
-            y: int = field(default=1, init=False, metadata={"pb": True})
-
         class Validated:
             __attrs_attrs__ = (Field("x", validator=print),)
 
@@ -833,7 +834,7 @@ class TestQuickness:
         class Converted(Validated):
             __attrs_attrs__ = (Field("x", converter=int),)
 
-        classes: list[Any] = [PostInit, New, Init, Setting, Described, Late]
+        classes: list[Any] = [PostInit, New, Init, Setting, Described]
         for cls in (*classes, Validated, Converted):
             copyable(cls.__name__, policy=POLICY)(cls)
             assert not quick(cls), cls

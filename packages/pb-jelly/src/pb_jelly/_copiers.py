@@ -330,8 +330,7 @@ class _Fields:
             name == argument for name, argument in self._arguments.items()
         )
         self._get = _getter(self._names)
-        is_quick = self._is_same and not _runs_code(cls, fields)
-        self.quick = self._all if is_quick else None
+        self.quick = None if _runs_code(cls, fields) else self._all
 
     def dump(self, inst: Any) -> dict[str, Any]:
         try:
