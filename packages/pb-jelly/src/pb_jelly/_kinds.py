@@ -103,7 +103,6 @@ class Kinds:
         self._table = table
         self._modern = modern
         self._lenient = lenient
-        self._copiers = registry_of(taster).copiers
 
     def name(self, cls: type[Any]) -> str:
         """Return the name that a class is sent by."""
@@ -148,7 +147,7 @@ class Kinds:
         if entry is None and issubclass(cls, type):
             entry = TYPES[False][type]
         if entry is None:
-            copier = self._copiers.get(cls)
+            copier = registry_of(self._taster).copiers.get(cls)
             if copier is not None:
                 return self._find_copied(cls, copier)
             return self._find_instance(cls)
