@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import types
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
 
 from pb_jelly import (
     ClassRegistry,
@@ -107,10 +113,25 @@ def test_the_global_policy_lists_what_is_registered_and_no_other_does() -> None:
 
 
 def test_a_copy_is_a_policy_of_its_own() -> None:
-    policy = SecurityOptions()
+    policy = SecurityOptions(ClassRegistry())
     twin = copy.deepcopy(policy)
     twin.allowTypes("list")
     assert not policy.isTypeAllowed("list")
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))]
+)
+def test_with_all_that_is_registered(copied: Callable[[Any], Any]) -> None:
+    policy = SecurityOptions()
+    policy.registry = ClassRegistry(listed_in=policy)
+    policy.registry.setUnjellyableForClass("a", Fraction)
+    twin = copied(policy)
+    assert twin.registry.unjellyables == {b"a": Fraction}
+    assert twin.isTypeAllowed("a")
+    twin.registry.setUnjellyableForClass("b", Fraction)
+    assert twin.isTypeAllowed("b")
+    assert not policy.isTypeAllowed("b")
 
 
 def test_the_permissive_policy() -> None:

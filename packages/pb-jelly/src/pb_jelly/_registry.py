@@ -119,11 +119,16 @@ class ClassRegistry:
 class _Listed(LiveDict[Any]):
     """A dictionary of names, each of which a policy allows once it is set here."""
 
+    # Until there is one, as with the edits.
+    _policy: SecurityOptions | None = None
+
     def __init__(self, edits: Edits, policy: SecurityOptions | None) -> None:
         super().__init__(edits)
         self._policy = policy
 
     def __setitem__(self, name: Any, value: Any) -> None:
         super().__setitem__(name, value)
-        if self._policy is not None:
+        # A policy that is being copied together with this has no names so far, and
+        # will have all of them.
+        if self._policy is not None and hasattr(self._policy, "allowedTypes"):
             self._policy.allowTypes(name)
