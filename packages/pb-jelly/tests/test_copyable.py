@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pb_jelly import (
     DummySecurityOptions,
     InsecureJelly,
     Jellyable,
+    Limits,
     MalformedJelly,
     SecurityOptions,
     Unjellyable,
@@ -408,8 +410,19 @@ def test_those_that_want_to_be_told() -> None:
 def test_a_policy_can_be_copied() -> None:
     policy = new_policy()
     Order = copyable("shop.Order", policy=policy)(order())
-    again = copy.copy(policy)
-    assert unjelly(jelly(Order("tea"), again), again) == Order("tea")
+    policy.registry = ClassRegistry(listed_in=policy)
+    copyable("shop.Order", registry=policy.registry)(Order)
+    for again in (copy.copy(policy), copy.deepcopy(policy)):
+        assert unjelly(jelly(Order("tea"), again), again) == Order("tea")
+
+
+def test_or_pickled() -> None:
+    policy = new_policy()
+    copyable("limits", policy=policy)(Limits)
+    sexp = jelly(Limits(), policy)
+    assert unjelly(sexp, policy) == Limits()
+    again = pickle.loads(pickle.dumps(policy))
+    assert unjelly(sexp, again) == Limits()
 
 
 @pytest.mark.parametrize("sexp", [[b"a"], [b"a", [b"dictionary"], 1]])

@@ -93,6 +93,10 @@ class Copier:
         # The keys of a state that is loaded without code of the program.
         self._quick: frozenset[str] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: all but what can be found out again."""
+        return {**self.__dict__, "_known": None, "_quick": None}
+
     def use(self, cls: type[Any]) -> None:
         """Go on with a class that has been made in the place of the first."""
         self.cls = cls
@@ -112,7 +116,7 @@ class Copier:
         Raises:
             UnjellyableType: It has none: a field has no value, for one.
         """
-        state = self._form().dump(inst)
+        state = (self._known or self._form()).dump(inst)
         if self._version > 1:
             state[self._version_key] = self._version
         return state
@@ -127,7 +131,7 @@ class Copier:
         Returns:
             The instance or the member; None if it has to be made by the others.
         """
-        form = self._form()
+        form = self._known or self._form()
         if state.keys() != self._quick:
             return None
         if self._version > 1:

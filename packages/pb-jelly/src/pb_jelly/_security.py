@@ -131,10 +131,11 @@ class SecurityOptions:
             types: Words of jelly, names on the wire, or classes for their names: that
                 which `copyable` registered a class under, if it did.
         """
-        copiers = self.registry.copiers
         for typ in types:
-            copier = copiers.get(typ) if isinstance(typ, type) else None
-            self.allowedTypes[tag_of(typ) if copier is None else copier.tag] = 1
+            tag = tag_of(typ)
+            if isinstance(typ, type) and typ in self.registry.copiers:
+                tag = self.registry.copiers[typ].tag
+            self.allowedTypes[tag] = 1
 
     def allowInstancesOf(self, *classes: type[Any]) -> None:
         """Allow these classes, their instances, their modules and the basic types.
