@@ -185,10 +185,10 @@ def test_logging_in_over_and_over(run: Any) -> None:
                 for _ in range(3):
                     avatar = await service.when_avatar()
                     assert await avatar.callRemote("name") == "alice"
-                    lost = asyncio.Event()
-                    avatar.notifyOnDisconnect(lambda _, lost=lost: lost.set())
+                    lost: asyncio.Future[Any] = asyncio.Future()
+                    avatar.notifyOnDisconnect(lost.set_result)
                     avatar.broker.transport.loseConnection()
-                    await lost.wait()
+                    assert await lost is avatar
 
     run(test())
 

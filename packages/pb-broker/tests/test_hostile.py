@@ -29,6 +29,7 @@ from twisted.python import failure, reflect
 
 import pb_broker as pb
 from pb_banana import Connection, Limits
+from pb_broker._exposure import find_method
 from pb_broker._messages import SHAPES
 from pb_broker._session import Session
 from pb_broker.testing import MemoryTransport
@@ -192,7 +193,7 @@ class Served:
     def perspectiveMessageReceived(
         self, broker: Any, message: str, args: Any, kw: Any
     ) -> Any:
-        return pb._referenceable.find_method(self, "perspective_", message)(*args)
+        return find_method(self, "perspective_", message)(*args)
 
     def perspective_ok(self) -> str:
         return "ok"

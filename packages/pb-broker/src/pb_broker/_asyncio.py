@@ -19,6 +19,7 @@ import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from threading import get_ident
 from types import CoroutineType
 from typing import Any, Final
@@ -27,7 +28,6 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IDelayedCall,
     IReactorTime,
@@ -249,12 +249,7 @@ class AsyncioShell(Shell):
         self, delay: float, callable: Callable[..., object], *args: Any, **kw: Any
     ) -> _Timer:
         """Call something after some seconds."""
-        function: Callable[..., object] = callable
-        if args or kw:
-
-            def function() -> object:
-                return callable(*args, **kw)
-
+        function = partial(callable, *args, **kw) if args or kw else callable
         time = self._loop.time() + delay if delay > 0 else None
         return _Timer(self._loop, time, function)
 
@@ -423,11 +418,11 @@ class AsyncioTransport(DirectTransport):
         else:
             self.producer.pauseProducing()
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> Any:
         """Return the address at the other end."""
         return _address(self._transport.get_extra_info("peername"))
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         """Return the address at this end."""
         return _address(self._transport.get_extra_info("sockname"))
 
@@ -436,7 +431,7 @@ class AsyncioTransport(DirectTransport):
         return self._transport.get_extra_info(name, default)
 
 
-def _address(name: Any) -> IAddress:
+def _address(name: Any) -> Any:
     """Return what Twisted calls an address of a socket."""
     if isinstance(name, tuple) and len(name) == 2:
         return IPv4Address("TCP", *name)

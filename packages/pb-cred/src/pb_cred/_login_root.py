@@ -104,7 +104,8 @@ class LoginRoot(Referenceable):
                 found: Any = checker.requestAvatarId(credentials)
                 waiting = self.broker.shell.awaitable(found)
                 found = succeed(found) if waiting is None else waiting
-                return found.addCallback(portal.realm.requestAvatar, mind, IPerspective)
+                realm: Any = portal.realm
+                return found.addCallback(realm.requestAvatar, mind, IPerspective)
         raise UnhandledCredentials("no checker takes these credentials")
 
     def _finished(self, result: Any) -> Any:
