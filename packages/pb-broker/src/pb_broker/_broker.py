@@ -408,7 +408,9 @@ class Broker(Flow, Banana):
             callback(*args)
         except Exception:
             if self.may_log():
-                _log.failure("A callback failed", for_log(Failure()))
+                _log.failure(
+                    "A callback failed", for_log(Failure()), pb_event="callback_failed"
+                )
 
     # What arrives
 
@@ -445,7 +447,12 @@ class Broker(Flow, Banana):
             more = self._handle_batch(data)
             is_done = True
         except (BananaError, ProtocolError) as error:
-            _log.error("The peer broke the protocol: {error}", error=error)
+            _log.error(
+                "The peer broke the protocol: {error}",
+                pb_event="protocol_broken",
+                error=error,
+                peer=self._peer(),
+            )
             return
         finally:
             self._busy -= 1
@@ -564,6 +571,7 @@ class Broker(Flow, Banana):
             left_out, budget.left_out = budget.left_out, 0
             _log.info(
                 "{left_out} lines were left out that {peer} was the cause of",
+                pb_event="lines_left_out",
                 left_out=left_out,
                 peer=self._peer(),
             )
@@ -583,6 +591,7 @@ class Broker(Flow, Banana):
             self.why_given_up = why
             _log.info(
                 "The connection to {peer} is given up: {why}",
+                pb_event="connection_given_up",
                 peer=self._peer(),
                 why=why,
             )

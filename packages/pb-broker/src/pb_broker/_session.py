@@ -116,6 +116,7 @@ class _Connection(Protocol):
     def _call_has_ended(self) -> None: ...
     def _check_calls(self) -> None: ...
     def may_log(self) -> bool: ...
+    def _peer(self) -> object: ...
     def _go_on(self) -> None: ...
     def _speaks_pb(self) -> bool: ...
     def _tables(self) -> CurrentTables: ...
@@ -481,7 +482,9 @@ class Session:
             _HANDLERS[verb](self, *expression[1:])
         else:
             if self._broker.may_log():
-                _log.info("Unknown message {verb!r}", verb=verb[:_SHOWN])
+                self._log(
+                    "unknown_message", "Unknown message {verb!r}", verb=verb[:_SHOWN]
+                )
             self._broker._send([_messages.DID_NOT_UNDERSTAND, verb[:_SHOWN]])
 
     def _refuse_call(self, expression: Any, error: ProtocolError) -> bool:
@@ -493,10 +496,14 @@ class Session:
         if verb not in calls or type(request) is not int:
             return False
         if self._broker.may_log():
-            _log.info("Refused a call: {error}", error=error)
+            self._log("call_refused", "Refused a call: {error}", error=error)
         if len(expression) < 5 or expression[4]:
             self._send_failure(Failure(error), request)
         return True
+
+    def _log(self, event: str, said: str, **fields: Any) -> None:
+        """Log something that the peer has brought about."""
+        _log.info(said, pb_event=event, peer=self._broker._peer(), **fields)
 
     def _on_version(self, version: int) -> None:
         if version != _messages.PROTOCOL_VERSION:
@@ -507,7 +514,11 @@ class Session:
 
     def _on_did_not_understand(self, verb: bytes) -> None:
         if self._broker.may_log():
-            _log.info("The peer did not understand {verb!r}", verb=verb[:_SHOWN])
+            self._log(
+                "not_understood",
+                "The peer did not understand {verb!r}",
+                verb=verb[:_SHOWN],
+            )
 
     def _on_message(
         self, request: int, luid: int | bytes, name: bytes, wanted: Any, a: Any, k: Any
@@ -544,7 +555,7 @@ class Session:
             except (JellyError, ProtocolError) as error:
                 # The peer's fault: no traceback of ours would explain it.
                 if self._broker.may_log():
-                    _log.info("Refused a call: {error}", error=error)
+                    self._log("call_refused", "Refused a call: {error}", error=error)
                 if wanted:
                     self._send_failure(Failure(), request)
                 return
@@ -711,9 +722,11 @@ class Session:
         if is_logged and self._broker.may_log():
             shown = for_log(failure)
             if wanted:
-                _log.failure("Peer will receive following PB traceback:", shown)
+                said = "Peer will receive following PB traceback:"
             else:
-                _log.failure("A call that wanted no answer failed:", shown)
+                said = "A call that wanted no answer failed:"
+            peer = self._broker._peer()
+            _log.failure(said, shown, pb_event="call_failed", peer=peer)
         if wanted:
             self._send_failure(failure, request)
 
@@ -745,7 +758,11 @@ class Session:
         except Exception:
             self.undo(context)
             if self._broker.may_log():
-                _log.failure("An exception could not be sent as it is")
+                _log.failure(
+                    "An exception could not be sent as it is",
+                    pb_event="exception_not_sent",
+                    peer=self._broker._peer(),
+                )
             return False
         return True
 
@@ -792,7 +809,7 @@ class Session:
         """Give a call its result; whoever cancelled it does not want it any more."""
         if deferred is None:
             if self._broker.may_log():
-                _log.debug("An answer to no call")
+                _log.debug("An answer to no call", pb_event="stray_answer")
         elif not deferred.called:
             fire = deferred.callback
             if isinstance(result, Failure):
@@ -840,7 +857,9 @@ class Session:
             except DeadReferenceError:
                 # A farewell to a peer that is not there any more.
                 if self._broker.may_log():
-                    _log.debug("A cache's farewell came too late")
+                    _log.debug(
+                        "A cache's farewell came too late", pb_event="late_farewell"
+                    )
 
         self._broker._run_callback(stop)
 

@@ -128,7 +128,11 @@ class StreamSource(Referenceable):
                 await generator.aclose()
             except Exception:
                 if self._broker.may_log():
-                    _log.failure("The clean-up of a stream failed")
+                    _log.failure(
+                        "The clean-up of a stream failed",
+                        pb_event="stream_cleanup_failed",
+                        peer=self._broker._peer(),
+                    )
             self._is_over = True
             self._running = None
             self._look()

@@ -137,7 +137,12 @@ class Banana(Protocol):
         try:
             expressions = connection.receive_data(data, most)
         except NegotiationError as error:
-            _log.info("No dialect in common; disconnecting: {error}", error=error)
+            _log.info(
+                "No dialect in common; disconnecting: {error}",
+                pb_event="negotiation_failed",
+                error=error,
+                peer=getattr(self.transport, "getPeer", lambda: None)(),
+            )
             self._hung_up = True
             self.transport.loseConnection()
             return []

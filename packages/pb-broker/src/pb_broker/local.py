@@ -61,7 +61,9 @@ class LocalAsRemote:
         except Exception:
             failure = Failure()
             if self.reportAllTracebacks:
-                _log.failure("A local call failed", failure)
+                _log.failure(
+                    "A local call failed", failure, pb_event="local_call_failed"
+                )
             return fail(failure)
 
     def remoteMethod(self, name: str) -> LocalMethod:

@@ -142,7 +142,11 @@ class RemotePublished(RemoteCache):
         try:
             return attributes_of(pb_jelly.unjelly(pb_banana.decode(data)))
         except (pb_banana.BananaError, pb_jelly.JellyError) as error:
-            _log.warn("A kept copy cannot be read: {error}", error=error)
+            _log.warn(
+                "A kept copy cannot be read: {error}",
+                pb_event="kept_copy_unreadable",
+                error=error,
+            )
             return None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -165,7 +169,11 @@ class RemotePublished(RemoteCache):
             file.write(data)
 
     def _no_state(self, failure: Failure) -> None:
-        _log.failure("The state of a published object could not be had", failure)
+        _log.failure(
+            "The state of a published object could not be had",
+            failure,
+            pb_event="published_state_missing",
+        )
         self._failure = failure
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:

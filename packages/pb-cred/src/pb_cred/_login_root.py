@@ -132,7 +132,11 @@ class LoginRoot(Referenceable):
 
     def _log_refusal(self, failure: Failure) -> None:
         if self.broker.may_log():
-            _log.info("A login was refused: {peer}", peer=peer_of(self.broker))
+            _log.info(
+                "A login was refused: {peer}",
+                pb_event="login_refused",
+                peer=peer_of(self.broker),
+            )
 
 
 @implementer(IPBRoot)

@@ -166,7 +166,9 @@ class _Handover:
 def _run_logout(logout: Callable[[], Any]) -> None:
     """Call a realm's function, which may be async; what goes wrong is logged."""
     maybeDeferred(logout).addErrback(
-        lambda failure: _log.failure("A logout function failed", failure)
+        lambda failure: _log.failure(
+            "A logout function failed", failure, pb_event="logout_failed"
+        )
     )
 
 
