@@ -64,12 +64,12 @@ owner: Customer = Cart(customer).owner
 cls: type[Order] = pb.copyable("o", policy=policy)(Order)
 
 # What must not pass: an unused ignore is an error.
-Order("tea", count="two")  # type: ignore[arg-type]
-order.count = 3  # type: ignore[misc]
-Customer(5)  # type: ignore[arg-type]
-Cart("Ada")  # type: ignore[arg-type]
-numbers: list[int] = Page([order]).rows  # type: ignore[assignment]
-pb.copyable(5)  # type: ignore[call-overload]
-pb.copyable("name", version="2")  # type: ignore[call-overload]
-pb.copyable("name", policy=policy.registry)  # type: ignore[call-overload]
-pb.copyable("name")(5)  # type: ignore[arg-type]
+Order("tea", count="two")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+order.count = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+Customer(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Cart("Ada")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+numbers: list[int] = Page([order]).rows  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+pb.copyable(5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+pb.copyable("name", version="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pb.copyable("name", policy=policy.registry)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pb.copyable("name")(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
