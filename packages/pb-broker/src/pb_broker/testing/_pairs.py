@@ -1,13 +1,4 @@
-"""This module connects brokers without sockets, for tests.
-
-:func:`connected_pair` returns both ends with a :class:`MemoryTransport` each.
-Nothing moves until the test says so: :meth:`Pair.pump` carries what each end has
-written to the other, :meth:`Pair.flush` does so until both are silent.  Either end
-may be of another implementation of PB, such as ``twisted.spread``'s.
-
-:class:`SimulatedNetwork` has any number of connections on a clock of its own, with
-delays, cuts and losses by a seed.
-"""
+"""This module joins two protocols in memory, where nothing moves by itself."""
 
 from __future__ import annotations
 
@@ -21,17 +12,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ._factories import PBClientFactory, PBServerFactory
-from ._network import Link, SimulatedNetwork, SimulatedTransport
+from pb_broker._factories import PBClientFactory, PBServerFactory
 
-__all__ = [
-    "Link",
-    "MemoryTransport",
-    "Pair",
-    "SimulatedNetwork",
-    "SimulatedTransport",
-    "connected_pair",
-]
+__all__ = ["MemoryTransport", "Pair", "connected_pair"]
 
 
 @implementer(ITransport, IConsumer)
