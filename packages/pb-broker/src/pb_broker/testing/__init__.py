@@ -7,18 +7,31 @@ may be of another implementation of PB, such as ``twisted.spread``'s.
 
 :class:`SimulatedNetwork` has any number of connections on a clock of its own, with
 delays, cuts and losses by a seed.
+
+What is left of connections that are over, :func:`left_behind` tells, and
+:meth:`SimulatedNetwork.close`.  :class:`PBTestMixin` sees to it in test cases of
+``unittest`` and trial.  For pytest there are modules of fixtures:
+
+- ``pb_broker.testing.fixtures``: simulated networks and pairs;
+- ``pb_broker.testing.fixtures_asyncio``: sockets, for pytest-asyncio and for anyio;
+- ``pb_broker.testing.fixtures_twisted``: sockets, for pytest-twisted.
 """
 
 from __future__ import annotations
 
+from ._leftovers import left_behind
+from ._mixin import PBTestMixin
 from ._network import Link, SimulatedNetwork, SimulatedTransport
-from ._pairs import MemoryTransport, Pair, connected_pair
+from ._pairs import MemoryTransport, Pair, PairMaker, connected_pair
 
 __all__ = [
     "Link",
     "MemoryTransport",
+    "PBTestMixin",
     "Pair",
+    "PairMaker",
     "SimulatedNetwork",
     "SimulatedTransport",
     "connected_pair",
+    "left_behind",
 ]

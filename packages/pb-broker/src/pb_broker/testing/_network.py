@@ -17,6 +17,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ._leftovers import due_calls, left_of_ends
+
 __all__ = ["Link", "SimulatedNetwork", "SimulatedTransport"]
 
 #: The most that is carried at a time where a link does not say.
@@ -251,6 +253,16 @@ class Link:
         if not self.is_frozen:
             self._later(lambda: first._other._end(others))
 
+    def close(self) -> None:
+        """End the connection at both ends, even where it is frozen.
+
+        Each is told that it was closed.  What is on its way is lost.
+        """
+        self.is_ending = True
+        for end in self._ends:
+            # Not from within whatever an end is doing.
+            self._network.clock.callLater(0, end._end, ConnectionDone())
+
     def _later(self, function: Any) -> Any:
         delay = self._network.random.uniform(*self._latency)
         return self._network.clock.callLater(delay, function)
@@ -339,3 +351,23 @@ class SimulatedNetwork:
                 clock.advance(end - clock.seconds())
                 return
             clock.advance(max(0.0, due - clock.seconds()))
+
+    def close(self, seconds: float = 60.0) -> list[str]:
+        """End all connections, and say what is left of them.
+
+        Args:
+            seconds: How long, on the clock, what is going on may take to end by itself.
+
+        Returns:
+            A short text for each thing that is left: what
+            :func:`~pb_broker.testing.left_behind` says of each broker, and calls that
+            the clock has yet to make.  It is empty if nothing is.
+        """
+        for link in self.links:
+            link.close()
+        self.run(seconds)
+        ends = {}
+        for number, link in enumerate(self.links):
+            ends[f"client of link {number}"] = link.client
+            ends[f"server of link {number}"] = link.server
+        return left_of_ends(ends) + due_calls(self.clock)

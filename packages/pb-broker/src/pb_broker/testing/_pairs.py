@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final, Protocol
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -14,7 +14,12 @@ from zope.interface import implementer
 
 from pb_broker._factories import PBClientFactory, PBServerFactory
 
-__all__ = ["MemoryTransport", "Pair", "connected_pair"]
+from ._leftovers import due_calls, left_of_ends
+
+__all__ = ["MemoryTransport", "Pair", "PairMaker", "connected_pair", "end_pair"]
+
+#: How much time passes for a pair that is over, so that what ends by itself may.
+_LAST_SECONDS: Final = 60.0
 
 
 @implementer(ITransport, IConsumer)
@@ -226,3 +231,25 @@ def connected_pair(
     pair.server_factory = server_factory
     pair.flush()
     return pair
+
+
+class PairMaker(Protocol):
+    """What connects pairs for a test, as the fixture ``pb_pair`` does."""
+
+    def __call__(
+        self,
+        root: Any = None,
+        *,
+        server_factory: Any = None,
+        client_factory: Any = None,
+    ) -> Pair:
+        """Connect two brokers; the arguments are those of :func:`connected_pair`."""
+        ...
+
+
+def end_pair(pair: Pair) -> list[str]:
+    """Close a pair, and return a text for each thing that is left of it."""
+    pair.close()
+    pair.clock.advance(_LAST_SECONDS)
+    left = left_of_ends({"client": pair.client, "server": pair.server})
+    return left + due_calls(pair.clock)

@@ -1,0 +1,179 @@
+"""This module says what is left of connections that are over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from twisted.internet.task import Clock, LoopingCall
+
+from pb_broker._broker import Broker
+from pb_broker.errors import shown_name
+
+__all__ = ["Witness", "check", "due_calls", "left_behind", "left_of_ends"]
+
+#: How many things of a kind are named.
+_MOST_NAMED: Final = 5
+
+
+def left_behind(broker: Broker) -> list[str]:
+    """Return what a broker still holds although its connection is over.
+
+    What a method does for a peer that is gone is the program's own, and not listed.
+
+    Args:
+        broker: One of ours, at either end.
+
+    Returns:
+        A short text for each kind of thing: calls that wait for answers, objects that
+        the peer could call, caches, clean-ups, callbacks, timers, producers, and what
+        waits to be sent or to be handled.  That the connection is not over at all is
+        said first.  It is empty if nothing is left.
+    """
+    session = broker._session
+    exports = session.exports
+    # Not by the properties, which make what is not there.
+    kept: dict[str, Iterable[Any]] = {
+        "calls that wait for answers": map(_name_of_call, session.pending.values()),
+        "objects that the peer can call": map(exports.find, exports.ids()),
+        "objects that the peer has cached": _cached_there(session._caches),
+        "caches of the peer's objects": session.cached_here.values(),
+        "clean-ups": (broker._cleanups or {}).values(),
+        "callbacks": _callbacks(broker),
+        "timers": _timers(broker),
+        "producers": broker._producers or (),
+        "messages to be sent": map(_verb, broker._unsent or ()),
+        "releases to be sent": (_verb(each) for each in session.releases),
+        "answers to be sent": broker._gathered or (),
+        "bytes to be handled": broker._unread or (),
+    }
+    left = [_listed(kind, list(things)) for kind, things in kept.items()]
+    over = "" if broker.disconnected else "a connection that is not over"
+    return [text for text in (over, *left) if text]
+
+
+def _name_of_call(call: Any) -> str:
+    # A program may have put a Deferred of its own there.
+    return shown_name(getattr(call, "name", b"?"))
+
+
+def _cached_there(table: Any) -> list[Any]:
+    return [] if table is None else [entry.object for entry in table.objects.values()]
+
+
+def _callbacks(broker: Broker) -> list[Any]:
+    lists = (broker._disconnects, broker._failures, broker.connects)
+    return [callback for each in lists for callback in each or ()]
+
+
+def _timers(broker: Broker) -> list[str]:
+    timers = {
+        "for calls that are late": broker._session._timer,
+        "for what has arrived": broker._continuation,
+        "for what is not taken in": broker._clogged,
+    }
+    return [
+        purpose
+        for purpose, timer in timers.items()
+        if timer is not None and timer.active()
+    ]
+
+
+def _verb(message: Any) -> str:
+    return shown_name(bytes(message[0]))
+
+
+def _listed(kind: str, things: list[Any]) -> str:
+    """Return a text with how many things there are and what the first few are."""
+    if not things:
+        return ""
+    names = [_name_of(thing) for thing in things[:_MOST_NAMED]]
+    if len(things) > _MOST_NAMED:
+        names.append("...")
+    return f"{kind} ({len(things)}): {', '.join(names)}"
+
+
+def _name_of(thing: Any) -> str:
+    """Return what something is; never its ``repr``, which may be of any length."""
+    if isinstance(thing, str):
+        return thing
+    if isinstance(thing, bytes):
+        return f"{len(thing)} bytes"
+    if isinstance(thing, LoopingCall):
+        return f"LoopingCall of {_name_of(thing.f)}"
+    return str(getattr(thing, "__qualname__", type(thing).__qualname__))
+
+
+def due_calls(clock: Clock) -> list[str]:
+    """Return a text for each call that a clock has yet to make, with a limit."""
+    calls: list[Any] = list(clock.getDelayedCalls())
+    now = clock.seconds()
+    left = [
+        f"a call that is due in {call.getTime() - now:g} s: {_name_of(call.func)}"
+        for call in calls[:_MOST_NAMED]
+    ]
+    if len(calls) > _MOST_NAMED:
+        left.append(f"{len(calls) - _MOST_NAMED} more calls that are due")
+    return left
+
+
+def left_of_ends(ends: dict[str, Any]) -> list[str]:
+    """Return what several brokers have left behind.
+
+    Args:
+        ends: The ends of connections, by name; those that are not ours are not
+            looked at.
+    """
+    return [
+        f"{name}: {text}"
+        for name, end in ends.items()
+        if isinstance(end, Broker)
+        for text in left_behind(end)
+    ]
+
+
+class Witness:
+    """Knows each broker that a factory makes a connection with.
+
+    Args:
+        factory: The factory.
+
+    Attributes:
+        brokers: The brokers, the oldest first.
+    """
+
+    def __init__(self, factory: Any) -> None:
+        self.brokers: list[Broker] = []
+        self._made = factory.broker_made
+        factory.broker_made = self._note
+
+    def _note(self, broker: Broker) -> None:
+        self.brokers.append(broker)
+        self._made(broker)
+
+    def left(self, name: str) -> list[str]:
+        """Return what the brokers have left behind.
+
+        Args:
+            name: What to call them.
+        """
+        return left_of_ends(
+            {f"{name} {number}": each for number, each in enumerate(self.brokers)}
+        )
+
+
+def check(left: list[str], note: str = "") -> None:
+    """Check that nothing is left.
+
+    Args:
+        left: Texts that say what is.
+        note: What to say besides.
+
+    Raises:
+        AssertionError: Something is.
+    """
+    # For pytest: what matters is the test, not where this is.
+    __tracebackhide__ = True
+    if left:
+        lines = "".join(f"\n  {text}" for text in left)
+        raise AssertionError(f"left behind{note}:{lines}")
