@@ -1,0 +1,45 @@
+"""This module runs the programs of the document on testing that need no plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testing_document import programs_of, run, sections
+
+#: What is run in tests-plugins/, each with the plugin that it is about.
+WITH_PLUGINS = {"pytest-asyncio", "anyio", "pytest-twisted"}
+
+PYTEST = (
+    *("pytest", "-p", "no:cacheprovider", "-W", "error"),
+    # Should they be there.
+    *("-p", "no:asyncio", "-p", "no:anyio", "-p", "no:twisted"),
+)
+
+
+@pytest.mark.parametrize(
+    ("section", "tests"), [("Pairs", 1), ("Simulated networks", 1), ("pytest", 11)]
+)
+def test_with_pytest(section: str, tests: int, tmp_path: Path) -> None:
+    assert f" {tests} passed" in run(section, tmp_path, *PYTEST)
+
+
+def test_with_trial(tmp_path: Path) -> None:
+    said = run("unittest and trial", tmp_path, "twisted.trial")
+    assert "PASSED (successes=2)" in said
+
+
+def test_every_program_is_run() -> None:
+    shown = {section for section in sections() if section and programs_of(section)}
+    assert shown == WITH_PLUGINS | {
+        "Pairs",
+        "Simulated networks",
+        "pytest",
+        "unittest and trial",
+    }
+
+
+def test_no_program_is_left_out() -> None:
+    for section, text in sections().items():
+        assert text.count("```python") == len(programs_of(section)) <= 1
