@@ -485,6 +485,25 @@ async def test_much_at_a_time() -> None:
 
 
 @on_a_loop
+async def test_small_and_large_in_one_turn() -> None:
+    """What was written first goes first, however it is sent."""
+    root = Patient()
+    async with running(root) as (remote, _):
+        huge = bytes(300_000)
+        sent = [b"a", b"b", huge, b"c", huge, huge, b"d"]
+        for thing in sent:
+            remote.callRemote("keep", thing, pbanswer=False)
+        assert remote.broker.transport.undelivered() > 900_000
+        await remote.callRemote("echo")
+        assert root.kept == sent
+        # Nor is anything lost that was written before the end.
+        remote.callRemote("keep", b"e", pbanswer=False)
+        remote.callRemote("keep", b"f", pbanswer=False)
+        remote.broker.transport.loseConnection()
+        await until(lambda: len(root.kept) == len(sent) + 2)
+
+
+@on_a_loop
 async def test_a_reader_that_pauses() -> None:
     factory = pb.PBServerFactory(
         patient := Patient(), limits=pb.BrokerLimits(calls_in_flight=3)
@@ -735,8 +754,13 @@ async def test_why_a_connection_was_lost() -> None:
     loop = asyncio.get_running_loop()
     factory.clock = factory.shell = AsyncioShell(loop)
     protocol = BrokerProtocol(factory, loop, lost.append)
-    protocol.connection_made(FakeTransport())
+    protocol.connection_made(fake := FakeTransport())
+    # What was written goes nowhere any more.
+    protocol.broker.transport.write(b"late")
     protocol.connection_lost(ConnectionResetError("by the peer"))
+    await asyncio.sleep(0)
+    assert fake.calls == []
+    assert protocol.broker._gathered is None
     assert lost == [protocol]
     assert "by the peer" in str(protocol.broker.lost_reason)
 

@@ -57,11 +57,13 @@ class _CallFuture(asyncio.Future[Any]):
 
     # A Future keeps it for each that waits.
     context = None
+    __slots__ = ("name", "pending", "request")
+
     # By when the answer is to come, on the broker's clock; None for any time.
     deadline: float | None = None
     name: bytes
-    # Where it is listed; not at all if it was never sent.
-    pending: dict[int, Any] | None = None
+    # Where it is listed; there is none if it was never sent.
+    pending: dict[int, Any]
     request: int
 
     # What brokers call these.
@@ -78,7 +80,7 @@ class _CallFuture(asyncio.Future[Any]):
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Give the call up; its answer, if it comes, is read and let go of."""
-        if self.pending is not None:
+        if hasattr(self, "pending"):
             forget(self)
         return super().cancel(msg)
 
@@ -151,7 +153,7 @@ class AsyncioShell(Shell):
         loop: The loop, which runs in the thread that this is made in.
     """
 
-    __slots__ = ("_loop", "_tasks", "_thread", "call_type")
+    __slots__ = ("_loop", "_tasks", "_thread", "new_call")
     keeps_context = False
 
     def __init__(self, loop: AbstractEventLoop) -> None:
@@ -159,14 +161,11 @@ class AsyncioShell(Shell):
         self._thread = get_ident()
         # A loop holds what it runs weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.call_type = self._new_call
-
-    def _new_call(self, canceller: object = None) -> _CallFuture:
-        return _CallFuture(loop=self._loop)
+        self.new_call = partial(_CallFuture, loop=loop)
 
     def failed(self, failure: Failure) -> _CallFuture:
         """Return what a call gives that has failed already."""
-        call = self._new_call()
+        call: _CallFuture = self.new_call()
         call.errback(failure)
         return call
 
@@ -282,11 +281,12 @@ class AsyncioTransport(DirectTransport):
     """One of asyncio's transports, as brokers use it.
 
     What is written is sent in the loop's next turn, all of it at once, so that calls
-    that are made together go together.
+    that are made together go together.  Until then the broker adds to it by itself.
 
     Args:
         transport: asyncio's.
         loop: Its loop.
+        broker: The broker.
 
     Attributes:
         connected: Whether the connection has not been lost.
@@ -295,6 +295,7 @@ class AsyncioTransport(DirectTransport):
     """
 
     __slots__ = (
+        "_broker",
         "_is_streaming",
         "_loop",
         "_transport",
@@ -304,9 +305,12 @@ class AsyncioTransport(DirectTransport):
         "producer",
     )
 
-    def __init__(self, transport: asyncio.Transport, loop: AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: AbstractEventLoop, broker: Any = None
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._broker = broker
         self._waiting: list[bytes] = []
         self._is_streaming = False
         self.connected = True
@@ -320,6 +324,9 @@ class AsyncioTransport(DirectTransport):
             if self.disconnecting or not self.connected:
                 return
             self._loop.call_soon(self._flush)
+            broker = self._broker
+            if broker is not None and broker._gathered is None:
+                broker._gathered = waiting
         waiting.append(data)
 
     def writeSequence(self, data: Any) -> None:
@@ -337,19 +344,29 @@ class AsyncioTransport(DirectTransport):
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
+        broker = self._broker
+        if broker is not None and broker._gathered is waiting:
+            broker._gathered = None
         if not waiting or not self.connected:
             return
+        size = sum(map(len, waiting))
         if len(waiting) == 1:
             self._transport.write(waiting[0])
-        elif sum(map(len, waiting)) <= _MOST_JOINED:
+        elif size <= _MOST_JOINED:
             self._transport.write(b"".join(waiting))
         else:
             self._transport.writelines(waiting)
+        if broker is not None:
+            broker._count_written(size)
 
     def undelivered(self) -> int:
         """Return how many bytes were written and not sent."""
         size: int = self._transport.get_write_buffer_size()
         return size + sum(map(len, self._waiting)) if self._waiting else size
+
+    def has(self, gathered: list[bytes] | None) -> bool:
+        """Say whether what a broker has gathered is this transport's to send."""
+        return gathered is self._waiting
 
     def loseConnection(self, *args: Any) -> None:
         """Close the connection when what was written has been sent."""
@@ -361,8 +378,20 @@ class AsyncioTransport(DirectTransport):
     def abortConnection(self) -> None:
         """Close the connection at once."""
         self.disconnecting = True
-        self._waiting.clear()
+        self._forget()
         self._transport.abort()
+
+    def _forget(self) -> None:
+        """Do not send what waits."""
+        broker = self._broker
+        if broker is not None and broker._gathered is self._waiting:
+            broker._gathered = None
+        self._waiting = []
+
+    def lost(self) -> None:
+        """Learn that there is no connection any more."""
+        self.connected = False
+        self._forget()
 
     def pauseProducing(self) -> None:
         """Read nothing more for now."""
@@ -466,8 +495,9 @@ class BrokerProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begin."""
-        self._transport = AsyncioTransport(transport, self._loop)
-        self.broker = self._factory.buildProtocol(self._transport.getPeer())
+        peer = _address(transport.get_extra_info("peername"))
+        self.broker = self._factory.buildProtocol(peer)
+        self._transport = AsyncioTransport(transport, self._loop, self.broker)
         protocol: Any = self.broker
         protocol.makeConnection(self._transport)
 
@@ -485,8 +515,7 @@ class BrokerProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._transport.connected = False
-        self._transport._waiting.clear()
+        self._transport.lost()
         reason: Exception = ConnectionDone()
         if exc is not None:
             reason = ConnectionLost(str(exc)[:200])

@@ -149,9 +149,12 @@ class Flow:
         """Have the transport send huge parts as they are, not joined with others."""
         keep_large_blocks()
         transport: Any = self.transport
-        if self._gathered:
-            transport.write(b"".join(self._gathered))
-            self._gathered.clear()
+        gathered = self._gathered
+        if isinstance(transport, DirectTransport) and transport.has(gathered):
+            gathered = None
+        if gathered:
+            transport.write(b"".join(gathered))
+            gathered.clear()
         # What finalizers have to say meanwhile comes behind it.
         self._busy += 1
         try:

@@ -37,6 +37,10 @@ class DirectTransport:
         """Return how many bytes were written and not sent."""
         raise NotImplementedError
 
+    def has(self, gathered: list[bytes] | None) -> bool:
+        """Say whether what a broker has gathered is this transport's to send."""
+        raise NotImplementedError
+
 
 def is_socket(transport: Any) -> bool:
     """Say whether a transport sends at once what it is told to send at once."""

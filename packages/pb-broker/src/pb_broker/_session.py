@@ -408,7 +408,7 @@ class Session:
             # Its answer has to be read.
             self._broker._go_on()
         shell = self._broker.shell
-        call = shell.call_type(forget)
+        call = shell.new_call()
         pending = self.pending
         if pending is _NO_CALLS:
             pending = self.pending = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from types import CoroutineType
 from typing import Any, NoReturn
 
@@ -65,9 +66,9 @@ class Shell:
 
     __slots__ = ()
 
-    #: Makes what becomes of a call, which has ``callback``, ``errback``, ``called``;
-    #: its argument is called with it when it is cancelled.
-    call_type: Any = Call
+    #: Makes what becomes of a call: it has ``callback``, ``errback`` and ``called``, and
+    #: is forgotten when it is cancelled.
+    new_call: Any = partial(Call, forget)
 
     #: Whether what is to be done with an answer has to be told whose context it is in.
     keeps_context = True
