@@ -66,9 +66,9 @@ class Shell:
 
     __slots__ = ()
 
-    #: Makes what becomes of a call: it has ``callback``, ``errback`` and ``called``, and
-    #: is forgotten when it is cancelled.
-    new_call: Any = partial(Call, forget)
+    #: What becomes of a call: has ``callback``, ``errback``, ``called``, and is
+    #: forgotten when it is cancelled.
+    new_call: Any = staticmethod(partial(Call, forget))
 
     #: Whether what is to be done with an answer has to be told whose context it is in.
     keeps_context = True
