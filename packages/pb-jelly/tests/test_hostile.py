@@ -424,6 +424,57 @@ def test_frozensets_are_hashed_once() -> None:
     assert len(unjelly([b"set", sexp])) == 1
 
 
+def twins(levels: int, start: int) -> list[Any]:
+    """Return references to frozensets, each of which is twice in the next."""
+    made: list[Any] = [[b"reference", start, [b"frozenset", 1]]]
+    for number in range(start, start + levels):
+        one = [b"dereference", number]
+        made.append(
+            [b"reference", number + 1, [b"frozenset", one, [b"frozenset", one]]]
+        )
+    return made
+
+
+@pytest.mark.parametrize("limits", [None, Limits()])
+def test_frozensets_that_take_for_ever_to_compare(limits: Limits | None) -> None:
+    one, other = [b"dereference", 60], [b"dereference", 160]
+    before = [*twins(60, 0), *twins(60, 100)]
+    # To make them is nothing, nor to have one of them twice.
+    assert len(unjelly([b"list", *before, [b"set", one, one]], limits=limits)) == 123
+    for holder in (
+        [b"set", one, other],
+        [b"frozenset", one, other],
+        [b"dictionary", [one, 1], [other, 1]],
+        [b"set", [b"tuple", 1, one], [b"tuple", 1, other]],
+        [b"dictionary", [one, 1], [other, [b"dereference", 999]]],
+    ):
+        sexp = [b"list", *before, holder, [b"reference", 999, 5]]
+        with pytest.raises(LimitExceeded) as caught:
+            unjelly(sexp, limits=limits)
+        assert caught.value.limit == "nodes"
+
+
+def test_frozensets_whose_members_are_all_compared_with_each_other() -> None:
+    def nested(level: int, last: int) -> Any:
+        if not level:
+            return last * sys.hash_info.modulus
+        members = [nested(level - 1, number) for number in range(16)]
+        return [b"frozenset", *members, nested(level - 1, 16 + last)]
+
+    assert len(unjelly([b"set", nested(1, 0), nested(1, 1)], limits=Limits())) == 2
+    with pytest.raises(LimitExceeded) as caught:
+        unjelly([b"set", nested(3, 0), nested(3, 1)], limits=Limits())
+    assert caught.value.limit == "nodes"
+
+
+def test_frozensets_that_happen_to_have_the_same_hash() -> None:
+    value = {frozenset({-1}): frozenset(), frozenset({-2}): frozenset({(-1,), (-2,)})}
+    assert unjelly(jelly(value), limits=Limits()) == value
+    pairs = {frozenset({(a, b), a}) for a in (-1, -2) for b in (-1, -2, 3)}
+    assert unjelly(jelly(pairs), limits=Limits()) == pairs
+    assert unjelly([b"set", [b"frozenset"], [b"frozenset"]]) == {frozenset()}
+
+
 def test_few_shared_tuples_are_nothing_to_speak_of() -> None:
     sexp = doubled(10, [b"tuple", 1])
     assert len(unjelly([b"dictionary", [sexp, 1], [2, 3]])) == 2

@@ -101,14 +101,14 @@ class Forward:
     """What one unjellier waits for.
 
     Args:
-        nodes: How many values hashing may have to look at, over all.
+        nodes: How many values hashing and comparing may have to look at, over all.
 
     Attributes:
         is_needed: Whether anything has had to wait for a value yet.  Until then lists,
             tuples and states need not come here.
         is_wary: Whether there may be something that has to be whole before it is
-            hashed, or that takes long to hash.  Until then keys and members need not
-            come here.
+            hashed, or that takes long to hash or to compare.  Until then keys and
+            members need not come here.
         blank: For instances that have been referred to before they were whole, by id,
             what is done once they are.
         steps: Steps in the order that they were begun in.  A step that waits for all
@@ -255,7 +255,7 @@ class Forward:
                 for key, value in zip(flat[::2], flat[1::2], strict=True)
                 if not _unknown((key, value)) and not self._not_whole([known(key)])
             ]
-            hashed([key for key, _ in pairs], lambda: early.update(pairs))
+            self._hash([key for key, _ in pairs], lambda: early.update(pairs))
             blank.update(early)
 
         def fill(flat: list[Any]) -> None:
@@ -273,9 +273,52 @@ class Forward:
         """
         waits = self._not_whole(values)
         if not waits:
-            return hashed(values, action)
+            return self._hash(values, action)
         self.is_needed = True
-        return self._begin(lambda: hashed(values, action), waits)
+        return self._begin(lambda: self._hash(values, action), waits)
+
+    def _hash(self, values: list[Any], action: Callable[[], Any]) -> Any:
+        """Do something that takes the hash of values that are whole."""
+
+        def act() -> Any:
+            self._count_comparisons(values)
+            return action()
+
+        return hashed(values, act)
+
+    def _count_comparisons(self, values: list[Any]) -> None:
+        """Count what it takes to compare those values that have the same hash.
+
+        Each may be compared with each, and so may the members of frozensets within.
+        Frozensets remember their hashes, so that what is shared in them is counted
+        nowhere else; but they are compared anew wherever they occur.
+
+        Raises:
+            LimitExceeded: It is too much.
+        """
+        composed = [x for x in values if type(x) is tuple or type(x) is frozenset]
+        if len(set(map(hash, composed))) == len(composed):
+            return
+        # One that is there twice is not compared with itself.
+        alike: dict[int, dict[int, Any]] = {}
+        for value in composed:
+            alike.setdefault(hash(value), {})[id(value)] = value
+        parts: dict[int, int] = {}
+        for group in alike.values():
+            if len(group) > 1:
+                for value in group.values():
+                    number = _parts(value, (tuple, frozenset), parts, self._nodes)
+                    self._count(len(group) * number)
+
+    def _count(self, nodes: int) -> None:
+        """Count values that are looked at.
+
+        Raises:
+            LimitExceeded: They are too many.
+        """
+        self._hashed += nodes
+        if self._hashed > self._nodes:
+            raise LimitExceeded("nodes", self._hashed, self._nodes)
 
     def _not_whole(self, values: list[Any]) -> list[Later]:
         """Return what is done once those values are whole that are not.
@@ -287,14 +330,16 @@ class Forward:
                 is hashed anew wherever it occurs, so that few items can make many.
         """
         waits: list[Later] = []
+        parts: dict[int, int] = {}
+        for value in values:
+            is_tuple = type(value) is tuple
+            self._count(_parts(value, (tuple,), parts, self._nodes) if is_tuple else 1)
         todo = values[:]
-        while todo:
-            value = todo.pop()
-            self._hashed += 1
-            if self._hashed > self._nodes:
-                raise LimitExceeded("nodes", self._hashed, self._nodes)
+        for value in todo:
             if type(value) is tuple:
-                todo.extend(value)
+                # What is in each is looked at here only once.
+                if parts.pop(id(value), 0):
+                    todo.extend(value)
             elif id(value) in self.blank and _has_own_hash(type(value)):
                 waits.append(self.blank[id(value)])
         return waits
@@ -308,6 +353,36 @@ def _has_own_hash(cls: type[Any]) -> bool:
     """Say whether the hash of an instance may depend on its state."""
     own: object = cls.__hash__
     return own is not object.__hash__
+
+
+def _parts(
+    value: Any, kinds: tuple[type[Any], ...], known: dict[int, int], most: int
+) -> int:
+    """Return how many values are looked at to hash one, or to compare it with its like.
+
+    Args:
+        value: A tuple or a frozenset.
+        kinds: The types of which the parts are looked at wherever one occurs.
+        known: What has been found out, by id; it is added to.
+        most: At most one more than this is returned.
+    """
+    todo = [value]
+    while todo:
+        outer = todo[-1]
+        if id(outer) in known:
+            todo.pop()
+            continue
+        inner = [part for part in outer if type(part) in kinds]
+        unknown = [part for part in inner if id(part) not in known]
+        if unknown:
+            todo.extend(unknown)
+            continue
+        number = len(outer) - len(inner) + sum([known[id(part)] for part in inner])
+        if type(outer) is frozenset and outer:
+            # Each may be compared with all that have the same hash.
+            number *= max(Counter(map(hash, outer)).values())
+        known[id(outer)] = min(number, most) + 1
+    return known[id(value)]
 
 
 def _put(

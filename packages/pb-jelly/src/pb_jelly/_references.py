@@ -142,8 +142,12 @@ class References:
             self._waiting().met(value)
         elif type(value) is tuple and value:
             # To hash a tuple is to hash all that is in it, each time anew.
-            self._waiting().is_wary = True
+            self.be_wary()
         return known(value)
+
+    def be_wary(self) -> None:
+        """Note that there is something that may take long to hash or to compare."""
+        self._waiting().is_wary = True
 
     def check(self) -> None:
         """Refuse what is not whole although all has been read.

@@ -458,6 +458,9 @@ class Unjellying:
         elif kind == DEQUE:
             forward.when_known(values, filled.extend)
         elif kind == FROZENSET:
+            if len(values) > 1:
+                # To compare two is to compare all that is in them, each time anew.
+                self._references.be_wary()
             if forward.is_needed or forward.is_wary:
                 return forward.frozen(values), filled
             return hashed(values, partial(frozenset, values)), filled
