@@ -284,22 +284,32 @@ class Conversation:
         )
         for broker in (self.link.client, self.link.server):
             broker.notifyOnDisconnect(lambda: self.notices.append("gone"))
-        root = client.getRootObject()
+        self.root_there: list[Any] = []
+        self.waiting: list[Deferred[Any]] = []
+        client.getRootObject().addBoth(self.got_root)
         for _ in range(5):
             name = random.choice(CALLS)
             args = {"ask": (Client(),), "raise": ("value",), "echo": ([1, "two"],)}
-            self.say(root, name, args.get(name, ()), 2 * random.random())
+            self.say(name, args.get(name, ()), 2 * random.random())
 
-    def say(self, root: Any, name: str, args: Any, when: float) -> None:
+    def got_root(self, root: Any) -> None:
+        self.root_there.append(root)
+        for made in self.waiting:
+            made.callback(root)
+
+    def say(self, name: str, args: Any, when: float) -> None:
         outcome: list[Any] = []
         self.outcomes.append(outcome)
 
         def call() -> None:
             made: Deferred[Any] = Deferred()
-            made.addCallback(lambda _: root)
             made.addCallback(lambda root: root.callRemote(name, *args))
             made.addBoth(outcome.append)
-            made.callback(None)
+            # A Deferred gives its result only once to others.
+            if self.root_there:
+                made.callback(self.root_there[0])
+            else:
+                self.waiting.append(made)
 
         self.network.clock.callLater(when, call)
 
@@ -324,6 +334,7 @@ def check(conversation: Conversation) -> None:
         assert broker.locallyCachedObjects == {}
         assert not broker._session.releases
     conversation.outcomes.clear()
+    conversation.root_there.clear()
     assert conversation.network.clock.getDelayedCalls() == []
 
 
@@ -332,6 +343,9 @@ def test_a_conversation_may_be_cut_anywhere(seed: int) -> None:
     with logged():
         whole = Conversation(seed)
         whole.run()
+        for outcome in whole.outcomes:
+            if isinstance(outcome[0], Failure):
+                outcome[0].trap(pb.RemoteError, pb.PBConnectionLost)
         check(whole)
         # Everything once near the beginning; and then here and there.
         length = whole.link.carried
