@@ -156,6 +156,49 @@ def test_memory_of_codecs_and_of_what_lives(tmp_path: Path) -> None:
     assert all(row["value"] > 0 for row in ours)
 
 
+#: Everything that `hostile` does, but little of it.
+TINY = [
+    *("--runs", "1", "--scale", "0.002", "--siege", "0.2", "--seconds", "0"),
+    *("--conversations", "1", "--step", "40", "--stops", "1"),
+]
+
+
+def test_attacks_write_rows(tmp_path: Path) -> None:
+    out, document = tmp_path / "hostile.jsonl", tmp_path / "performance.md"
+    # Nothing is so slow, or so large.
+    run("hostile", *TINY, "--slack", "1e9", "--out", out)
+    rows = rows_in(out)
+    assert {row["attack"] for row in rows} == {
+        *("one-byte tokens", "nesting", "hash flooding", "shared objects", "numbers"),
+        *("memory", "fairness", "cut conversations", "soak"),
+    }
+    assert all(row["ok"] for row in rows)
+    for row in rows:
+        if row["attack"] == "fairness":
+            assert row["calls"] > 1
+        elif row["attack"] == "memory":
+            # As many nodes as that are allowed; some mean nothing.
+            assert row["outcome"] in ("answered", "refused")
+    (cut,) = (row for row in rows if row["attack"] == "cut conversations")
+    assert (cut["value"], cut["wrong"]) == (0, [])
+    assert cut["cuts"] > 5
+    tables = [row for row in rows if row["case"].endswith("'s tables")]
+    assert [row["value"] for row in tables] == [0, 0]
+    run("report", out, "--out", document)
+    assert "## Under attack (" in document.read_text("utf-8")
+
+
+def test_attacks_that_succeed_are_told_of(tmp_path: Path) -> None:
+    out = tmp_path / "hostile.jsonl"
+    options = ["--sections", "nesting,conversations", "--slack", "0", "--out", out]
+    ran = run("hostile", *TINY, *options, expected=1)
+    rows = rows_in(out)
+    failed = [row for row in rows if not row["ok"]]
+    # Nothing was left of a conversation, and that is all that there may be.
+    assert len(failed) == len(rows) - 1
+    assert ran.stdout.count("\nFAILED nesting: ") == len(failed)
+
+
 def test_the_report_has_what_was_measured(tmp_path: Path) -> None:
     calls, codec, grown = (tmp_path / f"{name}.jsonl" for name in ("r", "c", "g"))
     measure_calls(calls, ["W1"], ["twisted-pb", "ours"])
@@ -199,6 +242,8 @@ def test_without_rows_there_is_no_report(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [rows]
 
 
-@pytest.mark.parametrize("benchmark", ["codec", "rpc", "growth", "memory", "report"])
+@pytest.mark.parametrize(
+    "benchmark", ["codec", "rpc", "growth", "memory", "hostile", "report"]
+)
 def test_says_how_to_use_it(benchmark: str) -> None:
     assert f"usage: benchmarks.{benchmark}" in run(benchmark, "--help").stdout
