@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -66,12 +65,7 @@ class Client:
         """Return what the connection is for."""
         return root
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Close the connection, and wait until it is."""
         assert self._broker is not None
         await closed(self._broker)
@@ -122,12 +116,7 @@ class Serving:
         self._port = await endpoint.listen(self._factory)
         return self._port
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Stop listening, and close each connection when its calls are answered."""
         stopped = self._port.stopListening()
         if isinstance(stopped, Deferred):

@@ -77,11 +77,7 @@ class ObservedSession(Session):
         """Send a call; see :meth:`Session.call`."""
         call = self._begun(name, True, wanted)
         answer = super().call(verb, perspective, luid, name, args, kw, wanted)
-        if answer is None:
-            self._ended(call, None)
-        else:
-            self._broker.shell.watch(answer, lambda error: self._ended(call, error))
-        return answer
+        return self._watched(call, answer)
 
     def call_shared(
         self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
@@ -89,6 +85,10 @@ class ObservedSession(Session):
         """Send a call that many get; see :meth:`Session.call_shared`."""
         call = self._begun(name, True, wanted)
         answer = super().call_shared(verb, luid, name, body, wanted)
+        return self._watched(call, answer)
+
+    def _watched(self, call: ObservedCall, answer: Any) -> Any:
+        """Return what a call gives, and learn how it ends."""
         if answer is None:
             self._ended(call, None)
         else:
@@ -105,30 +105,21 @@ class ObservedSession(Session):
         args: tuple[Any, ...],
         kw: dict[str, Any],
     ) -> None:
-        copy_context().run(
-            self._observe, target, perspective, request, name, wanted, args, kw
-        )
+        run = super()._call_local
 
-    def _observe(
-        self,
-        target: Any,
-        perspective: Any,
-        request: int,
-        name: bytes,
-        wanted: Any,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
-    ) -> None:
-        """Run a call, in a context of its own."""
-        running = self._broker.observed
-        call = self._begun(name, False, wanted)
-        # A peer may have two calls of one number; then the first is not heard of again.
-        running[request] = call
-        before = self.serving
-        super()._call_local(target, perspective, request, name, wanted, args, kw)
-        if self.serving == before and running.get(request) is call:
-            # Nobody waits for anything.
-            self._finished(request, None)
+        def observed() -> None:
+            call = self._begun(name, False, wanted)
+            # A peer may have two calls of one number; then the first is not heard of
+            # again.
+            running = self._broker.observed
+            running[request] = call
+            before = self.serving
+            run(target, perspective, request, name, wanted, args, kw)
+            if self.serving == before and running.get(request) is call:
+                # Nobody waits for anything.
+                self._finished(request, None)
+
+        copy_context().run(observed)
 
     def _answer(self, result: Any, request: int, wanted: Any, served: Any) -> None:
         super()._answer(result, request, wanted, served)

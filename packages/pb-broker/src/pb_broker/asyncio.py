@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -117,12 +116,7 @@ class Connecting:
         """Connect."""
         return await self._connect()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Close the connection, and wait until it is."""
         await self.close()
 
@@ -230,12 +224,7 @@ class Reconnecting(Generic[_Service]):
         service: _Service = self._service
         return service
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Close the connection, and connect no more."""
         stopped = self._service.stopService()
         if stopped is not None:
@@ -372,12 +361,7 @@ class Serving:
         """Listen."""
         return await self._listen()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Stop listening, and close all connections."""
         assert self._server is not None
         await self._server.close(self._grace)
