@@ -7,8 +7,8 @@ long as the interface.  Its methods do two things: they bind the arguments to wh
 interface says, with a function of that signature which does nothing else, so that
 Python itself says what is wrong with a call; and they hand the arguments, as they
 came, to ``callRemote``.  Defaults of the interface are not sent: the other end has
-its own.  Whatever ``callRemote`` returns is what the caller gets, except that a method
-which gives items one after the other returns a stream, for which that is yet to come.
+its own.  Whatever ``callRemote`` returns is what the caller gets; a method that gives
+items one after the other returns a stream.
 """
 
 from __future__ import annotations
