@@ -50,7 +50,7 @@ def _running(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             *arguments,
         ],
         cwd=_ROOT,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -98,19 +98,25 @@ def _besieged(attack: str, seconds: float) -> dict[str, Any]:
     """Return what a client measures while a server is attacked."""
     with _running("siege", "server") as server:
         ports = ["--ports", *_said(server).split()]
-        if attack not in ATTACKS:
-            return _latency(ports, server.pid, seconds)
-        with _running("siege", "attacker", "--attack", attack, *ports) as attacker:
-            row = _latency(ports, server.pid, seconds)
-            if attacker.poll() is not None:
-                raise RuntimeError(f"the attacker has given up: {attack}")
+        options = ["--server", str(server.pid), "--seconds", str(seconds)]
+        with _running("siege", "client", *ports, *options) as client:
+            # It is connected: how long that takes is up to the system's queues.
+            _said(client)
+            if attack not in ATTACKS:
+                return _latency(client)
+            with _running("siege", "attacker", "--attack", attack, *ports) as attacker:
+                row = _latency(client)
+                if attacker.poll() is not None:
+                    raise RuntimeError(f"the attacker has given up: {attack}")
     return row
 
 
-def _latency(ports: list[str], server: int, seconds: float) -> dict[str, Any]:
-    options = ["--server", str(server), "--seconds", str(seconds)]
-    with _running("siege", "client", *ports, *options) as client:
-        row: dict[str, Any] = json.loads(_said(client))
+def _latency(client: subprocess.Popen[str]) -> dict[str, Any]:
+    """Have a client begin, and return what it has measured."""
+    assert client.stdin is not None
+    client.stdin.write("go\n")
+    client.stdin.flush()
+    row: dict[str, Any] = json.loads(_said(client))
     return row
 
 

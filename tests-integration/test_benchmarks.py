@@ -190,8 +190,8 @@ def test_attacks_write_rows(tmp_path: Path) -> None:
 
 def test_attacks_that_succeed_are_told_of(tmp_path: Path) -> None:
     out = tmp_path / "hostile.jsonl"
-    options = ["--sections", "nesting,conversations", "--slack", "0", "--out", out]
-    ran = run("hostile", *TINY, *options, expected=1)
+    options = ["--sections", "nesting,conversations", "--slack", "0"]
+    ran = run("hostile", *TINY, *options, "--out", out, expected=1)
     rows = rows_in(out)
     failed = [row for row in rows if not row["ok"]]
     # Nothing was left of a conversation, and that is all that there may be.

@@ -181,6 +181,9 @@ def _measure(ports: list[int], seconds: float, server: int) -> None:
         factory = pb.PBClientFactory()
         reactor.connectTCP(HOST, ports[0], factory)
         root: Any = await factory.getRootObject()
+        await root.callRemote("add", 1, 2)
+        print("connected", flush=True)
+        sys.stdin.readline()
         latencies: list[float] = []
         with _machine.Meter(server) as meter:
             end = perf_counter() + seconds

@@ -364,7 +364,7 @@ class AsyncioTransport(DirectTransport):
         size: int = self._transport.get_write_buffer_size()
         return size + sum(map(len, self._waiting)) if self._waiting else size
 
-    def has(self, gathered: list[bytes] | None) -> bool:
+    def has(self, gathered: list[bytes]) -> bool:
         """Say whether what a broker has gathered is this transport's to send."""
         return gathered is self._waiting
 

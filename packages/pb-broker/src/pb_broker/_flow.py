@@ -12,7 +12,14 @@ from typing import Any, Final
 from twisted.internet.abstract import FileDescriptor
 
 from ._large import keep_large_blocks
-from ._output import DirectTransport, has_unsent, is_open, send_directly, undelivered
+from ._output import (
+    DirectTransport,
+    has_gathered,
+    has_unsent,
+    is_open,
+    send_directly,
+    undelivered,
+)
 from ._profile import BrokerLimits
 from ._session import Session
 from .errors import Error
@@ -150,9 +157,7 @@ class Flow:
         keep_large_blocks()
         transport: Any = self.transport
         gathered = self._gathered
-        if isinstance(transport, DirectTransport) and transport.has(gathered):
-            gathered = None
-        if gathered:
+        if gathered and not has_gathered(transport, gathered):
             transport.write(b"".join(gathered))
             gathered.clear()
         # What finalizers have to say meanwhile comes behind it.

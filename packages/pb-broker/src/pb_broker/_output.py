@@ -13,6 +13,7 @@ from twisted.internet.abstract import FileDescriptor
 
 __all__ = [
     "DirectTransport",
+    "has_gathered",
     "has_unsent",
     "is_open",
     "is_socket",
@@ -37,9 +38,14 @@ class DirectTransport:
         """Return how many bytes were written and not sent."""
         raise NotImplementedError
 
-    def has(self, gathered: list[bytes] | None) -> bool:
+    def has(self, gathered: list[bytes]) -> bool:
         """Say whether what a broker has gathered is this transport's to send."""
         raise NotImplementedError
+
+
+def has_gathered(transport: Any, gathered: list[bytes]) -> bool:
+    """Say whether what a broker has gathered is its transport's to send."""
+    return isinstance(transport, DirectTransport) and transport.has(gathered)
 
 
 def is_socket(transport: Any) -> bool:
