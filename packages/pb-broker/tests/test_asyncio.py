@@ -799,3 +799,13 @@ def test_a_deferred_is_still_one() -> None:
 
     deferred: Deferred[None] = Deferred()
     assert as_deferred(deferred) is deferred
+
+
+@on_a_loop
+async def test_a_connection_that_is_not_wanted() -> None:
+    factory = pb.PBServerFactory(Echo())
+    server = await pb_asyncio.serve(factory, "127.0.0.1", 0)
+    factory.drain()
+    with pytest.raises((pb.DeadReferenceError, OSError)):
+        await pb_asyncio.connect("127.0.0.1", server.port)
+    await server.close()

@@ -496,7 +496,11 @@ class BrokerProtocol(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin."""
         peer = _address(transport.get_extra_info("peername"))
-        self.broker = self._factory.buildProtocol(peer)
+        broker = self._factory.buildProtocol(peer)
+        if broker is None:
+            transport.abort()
+            return
+        self.broker = broker
         self._transport = AsyncioTransport(transport, self._loop, self.broker)
         protocol: Any = self.broker
         protocol.makeConnection(self._transport)
@@ -515,6 +519,9 @@ class BrokerProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        if self._transport is None:
+            # It was turned away.
+            return
         self._transport.lost()
         reason: Exception = ConnectionDone()
         if exc is not None:

@@ -330,8 +330,15 @@ class PBServerFactory(_Watching, ServerFactory):
         self.limits = limits
         self.call_timeout = call_timeout
 
-    def buildProtocol(self, addr: Any) -> Broker:
-        """Return a broker for a connection from ``addr``, with its root object."""
+    def buildProtocol(self, addr: Any) -> Any:
+        """Return a broker for a connection from ``addr``, with its root object.
+
+        None, for which the connection is closed at once, is for one that comes too
+        late, or that is one of too many who have yet to log in.
+        """
+        if self._draining is not None or self._turns_away():
+            # Before anything is made for it: there may be many.
+            return None
         broker = _make_broker(self, False)
         root = self.root.rootObject(broker)
         later = broker.shell.awaitable(root)
@@ -354,25 +361,24 @@ class PBServerFactory(_Watching, ServerFactory):
         if self._draining is not None:
             broker._abort()
         elif not broker.is_authenticated:
-            if self._turns_away(self.login_backlog or broker.profile.login_backlog):
-                broker._abort()
-            else:
-                self._open.strangers.add(broker)
+            self._open.strangers.add(broker)
 
     def broker_authenticated(self, broker: Broker) -> None:
         """Learn from a broker that its peer has logged in."""
         self._open.strangers.discard(broker)
 
-    def _turns_away(self, backlog: tuple[int, int] | None) -> bool:
+    def _turns_away(self) -> bool:
         """Say whether a stranger is to be turned away, because there are so many.
 
         By chance, the more the fuller it is: whoever wants to keep others out has to
         open connections faster than all of them together.
         """
-        if backlog is None:
+        strangers = len(self._open.strangers)
+        backlog = self.login_backlog or self.protocol.profile.login_backlog
+        if not strangers or backlog is None:
             return False
         some, all_ = backlog
-        over = len(self._open.strangers) - some
+        over = strangers - some
         return over >= 0 and self.random.random() * (all_ - some) <= over
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ._leftovers import due_calls, left_of_ends
+from ._turned_away import TurnedAway
 
 __all__ = ["Link", "SimulatedNetwork", "SimulatedTransport"]
 
@@ -323,7 +324,7 @@ class SimulatedNetwork:
         link = Link(
             self,
             client_factory.buildProtocol(address),
-            server_factory.buildProtocol(address),
+            server_factory.buildProtocol(address) or TurnedAway(),
             latency=latency,
             chunk=chunk,
             cut_after=cut_after,

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from pb_broker._factories import PBClientFactory, PBServerFactory
 
 from ._leftovers import due_calls, left_of_ends
+from ._turned_away import TurnedAway
 
 __all__ = ["MemoryTransport", "Pair", "PairMaker", "connected_pair", "end_pair"]
 
@@ -224,7 +225,7 @@ def connected_pair(
     if client_factory is None:
         client_factory = PBClientFactory()
     address = IPv4Address("TCP", "127.0.0.1", 1)
-    server = server_factory.buildProtocol(address)
+    server = server_factory.buildProtocol(address) or TurnedAway()
     client = client_factory.buildProtocol(address)
     pair = Pair(client, server)
     pair.client_factory = client_factory
