@@ -7,7 +7,7 @@ from typing import Any
 from twisted.cred.credentials import ICredentials
 from zope.interface import Interface
 
-__all__ = ["IPerspective", "IUsernameMD5Password"]
+__all__ = ["IPerspective", "IScramVerifiers", "IUsernameMD5Password"]
 
 
 class IPerspective(Interface):  # pyright: ignore[reportGeneralTypeIssues]
@@ -50,3 +50,19 @@ class IUsernameMD5Password(ICredentials):
 
     def checkMD5Password(password: Any) -> Any:
         """Tell likewise, given the MD5 digest of the password."""
+
+
+class IScramVerifiers(Interface):  # pyright: ignore[reportGeneralTypeIssues]
+    """A password store that can serve SCRAM-SHA-256."""
+
+    def scram_verifier(username: bytes) -> Any:
+        """Look up what is kept of a user's password for SCRAM.
+
+        Args:
+            username: The name that somebody wants to log in with.
+
+        Returns:
+            A ``pb_cred.stores.Verifier``, or a Deferred with one.  For a user that
+            there is not, or who has none, it is a stand-in that no password fits
+            and that is the same each time: nobody can tell the two apart.
+        """

@@ -1,0 +1,146 @@
+"""This module makes what a server keeps of a password for SCRAM.
+
+RFC 5802 says how, RFC 7677 says so with SHA-256.  Who has a verifier can check a
+client's proof and give a proof of its own, and cannot log in elsewhere with it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import stringprep
+from dataclasses import dataclass, field
+from hashlib import pbkdf2_hmac, sha256
+from unicodedata import ucd_3_2_0
+
+__all__ = ["Verifier", "make_verifier", "saslprep", "stand_in"]
+
+#: What RFC 7677 asks for at least.
+LEAST_ITERATIONS = 4096
+#: What a client of this project will compute at most.
+MOST_ITERATIONS = 1_000_000
+
+# Section 2.3 of RFC 4013, and what was unassigned in Unicode 3.2, which is not for
+# strings that are stored.
+_PROHIBITED = (
+    stringprep.in_table_a1,
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """What a server keeps of one user's password for SCRAM-SHA-256.
+
+    Its repr leaves the keys out.
+
+    Attributes:
+        salt: What the password was hashed with; told to whoever asks to log in.
+        iterations: How often it was hashed; told likewise.
+        stored_key: RFC 5802's StoredKey, to check a client's proof with.
+        server_key: RFC 5802's ServerKey, to prove with that this is the server.
+    """
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+def make_verifier(password: bytes | str, salt: bytes, iterations: int) -> Verifier:
+    """Return the verifier of a password, which takes a while to compute.
+
+    Args:
+        password: The password, as text or in UTF-8.
+        salt: Bytes that are drawn for this verifier.
+        iterations: How often to hash, from 4,096 to 1,000,000.
+
+    Returns:
+        The verifier.
+
+    Raises:
+        ValueError: The password is empty or contains what SASLprep prohibits, or is
+            not UTF-8, or there are too few or too many iterations.  The message has
+            nothing of the password in it.
+    """
+    if not LEAST_ITERATIONS <= iterations <= MOST_ITERATIONS:
+        raise ValueError(
+            f"SCRAM takes {LEAST_ITERATIONS} to {MOST_ITERATIONS} iterations, "
+            f"not {iterations}"
+        )
+    salted = pbkdf2_hmac("sha256", saslprep(password), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    return Verifier(salt, iterations, sha256(client_key).digest(), server_key)
+
+
+def stand_in(secret: bytes, username: bytes, iterations: int) -> Verifier:
+    """Return the verifier of a user that there is not, the same each time.
+
+    No password fits it.
+
+    Args:
+        secret: What nobody but this server knows.
+        username: The name that somebody wants to log in with.
+        iterations: How many to claim.
+    """
+
+    def derived(purpose: bytes) -> bytes:
+        return hmac.digest(secret, purpose + b"\0" + username, "sha256")
+
+    salt = derived(b"salt")[:16]
+    return Verifier(salt, iterations, derived(b"stored key"), derived(b"server key"))
+
+
+def saslprep(password: bytes | str) -> bytes:
+    """Return a password in the one form in which it is hashed.
+
+    This is RFC 4013's profile, for a string that is stored.
+
+    Args:
+        password: The password, as text or in UTF-8.
+
+    Returns:
+        It in UTF-8, normalized.
+
+    Raises:
+        ValueError: It is empty, contains what the profile prohibits, or is not UTF-8.
+            The message has nothing of it.
+    """
+    text = _decoded(password) if isinstance(password, bytes) else password
+    if text and text.isascii() and text.isprintable():
+        return text.encode()
+    kept = (c for c in text if not stringprep.in_table_b1(c))
+    mapped = "".join(" " if stringprep.in_table_c12(c) else c for c in kept)
+    prepared = ucd_3_2_0.normalize("NFKC", mapped)
+    if not prepared:
+        raise ValueError("a password is not empty")
+    if any(table(c) for c in prepared for table in _PROHIBITED):
+        raise ValueError("the password has a character that SASLprep prohibits")
+    _check_directions(prepared)
+    return prepared.encode()
+
+
+def _decoded(password: bytes) -> str:
+    try:
+        return password.decode()
+    except UnicodeDecodeError:
+        pass
+    # Outside of the handler: that exception has the password in it.
+    raise ValueError("the password is not UTF-8")
+
+
+def _check_directions(text: str) -> None:
+    """Refuse what RFC 3454, section 6, says of text that runs from right to left."""
+    if not any(map(stringprep.in_table_d1, text)):
+        return
+    ends = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
+    if not ends or any(map(stringprep.in_table_d2, text)):
+        raise ValueError("the password mixes directions of writing")
