@@ -15,7 +15,15 @@ from twisted.cred.error import (
 from pb_broker import CopyableFailure, Error, register_exception
 from pb_jelly import Jellier, Jellyable
 
-__all__ = ["CredError", "DropInError", "LoginRefused", "NotLoggedIn"]
+__all__ = [
+    "CredError",
+    "DropInError",
+    "LoginRefused",
+    "NotLoggedIn",
+    "PasswordStoreError",
+    "UnknownUser",
+    "UnsuitablePassword",
+]
 
 # What a server answers to a login that fails can be caught here as what it is:
 # ``except UnauthorizedLogin`` around ``await factory.login(...)``.
@@ -39,6 +47,21 @@ class DropInError(CredError, RuntimeError):
 
 class NotLoggedIn(CredError, LookupError):
     """Nobody is logged in with the avatar that was asked about."""
+
+
+class PasswordStoreError(CredError):
+    """Passwords cannot be read or written where they are kept.
+
+    The message says where and why, and has nothing of what is kept.
+    """
+
+
+class UnknownUser(CredError, LookupError):
+    """There is no user of that name."""
+
+
+class UnsuitablePassword(CredError, ValueError):
+    """A password is not one that can be set; the message has nothing of it."""
 
 
 class LoginRefused(Jellyable, CredError, UnauthorizedLogin, Error):

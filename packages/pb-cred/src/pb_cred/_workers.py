@@ -1,0 +1,101 @@
+"""This module has work done in threads, and answers in the event loop's own.
+
+Theory of operation
+-------------------
+The threads are an executor's, of which there are few.  What asks is the event loop's
+thread; the loop that it runs is where the answer goes: asyncio's, if one is running,
+which it also is under Twisted's reactor for asyncio, or else Twisted's reactor.
+Twisted's reactor is not imported as long as asyncio's loop asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+__all__ = ["Workers", "default_workers"]
+
+
+def default_workers() -> int:
+    """Return how many threads hash: half of the processors.
+
+    One hash takes several lanes, and the rest of the program wants to run as well.
+    """
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+class Workers:
+    """Some threads.
+
+    Args:
+        executor: Has them; None for one of our own.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Call a function in a thread.
+
+        Returns:
+            A Deferred with what it returns.  To cancel it is to not call the function,
+            if that has not been done.
+        """
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(default_workers(), "pb-passwords")
+        future = self._executor.submit(function, *args)
+
+        def give_up(_: Deferred[Any]) -> None:
+            future.cancel()
+
+        waiting: Deferred[Any] = Deferred(give_up)
+        if future.done():
+            _deliver(future, waiting)
+        else:
+            call_in_loop = _running_loop()
+
+            def done(future: Future[Any]) -> None:
+                # A loop that has been closed waits for nothing.
+                with suppress(RuntimeError):
+                    call_in_loop(_deliver, future, waiting)
+
+            future.add_done_callback(done)
+        return waiting
+
+    def close(self) -> None:
+        """Begin nothing more, if the threads are our own; what waits is cancelled."""
+        if isinstance(self._executor, ThreadPoolExecutor):
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _running_loop() -> Callable[..., Any]:
+    """Return what calls a function in the loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop().call_soon_threadsafe
+    except RuntimeError:
+        from twisted.internet import reactor
+
+        threads: Any = reactor
+        call: Callable[..., Any] = threads.callFromThread
+        return call
+
+
+def _deliver(future: Future[Any], waiting: Deferred[Any]) -> None:
+    if waiting.called:
+        # It was cancelled.
+        return
+    try:
+        error = future.exception()
+    except CancelledError as cancelled:
+        error = cancelled
+    if error is None:
+        waiting.callback(future.result())
+    else:
+        waiting.errback(Failure(error))

@@ -1,0 +1,96 @@
+"""This module has what the tests of password stores have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.cred.credentials import UsernamePassword
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pb_cred import _hashing
+from pb_cred._memory_passwords import CHEAP
+from pb_cred.stores import (
+    Keep,
+    MemoryPasswords,
+    PasswordDatabase,
+    PasswordFile,
+    PasswordHashing,
+    PasswordStore,
+)
+
+Make = Callable[..., PasswordStore]
+
+
+class AtOnce(Executor):
+    """An executor that does what it is given, there and then."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def maker(kind: str, folder: Path) -> Make:
+    """Return what opens one and the same store, each time anew."""
+
+    def make(
+        keep: Keep | None = None, hashing: PasswordHashing = CHEAP
+    ) -> PasswordStore:
+        if kind == "memory":
+            return MemoryPasswords(
+                keep=keep or "argon2id", hashing=hashing, executor=AtOnce()
+            )
+        cls = {"file": PasswordFile, "sqlite": PasswordDatabase}[kind]
+        where = folder / "passwords" if kind == "file" else f"sqlite:///{folder}/p.db"
+        return cls(where, create=True, keep=keep, hashing=hashing, executor=AtOnce())
+
+    return make
+
+
+def result_of(deferred: Deferred[Any]) -> Any:
+    """Return what a Deferred has, which may be a Failure."""
+    results: list[Any] = []
+    deferred.addBoth(results.append)
+    return results[0]
+
+
+def log_in(store: PasswordStore, name: bytes, password: Any) -> Any:
+    """Return the avatar id, or the Failure."""
+    return result_of(store.requestAvatarId(UsernamePassword(name, password)))
+
+
+def is_refused(answer: Any) -> bool:
+    return isinstance(answer, Failure) and answer.type.__name__ == "UnauthorizedLogin"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count verifications from now on: the schemes of each."""
+    made: list[str] = []
+
+    def counting(scheme: str, verify: Any) -> Any:
+        def verified(kept: str, password: Any) -> bool:
+            made.append(scheme)
+            return bool(verify(kept, password))
+
+        return verified
+
+    for scheme, verify in list(_hashing._VERIFY.items()):
+        monkeypatch.setitem(_hashing._VERIFY, scheme, counting(scheme, verify))
+    return made
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Put text in a file's place, as an editor does."""
+    new = path.with_name("new")
+    new.write_text(text)
+    new.chmod(0o600)
+    os.replace(new, path)

@@ -1,0 +1,575 @@
+"""What holds for each store of passwords."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from pb_cred import _hashing
+from pb_cred._memory_passwords import CHEAP
+from pb_cred._scram_verifier import Verifier, make_verifier
+from pb_cred._workers import Workers
+from pb_cred.errors import PasswordStoreError, UnknownUser, UnsuitablePassword
+from pb_cred.interfaces import IScramVerifiers
+from pb_cred.pb import Avatar, Realm
+from pb_cred.stores import MemoryPasswords, PasswordHashing, PasswordStore
+
+from .stores_support import (
+    AtOnce,
+    Make,
+    counted,
+    is_refused,
+    log_in,
+    maker,
+    result_of,
+)
+from .support import logged, text_of
+
+KINDS = ["memory", "file", "sqlite"]
+KEEPS = ["argon2id", "scram", "argon2id+scram"]
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    return maker(request.param, tmp_path)
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_a_user_logs_in_with_the_password_that_was_set(make: Make, keep: Any) -> None:
+    store = make(keep)
+    store.set_password("alice", "sesame")
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert is_refused(log_in(store, b"alice", b"Sesame"))
+    assert is_refused(log_in(store, b"bob", b"sesame"))
+
+
+def test_a_password_is_changed(make: Make) -> None:
+    store = make()
+    store.set_password("alice", "sesame")
+    store.set_password("alice", "pencil")
+    assert log_in(store, b"alice", b"pencil") == b"alice"
+    assert is_refused(log_in(store, b"alice", b"sesame"))
+    assert store.usernames() == ["alice"]
+
+
+def test_users_are_listed_and_removed(make: Make) -> None:
+    store = make()
+    for name in ("bob", "alice", "zażółć"):
+        store.set_password(name, "sesame")
+    assert store.usernames() == ["alice", "bob", "zażółć"]
+    store.remove("bob")
+    assert store.usernames() == ["alice", "zażółć"]
+    assert is_refused(log_in(store, b"bob", b"sesame"))
+    with pytest.raises(UnknownUser, match="'bob'"):
+        store.remove("bob")
+
+
+def test_verify_tells(make: Make) -> None:
+    store = make()
+    store.set_password("alice", "sesame")
+    assert store.verify("alice", "sesame")
+    assert not store.verify("alice", b"else")
+    assert not store.verify("bob", "sesame")
+    assert not store.verify("", "sesame")
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_it_is_a_checker(make: Make, keep: Any) -> None:
+    store = make(keep)
+    assert list(store.credentialInterfaces) == [IUsernamePassword]
+    assert IScramVerifiers.providedBy(store) is ("scram" in keep)
+    if "scram" in keep:
+        verifyObject(IScramVerifiers, store)
+
+
+@pytest.mark.parametrize("keep", ["scram", "argon2id+scram"])
+def test_scram_verifiers_are_kept(make: Make, keep: Any) -> None:
+    store = make(keep)
+    store.set_password("alice", "sesame")
+    found = result_of(store.scram_verifier(b"alice"))
+    assert found.iterations == 4096
+    assert found == make_verifier("sesame", found.salt, 4096)
+    assert result_of(store.scram_verifier(b"alice")) == found
+
+
+@pytest.mark.parametrize("name", [b"bob", b"", b"\xff", b"a:b", b"nul\0"])
+def test_an_unknown_user_has_a_stand_in_that_stays(make: Make, name: bytes) -> None:
+    store = make("scram")
+    store.set_password("alice", "sesame")
+    alice = result_of(store.scram_verifier(b"alice"))
+    found: Verifier = result_of(store.scram_verifier(name))
+    assert (len(found.salt), found.iterations) == (len(alice.salt), alice.iterations)
+    assert result_of(store.scram_verifier(name)) == found
+    assert found != result_of(store.scram_verifier(name + b"x"))
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+def test_a_stand_in_outlives_the_process(kind: str, tmp_path: Path) -> None:
+    make = maker(kind, tmp_path)
+    first = result_of(make("scram").scram_verifier(b"bob"))
+    assert result_of(make().scram_verifier(b"bob")) == first
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_an_unknown_user_costs_what_a_known_one_does(
+    make: Make, keep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make(keep)
+    store.set_password("alice", "sesame")
+    made = counted(monkeypatch)
+    scheme = "scram" if keep == "scram" else "argon2id"
+    for name, password in [
+        (b"alice", b"sesame"),
+        (b"alice", b"wrong"),
+        (b"alice", b""),
+        (b"alice", b"x" * 10_000),
+        (b"bob", b"sesame"),
+        (b"", b"sesame"),
+        (b"\xff", b"sesame"),
+        (b"x" * 1000, b"sesame"),
+    ]:
+        made.clear()
+        log_in(store, name, password)
+        assert made == [scheme], (name, password)
+
+
+def test_it_costs_the_same_while_some_have_imported_hashes(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make()
+    store.set_password("alice", "sesame")
+    store.import_hash("carol", imported("bcrypt"))
+    store.import_hash("dave", imported("sha1"))
+    made = counted(monkeypatch)
+    for name in (b"alice", b"bob", b"carol", b"dave"):
+        made.clear()
+        assert is_refused(log_in(store, name, b"wrong"))
+        assert made == ["argon2id", "bcrypt", "sha1"], name
+    assert log_in(store, b"carol", b"sesame") == b"carol"
+    made.clear()
+    assert is_refused(log_in(store, b"bob", b"wrong"))
+    assert made == ["argon2id", "sha1"]
+
+
+def test_refusals_are_alike(make: Make) -> None:
+    store = make()
+    store.set_password("alice", "sesame")
+    answers = [log_in(store, b"alice", b"wrong"), log_in(store, b"bob", b"wrong")]
+    for answer in answers:
+        assert answer.type is UnauthorizedLogin
+        assert answer.value.args == ()
+        assert answer.getTracebackObject() is None
+
+
+def imported(scheme: str) -> str:
+    """Return a hash of "sesame" from elsewhere."""
+    if scheme == "bcrypt":
+        import bcrypt
+
+        return bcrypt.hashpw(b"sesame", bcrypt.gensalt(4)).decode()
+    return {
+        # openssl passwd -apr1 -salt abcdefgh sesame
+        "apr1": "$apr1$abcdefgh$GQVaHFsauSKl0cgw4bVFJ/",
+        # printf sesame | openssl sha1 -binary | base64
+        "sha1": "{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=",
+    }[scheme]
+
+
+@pytest.mark.parametrize("scheme", ["apr1", "bcrypt", "sha1"])
+def test_an_imported_hash_is_kept_until_the_next_login(make: Make, scheme: str) -> None:
+    store = make("argon2id+scram")
+    assert store.import_hash("alice", imported(scheme))
+    assert is_refused(log_in(store, b"alice", b"Sesame"))
+    assert kept(store).password_hash == imported_as(store)
+    assert _hashing.scheme_of(imported_as(store)) == scheme
+
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert kept(store).scheme == "argon2id"
+    assert kept(store).verifier is not None
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert is_refused(log_in(store, b"alice", b"Sesame"))
+
+
+def kept(store: PasswordStore, name: str = "alice") -> _hashing.Record:
+    record, _ = store._find(name)
+    assert record is not None
+    return record
+
+
+def imported_as(store: PasswordStore) -> str:
+    hashed = kept(store).password_hash
+    assert hashed is not None
+    return hashed
+
+
+def test_an_import_leaves_who_is_there(make: Make) -> None:
+    store = make()
+    store.set_password("alice", "pencil")
+    assert not store.import_hash("alice", imported("sha1"))
+    assert log_in(store, b"alice", b"pencil") == b"alice"
+
+
+@pytest.mark.parametrize(
+    ("hashed", "reason"),
+    [
+        ("$1$abcdefgh$xxxxxxxxxxxxxxxxxxxxxx", "MD5-crypt cannot"),
+        ("$2x$04$abc", r"\$2x\$"),
+        ("$5$salt$xxxx", "SHA-256-crypt cannot"),
+        ("$6$salt$xxxx", "SHA-512-crypt cannot"),
+        ("$argon2i$v=19$m=8,t=1,p=1$xxxx$xxxx", "of another kind than id"),
+        ("$y$xxxx", "unknown kind"),
+        ("{SSHA}xxxx", "unknown kind"),
+        ("xxDyhB4eyQ3Zo", "DES-crypt"),
+        ("xxxxxx", "plain text"),
+        ("", "empty"),
+        ("$apr1$xxxx", "damaged"),
+        ("$2y$04$xxxx", "damaged"),
+        ("$argon2id$xxxx", "damaged"),
+        ("{SHA}xxxx", "damaged"),
+    ],
+)
+def test_other_hashes_are_refused_by_name(hashed: str, reason: str) -> None:
+    store = MemoryPasswords(executor=AtOnce())
+    with pytest.raises(PasswordStoreError, match=reason) as caught:
+        store.import_hash("alice", hashed)
+    assert "xxxx" not in str(caught.value)
+    assert store.usernames() == []
+
+
+def test_hashes_rise_at_the_next_login(tmp_path: Path, make: Make) -> None:
+    store = make("argon2id+scram")
+    store.set_password("alice", "sesame")
+    before = kept(store)
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert kept(store) == before
+
+    store._hashing = replace(CHEAP, time_cost=2, scram_iterations=5000)
+    assert is_refused(log_in(store, b"alice", b"wrong"))
+    assert kept(store) == before
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    risen = kept(store)
+    assert risen.password_hash is not None
+    assert risen.verifier is not None
+    assert ",t=2," in risen.password_hash
+    assert risen.verifier.iterations == 5000
+
+    store._hashing = CHEAP
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert kept(store) == risen
+
+
+def test_what_is_kept_follows_what_the_store_keeps() -> None:
+    store = MemoryPasswords({"alice": "sesame"}, executor=AtOnce())
+    store.keep = "scram"
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert kept(store).scheme == "scram"
+    store.keep = "argon2id"
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert kept(store).scheme == "argon2id"
+    assert kept(store).verifier is None
+
+
+def test_a_password_that_scram_does_not_take_stays_as_it_is() -> None:
+    store = MemoryPasswords({"alice": "smile \U0001f600"}, executor=AtOnce())
+    before = kept(store)
+    for keep in ("scram", "argon2id+scram"):
+        store.keep = keep  # type: ignore[assignment]
+        assert log_in(store, b"alice", "smile \U0001f600".encode()) == b"alice"
+        assert kept(store) == before
+        with pytest.raises(UnsuitablePassword, match="SCRAM does not take it"):
+            store.set_password("bob", "smile \U0001f600")
+
+
+def test_what_another_has_changed_meanwhile_stays(make: Make) -> None:
+    store = make()
+    store.set_password("alice", "sesame")
+    old = kept(store)
+    store.set_password("alice", "pencil")
+    assert not store._put(_hashing.Record("alice", "$argon2id$x"), instead_of=(old,))
+    assert store.verify("alice", "pencil")
+    store.remove("alice")
+    assert not store._put(old, instead_of=(old,))
+    assert store.usernames() == []
+
+
+def test_passwords_are_prepared(make: Make) -> None:
+    store = make("argon2id")
+    store.set_password("alice", "cafe\u0301")
+    assert log_in(store, b"alice", "caf\u00e9".encode()) == b"alice"
+    store.set_password("bob", b"\xff\xfe")
+    assert log_in(store, b"bob", b"\xff\xfe") == b"bob"
+    assert is_refused(log_in(store, b"bob", b"\xff"))
+
+
+@pytest.mark.parametrize("password", ["", b"", "x" * 1025])
+def test_passwords_have_bounds(password: Any) -> None:
+    store = MemoryPasswords()
+    with pytest.raises(UnsuitablePassword):
+        store.set_password("alice", password)
+
+
+def test_a_longer_password_is_not_its_beginning(make: Make) -> None:
+    store = make()
+    store.set_password("alice", "x" * 1024)
+    assert log_in(store, b"alice", b"x" * 1024) == b"alice"
+    assert is_refused(log_in(store, b"alice", b"x" * 1025))
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a\nb", " a", "a ", "#a", "x" * 256])
+def test_names_have_bounds(make: Make, name: str) -> None:
+    store = make()
+    with pytest.raises(ValueError, match="user name"):
+        store.set_password(name, "sesame")
+    with pytest.raises(ValueError, match="user name"):
+        store.import_hash(name, imported("sha1"))
+
+
+def test_there_is_nothing_else_to_keep() -> None:
+    with pytest.raises(PasswordStoreError, match="keeps one of argon2id"):
+        MemoryPasswords(keep="md5")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"time_cost": 0},
+        {"parallelism": 0},
+        {"memory_cost": 8, "parallelism": 2},
+        {"scram_iterations": 4095},
+        {"scram_iterations": 1_000_001},
+    ],
+)
+def test_costs_have_bounds(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at least|iterations"):
+        PasswordHashing(**wrong)
+
+
+def test_the_defaults_are_rfc_9106s_second_recommendation() -> None:
+    hashing = PasswordHashing()
+    assert (hashing.time_cost, hashing.memory_cost, hashing.parallelism) == (
+        3,
+        64 * 1024,
+        4,
+    )
+    decoy = hashing.decoy(b"secret")
+    assert decoy.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "argon2", None)
+    with pytest.raises(PasswordStoreError, match=r"argon2.*pb-cred\[passwords\]"):
+        MemoryPasswords()
+    MemoryPasswords({"alice": "sesame"}, keep="scram")
+
+
+def test_memory_passwords_say_what_they_are_for() -> None:
+    with logged() as events:
+        MemoryPasswords()
+    assert "is for tests" in text_of(events)
+
+
+SECRET = "opensesame-4711"
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_a_failing_store_tells_the_log_and_not_the_peer(
+    make: Make, keep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make(keep)
+    store.set_password("alice", SECRET)
+
+    def broken(name: str) -> Any:
+        raise PasswordStoreError("/secret/path: no such file")
+
+    monkeypatch.setattr(store, "_find", broken)
+    with logged() as events:
+        answers = [log_in(store, b"alice", SECRET.encode())]
+        if "scram" in keep:
+            answers.append(result_of(store.scram_verifier(b"alice")))
+    assert "no such file" in text_of(events)
+    for answer in answers:
+        assert answer.type is LoginFailed
+        assert "/secret/path" not in str(answer.value)
+    assert SECRET not in text_of(events) + shown(store, *answers)
+
+
+def shown(*values: Any) -> str:
+    """Return all that is shown of values anywhere, local variables included."""
+    found = []
+    for value in values:
+        found += [repr(value), str(value)]
+        if isinstance(value, Failure):
+            for detail in ("default", "brief", "verbose"):
+                found.append(value.getTraceback(detail=detail))
+    return "\n".join(found)
+
+
+def test_a_defect_shows_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make()
+    store.set_password("alice", SECRET)
+    hashed = kept(store).password_hash
+    assert hashed is not None
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("a defect")
+
+    for place in ("is_password", "scheme_of"):
+        with monkeypatch.context() as patched:
+            patched.setattr(_hashing, place, broken)
+            answer = log_in(store, b"alice", SECRET.encode())
+        assert answer.type is RuntimeError
+        assert SECRET not in shown(answer, store, kept(store))
+        assert hashed not in repr(kept(store))
+
+
+def test_a_damaged_hash_is_told_without_it(make: Make) -> None:
+    store = make()
+    damaged = "$argon2id$v=19$m=8,t=1,p=1$" + SECRET
+    store._put(_hashing.Record("alice", damaged))
+    with logged() as events:
+        answer = log_in(store, b"alice", SECRET.encode())
+    assert answer.type is LoginFailed
+    assert "damaged" in text_of(events)
+    assert SECRET not in text_of(events) + shown(answer)
+
+
+def test_a_login_succeeds_though_the_better_hash_cannot_be_put(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make()
+    store.import_hash("alice", imported("sha1"))
+
+    def read_only(*args: Any, **kw: Any) -> Any:
+        raise PasswordStoreError("read only")
+
+    monkeypatch.setattr(store, "_put", read_only)
+    with logged() as events:
+        assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert "read only" in text_of(events)
+
+
+# Threads and loops.
+
+
+def test_asyncio_has_the_answer_in_its_own_thread() -> None:
+    async def main() -> None:
+        store = MemoryPasswords({"alice": "sesame"})
+        threads = []
+
+        def note(result: Any) -> Any:
+            threads.append(threading.current_thread())
+            return result
+
+        waiting = store.requestAvatarId(UsernamePassword(b"alice", b"sesame"))
+        assert not waiting.called
+        waiting.addCallback(note)
+        assert await waiting.asFuture(asyncio.get_running_loop()) == b"alice"
+        assert threads == [threading.current_thread()]
+        store.close()
+
+    asyncio.run(main())
+
+
+def test_a_portal_on_asyncio_asks_a_store(tmp_path: Path) -> None:
+    from twisted.cred.portal import Portal
+
+    from pb_cred import asyncio as pb_asyncio
+
+    class User(Avatar):
+        def perspective_who(self) -> Any:
+            return self.avatarId
+
+    async def main() -> None:
+        store = MemoryPasswords({"alice": "sesame"})
+        portal = Portal(Realm(User), [store])
+        path = str(tmp_path / "socket")
+        async with pb_asyncio.serve(portal, path=path):
+            pass
+        store.close()
+
+    asyncio.run(main())
+
+
+def test_a_login_that_is_given_up_is_not_begun() -> None:
+    executor = ThreadPoolExecutor(1)
+    begin = threading.Event()
+    begun = []
+
+    async def main() -> None:
+        workers = Workers(executor)
+        first: Deferred[Any] = workers.run(begin.wait)
+        second: Deferred[Any] = workers.run(begun.append, True)
+        second.cancel()
+        assert result_of(second).type is CancelledError
+        begin.set()
+        await first.asFuture(asyncio.get_running_loop())
+
+    asyncio.run(main())
+    executor.shutdown()
+    assert begun == []
+
+
+def test_what_waits_when_a_store_is_closed_fails() -> None:
+    begin = threading.Event()
+
+    async def main() -> None:
+        workers = Workers(ThreadPoolExecutor(1))
+        first = workers.run(begin.wait)
+        second = workers.run(begin.wait)
+        workers.close()
+        begin.set()
+        loop = asyncio.get_running_loop()
+        assert await first.asFuture(loop)
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - of two names
+            await second.asFuture(loop)
+        assert type(caught.value).__name__ == "CancelledError"
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_comes_after_the_loop_is_let_go_of() -> None:
+    executor = ThreadPoolExecutor(1)
+    begin = threading.Event()
+
+    async def main() -> None:
+        Workers(executor).run(begin.wait)
+
+    asyncio.run(main())
+    begin.set()
+    executor.shutdown()
+    gc.collect()
+
+
+def test_on_twisted_the_reactor_has_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twisted.internet import reactor
+
+    calls: list[Any] = []
+    come = threading.Event()
+
+    def call_from_thread(*call: Any) -> None:
+        calls.append(call)
+        come.set()
+
+    monkeypatch.setattr(reactor, "callFromThread", call_from_thread)
+    begin = threading.Event()
+    executor = ThreadPoolExecutor(1)
+    waiting = Workers(executor).run(begin.wait)
+    begin.set()
+    come.wait()
+    assert not waiting.called
+    ((function, *arguments),) = calls
+    function(*arguments)
+    assert result_of(waiting) is True
+    executor.shutdown()
