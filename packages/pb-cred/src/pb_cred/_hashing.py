@@ -37,6 +37,7 @@ MOST_PASSWORD_BYTES: Final = 1024
 _BCRYPT_BYTES: Final = 72
 _SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
+_SHA1_BYTES: Final = 20
 
 _PREFIXES: Final = {
     "$argon2id$": "argon2id",
@@ -346,8 +347,14 @@ def _verify_apr1(hashed: str, password: Password) -> bool:
 
 
 def _verify_sha1(hashed: str, password: Password) -> bool:
+    try:
+        kept = b64decode(hashed.removeprefix("{SHA}"), validate=True)
+    except ValueError:
+        kept = b""
+    if len(kept) != _SHA1_BYTES:
+        raise PasswordStoreError("a SHA-1 hash is damaged")
     digest = hashlib.sha1(password.raw, usedforsecurity=False).digest()
-    return hmac.compare_digest(b64encode(digest), hashed[5:].encode())
+    return hmac.compare_digest(digest, kept)
 
 
 def _verify_scram(text: str, password: Password) -> bool:

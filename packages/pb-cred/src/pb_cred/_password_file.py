@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 The file is never changed in place.  A writer locks it, reads it, writes another file
-beside it, and renames that over it; who waits for the lock looks then whether what it has
-locked is still the file.  A reader takes no lock, and finds one or the other.
+beside it, and renames that over it; who waits for the lock looks then whether what it
+has locked is still the file.  A reader takes no lock, and finds one or the other.
 """
 
 from __future__ import annotations

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pb_cred import _password_file
+from pb_cred._memory_passwords import CHEAP
+from pb_cred.errors import PasswordStoreError
+from pb_cred.stores import PasswordFile
+
+from .stores_support import AtOnce, is_refused, log_in, rewrite
+from .support import logged, text_of
+
+SECRET = "c2VjcmV0" * 5 + "c2U="
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "passwords"
+
+
+def opened(path: Path, **options: Any) -> PasswordFile:
+    return PasswordFile(path, hashing=CHEAP, executor=AtOnce(), **options)
+
+
+def made(path: Path, keep: Any = "argon2id+scram") -> PasswordFile:
+    store = opened(path, create=True, keep=keep)
+    store.set_password("alice", "sesame")
+    return store
+
+
+def test_a_file_is_as_documented(path: Path) -> None:
+    made(path)
+    head, alice = path.read_text().splitlines()
+    magic, version, keep, secret = head.split(":")
+    assert (magic, version, keep) == ("pb-passwords", "1", "argon2id+scram")
+    assert len(secret) == 44
+    name, hashed, verifier = alice.split(":", 2)
+    assert name == "alice"
+    assert hashed.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert verifier.startswith("SCRAM-SHA-256$4096:")
+
+
+def test_it_is_for_nobody_else(path: Path) -> None:
+    made(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(path.parent) == ["passwords"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
+def test_a_file_for_others_is_refused(path: Path, mode: int) -> None:
+    made(path)
+    path.chmod(mode)
+    with pytest.raises(PasswordStoreError, match=f"mode 0{mode:o}.*chmod 600"):
+        opened(path)
+    store = opened(path, allow_readable=True)
+    store.set_password("bob", "sesame")
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_file_that_opens_up_later_is_refused_then(path: Path) -> None:
+    store = made(path)
+    path.chmod(0o644)
+    with pytest.raises(PasswordStoreError, match="0644"):
+        store.verify("alice", "sesame")
+
+
+def test_it_is_read_again_when_it_has_changed(path: Path) -> None:
+    store = made(path)
+    opened(path).set_password("alice", "pencil")
+    assert log_in(store, b"alice", b"pencil") == b"alice"
+    opened(path).remove("alice")
+    assert is_refused(log_in(store, b"alice", b"pencil"))
+
+
+def test_it_is_not_read_again_when_it_has_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = made(path)
+    assert store.verify("alice", "sesame")
+    monkeypatch.setattr(store, "_parse", None)
+    assert store.verify("alice", "sesame")
+
+
+def test_comments_and_order_stay(path: Path) -> None:
+    store = made(path)
+    head, alice = path.read_text().splitlines()
+    rewrite(path, f"{head}\n# the first\n{alice}\n\n# the rest\n")
+    store.set_password("bob", "sesame")
+    store.set_password("alice", "pencil")
+    lines = [line.split(":")[0] for line in path.read_text().splitlines()[1:]]
+    assert lines == ["# the first", "alice", "", "# the rest", "bob"]
+
+
+def test_there_has_to_be_one(path: Path) -> None:
+    with pytest.raises(PasswordStoreError, match="passwords: No such file"):
+        opened(path)
+    with pytest.raises(PasswordStoreError, match="No such file"):
+        opened(path / "deeper", create=True)
+
+
+def test_one_that_is_there_is_not_made_anew(path: Path) -> None:
+    made(path)
+    assert opened(path, create=True).usernames() == ["alice"]
+
+
+def test_a_store_keeps_what_its_file_says(path: Path) -> None:
+    made(path, "scram")
+    assert opened(path).keep == "scram"
+    assert opened(path, keep="scram").keep == "scram"
+    with pytest.raises(PasswordStoreError, match="keeps scram, not argon2id"):
+        opened(path, keep="argon2id")
+
+
+def test_of_two_that_make_it_one_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other finds that it is there."""
+    link = os.link
+
+    def slower(name: str, target: Path) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(_password_file.os, "link", link)
+            made(path)
+        link(name, target)
+
+    monkeypatch.setattr(_password_file.os, "link", slower)
+    assert opened(path, create=True).usernames() == ["alice"]
+    assert os.listdir(path.parent) == ["passwords"]
+
+
+HEAD = f"pb-passwords:1:argon2id:{SECRET}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("", 1, "this is not a password file"),
+        ("alice:planted\n", 1, "this is not a password file"),
+        (f"pb-passwords:2:argon2id:{SECRET}\n", 1, "of another version"),
+        (f"pb-passwords:1:planted:{SECRET}\n", 1, "keeps one of argon2id"),
+        ("pb-passwords:1:argon2id:planted\n", 1, "the secret is damaged"),
+        ("pb-passwords:1:argon2id:\n", 1, "the secret is damaged"),
+        (HEAD + "alice\n", 2, "name:hash:verifier"),
+        (HEAD + "alice:planted\n", 2, "name:hash:verifier"),
+        (HEAD + "alice::\n", 2, "name:hash:verifier"),
+        (HEAD + ":planted:\n", 2, "a user name has"),
+        (HEAD + "alice:planted:\n", 2, "plain text"),
+        (HEAD + "# one\n\nalice:$6$planted:\n", 4, "SHA-512-crypt"),
+        (HEAD + "alice::planted\n", 2, "a SCRAM verifier is damaged"),
+        (HEAD + "alice::SCRAM-SHA-256$1:eA==$planted:eA==\n", 2, "is damaged"),
+        (HEAD + "alice::SCRAM-SHA-256$4096:eA==$eA==:eA==\n", 2, "is damaged"),
+        (HEAD + "a:$2y$planted:\nb:$2y$planted:\na:$2y$planted:\n", 4, "already"),
+    ],
+)
+def test_errors_name_the_line_and_not_what_is_in_it(
+    path: Path, text: str, line: int, reason: str
+) -> None:
+    rewrite(path, text)
+    with pytest.raises(PasswordStoreError, match=f"passwords, line {line}:") as caught:
+        opened(path)
+    told = "".join(traceback.format_exception(caught.value))
+    assert reason in str(caught.value)
+    assert "planted" not in told.replace(str(Path(__file__)), "")
+    assert caught.value.__context__ is None
+
+
+def test_what_is_no_text_is_no_password_file(path: Path) -> None:
+    path.write_bytes(b"\xff")
+    path.chmod(0o600)
+    with pytest.raises(PasswordStoreError, match="not UTF-8"):
+        opened(path)
+
+
+def test_a_write_that_fails_leaves_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = made(path)
+    before = path.read_bytes()
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for place in ("fsync", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(_password_file.os, place, full)
+            with pytest.raises(PasswordStoreError, match="No space left"):
+                store.set_password("bob", "sesame")
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == ["passwords"]
+
+
+def test_what_is_written_is_on_the_disk_before_it_is_in_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = made(path)
+    done: list[str] = []
+
+    def noting(name: str) -> None:
+        really = getattr(os, name)
+
+        def noted(*args: Any) -> Any:
+            done.append(name)
+            return really(*args)
+
+        monkeypatch.setattr(_password_file.os, name, noted)
+
+    noting("fsync")
+    noting("replace")
+    store.set_password("bob", "sesame")
+    assert done == ["fsync", "replace", "fsync"]
+
+
+def test_a_link_stays_one(path: Path) -> None:
+    made(path)
+    link = path.with_name("link")
+    link.symlink_to(path)
+    opened(link).set_password("bob", "sesame")
+    assert link.is_symlink()
+    assert opened(path).usernames() == ["alice", "bob"]
+
+
+def test_writers_do_not_lose_each_others_users(path: Path) -> None:
+    made(path)
+
+    def add(number: int) -> None:
+        store = opened(path)
+        for one in range(5):
+            store.set_password(f"user-{number}-{one}", "sesame")
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened(path).usernames()) == 21
+
+
+def test_a_login_does_not_wait_for_a_writer(path: Path) -> None:
+    """It is let in, and what it would have hashed anew is left for the next one."""
+    store = made(path)
+    store._hashing = _raised()
+    before = path.read_bytes()
+    with opened(path)._locked(), logged() as events:
+        assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert "is being written" in text_of(events)
+    assert path.read_bytes() == before
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert path.read_bytes() != before
+
+
+def _raised() -> Any:
+    from dataclasses import replace
+
+    return replace(CHEAP, time_cost=2)
+
+
+def test_who_waited_for_the_lock_locks_the_new_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = made(path)
+    other = opened(path)
+    flock = _password_file.fcntl.flock
+    late = [lambda: other.set_password("bob", "sesame")]
+
+    def slow(file: int, how: int) -> None:
+        # Another writer comes between opening the file and locking it.
+        if late:
+            late.pop()()
+        flock(file, how)
+
+    monkeypatch.setattr(_password_file.fcntl, "flock", slow)
+    store.set_password("carol", "sesame")
+    assert store.usernames() == ["alice", "bob", "carol"]
+
+
+def test_the_owner_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator's change leaves the file to the server's account."""
+    store = made(path)
+    given: list[Any] = []
+    fstat = os.fstat
+
+    def another(file: int) -> os.stat_result:
+        about = list(fstat(file))
+        about[4] += 1
+        return os.stat_result(about)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_password_file.os, "fstat", another)
+        patched.setattr(_password_file.os, "fchown", lambda *a: given.append(a[1:]))
+        patched.setattr(_password_file.os.path, "samestat", lambda *_: True)
+        store.set_password("bob", "sesame")
+    about = path.stat()
+    assert given == [(about.st_uid, about.st_gid)]
+
+
+def test_without_locks_of_the_system_it_writes_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_password_file, "fcntl", None)
+    assert made(path).usernames() == ["alice"]
+
+
+def test_the_repr_says_where(path: Path) -> None:
+    assert repr(made(path)) == f"<PasswordFile {str(path)!r}>"
+    content = made(path)._content()
+    assert "secret" not in repr(content)
+    assert "$argon2id$" not in repr(content)
