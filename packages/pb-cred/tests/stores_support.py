@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -49,9 +50,10 @@ def maker(kind: str, folder: Path) -> Make:
             return MemoryPasswords(
                 keep=keep or "argon2id", hashing=hashing, executor=AtOnce()
             )
-        cls = {"file": PasswordFile, "sqlite": PasswordDatabase}[kind]
-        where = folder / "passwords" if kind == "file" else f"sqlite:///{folder}/p.db"
-        return cls(where, create=True, keep=keep, hashing=hashing, executor=AtOnce())
+        options: Any = {"create": True, "hashing": hashing, "executor": AtOnce()}
+        if kind == "file":
+            return PasswordFile(folder / "passwords", keep=keep, **options)
+        return PasswordDatabase(f"sqlite:///{folder}/p.db", keep=keep, **options)
 
     return make
 
@@ -69,7 +71,7 @@ def log_in(store: PasswordStore, name: bytes, password: Any) -> Any:
 
 
 def is_refused(answer: Any) -> bool:
-    return isinstance(answer, Failure) and answer.type.__name__ == "UnauthorizedLogin"
+    return isinstance(answer, Failure) and answer.type is UnauthorizedLogin
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -117,4 +117,4 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_there_is_nothing_else_in_stores() -> None:
     with pytest.raises(AttributeError, match="nothing"):
-        _ = stores.nothing  # type: ignore[attr-defined]
+        _ = stores.nothing

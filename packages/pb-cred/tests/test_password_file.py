@@ -125,11 +125,11 @@ def test_of_two_that_make_it_one_does(
 
     def slower(name: str, target: Path) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(_password_file.os, "link", link)
+            patched.setattr(os, "link", link)
             made(path)
         link(name, target)
 
-    monkeypatch.setattr(_password_file.os, "link", slower)
+    monkeypatch.setattr(os, "link", slower)
     assert opened(path, create=True).usernames() == ["alice"]
     assert os.listdir(path.parent) == ["passwords"]
 
@@ -188,7 +188,7 @@ def test_a_write_that_fails_leaves_the_file(
 
     for place in ("fsync", "replace"):
         with monkeypatch.context() as patched:
-            patched.setattr(_password_file.os, place, full)
+            patched.setattr(os, place, full)
             with pytest.raises(PasswordStoreError, match="No space left"):
                 store.set_password("bob", "sesame")
         assert path.read_bytes() == before
@@ -208,7 +208,7 @@ def test_what_is_written_is_on_the_disk_before_it_is_in_place(
             done.append(name)
             return really(*args)
 
-        monkeypatch.setattr(_password_file.os, name, noted)
+        monkeypatch.setattr(os, name, noted)
 
     noting("fsync")
     noting("replace")
@@ -291,9 +291,9 @@ def test_the_owner_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return os.stat_result(about)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_password_file.os, "fstat", another)
-        patched.setattr(_password_file.os, "fchown", lambda *a: given.append(a[1:]))
-        patched.setattr(_password_file.os.path, "samestat", lambda *_: True)
+        patched.setattr(os, "fstat", another)
+        patched.setattr(os, "fchown", lambda *a: given.append(a[1:]))
+        patched.setattr(os.path, "samestat", lambda *_: True)
         store.set_password("bob", "sesame")
     about = path.stat()
     assert given == [(about.st_uid, about.st_gid)]

@@ -284,7 +284,7 @@ def test_a_password_that_scram_does_not_take_stays_as_it_is() -> None:
     store = MemoryPasswords({"alice": "smile \U0001f600"}, executor=AtOnce())
     before = kept(store)
     for keep in ("scram", "argon2id+scram"):
-        store.keep = keep  # type: ignore[assignment]
+        store.keep = keep
         assert log_in(store, b"alice", "smile \U0001f600".encode()) == b"alice"
         assert kept(store) == before
         with pytest.raises(UnsuitablePassword, match="SCRAM does not take it"):
@@ -415,6 +415,25 @@ def shown(*values: Any) -> str:
     return "\n".join(found)
 
 
+def test_the_log_is_told_once_for_as_long_as_it_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anybody can try to log in, and often."""
+    store = MemoryPasswords({"alice": "sesame"}, executor=AtOnce())
+
+    def broken(name: str) -> Any:
+        raise PasswordStoreError("gone")
+
+    with logged() as events:
+        for _ in range(2):
+            with monkeypatch.context() as patched:
+                patched.setattr(store, "_find", broken)
+                for _ in range(3):
+                    assert log_in(store, b"alice", b"sesame").type is LoginFailed
+            assert log_in(store, b"alice", b"sesame") == b"alice"
+    assert text_of(events).count("gone") == 2
+
+
 def test_a_defect_shows_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make()
     store.set_password("alice", SECRET)
@@ -472,7 +491,6 @@ def test_asyncio_has_the_answer_in_its_own_thread() -> None:
             return result
 
         waiting = store.requestAvatarId(UsernamePassword(b"alice", b"sesame"))
-        assert not waiting.called
         waiting.addCallback(note)
         assert await waiting.asFuture(asyncio.get_running_loop()) == b"alice"
         assert threads == [threading.current_thread()]
@@ -484,7 +502,7 @@ def test_asyncio_has_the_answer_in_its_own_thread() -> None:
 def test_a_login_that_is_given_up_is_not_begun() -> None:
     executor = ThreadPoolExecutor(1)
     begin = threading.Event()
-    begun = []
+    begun: list[bool] = []
 
     async def main() -> None:
         workers = Workers(executor)

@@ -6,19 +6,22 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from getpass import getpass
-from typing import Final
+from typing import Final, TypeAlias
 
 from . import stores
 from ._hashing import KEEPS
 from ._stores import PasswordStore
-from .errors import PasswordStoreError, UnknownUser, UnsuitablePassword
+from .errors import PasswordStoreError, UnknownUser
 
 __all__ = ["main"]
 
 #: What the command exits with, besides 0 and argparse's 2.
 NO: Final = 1
 FAILED: Final = 3
+
+_Command: TypeAlias = Callable[[PasswordStore, argparse.Namespace], int]
 
 _EPILOG = """\
 STORE is a file, or SQLAlchemy's URL of a PostgreSQL or SQLite database.  Passwords are
@@ -43,12 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         What to exit with.
     """
     parsed = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = parsed.command
+    command: _Command = parsed.command
     try:
-        return command(parsed)
-    except (_Refused, UnknownUser, UnsuitablePassword) as error:
-        return _told(error, NO)
-    except ValueError as error:
+        with closing(_store(parsed)) as store:
+            return command(store, parsed)
+    except (_Refused, UnknownUser, ValueError) as error:
         return _told(error, NO)
     except (PasswordStoreError, OSError) as error:
         return _told(error, FAILED)
@@ -69,11 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def added(
-        name: str, command: Callable[[argparse.Namespace], int], text: str
-    ) -> argparse.ArgumentParser:
+    def added(name: str, command: _Command, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, epilog=_EPILOG)
-        one.set_defaults(command=command)
+        one.set_defaults(command=command, create=False, keep=None)
         one.add_argument("store", metavar="STORE")
         one.add_argument(
             "--allow-readable",
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     imported = added("import", _import, "Add the users of an htpasswd file.")
     imported.add_argument("htpasswd", metavar="HTPASSWD")
     for one in (add, imported):
+        one.set_defaults(create=True)
         one.add_argument(
             "--keep",
             choices=KEEPS,
@@ -107,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _store(arguments: argparse.Namespace, create: bool = False) -> PasswordStore:
-    keep = arguments.keep if create else None
+def _store(arguments: argparse.Namespace) -> PasswordStore:
+    create, keep = arguments.create, arguments.keep
     if "://" in arguments.store:
         return stores.PasswordDatabase(arguments.store, create=create, keep=keep)
     return stores.PasswordFile(
@@ -119,8 +120,7 @@ def _store(arguments: argparse.Namespace, create: bool = False) -> PasswordStore
     )
 
 
-def _add(arguments: argparse.Namespace) -> int:
-    store = _store(arguments, create=True)
+def _add(store: PasswordStore, arguments: argparse.Namespace) -> int:
     is_there = arguments.user in store.usernames()
     if is_there and not arguments.change:
         raise _Refused(f"there is a user {arguments.user!r} already: use --change")
@@ -130,29 +130,27 @@ def _add(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _remove(arguments: argparse.Namespace) -> int:
-    _store(arguments).remove(arguments.user)
+def _remove(store: PasswordStore, arguments: argparse.Namespace) -> int:
+    store.remove(arguments.user)
     return 0
 
 
-def _list(arguments: argparse.Namespace) -> int:
-    for name in _store(arguments).usernames():
+def _list(store: PasswordStore, arguments: argparse.Namespace) -> int:
+    for name in store.usernames():
         print(name)
     return 0
 
 
-def _verify(arguments: argparse.Namespace) -> int:
-    store = _store(arguments)
+def _verify(store: PasswordStore, arguments: argparse.Namespace) -> int:
     if not store.verify(arguments.user, _password(arguments)):
         # Not which of the two: the command's caller may be a program that tells.
         raise _Refused("that is not a user's name and password")
     return 0
 
 
-def _import(arguments: argparse.Namespace) -> int:
+def _import(store: PasswordStore, arguments: argparse.Namespace) -> int:
     with open(arguments.htpasswd, "rb") as file:
         lines = file.read().splitlines()
-    store = _store(arguments, create=True)
     left_out = 0
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(b"#"):

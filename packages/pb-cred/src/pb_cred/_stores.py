@@ -77,6 +77,8 @@ class PasswordStore:
         self.keep = keep
         self._hashing = hashing or PasswordHashing()
         self._workers = Workers(executor)
+        # What the log was told last of a failure that goes on.
+        self._told: str | None = None
         if "argon2id" in keep:
             _hashing.require("argon2id")
         if "scram" in keep:
@@ -98,8 +100,7 @@ class PasswordStore:
         """
         password = Password(credentials.password)
         found = self._workers.run(self._check, credentials.username, password)
-        found.addErrback(self._failed)
-        return found.addCallback(_answered)
+        return found.addCallbacks(self._worked, self._failed).addCallback(_answered)
 
     def scram_verifier(self, username: bytes) -> Deferred[Verifier]:
         """Look up a user's SCRAM verifier; see :class:`.interfaces.IScramVerifiers`.
@@ -111,7 +112,8 @@ class PasswordStore:
             A Deferred with it, or with a stand-in.  It fails with ``LoginFailed`` when
             the store cannot be asked.
         """
-        return self._workers.run(self._verifier, username).addErrback(self._failed)
+        found = self._workers.run(self._verifier, username)
+        return found.addCallbacks(self._worked, self._failed)
 
     def set_password(self, username: str, password: str | bytes) -> None:
         """Add a user, or change a user's password.
@@ -257,15 +259,23 @@ class PasswordStore:
 
     # In the event loop.
 
+    def _worked(self, result: Any) -> Any:
+        self._told = None
+        return result
+
     def _failed(self, failure: Failure) -> Failure:
         if failure.check(PasswordStoreError) is None:
             return failure
-        _log.error(
-            "Nobody can log in with {store}: {reason}",
-            pb_event="password_store_failed",
-            store=self,
-            reason=str(failure.value),
-        )
+        reason = str(failure.value)
+        if reason != self._told:
+            # Once for as long as it lasts: anybody can try to log in, and often.
+            self._told = reason
+            _log.error(
+                "Nobody can log in with {store}: {reason}",
+                pb_event="password_store_failed",
+                store=self,
+                reason=reason,
+            )
         # The peer is not told what there is here.
         return Failure(LoginFailed("logging in is not possible at present"))
 
