@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def test_tables_without_settings_are_refused(url: str) -> None:
         connection.execute(text("DELETE FROM pb_password_settings"))
     with pytest.raises(PasswordStoreError, match="was not made by pb-passwd"):
         opened(url)
+
+
+def test_of_several_that_make_the_tables_all_have_one_secret(url: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        stores = list(threads.map(lambda _: opened(url, create=True), range(4)))
+    assert len({store._server_secret() for store in stores}) == 1
 
 
 def test_what_another_writes_counts_at_once(url: str) -> None:

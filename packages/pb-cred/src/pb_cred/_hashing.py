@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
@@ -35,6 +36,9 @@ KEEPS: Final[tuple[Keep, ...]] = ("argon2id", "scram", "argon2id+scram")
 MOST_PASSWORD_BYTES: Final = 1024
 #: What bcrypt makes use of.
 _BCRYPT_BYTES: Final = 72
+_BCRYPT_HASH: Final = re.compile(
+    r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}", re.ASCII
+)
 _SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
 _SHA1_BYTES: Final = 20
@@ -324,14 +328,13 @@ def _verify_argon2(hashed: str, password: Password) -> bool:
 
 def _verify_bcrypt(hashed: str, password: Password) -> bool:
     bcrypt = required("bcrypt", "htpasswd")
+    # Some versions of the library panic at what is none.
+    if _BCRYPT_HASH.fullmatch(hashed) is None:
+        raise PasswordStoreError("a bcrypt hash is damaged, or costs more than 2**16")
     if b"\0" in password.raw:
         return False
-    try:
-        matches: bool = bcrypt.checkpw(password.raw[:_BCRYPT_BYTES], hashed.encode())
-        return matches
-    except ValueError:
-        pass
-    raise PasswordStoreError("a bcrypt hash is damaged")
+    matches: bool = bcrypt.checkpw(password.raw[:_BCRYPT_BYTES], hashed.encode())
+    return matches
 
 
 def _verify_apr1(hashed: str, password: Password) -> bool:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from ._hashing import (
     KEEPS,
@@ -46,6 +47,8 @@ __all__ = ["PasswordDatabase"]
 _Result = TypeVar("_Result")
 
 _SECRET_BYTES = 32
+#: Of PostgreSQL's advisory locks, which are numbered, the one of this module.
+_LOCK = 0x70622D70617373
 _DIALECTS = ("postgresql", "sqlite")
 
 _metadata = MetaData()
@@ -130,7 +133,7 @@ class PasswordDatabase(PasswordStore):
     def _open(self, keep: Keep | None, create: bool) -> tuple[Keep, bytes]:
         """Return what the database says to keep, and its secret."""
         if create:
-            self._run(_metadata.create_all)
+            self._run(_create_tables)
             secret = b64encode(os.urandom(_SECRET_BYTES)).decode()
             self._run(_set_up, {"secret": secret, "keep": keep or "argon2id"})
         found = self._run(_read_settings)
@@ -175,7 +178,11 @@ def _engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-        return create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
+        options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+        if parsed.get_backend_name() == "sqlite":
+            # To open a file costs little, and no thread gets another's connection.
+            options["poolclass"] = NullPool
+        return create_engine(parsed, **options)
     except (ArgumentError, NoSuchModuleError):
         reason = "this is no database URL that SQLAlchemy knows"
     except ModuleNotFoundError as error:
@@ -191,6 +198,15 @@ def _reason(error: SQLAlchemyError) -> str:
         return type(error).__name__
     first, *_ = str(driver).strip().split("\n") or [""]
     return f"{type(driver).__name__}: {first}"
+
+
+def _create_tables(connection: Connection) -> None:
+    """Make the tables, if there are none, one process at a time."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _metadata.create_all(connection)
 
 
 def _set_up(connection: Connection, values: Mapping[str, str]) -> None:

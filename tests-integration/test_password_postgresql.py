@@ -1,0 +1,273 @@
+"""Passwords in PostgreSQL: a server that the test starts, on a socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.logger import globalLogPublisher
+
+from pb_cred import _pb_passwd, _stores, pb
+from pb_cred._memory_passwords import CHEAP
+from pb_cred._scram_verifier import make_verifier
+from pb_cred.errors import PasswordStoreError
+from pb_cred.stores import PasswordDatabase
+
+#: Who runs the server where the tests are run by root, whom PostgreSQL refuses.
+ACCOUNTS = ("postgres", "nobody")
+
+
+def binaries() -> Path:
+    """Return where PostgreSQL's programs are; Debian has them in no PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    in_path = shutil.which("initdb")
+    if found:
+        return found[-1].parent
+    if in_path is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    return Path(in_path).parent
+
+
+class Server:
+    """A PostgreSQL server in a directory of its own."""
+
+    def __init__(self) -> None:
+        self._bin = binaries()
+        self._folder = Path(mkdtemp(prefix="pb-postgresql-"))
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            names = {account.pw_name for account in pwd.getpwall()}
+            account = pwd.getpwnam(next(name for name in ACCOUNTS if name in names))
+            self._as = {"user": account.pw_uid, "group": account.pw_gid}
+            self._as["extra_groups"] = []
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://pb@/postgres?host={self._folder}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # What the server leaves open would keep a pipe from ending.
+        log = self._folder / "output"
+        with log.open("ab") as output:
+            done = subprocess.run(
+                [
+                    str(self._bin / program),
+                    "-D",
+                    str(self._folder / "data"),
+                    *arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                check=False,
+                **self._as,
+            )
+        assert done.returncode == 0, log.read_text()
+
+    def create(self) -> None:
+        options = ("-A", "trust", "-U", "pb", "-E", "UTF8", "--no-locale")
+        self._run("initdb", *options, "--no-sync")
+
+    def start(self) -> None:
+        options = f"-k {self._folder} -c listen_addresses= -c fsync=off"
+        self._run("pg_ctl", "start", "-w", "-t", "120", "-o", options)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "-m", "immediate", "-w")
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    try:
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        server.remove()
+
+
+Open = Callable[..., PasswordDatabase]
+
+
+@pytest.fixture
+def opened(server: Server) -> Iterator[Open]:
+    """Open stores in tables that are gone at the end."""
+    stores = []
+
+    def open_one(**options: Any) -> PasswordDatabase:
+        store = PasswordDatabase(server.url, hashing=CHEAP, **options)
+        stores.append(store)
+        return store
+
+    yield open_one
+    for store in stores[:1]:
+        with store._engine.begin() as connection:
+            tables = "pb_passwords, pb_password_settings"
+            connection.execute(text(f"DROP TABLE IF EXISTS {tables}"))
+    for store in stores:
+        store.close()
+
+
+async def log_in(store: PasswordDatabase, name: bytes, password: bytes) -> Any:
+    credentials = UsernamePassword(name, password)
+    waiting = store.requestAvatarId(credentials)
+    return await waiting.asFuture(asyncio.get_running_loop())
+
+
+def test_a_user_logs_in(opened: Open) -> None:
+    store = opened(create=True, keep="argon2id+scram")
+    store.set_password("zażółć", "sesame")
+
+    async def main() -> None:
+        name = "zażółć".encode()
+        assert await log_in(store, name, b"sesame") == name
+        for wrong in [
+            (name, b"Sesame"),
+            (b"bob", b"sesame"),
+            (b"\xff", b"sesame"),
+            (b"nul\0", b"sesame"),
+            (b"", b""),
+        ]:
+            with pytest.raises(UnauthorizedLogin):
+                await log_in(store, *wrong)
+        loop = asyncio.get_running_loop()
+        found: Any = await store.scram_verifier(name).asFuture(loop)
+        assert found == make_verifier("sesame", found.salt, found.iterations)
+        first = await store.scram_verifier(b"bob").asFuture(loop)
+        assert await opened().scram_verifier(b"bob").asFuture(loop) == first
+
+    asyncio.run(main())
+
+
+def test_users_are_listed_changed_and_removed(opened: Open) -> None:
+    store = opened(create=True)
+    for name in ("bob", "alice"):
+        store.set_password(name, "sesame")
+    opened().set_password("bob", "pencil")
+    assert store.usernames() == ["alice", "bob"]
+    assert store.verify("bob", "pencil")
+    store.remove("bob")
+    assert store.usernames() == ["alice"]
+
+
+def test_hashes_are_replaced_at_the_next_login(opened: Open) -> None:
+    store = opened(create=True)
+    store.import_hash("alice", "{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=")
+    assert asyncio.run(log_in(store, b"alice", b"sesame")) == b"alice"
+    first, in_use = store._find("alice")
+    assert first is not None
+    assert (first.scheme, set(in_use)) == ("argon2id", {"argon2id"})
+    store._hashing = replace(CHEAP, time_cost=2)
+    assert asyncio.run(log_in(store, b"alice", b"sesame")) == b"alice"
+    assert store._find("alice")[0] != first
+
+
+def test_many_log_in_at_once_while_hashes_rise(opened: Open) -> None:
+    first = opened(create=True, executor=ThreadPoolExecutor(4))
+    names = [b"user-%d" % number for number in range(5)]
+    for name in names:
+        first.set_password(name.decode(), "sesame")
+    first._hashing = replace(CHEAP, time_cost=2)
+
+    async def main() -> None:
+        logins = [log_in(first, name, b"sesame") for name in names * 10]
+        assert await asyncio.gather(*logins) == names * 10
+
+    asyncio.run(main())
+    for name in names:
+        record, _ = first._find(name.decode())
+        assert record is not None
+        assert ",t=2," in str(record.password_hash)
+        assert first.verify(name.decode(), "sesame")
+
+
+def test_of_several_that_make_the_tables_all_have_one_secret(opened: Open) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        stores = list(threads.map(lambda _: opened(create=True), range(4)))
+    assert len({store._server_secret() for store in stores}) == 1
+
+
+def test_tables_are_made_when_asked_for(opened: Open) -> None:
+    with pytest.raises(PasswordStoreError, match='relation "pb_password_settings"'):
+        opened()
+    assert opened(create=True).keep == "argon2id"
+
+
+def test_errors_have_no_values(opened: Open) -> None:
+    store = opened(create=True)
+    with store._engine.begin() as connection:
+        column = "ALTER TABLE pb_passwords ADD COLUMN more TEXT NOT NULL"
+        connection.execute(text(column))
+    with pytest.raises(PasswordStoreError, match='column "more"') as caught:
+        store.set_password("planted", "planted-password")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "$argon2id$" not in told
+    assert "Failing row" not in told
+    assert caught.value.__context__ is None
+
+
+def test_a_server_that_is_away_is_told_to_the_log(server: Server, opened: Open) -> None:
+    store = opened(create=True)
+    store.set_password("alice", "sesame")
+    events: list[Any] = []
+    note: Any = events.append
+
+    async def main() -> None:
+        assert await log_in(store, b"alice", b"sesame") == b"alice"
+        server.stop()
+        globalLogPublisher.addObserver(note)
+        try:
+            with pytest.raises(LoginFailed) as caught:
+                await log_in(store, b"alice", b"sesame")
+        finally:
+            globalLogPublisher.removeObserver(note)
+            server.start()
+        assert "postgresql" not in str(caught.value)
+        # What is there again is found again.
+        assert await log_in(store, b"alice", b"sesame") == b"alice"
+
+    asyncio.run(main())
+    (event,) = (e for e in events if e.get("pb_event") == "password_store_failed")
+    assert "connection" in event["reason"]
+
+
+def test_the_command_maintains_it(
+    server: Server,
+    opened: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(_stores, "PasswordHashing", lambda: CHEAP)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"sesame\n")))
+    assert _pb_passwd.main(["add", server.url, "alice", "--stdin"]) == 0
+    assert _pb_passwd.main(["list", server.url]) == 0
+    assert capsys.readouterr().out == "alice\n"
+    store = opened()
+    assert Portal(pb.Realm(pb.Avatar), [store]).checkers
+    assert store.verify("alice", "sesame")
