@@ -55,11 +55,11 @@ class IUsernameMD5Password(ICredentials):
 class IScramVerifiers(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     """A password store that can serve SCRAM-SHA-256."""
 
-    def scram_verifier(username: bytes) -> Any:
+    def scram_verifier(username: Any) -> Any:
         """Look up what is kept of a user's password for SCRAM.
 
         Args:
-            username: The name that somebody wants to log in with.
+            username: The name that somebody wants to log in with, as bytes.
 
         Returns:
             A ``pb_cred.stores.Verifier``, or a Deferred with one.  For a user that
