@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import TimeoutError
 
-from pb_cred import stores
+from pb_cred import _password_database, stores
 from pb_cred._memory_passwords import CHEAP
 from pb_cred.errors import PasswordStoreError
 from pb_cred.stores import PasswordDatabase
@@ -101,6 +102,10 @@ def test_errors_have_no_values(url: str) -> None:
     assert "$argon2id$" not in told
     assert "INSERT" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_what_no_driver_says_is_named() -> None:
+    assert _password_database._reason(TimeoutError("planted")) == "TimeoutError"
 
 
 def test_the_repr_hides_the_databases_password() -> None:

@@ -279,6 +279,20 @@ def test_who_waited_for_the_lock_locks_the_new_file(
     assert store.usernames() == ["alice", "bob", "carol"]
 
 
+def test_a_lock_that_cannot_be_had_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = made(path)
+
+    def none(*_: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(_password_file.fcntl, "flock", none)
+    with pytest.raises(PasswordStoreError, match="No locks available"):
+        store.remove("alice")
+    assert store.usernames() == ["alice"]
+
+
 def test_the_owner_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator's change leaves the file to the server's account."""
     store = made(path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from traceback import TracebackException
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from pb_cred import _hashing
+from pb_cred import _hashing, _workers
 from pb_cred._memory_passwords import CHEAP
 from pb_cred._scram_verifier import Verifier, make_verifier
 from pb_cred._workers import Workers
@@ -412,6 +414,10 @@ def shown(*values: Any) -> str:
         if isinstance(value, Failure):
             for detail in ("default", "brief", "verbose"):
                 found.append(value.getTraceback(detail=detail))
+            value = value.value
+        if isinstance(value, BaseException):
+            told = TracebackException.from_exception(value, capture_locals=True)
+            found += told.format()
     return "\n".join(found)
 
 
@@ -443,13 +449,53 @@ def test_a_defect_shows_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -
     def broken(*args: Any) -> Any:
         raise RuntimeError("a defect")
 
-    for place in ("is_password", "scheme_of"):
+    for place in ("is_password", "required"):
         with monkeypatch.context() as patched:
             patched.setattr(_hashing, place, broken)
             answer = log_in(store, b"alice", SECRET.encode())
         assert answer.type is RuntimeError
+        assert "<a password>" in shown(answer)
         assert SECRET not in shown(answer, store, kept(store))
-        assert hashed not in repr(kept(store))
+        assert hashed not in shown(answer) + repr(kept(store))
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_setting_a_password_shows_none(make: Make, keep: Any) -> None:
+    store = make(keep)
+    for password in ("x" * 1024 + SECRET, "\u0007" + SECRET, SECRET + "\udc00"):
+        if keep == "argon2id" and len(password) <= 1024:
+            store.set_password("alice", password)
+            continue
+        with pytest.raises(UnsuitablePassword) as caught:
+            store.set_password("alice", password)
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.__context__ is None
+
+
+def test_argon2s_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import argon2
+
+    def failing(*args: Any) -> Any:
+        raise argon2.exceptions.HashingError("out of memory")
+
+    monkeypatch.setattr(argon2.PasswordHasher, "hash", failing)
+    with pytest.raises(PasswordStoreError, match="out of memory") as caught:
+        MemoryPasswords({"alice": SECRET})
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("scheme", ["apr1", "bcrypt", "sha1"])
+@pytest.mark.parametrize("password", [b"\0", b"sesame\0", b"sesame\0x", b"", b"\xff"])
+def test_no_other_password_fits_an_imported_hash(scheme: str, password: bytes) -> None:
+    store = MemoryPasswords(executor=AtOnce())
+    store.import_hash("alice", imported(scheme))
+    assert is_refused(log_in(store, b"alice", password))
+
+
+@pytest.mark.parametrize("password", [b"\0", b"sesame\0", b"", b"\xff"])
+def test_no_other_password_fits_a_verifier(password: bytes) -> None:
+    store = MemoryPasswords({"alice": "sesame"}, keep="scram", executor=AtOnce())
+    assert is_refused(log_in(store, b"alice", password))
 
 
 def test_a_damaged_hash_is_told_without_it(make: Make) -> None:
@@ -518,11 +564,14 @@ def test_a_login_that_is_given_up_is_not_begun() -> None:
     assert begun == []
 
 
-def test_what_waits_when_a_store_is_closed_fails() -> None:
+def test_what_waits_when_a_store_is_closed_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_workers, "default_workers", lambda: 1)
     begin = threading.Event()
 
     async def main() -> None:
-        workers = Workers(ThreadPoolExecutor(1))
+        workers = Workers()
         first = workers.run(begin.wait)
         second = workers.run(begin.wait)
         workers.close()
@@ -534,6 +583,14 @@ def test_what_waits_when_a_store_is_closed_fails() -> None:
         assert type(caught.value).__name__ == "CancelledError"
 
     asyncio.run(main())
+
+
+def test_threads_of_others_stay_when_a_store_is_closed() -> None:
+    executor = AtOnce()
+    store = MemoryPasswords({"alice": "sesame"}, executor=executor)
+    store.close()
+    assert log_in(store, b"alice", b"sesame") == b"alice"
+    Workers().close()
 
 
 def test_an_answer_that_comes_after_the_loop_is_let_go_of() -> None:

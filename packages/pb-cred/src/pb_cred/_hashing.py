@@ -30,7 +30,11 @@ __all__ = ["Keep", "Password", "PasswordHashing", "Record"]
 
 #: What a store keeps of each password.
 Keep = Literal["argon2id", "scram", "argon2id+scram"]
-KEEPS: Final[tuple[Keep, ...]] = ("argon2id", "scram", "argon2id+scram")
+KEEPS: Final[dict[str, Keep]] = {
+    "argon2id": "argon2id",
+    "scram": "scram",
+    "argon2id+scram": "argon2id+scram",
+}
 
 #: Longer ones are refused: no person types them.
 MOST_PASSWORD_BYTES: Final = 1024
@@ -88,6 +92,15 @@ class Password:
             return saslprep(self.raw)
         except ValueError:
             return self.raw
+
+
+class Kept(str):
+    """What is kept of a password, which no repr shows, nor a traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<a hash>"
 
 
 @dataclass(frozen=True)
@@ -241,8 +254,8 @@ class Record:
     def kept(self) -> str:
         """What a password is verified against, as text."""
         if self.password_hash is not None:
-            return self.password_hash
-        return scram_text(self.verifier)
+            return Kept(self.password_hash)
+        return Kept(scram_text(self.verifier))
 
 
 def is_password(

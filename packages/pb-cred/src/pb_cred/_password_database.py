@@ -34,6 +34,7 @@ from ._hashing import (
     KEEPS,
     SCHEMES,
     Keep,
+    Kept,
     PasswordHashing,
     Record,
     parse_scram,
@@ -137,7 +138,7 @@ class PasswordDatabase(PasswordStore):
             secret = b64encode(os.urandom(_SECRET_BYTES)).decode()
             self._run(_set_up, {"secret": secret, "keep": keep or "argon2id"})
         found = self._run(_read_settings)
-        kept = next((one for one in KEEPS if one == found.get("keep")), None)
+        kept = KEEPS.get(found.get("keep", ""))
         if kept is None or "secret" not in found:
             raise PasswordStoreError(f"{self!r} was not made by pb-passwd")
         return kept, b64decode(found["secret"])
@@ -239,7 +240,7 @@ _SAMPLES = select(*(_sample(scheme) for scheme in SCHEMES))
 def _find(connection: Connection, name: str) -> tuple[Record | None, Mapping[str, str]]:
     row = connection.execute(_user(name)).first()
     samples = connection.execute(_SAMPLES).one()._mapping
-    in_use = {str(key): kept for key, kept in samples.items() if kept is not None}
+    in_use = {str(s): Kept(kept) for s, kept in samples.items() if kept is not None}
     return _record(row), in_use
 
 

@@ -306,7 +306,7 @@ def _parse_head(line: str) -> tuple[Keep, bytes]:
     version, kept, secret = fields
     if version != _VERSION:
         raise ValueError("this is a password file of another version")
-    keep = next((one for one in KEEPS if one == kept), None)
+    keep = KEEPS.get(kept)
     if keep is None:
         raise ValueError(f"it keeps one of {', '.join(KEEPS)}")
     try:

@@ -74,7 +74,7 @@ class PasswordStore:
     ) -> None:
         if keep not in KEEPS:
             raise PasswordStoreError(f"a store keeps one of {', '.join(KEEPS)}")
-        self.keep = keep
+        self.keep: Keep = keep
         self._hashing = hashing or PasswordHashing()
         self._workers = Workers(executor)
         # What the log was told last of a failure that goes on.

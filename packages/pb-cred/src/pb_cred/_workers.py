@@ -40,6 +40,7 @@ class Workers:
 
     def __init__(self, executor: Executor | None = None) -> None:
         self._executor = executor
+        self._own: Executor | None = None
 
     def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Call a function in a thread.
@@ -49,7 +50,8 @@ class Workers:
             if that has not been done.
         """
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(default_workers(), "pb-passwords")
+            self._own = ThreadPoolExecutor(default_workers(), "pb-passwords")
+            self._executor = self._own
         future = self._executor.submit(function, *args)
 
         def give_up(_: Deferred[Any]) -> None:
@@ -71,8 +73,8 @@ class Workers:
 
     def close(self) -> None:
         """Begin nothing more, if the threads are our own; what waits is cancelled."""
-        if isinstance(self._executor, ThreadPoolExecutor):
-            self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._own is not None:
+            self._own.shutdown(wait=False, cancel_futures=True)
 
 
 def _running_loop() -> Callable[..., Any]:
