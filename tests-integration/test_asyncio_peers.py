@@ -165,7 +165,7 @@ def test_checkers_and_realms_that_await(run: Any) -> None:
             where = (HERE, server.port)
             async with pb_asyncio.connect(*where, credentials=CREDENTIALS) as avatar:
                 assert await avatar.callRemote("name") == "alice"
-            for wrong in (UsernamePassword(NAME, b""), UsernamePassword(b"", b"")):
+            for wrong in (UsernamePassword(NAME, b""), UsernamePassword(b"eve", b"")):
                 with pytest.raises(UnauthorizedLogin):
                     await pb_asyncio.connect(*where, credentials=wrong)
 

@@ -80,7 +80,11 @@ def test_the_demo_tells_its_story() -> None:
     for step, outcome, message in [
         (connects, "=> connected to 127.0.0.1", "<- (pb none)"),
         (connects, "the root object", "-> (version 6)"),
-        (logs_in, "=> the server made an avatar", "-> (message 1 root login 1"),
+        (
+            logs_in,
+            "=> the server made an avatar",
+            "-> (message 2 root begin 1 (tuple (unicode SCRAM-SHA-256)",
+        ),
         (stores, "a copy of a copy: tea: buy some", "store 1 (tuple (notes.Note"),
         (is_called, "yes, I remember 'tea'", "remind 1 (tuple (remote 1))"),
         (watches, "said 2 notes, and by itself came to say 3", "<- (cachemessage"),

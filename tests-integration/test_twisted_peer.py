@@ -506,6 +506,9 @@ class Peers(TestCase):
     async def login_server(self) -> Any:
         number = await self.serve(self.server.pb.PBServerFactory(self.portal()))
         self.factory = await self.open(number)
+        if (self.client, self.server) == (OURS, TWISTEDS):
+            # It logs that it has no such method when it is asked for mechanisms.
+            self.addCleanup(self.flushLoggedErrors, twisteds.NoSuchMethod)
         return self.factory
 
     async def test_login(self) -> None:
@@ -550,10 +553,33 @@ class Peers(TestCase):
         self.flushLoggedErrors(UnauthorizedLogin)
         assert self.realm.in_ == []
 
+    async def log_in_without_md5(self) -> Any:
+        """Log in where our end allows no MD5; return the failure, or the avatar."""
+        ends = (self.client, self.server)
+        client, server = (
+            {"allow_legacy_md5": False} if e is OURS else {} for e in ends
+        )
+        make = self.server.pb.PBServerFactory
+        number = await self.serve(make(self.portal(), **server))
+        self.factory = self.client.pb.PBClientFactory(**client)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", number)
+        await endpoint.connect(self.factory)
+        self.addCleanup(lambda: ensureDeferred(self.close(self.factory)))
+        who = credentials.UsernamePassword(b"alice", b"secret")
+        got: list[Any] = []
+        await self.factory.login(who).addBoth(got.append)
+        return got[0]
+
 
 class OurClientTheirServer(Peers):
     client = OURS
     server = TWISTEDS
+
+    async def test_no_login_without_md5(self) -> None:
+        failure = await self.log_in_without_md5()
+        assert failure.check(ours.NoMechanism) is ours.NoMechanism
+        assert self.realm.in_ == []
+        assert len(self.flushLoggedErrors(twisteds.NoSuchMethod)) == 1
 
     async def test_builtin_class_catches(self) -> None:
         root = await self.connect()
@@ -594,6 +620,11 @@ class TheirClientOurServer(Peers):
     client = TWISTEDS
     server = OURS
 
+    async def test_no_login_without_md5(self) -> None:
+        failure = await self.log_in_without_md5()
+        assert failure.check(UnauthorizedLogin) is UnauthorizedLogin
+        assert self.realm.in_ == []
+
     async def test_unsendable_answer(self) -> None:
         """What a legacy client would never hear of is told as an error."""
 
@@ -633,6 +664,11 @@ class TheirClientOurServer(Peers):
 class OurTwoEnds(Peers):
     client = OURS
     server = OURS
+
+    async def test_a_login_without_md5(self) -> None:
+        avatar = await self.log_in_without_md5()
+        assert await avatar.callRemote("add", 2, 3) == 5
+        assert self.realm.in_ == [b"alice"]
 
     async def test_copy_of_itself(self) -> None:
         root = await self.connect()

@@ -542,6 +542,8 @@ def login(flavour: Flavour) -> Scene:  # noqa: C901
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     portal = Portal(Realm(), [users, AllowAnonymousAccess()])
     client = pb.PBClientFactory()
+    # Ours is to log in as the original does.
+    client.mechanisms = ()
     scene = Scene("Who is calling.", pb.PBServerFactory(portal), client)
     held: list[Any] = []
     mind = Mind()

@@ -85,6 +85,11 @@ def log_in(pair: Pair, credentials: Any = ALICE, mind: Any = None) -> Any:
     return outcome(pair, pair.client_factory.login(credentials, mind))
 
 
+def legacy_log_in(pair: Pair, credentials: Any = ALICE, mind: Any = None) -> Any:
+    """Log in by MD5, as legacy peers do."""
+    return outcome(pair, pair.client_factory.login(credentials, mind, mechanisms=[]))
+
+
 def call(pair: Pair, reference: Any, *args: Any, **kw: Any) -> Any:
     """Call a method and return its result, or the failure."""
     return outcome(pair, reference.callRemote(*args, **kw))

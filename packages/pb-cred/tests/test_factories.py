@@ -194,7 +194,7 @@ def test_a_server_without_a_login_says_so() -> None:
 
 def test_credentials_of_another_kind_are_refused_here() -> None:
     pair = connected(portal_of(OneRealm()))
-    trapped(log_in(pair, object()), AttributeError)
+    trapped(log_in(pair, object()), pb.NoMechanism)
 
 
 def test_a_peer_is_authenticated_when_it_has_logged_in() -> None:

@@ -27,6 +27,7 @@ from .support import (
     User,
     call,
     connected,
+    legacy_log_in,
     log_in,
     logged,
     portal_of,
@@ -155,22 +156,29 @@ def test_who_was_refused_may_try_again() -> None:
 
 def test_a_portal_without_a_checker_for_the_mechanism_says_so() -> None:
     pair = connected(Portal(OneRealm(), [AllowAnonymousAccess()]))
+    trapped(log_in(pair), pb.NoMechanism)
     with logged() as events:
-        trapped(log_in(pair), UnhandledCredentials)
+        trapped(legacy_log_in(pair), UnhandledCredentials)
     failures = [event["log_failure"] for event in events if "log_failure" in event]
     assert len(failures) == 1
     assert failures[0].check(UnhandledCredentials)
 
 
 async def later(credentials: Any) -> bytes:
+    assert credentials.checkPassword(b"sesame")
     return await succeed(b"later")
+
+
+def at_once(credentials: Any) -> bytes:
+    assert credentials.checkPassword(b"sesame")
+    return b"later"
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(lambda credentials: b"later", id="at once"),
-        pytest.param(lambda credentials: succeed(b"later"), id="Deferred"),
+        pytest.param(at_once, id="at once"),
+        pytest.param(lambda asked: succeed(at_once(asked)), id="Deferred"),
         pytest.param(later, id="async def"),
     ],
 )

@@ -58,8 +58,8 @@ def test_a_session_says_who_came_how_and_when() -> None:
     held = [log_in(pair), log_in(pair, Anonymous())]
     after = datetime.now(timezone.utc)
     first, second = map(pb.session_of, realm.users)
-    assert first.mechanism == "md5"
-    assert second.mechanism == "anonymous"
+    assert first.mechanism == "SCRAM-SHA-256"
+    assert second.mechanism == "ANONYMOUS"
     assert first.broker is pair.server
     assert first.peer == pair.server_transport.getPeer()
     assert before <= first.login_time <= second.login_time <= after
@@ -118,7 +118,7 @@ def test_an_avatar_needs_no_room_for_a_session() -> None:
             return pb.session_of(self).mechanism
 
     pair = connected(portal_of(realm_of(Small(), lambda: None)))
-    assert call(pair, log_in(pair), "how") == "md5"
+    assert call(pair, log_in(pair), "how") == "SCRAM-SHA-256"
 
 
 def test_an_avatar_of_many_logins_has_the_newest_session() -> None:

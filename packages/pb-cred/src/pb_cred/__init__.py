@@ -23,16 +23,26 @@ from ._managers import client, serve
 from ._md5 import challenge, respond
 from ._service import PBClientService
 from ._session import Session, session_of
-from .errors import CredError, DropInError, LoginRefused, NotLoggedIn
-from .interfaces import IPerspective, IUsernameMD5Password
+from .errors import (
+    CredError,
+    DropInError,
+    LoginRefused,
+    MechanismError,
+    NoMechanism,
+    NotLoggedIn,
+)
+from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 
 __all__ = [
     "Avatar",
     "CredError",
     "DropInError",
     "IPerspective",
+    "IScramVerifiers",
     "IUsernameMD5Password",
     "LoginRefused",
+    "MechanismError",
+    "NoMechanism",
     "NotLoggedIn",
     "PBClientFactory",
     "PBClientService",

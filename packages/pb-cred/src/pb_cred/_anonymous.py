@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from twisted.cred.credentials import Anonymous, IAnonymous
 from twisted.internet.defer import Deferred
 
 from pb_broker import RemoteReference
 from pb_broker._shell import as_deferred
 
-__all__ = ["MECHANISM", "log_in"]
+from ._scram import takes
+from .errors import MechanismError
+from .mechanisms import (
+    Claim,
+    ClientExchange,
+    ClientMechanism,
+    LoginContext,
+    ServerExchange,
+    ServerMechanism,
+)
 
+__all__ = [
+    "MECHANISM",
+    "NAME",
+    "AnonymousClientMechanism",
+    "AnonymousServerMechanism",
+    "log_in",
+]
+
+#: What a session calls the login of a legacy peer.
 MECHANISM: Final = "anonymous"
+NAME: Final = "ANONYMOUS"
 
 
 def log_in(root: RemoteReference, mind: Any) -> Deferred[Any]:
-    """Log in as nobody in particular.
+    """Log in as nobody in particular, as legacy peers do.
 
     Args:
         root: The server's login root.
@@ -25,3 +45,52 @@ def log_in(root: RemoteReference, mind: Any) -> Deferred[Any]:
         A Deferred with the avatar.
     """
     return as_deferred(root.callRemote("loginAnonymous", mind))
+
+
+class _Server(ServerExchange):
+    def step(self, data: bytes) -> Claim:
+        """Take the only message, whose text means nothing."""
+        return Claim(Anonymous())
+
+
+class AnonymousServerMechanism(ServerMechanism):
+    """ANONYMOUS (RFC 4505), where the portal lets in whoever comes."""
+
+    name = NAME
+
+    def is_served_by(self, portal: Any) -> bool:
+        """Tell whether there is a checker that takes anybody."""
+        return takes(portal, IAnonymous)
+
+    def start(self, portal: Any, context: LoginContext) -> ServerExchange:
+        """Return what takes part in one login."""
+        return _Server()
+
+
+class _Client(ClientExchange):
+    def begin(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def finish(self, data: bytes) -> None:
+        """See that there is nothing more.
+
+        Raises:
+            MechanismError: There is.
+        """
+        if data:
+            raise MechanismError("the server says more than the mechanism has")
+
+
+class AnonymousClientMechanism(ClientMechanism):
+    """ANONYMOUS, for those who do not say who they are."""
+
+    name = NAME
+
+    def is_usable(self, credentials: Any, context: LoginContext) -> bool:
+        """Tell whether that is so."""
+        return IAnonymous.providedBy(credentials)
+
+    def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
+        """Return what takes part in one login."""
+        return _Client()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from twisted.cred.credentials import IAnonymous
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 
@@ -17,8 +18,10 @@ from pb_broker import (
     RemoteReference,
 )
 
-from . import _anonymous, _md5
+from . import _negotiation
+from ._known_mechanisms import client_mechanisms
 from ._login_root import PortalRoot
+from .mechanisms import ClientMechanism, ServerMechanism
 
 __all__ = ["PBClientFactory", "PBServerFactory", "log_in"]
 
@@ -26,30 +29,96 @@ __all__ = ["PBClientFactory", "PBServerFactory", "log_in"]
 class PBClientFactory(pb_broker.PBClientFactory):
     """Makes the client's end of a connection, and logs in.
 
-    See :class:`pb_broker.PBClientFactory` for its arguments.
+    Args:
+        unsafeTracebacks: As for :class:`pb_broker.PBClientFactory`.
+        security: As for :class:`pb_broker.PBClientFactory`.
+        limits: As for :class:`pb_broker.PBClientFactory`.
+        call_timeout: As for :class:`pb_broker.PBClientFactory`.
+        handshake_timeout: As for :class:`pb_broker.PBClientFactory`.
+        heartbeat: As for :class:`pb_broker.PBClientFactory`.
+        observer: As for :class:`pb_broker.PBClientFactory`.
+        mechanisms: By which mechanisms to log in, the best first: names, or objects
+            from :mod:`pb_cred.mechanisms`.  None means SCRAM-SHA-256-PLUS,
+            SCRAM-SHA-256 and PLAIN for passwords, and ANONYMOUS.  An empty list means
+            none: to log in as legacy peers do, if that is allowed.
+        allow_legacy_md5: Whether to log in by MD5 at a server that knows nothing else.
+            The default will be False.
+
+    Raises:
+        ValueError: There is no such mechanism.
     """
 
-    def login(self, credentials: Any, client: Any = None) -> Deferred[RemoteReference]:
+    # Subclasses may have an __init__ of their own.
+    mechanisms: tuple[ClientMechanism, ...] | None = None
+    allow_legacy_md5: bool = True
+
+    def __init__(
+        self,
+        unsafeTracebacks: Any = False,
+        security: Any = None,
+        *,
+        limits: BrokerLimits | None = None,
+        call_timeout: float | None = None,
+        handshake_timeout: float | None = None,
+        heartbeat: Heartbeat | bool | None = None,
+        observer: CallObserver | None = None,
+        mechanisms: Iterable[str | ClientMechanism] | None = None,
+        allow_legacy_md5: bool = True,
+    ) -> None:
+        super().__init__(
+            unsafeTracebacks,
+            security,
+            limits=limits,
+            call_timeout=call_timeout,
+            handshake_timeout=handshake_timeout,
+            heartbeat=heartbeat,
+            observer=observer,
+        )
+        if mechanisms is not None:
+            self.mechanisms = client_mechanisms(mechanisms)
+        self.allow_legacy_md5 = allow_legacy_md5
+
+    def login(
+        self,
+        credentials: Any,
+        client: Any = None,
+        *,
+        mechanisms: Iterable[str | ClientMechanism] | None = None,
+    ) -> Deferred[RemoteReference]:
         """Log in to the server; may be called before or after connecting.
 
         Args:
             credentials: From :mod:`twisted.cred.credentials`: ``Anonymous()``, or
                 ``UsernamePassword(name, password)``, each as bytes or text.
             client: The *mind*: an object of ours for the avatar to talk to.
+            mechanisms: By which mechanisms; None for those of the factory.
 
         Returns:
             A Deferred with a reference to the avatar.  It fails with
             ``twisted.cred.error.UnauthorizedLogin`` if the server does not know the
-            name with this password.  Cancelling it gives up.
+            name with this password, with :class:`~pb_cred.NoMechanism` if it offers no
+            way that is good enough, and with :class:`~pb_cred.MechanismError` if it
+            cannot show that it is the right server.  Cancelling it gives up.
+
+        Raises:
+            ValueError: There is no such mechanism.
         """
-        return self.getRootObject().addCallback(log_in, credentials, client)
+        wanted = None if mechanisms is None else client_mechanisms(mechanisms)
+        return self.getRootObject().addCallback(log_in, credentials, client, wanted)
 
 
-def log_in(root: Any, credentials: Any, mind: Any) -> Deferred[RemoteReference]:
+def log_in(
+    root: Any,
+    credentials: Any,
+    mind: Any,
+    mechanisms: Iterable[str | ClientMechanism] | None = None,
+) -> Deferred[RemoteReference]:
     """Log in at a server's root object; see :meth:`PBClientFactory.login`."""
-    if IAnonymous.providedBy(credentials):
-        return _anonymous.log_in(root, mind)
-    return _md5.log_in(root, credentials.username, credentials.password, mind)
+    factory = root.broker.factory
+    if mechanisms is None:
+        mechanisms = getattr(factory, "mechanisms", None)
+    allows_md5 = getattr(factory, "allow_legacy_md5", True)
+    return _negotiation.log_in(root, credentials, mind, mechanisms, allows_md5)
 
 
 class PBServerFactory(pb_broker.PBServerFactory):
@@ -81,9 +150,18 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_tries: How many refused logins end a connection; None means the default,
             6.
         observer: As for :class:`pb_broker.PBServerFactory`.
+        mechanisms: By which mechanisms peers may log in, the best first: names, or
+            objects from :mod:`pb_cred.mechanisms`.  None means those of
+            SCRAM-SHA-256-PLUS, SCRAM-SHA-256 and ANONYMOUS that the portal's checkers
+            can serve, and PLAIN where they have to see the password.
+        allow_legacy_md5: Whether peers that know no mechanism may log in by MD5.  The
+            default will be False.
 
     Raises:
-        TypeError: There is nothing to serve, or two things.
+        TypeError: There is nothing to serve, or two things; or there are mechanisms
+            and no portal.
+        ValueError: There is no such mechanism, or the portal's checkers cannot serve
+            it.
     """
 
     portal_root: type[PortalRoot] = PortalRoot
@@ -104,12 +182,18 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_backlog: tuple[int, int] | None = None,
         login_tries: int | None = None,
         observer: CallObserver | None = None,
+        mechanisms: Iterable[str | ServerMechanism] | None = None,
+        allow_legacy_md5: bool = True,
     ) -> None:
         profile = self.protocol.profile
-        if login_limits is None:
-            login_limits = profile.login_limits
-        if login_tries is None:
-            login_tries = profile.login_tries
+        served = partial(
+            self.portal_root,
+            login_limits=_or(login_limits, profile.login_limits),
+            login_tries=_or(login_tries, profile.login_tries),
+            mechanisms=mechanisms,
+            allow_legacy_md5=allow_legacy_md5,
+            login_timeout=_or(login_timeout, profile.login_timeout),
+        )
         if isinstance(security, int):
             security, unsafeTracebacks = None, security or unsafeTracebacks
         if hasattr(portal, "isTypeAllowed"):
@@ -119,10 +203,12 @@ class PBServerFactory(pb_broker.PBServerFactory):
         if portal is not None:
             if root is not None and not IRealm.providedBy(root):
                 raise TypeError("with a portal, the only root is its login")
-            root = self.portal_root(portal, login_limits, login_tries)
+            root = served(portal)
         elif isinstance(root, Portal) and _adapted(root) is None:
             # Somebody may have registered an adapter for portals of their own.
-            root = self.portal_root(root, login_limits, login_tries)
+            root = served(root)
+        elif mechanisms is not None:
+            raise TypeError("without a portal, there is no login by any mechanism")
         super().__init__(
             root,
             unsafeTracebacks,
@@ -135,6 +221,10 @@ class PBServerFactory(pb_broker.PBServerFactory):
             login_backlog=login_backlog,
             observer=observer,
         )
+
+
+def _or(given: Any, usual: Any) -> Any:
+    return usual if given is None else given
 
 
 def _adapted(root: Any) -> Any:

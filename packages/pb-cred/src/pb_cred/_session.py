@@ -30,7 +30,7 @@ from pb_jelly import Jellier
 
 from .errors import NotLoggedIn
 
-__all__ = ["Session", "open_session", "peer_of", "session_of"]
+__all__ = ["Session", "open_session", "peer_of", "run_logout", "session_of"]
 
 _log = Logger(namespace="pb_cred")
 
@@ -41,7 +41,9 @@ class Session:
 
     Attributes:
         peer: The address at the other end, as the transport tells it.
-        mechanism: How the peer showed who it is: ``"md5"`` or ``"anonymous"``.
+        mechanism: How the peer showed who it is: the name of a mechanism, such as
+            ``"SCRAM-SHA-256-PLUS"``; or, for a legacy peer, ``"md5"`` or
+            ``"anonymous"``.
         login_time: When it was let in, in UTC.
         broker: The broker of the connection.
     """
@@ -141,7 +143,7 @@ class _Login:
         together.logins.remove(self)
         if not together.logins and broker._localCleanup.get(self._puid) is together:
             del broker._localCleanup[self._puid]
-        _run_logout(logout)
+        run_logout(logout)
         _live.remove(self._avatar, self._session)
 
 
@@ -163,7 +165,7 @@ class _Handover:
             raise
 
 
-def _run_logout(logout: Callable[[], Any]) -> None:
+def run_logout(logout: Callable[[], Any]) -> None:
     """Call a realm's function, which may be async; what goes wrong is logged."""
     maybeDeferred(logout).addErrback(
         lambda failure: _log.failure(
@@ -197,12 +199,12 @@ def open_session(broker: Broker, mechanism: str, result: Any) -> Any:
         raise TypeError("a realm gives an interface, an avatar and a logout function")
     _, avatar, logout = result
     if broker.disconnected:
-        _run_logout(logout)
+        run_logout(logout)
         return None
     outgoing = avatar
     if not callable(getattr(avatar, "jellyFor", None)):
         if not callable(getattr(avatar, "perspectiveMessageReceived", None)):
-            _run_logout(logout)
+            run_logout(logout)
             kind = type(avatar).__qualname__
             raise TypeError(f"an avatar must provide IPerspective; {kind} does not")
         outgoing = AsReferenceable(avatar, "perspective")

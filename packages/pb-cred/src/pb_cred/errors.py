@@ -12,13 +12,15 @@ from twisted.cred.error import (
     UnhandledCredentials,
 )
 
-from pb_broker import CopyableFailure, Error, register_exception
+from pb_broker import CopyableFailure, Error, ProtocolError, register_exception
 from pb_jelly import Jellier, Jellyable
 
 __all__ = [
     "CredError",
     "DropInError",
     "LoginRefused",
+    "MechanismError",
+    "NoMechanism",
     "NotLoggedIn",
     "PasswordStoreError",
     "UnknownUser",
@@ -62,6 +64,17 @@ class UnknownUser(CredError, LookupError):
 
 class UnsuitablePassword(CredError, ValueError):
     """A password is not one that can be set; the message has nothing of it."""
+
+
+class MechanismError(CredError, ProtocolError):
+    """The server does not keep to the login's mechanism, or fails to prove itself.
+
+    Whoever is at the other end may not be whom it was taken for.
+    """
+
+
+class NoMechanism(CredError, UnhandledCredentials):
+    """There is no way to log in that the server offers and that is good enough here."""
 
 
 class LoginRefused(Jellyable, CredError, UnauthorizedLogin, Error):

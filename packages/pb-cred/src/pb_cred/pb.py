@@ -95,8 +95,14 @@ from ._managers import client, serve
 from ._md5 import challenge, respond
 from ._service import PBClientService
 from ._session import Session, session_of
-from .errors import CredError, LoginRefused, NotLoggedIn
-from .interfaces import IPerspective, IUsernameMD5Password
+from .errors import (
+    CredError,
+    LoginRefused,
+    MechanismError,
+    NoMechanism,
+    NotLoggedIn,
+)
+from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 
 __all__ = [
     "MAX_BROKER_REFS",
@@ -120,6 +126,7 @@ __all__ = [
     "IJellyable",
     "IPBRoot",
     "IPerspective",
+    "IScramVerifiers",
     "IUnjellyable",
     "IUsernameMD5Password",
     "InsecureJelly",
@@ -131,6 +138,8 @@ __all__ = [
     "LocalAsyncForwarder",
     "LocalMethod",
     "LoginRefused",
+    "MechanismError",
+    "NoMechanism",
     "NoSuchMethod",
     "NotLoggedIn",
     "ObservedCall",

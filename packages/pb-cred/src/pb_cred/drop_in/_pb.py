@@ -37,6 +37,7 @@ from pb_cred._login_root import LoginRoot, PortalRoot
 from pb_cred._md5 import challenge, respond
 from pb_cred._session import open_session
 from pb_cred.interfaces import IPerspective, IUsernameMD5Password
+from pb_cred.mechanisms import ClientMechanism
 
 from . import _legacy
 from ._banana import Banana
@@ -138,6 +139,9 @@ class PBClientFactory(_factories.PBClientFactory):
     protocol: Any = Broker
     #: Programs wait for the lines that Twisted's factories log.
     noisy = True
+
+    #: As the original does, whose every byte programs may rely on: by MD5.
+    mechanisms: tuple[ClientMechanism, ...] | None = ()
 
     # Factories that log in again after each reconnection call these.
     _cbSendUsername = staticmethod(_md5.log_in)

@@ -1,0 +1,277 @@
+"""This module is the server's side of a login: what its messages go through.
+
+A connection has one exchange at a time.  It ends with the login's success, with any
+message that is wrong, out of turn or late, or when another begins; its reference is
+good for nothing afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.python.failure import Failure
+
+from pb_broker import Broker, Referenceable
+from pb_broker._clock import clock_of
+from pb_jelly import Jellier
+
+from ._known_mechanisms import served
+from ._threads import in_thread
+from ._tls import security_of
+from .errors import LoginRefused
+from .mechanisms import (
+    Claim,
+    LoginContext,
+    ServerExchange,
+    ServerMechanism,
+    Verified,
+)
+
+__all__ = ["Exchange", "Exchanges", "context_of"]
+
+#: The longest message of a mechanism, in bytes.
+MAX_MESSAGE: Final = 16 * 1024
+
+
+def context_of(broker: Broker) -> LoginContext:
+    """Return what is known of a connection before a login over it."""
+    transport: Any = broker.transport
+    security = security_of(transport)
+
+    def run(function: Callable[..., Any], *args: Any) -> Any:
+        return in_thread(broker, function, *args)
+
+    return LoginContext(
+        peer=transport.getPeer(),
+        is_tls=security.is_tls,
+        is_verified=security.is_verified,
+        certificate=security.certificate,
+        channel_binding=security.channel_binding,
+        _run=run,
+    )
+
+
+class _Root(Protocol):
+    """What exchanges need of a login root."""
+
+    portal: Any
+    broker: Broker
+
+    def admit(
+        self,
+        credentials: Any,
+        mind: Any,
+        mechanism: str,
+        confirm: Callable[[], bytes] | None = None,
+    ) -> Deferred[Any]:
+        """Ask the portal."""
+        ...
+
+    def count_refusal(self) -> None:
+        """Take note of a login that came to nothing."""
+        ...
+
+    def is_over(self) -> bool:
+        """Say whether as many came to nothing as are borne with."""
+        ...
+
+
+class Exchanges:
+    """The exchange that one connection is in.
+
+    Args:
+        root: The connection's login root.
+        mechanisms: What it may offer.
+        is_usual: Whether nobody has said which, so that it is for the portal to say.
+        timeout: How many seconds an exchange may last.
+    """
+
+    def __init__(
+        self,
+        root: _Root,
+        mechanisms: tuple[ServerMechanism, ...],
+        is_usual: bool,
+        timeout: float,
+    ) -> None:
+        self._root = root
+        self._mechanisms = mechanisms
+        self._is_usual = is_usual
+        self._timeout = timeout
+        self._current: Exchange | None = None
+
+    def _offer(self, context: LoginContext) -> dict[str, ServerMechanism]:
+        """Return what is offered on this connection, and note it in the context."""
+        mechanisms = self._mechanisms
+        if self._is_usual:
+            mechanisms = served(mechanisms, self._root.portal)
+        offer = {each.name: each for each in mechanisms if each.is_available(context)}
+        context.offered = tuple(offer)
+        return offer
+
+    def names(self) -> list[str]:
+        """Return the names of what is offered, in our order."""
+        return list(self._offer(context_of(self._root.broker)))
+
+    def begin(self, name: Any, data: Any, mind: Any) -> Deferred[Any]:
+        """Begin a login.
+
+        Args:
+            name: The mechanism's.
+            data: Its first message.
+            mind: The peer's object for the avatar to talk to, or None.
+
+        Returns:
+            A Deferred with what to answer.
+        """
+        if self._current is not None:
+            # It came to nothing.
+            self._end(self._current)
+            self._root.count_refusal()
+            if self._root.is_over():
+                return fail(LoginRefused())
+        context = context_of(self._root.broker)
+        mechanism = self._offer(context).get(name) if type(name) is str else None
+        if mechanism is None:
+            return self._refuse()
+        now = clock_of(self._root.broker).seconds()
+        self._current = exchange = Exchange(
+            self,
+            mechanism.start(self._root.portal, context),
+            mechanism.name,
+            mind,
+            now + self._timeout,
+        )
+        return self.step(exchange, data)
+
+    def step(self, exchange: Exchange, data: Any) -> Deferred[Any]:
+        """Take a message.
+
+        Args:
+            exchange: Where it belongs.
+            data: The message.
+
+        Returns:
+            A Deferred with what to answer.
+        """
+        if exchange is not self._current:
+            return fail(LoginRefused())
+        now = clock_of(self._root.broker).seconds()
+        is_in_turn = exchange.turn is None and now <= exchange.deadline
+        if not is_in_turn or type(data) is not bytes or len(data) > MAX_MESSAGE:
+            self._end(exchange)
+            return self._refuse()
+        turn = exchange.turn = maybeDeferred(self._take, exchange, data)
+        turn.addCallback(self._taken, exchange)
+        turn.addErrback(self._failed, exchange)
+        return turn
+
+    def _take(self, exchange: Exchange, data: bytes) -> Any:
+        found = exchange.mechanism.step(data)
+        waiting = self._root.broker.shell.awaitable(found)
+        return found if waiting is None else waiting
+
+    def _taken(self, result: Any, exchange: Exchange) -> Any:
+        """Answer what the mechanism has made of a message."""
+        if exchange is not self._current:
+            raise LoginRefused
+        exchange.turn = None
+        if isinstance(result, bytes):
+            return result, exchange, None
+        self._end(exchange)
+        if not isinstance(result, (Claim, Verified)):
+            kind = type(result).__qualname__
+            raise TypeError(f"a mechanism gives bytes, a Claim or Verified, not {kind}")
+        credentials = result.credentials if isinstance(result, Claim) else result
+        return self._admit(exchange, credentials)
+
+    def _admit(self, exchange: Exchange, credentials: Any) -> Deferred[Any]:
+        mechanism = exchange.mechanism
+        admitted = self._root.admit(
+            credentials, exchange.mind, exchange.name, mechanism.accepted
+        )
+
+        def refused(failure: Failure) -> Failure:
+            mechanism.refused()
+            return failure
+
+        return admitted.addErrback(refused)
+
+    def _failed(self, failure: Failure, exchange: Exchange) -> Any:
+        if exchange.is_given_up:
+            return Failure(LoginRefused())
+        if exchange is self._current:
+            exchange.turn = None
+            self._end(exchange)
+            if failure.check(LoginRefused) is not None:
+                return self._refuse()
+        return failure
+
+    def _refuse(self) -> Deferred[Any]:
+        self._root.count_refusal()
+        return fail(LoginRefused())
+
+    def _end(self, exchange: Exchange) -> None:
+        """Take an exchange back."""
+        self._current = None
+        turn, exchange.turn = exchange.turn, None
+        if turn is not None:
+            exchange.is_given_up = True
+            turn.cancel()
+        broker = self._root.broker
+        if exchange.luid in broker.localObjects:
+            # The peer need not let go of it for us to.
+            broker.unregisterReference(exchange.luid)
+
+
+class Exchange(Referenceable):
+    """What a peer sends the messages of one login to.
+
+    Args:
+        exchanges: Where it belongs.
+        mechanism: What the messages are for.
+        name: The mechanism's.
+        mind: The peer's object for the avatar to talk to, or None.
+        deadline: When it is too late, on the connection's clock.
+
+    Attributes:
+        turn: What answers the message before; None if that is answered.
+        is_given_up: Whether it was ended before that was answered.
+    """
+
+    #: No luid is 0: this one has not been sent yet.
+    luid: int = 0
+
+    def __init__(
+        self,
+        exchanges: Exchanges,
+        mechanism: ServerExchange,
+        name: str,
+        mind: Any,
+        deadline: float,
+    ) -> None:
+        self.mechanism = mechanism
+        self.name = name
+        self.mind = mind
+        self.deadline = deadline
+        self.turn: Deferred[Any] | None = None
+        self.is_given_up = False
+        self._exchanges = exchanges
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the reference that the peer gets, and remember it."""
+        expression = super().jellyFor(jellier)
+        self.luid = expression[1]
+        return expression
+
+    def remote_step(self, data: Any) -> Deferred[Any]:
+        """Go on with the login.
+
+        Args:
+            data: The next message.
+
+        Returns:
+            A Deferred with what to answer, or with LoginRefused.
+        """
+        return self._exchanges.step(self, data)

@@ -1,0 +1,255 @@
+"""What a login mechanism is, for those who add one.
+
+A mechanism is a way for a client to show who it is: a few messages, there and back,
+which the login carries.  It does no I/O of its own.  Each of its steps takes a message
+and gives one, or a Deferred or something to await where it has to ask a store.
+
+There are two halves, and a third party may give either or both: a
+:class:`ServerMechanism`, which makes a :class:`ServerExchange` for each login that
+begins, and a :class:`ClientMechanism`, which makes a :class:`ClientExchange`.  They are
+named to the factories, or found by name in the entry points ``pb_cred.mechanisms``,
+each of which gives a :class:`Mechanism`::
+
+    [project.entry-points."pb_cred.mechanisms"]
+    "X-BADGE" = "badges.login:MECHANISM"
+
+Nothing is used because it is installed: whoever wants a mechanism names it.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Final
+
+from .errors import MechanismError
+
+__all__ = [
+    "ENTRY_POINTS",
+    "Claim",
+    "ClientExchange",
+    "ClientMechanism",
+    "LoginContext",
+    "Mechanism",
+    "ServerExchange",
+    "ServerMechanism",
+    "Verified",
+    "is_name",
+    "load",
+]
+
+#: The group of the entry points that mechanisms are found in.
+ENTRY_POINTS: Final = "pb_cred.mechanisms"
+
+# As SASL has it (RFC 4422).
+_NAME: Final = re.compile(r"[A-Z0-9_-]{1,20}")
+
+
+@dataclass(eq=False)
+class LoginContext:
+    """What a mechanism may know of the connection and of the login.
+
+    Attributes:
+        peer: The address at the other end, as the transport tells it.
+        is_tls: Whether the connection is encrypted.
+        is_verified: On a client's side: whether the server's certificate was verified
+            for the server's name.
+        certificate: The peer's certificate in DER, or None.
+        channel_binding: What is the same at both ends of this TLS connection and no
+            other, as RFC 9266 has it (``tls-exporter``); None where it cannot be had.
+        offered: The mechanisms that the server offers on this connection, in its order.
+        acceptable: On a client's side: those that it would use if they were offered.
+        username: Who logs in, as far as it is known; the mechanism sets it.
+    """
+
+    peer: object = None
+    is_tls: bool = False
+    is_verified: bool = False
+    certificate: bytes | None = field(default=None, repr=False)
+    channel_binding: bytes | None = field(default=None, repr=False)
+    offered: tuple[str, ...] = ()
+    acceptable: tuple[str, ...] = ()
+    username: bytes | None = None
+    _run: Callable[..., Any] | None = field(default=None, repr=False)
+
+    def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Compute something that takes long, where it holds nobody up.
+
+        Args:
+            function: What computes it, in a thread.
+            *args: Its arguments.
+
+        Returns:
+            The result, or a Deferred with it.
+        """
+        return function(*args) if self._run is None else self._run(function, *args)
+
+
+# The server's half
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the peer has shown, for the portal to decide on.
+
+    Attributes:
+        credentials: What one of the portal's checkers takes.
+    """
+
+    credentials: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who the peer is, where the mechanism itself has seen to that.
+
+    Attributes:
+        avatar_id: What the portal's realm calls the user.
+    """
+
+    avatar_id: Any
+
+
+class ServerExchange(ABC):
+    """One login, as the server sees it."""
+
+    @abstractmethod
+    def step(self, data: bytes) -> Any:
+        """Take the next message.
+
+        Args:
+            data: The message; the first is what the client began with.
+
+        Returns:
+            A message as bytes, to go on; or a :class:`Claim` or :class:`Verified`, at
+            the end; or a Deferred or an awaitable with one of them.
+
+        Raises:
+            LoginRefused: It is not what it should be.  The peer is not told why.
+        """
+
+    def accepted(self) -> bytes:
+        """Return the last message, now that the portal has let the peer in."""
+        return b""
+
+    def refused(self) -> None:  # noqa: B027
+        """Do what there is to do if the portal has refused the peer."""
+
+
+class ServerMechanism(ABC):
+    """A mechanism that a server offers.
+
+    Attributes:
+        name: Its name: at most 20 of capital letters, digits, ``-`` and ``_``.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def is_served_by(self, portal: Any) -> bool:
+        """Tell whether the portal's checkers have what this mechanism needs.
+
+        Args:
+            portal: A ``twisted.cred`` Portal.
+        """
+
+    def is_available(self, context: LoginContext) -> bool:
+        """Tell whether it can be offered on a connection."""
+        return True
+
+    @abstractmethod
+    def start(self, portal: Any, context: LoginContext) -> ServerExchange:
+        """Return what takes part in one login."""
+
+
+# The client's half
+
+
+class ClientExchange(ABC):
+    """One login, as the client sees it."""
+
+    @abstractmethod
+    def begin(self) -> Any:
+        """Return the first message as bytes, or a Deferred or an awaitable with it."""
+
+    def step(self, data: bytes) -> Any:
+        """Answer a message of the server's.
+
+        Args:
+            data: The message.
+
+        Returns:
+            The answer as bytes, or a Deferred or an awaitable with it.
+
+        Raises:
+            MechanismError: The message is not what it should be.
+        """
+        raise MechanismError("the server asks for more than the mechanism has")
+
+    @abstractmethod
+    def finish(self, data: bytes) -> None:
+        """Look at the last message, before the avatar is given to anybody.
+
+        Args:
+            data: The message.
+
+        Raises:
+            MechanismError: It does not prove what it should.
+        """
+
+
+class ClientMechanism(ABC):
+    """A mechanism that a client can use.
+
+    Attributes:
+        name: Its name, as the server offers it.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def is_usable(self, credentials: Any, context: LoginContext) -> bool:
+        """Tell whether it serves for these credentials on this connection."""
+
+    @abstractmethod
+    def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
+        """Return what takes part in one login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanism:
+    """What an entry point gives: the halves of a mechanism that there are.
+
+    Attributes:
+        server: What servers offer, or None.
+        client: What clients use, or None.
+    """
+
+    server: ServerMechanism | None = None
+    client: ClientMechanism | None = None
+
+
+def is_name(name: object) -> bool:
+    """Tell whether a mechanism can be called so."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def load(name: str) -> Mechanism:
+    """Find a mechanism of a third party's.
+
+    Args:
+        name: Its name.
+
+    Raises:
+        ValueError: There is none of that name.
+        TypeError: The entry point of that name gives something else.
+    """
+    for found in entry_points(group=ENTRY_POINTS, name=name):
+        mechanism = found.load()
+        if not isinstance(mechanism, Mechanism):
+            raise TypeError(f"the entry point {name!r} does not give a Mechanism")
+        return mechanism
+    raise ValueError(f"there is no mechanism {name!r}")

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from pb_broker._shell import TWISTED
+from pb_cred import _threads
+from pb_cred._threads import in_thread
+
+
+class Loop:
+    """A clock that can be told something by a thread; it hears when it is asked to."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def callFromThread(self, function: Any) -> None:
+        self.told.append(function)
+
+
+class Pool:
+    """Runs nothing by itself."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, function: Any, *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.futures.append(future)
+        return future
+
+
+class Broker:
+    shell = TWISTED
+
+    def __init__(self, clock: Any) -> None:
+        self.clock = clock
+
+
+def started(clock: Any, function: Any, *args: Any) -> tuple[Deferred[Any], list[Any]]:
+    broker: Any = Broker(clock)
+    got: list[Any] = []
+    waiting = in_thread(broker, function, *args)
+    waiting.addBoth(got.append)
+    return waiting, got
+
+
+def test_in_memory_it_is_done_at_once() -> None:
+    _, got = started(object(), len, b"abc")
+    assert got == [3]
+    _, got = started(object(), len, 5)
+    assert got[0].check(TypeError)
+
+
+def test_elsewhere_a_thread_does_it_and_tells_the_loop() -> None:
+    done = threading.Event()
+
+    class Told(Loop):
+        def callFromThread(self, function: Any) -> None:
+            super().callFromThread(function)
+            done.set()
+
+    loop = Told()
+    _, got = started(loop, threading.current_thread)
+    assert done.wait(60)
+    assert got == []
+    loop.told[0]()
+    assert got[0] is not threading.current_thread()
+    assert got[0].name.startswith("pb_cred")
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
+    pool = Pool()
+    monkeypatch.setattr(_threads, "_pool", lambda: pool)
+    return pool
+
+
+def test_what_fails_there_fails_here(pool: Pool) -> None:
+    loop = Loop()
+    _, got = started(loop, len, 5)
+    pool.futures[0].set_exception(TypeError("not that"))
+    loop.told[0]()
+    assert got[0].check(TypeError)
+
+
+def test_what_nobody_waits_for_is_not_begun(pool: Pool) -> None:
+    loop = Loop()
+    waiting, got = started(loop, len, b"abc")
+    waiting.cancel()
+    assert pool.futures[0].cancelled()
+    assert got[0].check(CancelledError)
+    for function in loop.told:
+        function()
+    assert len(got) == 1
+
+
+def test_what_was_begun_is_told_to_nobody(pool: Pool) -> None:
+    loop = Loop()
+    waiting, got = started(loop, len, b"abc")
+    pool.futures[0].set_running_or_notify_cancel()
+    waiting.cancel()
+    pool.futures[0].set_result(3)
+    loop.told[0]()
+    assert got[0].check(CancelledError)
+    assert len(got) == 1
