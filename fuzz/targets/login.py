@@ -2,7 +2,7 @@
 
 - Nobody has an avatar whose password the peer has not shown to know: for each avatar
   the input holds the right response to another challenge that was sent to it, and for
-  one without a name, such logins are allowed.
+  one without a name, such logins are allowed.  No input holds a right proof of SCRAM.
 - The portal is asked no more often than refused logins are borne with.
 - Until there is an avatar, the limits for that hold: on what is received, on what we
   are made to hold, on calls that wait, on lines in the log.
@@ -31,7 +31,8 @@ from fuzz.inputs import Input
 from fuzz.lone_end import CHOICE, LoneEnd, Said, compare, watched
 from pb_banana import PB_VOCABULARY, BananaError, Decoder, Limits
 from pb_broker import BrokerLimits, NoSuchMethod, RemoteReference
-from pb_cred import NotLoggedIn, PBServerFactory, _md5, pb
+from pb_cred import NotLoggedIn, PBServerFactory, _login_root, _md5, _scram, pb
+from pb_cred._anonymous import AnonymousServerMechanism
 from pb_cred._md5 import MAX_CHALLENGES
 from pb_jelly import JellyError
 
@@ -56,6 +57,12 @@ def login(request: int, name: bytes) -> Any:
     return _call(request, b"root", b"login", name)
 
 
+def begin(request: int, mechanism: bytes, data: bytes) -> Any:
+    """Return the message that begins a login by a mechanism."""
+    name = [b"unicode", mechanism]
+    return _call(request, b"root", b"begin", name, data, [b"remote", 1])
+
+
 def response(request: int, name: bytes, number: int, luid: int) -> Any:
     """Return the message that ends one, with the right response to a challenge."""
     answer = _md5.respond(challenge(number), PASSWORDS[name])
@@ -68,12 +75,19 @@ WORDS: list[Any] = [
     *(response(4, name, number, number) for name in PASSWORDS for number in (1, 2, 3)),
     *(_call(5, 1, b"respond", bytes(16), _NONE), _call(5, 1, b"respond", b"")),
     *(_call(6, b"root", b"loginAnonymous", each) for each in (_NONE, [b"remote", 2])),
+    *(begin(9, b"SCRAM-SHA-256", b"n,,n=%b,r=x" % name) for name in (b"bob", b"eve")),
+    *(begin(9, b"ANONYMOUS", b""), _call(9, b"root", b"mechanisms")),
+    *(_call(9, luid, b"step", b"c=biws,r=x,p=eA==") for luid in (1, 2)),
     *(_call(7, luid, b"echo", [b"remote", luid]) for luid in (1, 2, 3)),
     *(_call(8, luid, b"wait") for luid in (2, 3)),
     *([b"decref", 1], [b"decref", 2], [b"version", 6], [b"answer", 1, _NONE]),
     *([b"remote", 1], [b"local", 1], [b"local", b"root"], _NONE, [b"list", b"a" * 60]),
     *(1, 2, 3, *PASSWORDS, b"respond", b"login", b"admit", b"_refused"),
+    *(b"begin", b"step", b"mechanisms", b"ANONYMOUS", b"SCRAM-SHA-256"),
 ]
+
+#: With a secret that is the same in all processes.
+_MECHANISMS: Final = (_scram.ScramServerMechanism(b""), AnonymousServerMechanism())
 
 #: Limits that inputs come near.
 _SMALL: Final = BrokerLimits(
@@ -139,7 +153,8 @@ class _Door(Portal):
         self._is_slow = is_slow
 
     def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Any:
-        self.asked += isinstance(credentials, _md5.MD5Credentials)
+        kinds = (_md5.MD5Credentials, _scram.ScramCredentials)
+        self.asked += isinstance(credentials, kinds)
         if not self._is_slow:
             return super().login(credentials, mind, *interfaces)
         waiting: Deferred[None] = Deferred()
@@ -187,7 +202,13 @@ def _conversation(options: int, pieces: list[bytes]) -> Said:
     limits = _SMALL if options & 4 else None
     factory = PBServerFactory(door, login_limits=limits)
     issued = _Issued()
-    with watched(*_LOGGED) as lines, mock.patch.object(_md5, "token_bytes", issued):
+    with (
+        watched(*_LOGGED) as lines,
+        mock.patch.object(_md5, "token_bytes", issued),
+        # A server's nonces and salts, too, are the same each time.
+        mock.patch.object(_scram, "token_bytes", bytes),
+        mock.patch.object(_login_root, "_USUAL", _MECHANISMS),
+    ):
         end = LoneEnd(factory)
         end.broker.dataReceived(CHOICE)
         for _ in end.hear(pieces):
@@ -241,7 +262,8 @@ def _check_limits(end: LoneEnd, door: _Door) -> None:
     expect(held[0] <= held[1], f"a stranger makes us hold {held} references")
     calls = session.serving, limits.calls_in_flight
     expect(calls[0] <= calls[1], f"a stranger has {calls} calls waiting")
-    expect(len(broker.localObjects) <= MAX_CHALLENGES + 1, "a stranger holds too much")
+    # Besides the root, one exchange.
+    expect(len(broker.localObjects) <= MAX_CHALLENGES + 2, "a stranger holds too much")
     # What is being asked when the last is refused is still answered.
     most = tries + (limits.calls_in_flight if door._is_slow else 0)
     expect(door.asked <= most, f"a stranger has had {door.asked} tries")
@@ -267,7 +289,7 @@ def _check_users(
         for number in range(1, issued + 1):
             shown[name] += _md5.respond(challenge(number), password) in stream
     if allows_anonymous:
-        shown[ANONYMOUS] = stream.count(b"loginAnonymous")
+        shown[ANONYMOUS] = stream.count(b"loginAnonymous") + stream.count(b"ANONYMOUS")
     came = Counter(user.avatarId for user in users)
     expect(came <= shown, f"there is an avatar without a password: {came}, {shown}")
     for user in users:
