@@ -106,6 +106,9 @@ class Claim:
 class Verified:
     """Who the peer is, where the mechanism itself has seen to that.
 
+    The portal's realm is asked for the avatar; its checkers, and a ``login`` that a
+    subclass of Portal has of its own, are not asked.
+
     Attributes:
         avatar_id: What the portal's realm calls the user.
     """
