@@ -470,6 +470,31 @@ def test_messages_out_of_turn_end_it() -> None:
     ]
 
 
+def test_a_message_that_comes_late_is_refused_and_no_try() -> None:
+    pair = connected(portal_of(OneRealm()))
+    exchanges: Any = pair.server.localObjectForID("root")._exchanges
+    begun(pair)
+    old = exchanges._current
+    begun(pair)
+    for _ in range(6):
+        late: list[Any] = []
+        old.remote_step(b"x").addErrback(late.append)
+        trapped(late[0], LoginRefused)
+    assert not pair.closed
+
+
+def test_a_store_that_answers_what_was_given_up() -> None:
+    store = Verifiers()
+    store.answer = lambda verifier: Deferred(lambda given: given.callback(verifier))
+    pair = connected(Portal(OneRealm(), [store]))
+    login = pair.client_factory.login(ALICE)
+    pair.flush()
+    login.addErrback(lambda _: None)
+    login.cancel()
+    store.answer = succeed
+    assert call(pair, log_in(pair), "name") == b"alice"
+
+
 def test_a_login_that_is_given_up_makes_room_for_another() -> None:
     store = Verifiers()
     store.answer = lambda verifier: Deferred()
