@@ -318,6 +318,18 @@ class TestManyStrangers:
         assert any(outcomes[: outcomes.index(False, 9)])
         assert events == []
 
+    def test_a_function_may_make_the_brokers(self) -> None:
+        factory = portal_server(login_backlog=(2, 2))
+        made: list[Any] = []
+
+        def make(**options: Any) -> Any:
+            made.append(pb.Broker(**options))
+            return made[-1]
+
+        factory.protocol = make
+        assert [self.connect(factory).closed for _ in range(3)] == [False, False, True]
+        assert len(made) == 2
+
     def test_who_has_logged_in_or_gone_makes_room(self) -> None:
         factory = PBServerFactory(portal_of(OneRealm()), login_backlog=(2, 2))
         pairs = [self.connect(factory) for _ in range(2)]

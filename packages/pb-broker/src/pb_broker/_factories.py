@@ -374,8 +374,14 @@ class PBServerFactory(_Watching, ServerFactory):
         open connections faster than all of them together.
         """
         strangers = len(self._open.strangers)
-        backlog = self.login_backlog or self.protocol.profile.login_backlog
-        if not strangers or backlog is None:
+        if not strangers:
+            return False
+        # A program may put a function in the place of the class.
+        kind = (
+            self.protocol if hasattr(self.protocol, "profile") else type(self).protocol
+        )
+        backlog = self.login_backlog or getattr(kind, "profile", MODERN).login_backlog
+        if backlog is None:
             return False
         some, all_ = backlog
         over = strangers - some
