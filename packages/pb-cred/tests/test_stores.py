@@ -454,7 +454,8 @@ def test_a_defect_shows_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -
             patched.setattr(_hashing, place, broken)
             answer = log_in(store, b"alice", SECRET.encode())
         assert answer.type is RuntimeError
-        assert "<a password>" in shown(answer)
+        # How much of it there is to see is up to Twisted, which forgets more in 24.3.
+        assert "a defect" in shown(answer)
         assert SECRET not in shown(answer, store, kept(store))
         assert hashed not in shown(answer) + repr(kept(store))
 
