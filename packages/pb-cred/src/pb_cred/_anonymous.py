@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from pb_broker import RemoteReference
 from pb_broker._shell import as_deferred
 
+from ._one_message import OneMessage
 from ._scram import takes
-from .errors import MechanismError
 from .mechanisms import (
     Claim,
     ClientExchange,
@@ -67,21 +67,6 @@ class AnonymousServerMechanism(ServerMechanism):
         return _Server()
 
 
-class _Client(ClientExchange):
-    def begin(self) -> bytes:
-        """Return nothing."""
-        return b""
-
-    def finish(self, data: bytes) -> None:
-        """See that there is nothing more.
-
-        Raises:
-            MechanismError: There is.
-        """
-        if data:
-            raise MechanismError("the server says more than the mechanism has")
-
-
 class AnonymousClientMechanism(ClientMechanism):
     """ANONYMOUS, for those who do not say who they are."""
 
@@ -93,4 +78,4 @@ class AnonymousClientMechanism(ClientMechanism):
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
         """Return what takes part in one login."""
-        return _Client()
+        return OneMessage(b"")

@@ -228,10 +228,12 @@ class PasswordFile(PasswordStore):
     def _create(self) -> None:
         """Make a file without users, unless another was faster."""
         content = _Content(self.keep, os.urandom(_SECRET_BYTES))
-        with self._reporting(), self._new_file(content, None) as name:
-            with suppress(FileExistsError):
-                os.link(name, self._path)
-            os.unlink(name)
+        with (
+            self._reporting(),
+            self._new_file(content, None) as name,
+            suppress(FileExistsError),
+        ):
+            os.link(name, self._path)
 
     def _write(self, content: _Content) -> None:
         """Put a new file in the place of the one that is locked."""
@@ -251,10 +253,10 @@ class PasswordFile(PasswordStore):
                 output.flush()
                 os.fsync(file)
             yield name
-        except BaseException:
+        finally:
+            # It is not there any more if it has been moved.
             with suppress(FileNotFoundError):
                 os.unlink(name)
-            raise
         _sync_directory(directory)
 
 

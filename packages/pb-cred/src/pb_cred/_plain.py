@@ -12,9 +12,10 @@ from typing import Any, Final
 from twisted.cred.credentials import IAnonymous, IUsernamePassword
 from zope.interface import implementer
 
+from ._one_message import OneMessage
 from ._scram import as_name, takes
 from ._scram_messages import MAX_NAME, is_text
-from .errors import LoginRefused, MechanismError
+from .errors import LoginRefused
 from .mechanisms import (
     Claim,
     ClientExchange,
@@ -87,24 +88,6 @@ class PlainServerMechanism(ServerMechanism):
         return _Server(context)
 
 
-class _Client(ClientExchange):
-    def __init__(self, username: bytes, password: bytes) -> None:
-        self._message = b"\0".join([b"", username, password])
-
-    def begin(self) -> bytes:
-        """Return the name and the password."""
-        return self._message
-
-    def finish(self, data: bytes) -> None:
-        """See that there is nothing more.
-
-        Raises:
-            MechanismError: There is.
-        """
-        if data:
-            raise MechanismError("the server says more than the mechanism has")
-
-
 class PlainClientMechanism(ClientMechanism):
     """PLAIN, to a server that is whom we take it for."""
 
@@ -119,7 +102,8 @@ class PlainClientMechanism(ClientMechanism):
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
         """Return what takes part in one login."""
-        return _Client(as_name(credentials), _password(credentials))
+        message = b"\0".join([b"", as_name(credentials), _password(credentials)])
+        return OneMessage(message)
 
 
 def _password(credentials: Any) -> bytes:

@@ -20,9 +20,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import new as hash_of
-from hashlib import pbkdf2_hmac
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -35,7 +33,15 @@ from zope.interface import implementer
 
 from . import _scram_messages as messages
 from ._scram_messages import Malformed, encoded
-from ._scram_verifier import Verifier, saslprep, stand_in
+from ._scram_verifier import (
+    LEAST_ITERATIONS,
+    MOST_ITERATIONS,
+    Keys,
+    Verifier,
+    keys_of,
+    saslprep,
+    stand_in,
+)
 from .errors import LoginRefused, MechanismError
 from .interfaces import IScramVerifiers
 from .mechanisms import (
@@ -51,7 +57,6 @@ from .mechanisms import (
 __all__ = [
     "NAME",
     "PLUS",
-    "Keys",
     "ScramClient",
     "ScramClientMechanism",
     "ScramCredentials",
@@ -68,7 +73,7 @@ PLUS: Final = "SCRAM-SHA-256-PLUS"
 
 #: How often the passwords of a checker that stores them are hashed.  That is done for
 #: each login, on the event loop, so it is as little as is allowed: a millisecond.
-PLAIN_TEXT_ITERATIONS: Final = messages.LEAST_ITERATIONS
+PLAIN_TEXT_ITERATIONS: Final = LEAST_ITERATIONS
 
 _BINDING: Final = b"p=tls-exporter"
 _NONCE_BYTES: Final = 24
@@ -76,15 +81,6 @@ _KEY_BYTES: Final = 32
 
 
 # What both ends compute
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What is derived from a password.  Its repr leaves all of it out."""
-
-    client_key: bytes = field(repr=False)
-    stored_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
 
 
 def prepared(password: bytes | str) -> bytes:
@@ -111,10 +107,7 @@ def derive(
         iterations: How often to hash.
         digest: The hash.
     """
-    salted = pbkdf2_hmac(digest, prepared(password), salt, iterations)
-    client_key = hmac.digest(salted, b"Client Key", digest)
-    stored_key = _hash(client_key, digest)
-    return Keys(client_key, stored_key, hmac.digest(salted, b"Server Key", digest))
+    return keys_of(prepared(password), salt, iterations, digest)
 
 
 def _hash(data: bytes, digest: str) -> bytes:
@@ -459,7 +452,7 @@ class ScramClient(ClientExchange):
         self._has_answered = True
         if first is None:
             raise MechanismError("the server's first message is not one of SCRAM")
-        least, most = messages.LEAST_ITERATIONS, messages.MOST_ITERATIONS
+        least, most = LEAST_ITERATIONS, MOST_ITERATIONS
         if not least <= first.iterations <= most:
             raise MechanismError(
                 f"the server asks for {first.iterations} iterations; "

@@ -32,9 +32,6 @@ __all__ = [
 MAX_NAME: Final = 1024
 #: The longest nonce of one end, in bytes.
 MAX_NONCE: Final = 256
-#: How often a password is hashed, at least and at most.
-LEAST_ITERATIONS: Final = 4096
-MOST_ITERATIONS: Final = 1_000_000
 
 _NONCE: Final = re.compile(rb"[!-+\--~]+")
 _COUNT: Final = re.compile(rb"[1-9][0-9]{0,6}")

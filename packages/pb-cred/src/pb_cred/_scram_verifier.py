@@ -9,10 +9,20 @@ from __future__ import annotations
 import hmac
 import stringprep
 from dataclasses import dataclass, field
-from hashlib import pbkdf2_hmac, sha256
+from hashlib import new as hash_of
+from hashlib import pbkdf2_hmac
 from unicodedata import ucd_3_2_0
 
-__all__ = ["Verifier", "make_verifier", "saslprep", "stand_in"]
+__all__ = [
+    "LEAST_ITERATIONS",
+    "MOST_ITERATIONS",
+    "Keys",
+    "Verifier",
+    "keys_of",
+    "make_verifier",
+    "saslprep",
+    "stand_in",
+]
 
 #: What RFC 7677 asks for at least.
 LEAST_ITERATIONS = 4096
@@ -54,6 +64,32 @@ class Verifier:
     server_key: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What is derived from a password.  Its repr leaves all of it out."""
+
+    client_key: bytes = field(repr=False)
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+def keys_of(
+    password: bytes, salt: bytes, iterations: int, digest: str = "sha256"
+) -> Keys:
+    """Derive the keys of a password, as section 3 of RFC 5802 says.
+
+    Args:
+        password: The password, in the form in which it is hashed.
+        salt: The user's salt.
+        iterations: How often to hash.
+        digest: The hash.
+    """
+    salted = pbkdf2_hmac(digest, password, salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", digest)
+    stored_key = hash_of(digest, client_key).digest()
+    return Keys(client_key, stored_key, hmac.digest(salted, b"Server Key", digest))
+
+
 def make_verifier(password: bytes | str, salt: bytes, iterations: int) -> Verifier:
     """Return the verifier of a password, which takes a while to compute.
 
@@ -75,10 +111,8 @@ def make_verifier(password: bytes | str, salt: bytes, iterations: int) -> Verifi
             f"SCRAM takes {LEAST_ITERATIONS} to {MOST_ITERATIONS} iterations, "
             f"not {iterations}"
         )
-    salted = pbkdf2_hmac("sha256", saslprep(password), salt, iterations)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
-    server_key = hmac.digest(salted, b"Server Key", "sha256")
-    return Verifier(salt, iterations, sha256(client_key).digest(), server_key)
+    keys = keys_of(saslprep(password), salt, iterations)
+    return Verifier(salt, iterations, keys.stored_key, keys.server_key)
 
 
 def stand_in(secret: bytes, username: bytes, iterations: int) -> Verifier:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.python.failure import Failure
 
 from pb_broker import Broker
 from pb_broker._clock import clock_of
 from pb_broker._shell import TWISTED
+
+from ._workers import answer_of
 
 __all__ = ["in_thread"]
 
@@ -45,22 +46,4 @@ def in_thread(
         tell = getattr(clock_of(broker), "callFromThread", None)
     if tell is None:
         return maybeDeferred(function, *args)
-    future = _pool().submit(function, *args)
-
-    def give_up(_: Deferred[Any]) -> None:
-        future.cancel()
-
-    waiting: Deferred[Any] = Deferred(give_up)
-    future.add_done_callback(lambda done: tell(lambda: _give(waiting, done)))
-    return waiting
-
-
-def _give(waiting: Deferred[Any], done: Future[Any]) -> None:
-    """Pass on what a function has given, if anybody still waits for it."""
-    if waiting.called or done.cancelled():
-        return
-    error = done.exception()
-    if error is None:
-        waiting.callback(done.result())
-    else:
-        waiting.errback(Failure(error))
+    return answer_of(_pool().submit(function, *args), tell)

@@ -20,7 +20,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["Workers", "default_workers"]
+__all__ = ["Workers", "answer_of", "default_workers"]
 
 
 def default_workers() -> int:
@@ -53,23 +53,7 @@ class Workers:
             self._own = ThreadPoolExecutor(default_workers(), "pb-passwords")
             self._executor = self._own
         future = self._executor.submit(function, *args)
-
-        def give_up(_: Deferred[Any]) -> None:
-            future.cancel()
-
-        waiting: Deferred[Any] = Deferred(give_up)
-        if future.done():
-            _deliver(future, waiting)
-        else:
-            call_in_loop = _running_loop()
-
-            def done(future: Future[Any]) -> None:
-                # A loop that has been closed waits for nothing.
-                with suppress(RuntimeError):
-                    call_in_loop(_deliver, future, waiting)
-
-            future.add_done_callback(done)
-        return waiting
+        return answer_of(future, _at_once if future.done() else _running_loop())
 
     def close(self) -> None:
         """Begin nothing more, if the threads are our own; what waits is cancelled."""
@@ -77,7 +61,39 @@ class Workers:
             self._own.shutdown(wait=False, cancel_futures=True)
 
 
-def _running_loop() -> Callable[..., Any]:
+def answer_of(
+    future: Future[Any], call_in_loop: Callable[[Callable[[], None]], Any]
+) -> Deferred[Any]:
+    """Return a Deferred of what a thread computes.
+
+    Args:
+        future: What the thread gives.
+        call_in_loop: Calls a function in the thread of the loop that the Deferred is
+            to fire in.
+
+    Returns:
+        The Deferred.  To cancel it is to cancel the future.
+    """
+
+    def give_up(_: Deferred[Any]) -> None:
+        future.cancel()
+
+    waiting: Deferred[Any] = Deferred(give_up)
+
+    def done(future: Future[Any]) -> None:
+        # A loop that has been closed waits for nothing.
+        with suppress(RuntimeError):
+            call_in_loop(lambda: _deliver(future, waiting))
+
+    future.add_done_callback(done)
+    return waiting
+
+
+def _at_once(function: Callable[[], None]) -> None:
+    function()
+
+
+def _running_loop() -> Callable[[Callable[[], None]], Any]:
     """Return what calls a function in the loop that runs in this thread."""
     try:
         return asyncio.get_running_loop().call_soon_threadsafe
@@ -85,7 +101,7 @@ def _running_loop() -> Callable[..., Any]:
         from twisted.internet import reactor
 
         threads: Any = reactor
-        call: Callable[..., Any] = threads.callFromThread
+        call: Callable[[Callable[[], None]], Any] = threads.callFromThread
         return call
 
 
