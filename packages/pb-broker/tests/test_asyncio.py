@@ -628,6 +628,17 @@ class FakeTransport(asyncio.Transport):
         self.calls.append("resume")
 
 
+class FakeBroker:
+    """Counts what is written for it."""
+
+    def __init__(self) -> None:
+        self._gathered: list[bytes] | None = None
+        self.written = 0
+
+    def _count_written(self, size: int) -> None:
+        self.written += size
+
+
 class Producer:
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -643,7 +654,8 @@ class TestTransport:
     def setup_method(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.fake = FakeTransport()
-        self.transport = AsyncioTransport(self.fake, self.loop)
+        self.broker = FakeBroker()
+        self.transport = AsyncioTransport(self.fake, self.loop, self.broker)
 
     def teardown_method(self) -> None:
         self.loop.close()
@@ -666,6 +678,18 @@ class TestTransport:
         self.transport.write(b"d")
         self.turn()
         assert self.fake.calls == [b"abc", b"d"]
+        assert self.broker.written == 4
+
+    def test_the_broker_adds_to_it_until_it_is_sent(self) -> None:
+        self.transport.write(b"a")
+        gathered = self.broker._gathered
+        assert gathered is not None
+        assert self.transport.has(gathered)
+        gathered.append(b"b")
+        self.turn()
+        assert self.fake.calls == [b"ab"]
+        assert self.broker._gathered is None
+        assert not self.transport.has(gathered)
 
     def test_much_is_not_joined(self) -> None:
         parts = [bytes(200_000), bytes(200_000)]

@@ -55,10 +55,10 @@ _LOW_WATER: Final = 64 * 1024
 class _CallFuture(asyncio.Future[Any]):
     """What becomes of a call: a Future, and where it is listed."""
 
-    # A Future keeps it for each that waits.
-    context = None
     __slots__ = ("name", "pending", "request")
 
+    # A Future keeps it for each that waits.
+    context = None
     # By when the answer is to come, on the broker's clock; None for any time.
     deadline: float | None = None
     name: bytes
@@ -306,7 +306,7 @@ class AsyncioTransport(DirectTransport):
     )
 
     def __init__(
-        self, transport: asyncio.Transport, loop: AbstractEventLoop, broker: Any = None
+        self, transport: asyncio.Transport, loop: AbstractEventLoop, broker: Any
     ) -> None:
         self._transport = transport
         self._loop = loop
@@ -324,9 +324,8 @@ class AsyncioTransport(DirectTransport):
             if self.disconnecting or not self.connected:
                 return
             self._loop.call_soon(self._flush)
-            broker = self._broker
-            if broker is not None and broker._gathered is None:
-                broker._gathered = waiting
+            if self._broker._gathered is None:
+                self._broker._gathered = waiting
         waiting.append(data)
 
     def writeSequence(self, data: Any) -> None:
@@ -343,10 +342,7 @@ class AsyncioTransport(DirectTransport):
             self._transport.write(data)
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        broker = self._broker
-        if broker is not None and broker._gathered is waiting:
-            broker._gathered = None
+        waiting = self._taken()
         if not waiting or not self.connected:
             return
         size = sum(map(len, waiting))
@@ -356,8 +352,7 @@ class AsyncioTransport(DirectTransport):
             self._transport.write(b"".join(waiting))
         else:
             self._transport.writelines(waiting)
-        if broker is not None:
-            broker._count_written(size)
+        self._broker._count_written(size)
 
     def undelivered(self) -> int:
         """Return how many bytes were written and not sent."""
@@ -378,20 +373,20 @@ class AsyncioTransport(DirectTransport):
     def abortConnection(self) -> None:
         """Close the connection at once."""
         self.disconnecting = True
-        self._forget()
+        self._taken()
         self._transport.abort()
 
-    def _forget(self) -> None:
-        """Do not send what waits."""
-        broker = self._broker
-        if broker is not None and broker._gathered is self._waiting:
-            broker._gathered = None
-        self._waiting = []
+    def _taken(self) -> list[bytes]:
+        """Return what waits, which does so no more."""
+        waiting, self._waiting = self._waiting, []
+        if self._broker._gathered is waiting:
+            self._broker._gathered = None
+        return waiting
 
     def lost(self) -> None:
         """Learn that there is no connection any more."""
         self.connected = False
-        self._forget()
+        self._taken()
 
     def pauseProducing(self) -> None:
         """Read nothing more for now."""

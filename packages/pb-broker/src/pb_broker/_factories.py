@@ -437,6 +437,18 @@ class PBServerFactory(_Watching, ServerFactory):
             broker.give_up(ClosingDown("the server has closed down"))
 
 
+def serving(
+    root: Any, kind: type[PBServerFactory] = PBServerFactory
+) -> PBServerFactory:
+    """Return a factory for what is to be served: that itself, if it is one.
+
+    Args:
+        root: What a factory takes for its root object, or a factory.
+        kind: Of what class to make one.
+    """
+    return root if isinstance(root, PBServerFactory) else kind(root)
+
+
 def ready(broker: Broker) -> Deferred[Broker]:
     """Return a Deferred that fires with ``broker`` when its connection is ready.
 

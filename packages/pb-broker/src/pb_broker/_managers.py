@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from ._broker import Broker
 from ._connect import unwrapped
-from ._factories import PBClientFactory, PBServerFactory, ready
+from ._factories import PBClientFactory, PBServerFactory, ready, serving
 
 __all__ = ["Client", "Serving", "client", "serve"]
 
@@ -169,5 +169,4 @@ def serve(
         What ``async with`` takes; it gives Twisted's ``IListeningPort``.  At its end
         nothing is listened to any more, and all connections are closed.
     """
-    factory = root if isinstance(root, PBServerFactory) else PBServerFactory(root)
-    return Serving(endpoint, factory, grace, reactor)
+    return Serving(endpoint, serving(root), grace, reactor)

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from ._asyncio import AsyncioShell, BrokerProtocol
-from ._factories import PBClientFactory, PBServerFactory, ready
+from ._factories import PBClientFactory, PBServerFactory, ready, serving
 from ._service import PBClientService
 
 if TYPE_CHECKING:
@@ -196,15 +197,15 @@ class Reconnecting(Generic[_Service]):
     and ``reference().callRemote`` give Futures here, and stops it at its end.
 
     Args:
-        make_service: Called with an endpoint, a factory and a clock; returns the
-            service.
+        make_service: Called with an endpoint, a factory and, by name, a clock; returns
+            the service.
         factory: Makes our end of each connection.
         where: As for :class:`Connecting`.
     """
 
     def __init__(
         self,
-        make_service: Callable[[Any, Any, Any], _Service],
+        make_service: Callable[..., _Service],
         factory: PBClientFactory,
         where: dict[str, Any],
     ) -> None:
@@ -219,7 +220,7 @@ class Reconnecting(Generic[_Service]):
         shell = self._shell = AsyncioShell(asyncio.get_running_loop())
         self._factory.clock = self._factory.shell = shell
         endpoint = _Endpoint(shell, self._where)
-        self._service = self._make_service(endpoint, self._factory, shell)
+        self._service = self._make_service(endpoint, self._factory, clock=shell)
         self._service.startService()
         service: _Service = self._service
         return service
@@ -259,17 +260,12 @@ def reconnecting(
     Returns:
         What ``async with`` takes; it gives the service.
     """
-
-    def make(endpoint: Any, factory: PBClientFactory, clock: Any) -> PBClientService:
-        return PBClientService(
-            endpoint,
-            factory,
-            retry_policy=retry_policy,
-            on_connected=on_connected,
-            on_lost=on_lost,
-            clock=clock,
-        )
-
+    make = partial(
+        PBClientService,
+        retry_policy=retry_policy,
+        on_connected=on_connected,
+        on_lost=on_lost,
+    )
     where = _where(host, port, path, options, ssl=ssl)
     return Reconnecting(make, factory or PBClientFactory(), where)
 
@@ -282,8 +278,7 @@ class Server:
     """
 
     def __init__(self, factory: PBServerFactory, shell: AsyncioShell) -> None:
-        self.factory = factory
-        self._lifecycle: Any = factory
+        self.factory: Any = factory
         self._shell = shell
         self._server: Any = None
         self._is_closed = False
@@ -316,7 +311,7 @@ class Server:
         try:
             cut_off: int = await self._shell.given(self.factory.drain(grace))
         finally:
-            self._lifecycle.doStop()
+            self.factory.doStop()
         return cut_off
 
 
@@ -396,8 +391,7 @@ def serve(
         Something to await, or to use with ``async with``, which gives a
         :class:`Server`.
     """
-    factory = root if isinstance(root, PBServerFactory) else PBServerFactory(root)
-    return Serving(factory, _where(host, port, path, options, ssl=ssl), grace)
+    return Serving(serving(root), _where(host, port, path, options, ssl=ssl), grace)
 
 
 def _where(

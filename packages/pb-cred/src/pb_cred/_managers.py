@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pb_broker
+from pb_broker._factories import serving
 from pb_broker._managers import Client, Serving
 
 from ._factories import PBClientFactory, PBServerFactory, log_in
@@ -79,7 +79,4 @@ def serve(
     Returns:
         What ``async with`` takes; it gives Twisted's ``IListeningPort``.
     """
-    factory = root
-    if not isinstance(root, pb_broker.PBServerFactory):
-        factory = PBServerFactory(root)
-    return Serving(endpoint, factory, grace, reactor)
+    return Serving(endpoint, serving(root, PBServerFactory), grace, reactor)

@@ -17,11 +17,12 @@ await anything of asyncio's.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pb_broker.asyncio
 from pb_broker._asyncio import AsyncioShell
-from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving
+from pb_broker._factories import serving
+from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving, _where
 
 from ._factories import PBClientFactory, PBServerFactory, log_in
 from ._service import PBClientService
@@ -91,7 +92,7 @@ def connect(
         the avatar.  That fails as :func:`pb_broker.asyncio.connect` does, and with
         ``twisted.cred.error.UnauthorizedLogin`` if the server does not let us in.
     """
-    where = pb_broker.asyncio._where(host, port, path, options, ssl=ssl)
+    where = _where(host, port, path, options, ssl=ssl)
     factory = PBClientFactory() if factory is None else factory
     if credentials is None:
         return Connecting(factory, where)
@@ -131,20 +132,15 @@ def reconnecting(
         What ``async with`` takes; it gives the service, whose ``when_avatar`` gives a
         Future.
     """
-
-    def make(endpoint: Any, factory: Any, clock: Any) -> PBClientService:
-        return PBClientService(
-            endpoint,
-            factory,
-            credentials,
-            mind,
-            retry_policy=retry_policy,
-            on_connected=on_connected,
-            on_lost=on_lost,
-            clock=clock,
-        )
-
-    where = pb_broker.asyncio._where(host, port, path, options, ssl=ssl)
+    make = partial(
+        PBClientService,
+        credentials=credentials,
+        mind=mind,
+        retry_policy=retry_policy,
+        on_connected=on_connected,
+        on_lost=on_lost,
+    )
+    where = _where(host, port, path, options, ssl=ssl)
     return Reconnecting(make, factory or PBClientFactory(), where)
 
 
@@ -174,8 +170,5 @@ def serve(
         Something to await, or to use with ``async with``, which gives a
         :class:`Server`.
     """
-    factory = root
-    if not isinstance(root, pb_broker.PBServerFactory):
-        factory = PBServerFactory(root)
-    where = pb_broker.asyncio._where(host, port, path, options, ssl=ssl)
-    return Serving(factory, where, grace)
+    where = _where(host, port, path, options, ssl=ssl)
+    return Serving(serving(root, PBServerFactory), where, grace)
