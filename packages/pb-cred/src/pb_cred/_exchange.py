@@ -48,6 +48,7 @@ def context_of(broker: Broker) -> LoginContext:
         is_tls=security.is_tls,
         is_verified=security.is_verified,
         certificate=security.certificate,
+        chain=security.chain,
         channel_binding=security.channel_binding,
         _run=run,
     )

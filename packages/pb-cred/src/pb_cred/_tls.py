@@ -26,6 +26,7 @@ class Security:
     is_tls: bool = False
     is_verified: bool = False
     certificate: bytes | None = field(default=None, repr=False)
+    chain: tuple[bytes, ...] = field(default=(), repr=False)
     channel_binding: bytes | None = field(default=None, repr=False)
 
 

@@ -22,6 +22,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Final
 
@@ -58,6 +59,8 @@ class LoginContext:
         is_verified: On a client's side: whether the server's certificate was verified
             for the server's name.
         certificate: The peer's certificate in DER, or None.
+        chain: What else the peer has sent to have it verified, each in DER; empty where
+            the event loop does not tell.
         channel_binding: What is the same at both ends of this TLS connection and no
             other, as RFC 9266 has it (``tls-exporter``); None where it cannot be had.
         offered: The mechanisms that the server offers on this connection, in its order.
@@ -69,6 +72,7 @@ class LoginContext:
     is_tls: bool = False
     is_verified: bool = False
     certificate: bytes | None = field(default=None, repr=False)
+    chain: tuple[bytes, ...] = field(default=(), repr=False)
     channel_binding: bytes | None = field(default=None, repr=False)
     offered: tuple[str, ...] = ()
     acceptable: tuple[str, ...] = ()
@@ -111,9 +115,14 @@ class Verified:
 
     Attributes:
         avatar_id: What the portal's realm calls the user.
+        expires: Until when that holds, with a time zone; the session ends then.  None
+            for as long as the session lasts.
+        ticket: If it was shown by a ticket, the family that this is of.
     """
 
     avatar_id: Any
+    expires: datetime | None = None
+    ticket: bytes | None = field(default=None, repr=False)
 
 
 class ServerExchange(ABC):
