@@ -1,20 +1,14 @@
-"""Passwords in PostgreSQL: a server that the test starts, on a socket of its own."""
+"""Passwords in PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import os
-import pwd
-import shutil
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -29,105 +23,24 @@ from pb_cred._memory_passwords import CHEAP
 from pb_cred._scram_verifier import make_verifier
 from pb_cred.errors import PasswordStoreError
 from pb_cred.stores import PasswordDatabase
-
-#: Who runs the server where the tests are run by root, whom PostgreSQL refuses.
-ACCOUNTS = ("postgres", "nobody")
-
-
-def binaries() -> Path:
-    """Return where PostgreSQL's programs are; Debian has them in no PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    in_path = shutil.which("initdb")
-    if found:
-        return found[-1].parent
-    if in_path is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    return Path(in_path).parent
-
-
-class Server:
-    """A PostgreSQL server in a directory of its own."""
-
-    def __init__(self) -> None:
-        self._bin = binaries()
-        self._folder = Path(mkdtemp(prefix="pb-postgresql-"))
-        self._as: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            names = {account.pw_name for account in pwd.getpwall()}
-            account = pwd.getpwnam(next(name for name in ACCOUNTS if name in names))
-            self._as = {"user": account.pw_uid, "group": account.pw_gid}
-            self._as["extra_groups"] = []
-            os.chown(self._folder, account.pw_uid, account.pw_gid)
-
-    @property
-    def url(self) -> str:
-        return f"postgresql+psycopg://pb@/postgres?host={self._folder}"
-
-    def _run(self, program: str, *arguments: str) -> None:
-        # What the server leaves open would keep a pipe from ending.
-        log = self._folder / "output"
-        with log.open("ab") as output:
-            done = subprocess.run(
-                [
-                    str(self._bin / program),
-                    "-D",
-                    str(self._folder / "data"),
-                    *arguments,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self._folder,
-                check=False,
-                **self._as,
-            )
-        assert done.returncode == 0, log.read_text()
-
-    def create(self) -> None:
-        options = ("-A", "trust", "-U", "pb", "-E", "UTF8", "--no-locale")
-        self._run("initdb", *options, "--no-sync")
-
-    def start(self) -> None:
-        options = f"-k {self._folder} -c listen_addresses= -c fsync=off"
-        self._run("pg_ctl", "start", "-w", "-t", "120", "-o", options)
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "stop", "-m", "immediate", "-w")
-
-    def remove(self) -> None:
-        shutil.rmtree(self._folder)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    try:
-        server.create()
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        server.remove()
-
+from postgresql_server import Server
 
 Open = Callable[..., PasswordDatabase]
 
 
 @pytest.fixture
-def opened(server: Server) -> Iterator[Open]:
+def opened(postgresql: Server) -> Iterator[Open]:
     """Open stores in tables that are gone at the end."""
     stores = []
 
     def open_one(**options: Any) -> PasswordDatabase:
-        store = PasswordDatabase(server.url, hashing=CHEAP, **options)
+        store = PasswordDatabase(postgresql.url, hashing=CHEAP, **options)
         stores.append(store)
         return store
 
     yield open_one
     for store in stores[:1]:
-        with store._engine.begin() as connection:
+        with store._database.engine.begin() as connection:
             tables = "pb_passwords, pb_password_settings"
             connection.execute(text(f"DROP TABLE IF EXISTS {tables}"))
     for store in stores:
@@ -221,7 +134,7 @@ def test_tables_are_made_when_asked_for(opened: Open) -> None:
 
 def test_errors_have_no_values(opened: Open) -> None:
     store = opened(create=True)
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         column = "ALTER TABLE pb_passwords ADD COLUMN more TEXT NOT NULL"
         connection.execute(text(column))
     with pytest.raises(PasswordStoreError, match='column "more"') as caught:
@@ -232,7 +145,9 @@ def test_errors_have_no_values(opened: Open) -> None:
     assert caught.value.__context__ is None
 
 
-def test_a_server_that_is_away_is_told_to_the_log(server: Server, opened: Open) -> None:
+def test_a_server_that_is_away_is_told_to_the_log(
+    postgresql: Server, opened: Open
+) -> None:
     store = opened(create=True)
     store.set_password("alice", "sesame")
     events: list[Any] = []
@@ -240,14 +155,14 @@ def test_a_server_that_is_away_is_told_to_the_log(server: Server, opened: Open) 
 
     async def main() -> None:
         assert await log_in(store, b"alice", b"sesame") == b"alice"
-        server.stop()
+        postgresql.stop()
         globalLogPublisher.addObserver(note)
         try:
             with pytest.raises(LoginFailed) as caught:
                 await log_in(store, b"alice", b"sesame")
         finally:
             globalLogPublisher.removeObserver(note)
-            server.start()
+            postgresql.start()
         assert "postgresql" not in str(caught.value)
         # What is there again is found again.
         assert await log_in(store, b"alice", b"sesame") == b"alice"
@@ -258,15 +173,15 @@ def test_a_server_that_is_away_is_told_to_the_log(server: Server, opened: Open) 
 
 
 def test_the_command_maintains_it(
-    server: Server,
+    postgresql: Server,
     opened: Open,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(_stores, "PasswordHashing", lambda: CHEAP)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"sesame\n")))
-    assert _pb_passwd.main(["add", server.url, "alice", "--stdin"]) == 0
-    assert _pb_passwd.main(["list", server.url]) == 0
+    assert _pb_passwd.main(["add", postgresql.url, "alice", "--stdin"]) == 0
+    assert _pb_passwd.main(["list", postgresql.url]) == 0
     assert capsys.readouterr().out == "alice\n"
     store = opened()
     assert Portal(pb.Realm(pb.Avatar), [store]).checkers

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import TimeoutError
 
-from pb_cred import _password_database, stores
+from pb_cred import _sql, stores
 from pb_cred._memory_passwords import CHEAP
+from pb_cred._sql import Database
 from pb_cred.errors import PasswordStoreError
 from pb_cred.stores import PasswordDatabase
 
@@ -51,7 +52,7 @@ def test_tables_are_made_when_asked_for(url: str) -> None:
 
 def test_tables_without_settings_are_refused(url: str) -> None:
     store = opened(url, create=True)
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         connection.execute(text("DELETE FROM pb_password_settings"))
     with pytest.raises(PasswordStoreError, match="was not made by pb-passwd"):
         opened(url)
@@ -94,7 +95,7 @@ def test_other_dialects_are_refused() -> None:
 
 def test_errors_have_no_values(url: str) -> None:
     store = opened(url, create=True)
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         connection.execute(text("DROP TABLE pb_passwords"))
     with pytest.raises(PasswordStoreError, match="no such table") as caught:
         store.set_password("alice", "planted-password")
@@ -105,14 +106,16 @@ def test_errors_have_no_values(url: str) -> None:
 
 
 def test_what_no_driver_says_is_named() -> None:
-    assert _password_database._reason(TimeoutError("planted")) == "TimeoutError"
+    assert _sql._reason(TimeoutError("planted")) == "TimeoutError"
 
 
 def test_the_repr_hides_the_databases_password() -> None:
     engine = create_engine("sqlite:////tmp/x.db")
     url = engine.url.set(username="me", password="planted")
+    database: Any = Database(engine, "PasswordDatabase", ValueError)
+    database.engine = type("Engine", (), {"url": url})()
     store = object.__new__(PasswordDatabase)
-    store._engine = type("Engine", (), {"url": url})()
+    store._database = database
     assert "planted" not in repr(store)
     assert "me:***" in repr(store)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -18,7 +18,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
     delete,
     func,
     insert,
@@ -26,9 +25,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from ._hashing import (
     KEEPS,
@@ -40,17 +36,13 @@ from ._hashing import (
     parse_scram,
     scram_text,
 )
+from ._sql import Database
 from ._stores import InsteadOf, PasswordStore
 from .errors import PasswordStoreError
 
 __all__ = ["PasswordDatabase"]
 
-_Result = TypeVar("_Result")
-
 _SECRET_BYTES = 32
-#: Of PostgreSQL's advisory locks, which are numbered, the one of this module.
-_LOCK = 0x70622D70617373
-_DIALECTS = ("postgresql", "sqlite")
 
 _metadata = MetaData()
 
@@ -100,114 +92,52 @@ class PasswordDatabase(PasswordStore):
         hashing: PasswordHashing | None = None,
         executor: Executor | None = None,
     ) -> None:
-        self._is_ours = isinstance(database, str)
-        self._engine = _engine(database) if isinstance(database, str) else database
+        self._database = Database(database, "PasswordDatabase", PasswordStoreError)
         try:
-            self._check_dialect()
             kept, self._secret = self._open(keep if create else None, create)
             if keep not in (None, kept):
                 raise PasswordStoreError(f"{self!r} keeps {kept}, not {keep}")
             super().__init__(kept, hashing, executor)
         except PasswordStoreError:
-            if self._is_ours:
-                self._engine.dispose()
+            self._database.close()
             raise
 
     def __repr__(self) -> str:
-        url = self._engine.url.render_as_string(hide_password=True)
-        return f"<PasswordDatabase {url}>"
+        return repr(self._database)
 
     def close(self) -> None:
         """Let go of the store's threads, and of its connections to the database."""
         super().close()
-        if self._is_ours:
-            self._engine.dispose()
-
-    def _check_dialect(self) -> None:
-        dialect = self._engine.dialect.name
-        if dialect not in _DIALECTS:
-            raise PasswordStoreError("passwords are kept in PostgreSQL or SQLite")
-        is_in_memory = self._engine.url.database in (None, "", ":memory:")
-        if self._is_ours and dialect == "sqlite" and is_in_memory:
-            raise PasswordStoreError("each thread would have a database of its own")
+        self._database.close()
 
     def _open(self, keep: Keep | None, create: bool) -> tuple[Keep, bytes]:
         """Return what the database says to keep, and its secret."""
         if create:
-            self._run(_create_tables)
+            self._database.create(_metadata)
             secret = b64encode(os.urandom(_SECRET_BYTES)).decode()
-            self._run(_set_up, {"secret": secret, "keep": keep or "argon2id"})
-        found = self._run(_read_settings)
+            self._database.run(_set_up, {"secret": secret, "keep": keep or "argon2id"})
+        found = self._database.run(_read_settings)
         kept = KEEPS.get(found.get("keep", ""))
         if kept is None or "secret" not in found:
             raise PasswordStoreError(f"{self!r} was not made by pb-passwd")
         return kept, b64decode(found["secret"])
 
-    def _run(self, work: Callable[..., _Result], *args: Any) -> _Result:
-        """Call a function with a connection, in a transaction."""
-        try:
-            with self._engine.begin() as connection:
-                return work(connection, *args)
-        except SQLAlchemyError as error:
-            reason = _reason(error)
-        # Outside of the handler: that exception has values in it.
-        raise PasswordStoreError(f"{self!r}: {reason}")
-
     def _find(self, name: str) -> tuple[Record | None, Mapping[str, str]]:
-        return self._run(_find, name)
+        return self._database.run(_find, name)
 
     def _put(self, record: Record, instead_of: InsteadOf = None) -> bool:
-        return self._run(_put, record, instead_of)
+        return self._database.run(_put, record, instead_of)
 
     def _delete(self, name: str) -> bool:
         gone = delete(_users).where(_users.c.username == name)
-        return self._run(lambda connection: bool(connection.execute(gone).rowcount))
+        return self._database.run(lambda sql: bool(sql.execute(gone).rowcount))
 
     def _names(self) -> list[str]:
         names = select(_users.c.username)
-        return self._run(lambda connection: list(connection.execute(names).scalars()))
+        return self._database.run(lambda sql: list(sql.execute(names).scalars()))
 
     def _server_secret(self) -> bytes:
         return self._secret
-
-
-def _engine(url: str) -> Engine:
-    """Return an engine for a URL.
-
-    Raises:
-        PasswordStoreError: It is none, or its driver is not installed.
-    """
-    try:
-        parsed = make_url(url)
-        options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
-        if parsed.get_backend_name() == "sqlite":
-            # To open a file costs little, and no thread gets another's connection.
-            options["poolclass"] = NullPool
-        return create_engine(parsed, **options)
-    except (ArgumentError, NoSuchModuleError):
-        reason = "this is no database URL that SQLAlchemy knows"
-    except ModuleNotFoundError as error:
-        reason = f"{error.name} is not installed: pip install 'pb-cred[postgresql]'"
-    # Not what SQLAlchemy says of it: there may be a password in it.
-    raise PasswordStoreError(reason)
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    """Return what went wrong, without the values: of the driver's words, one line."""
-    driver = getattr(error, "orig", None)
-    if driver is None:
-        return type(error).__name__
-    first, *_ = str(driver).strip().split("\n") or [""]
-    return f"{type(driver).__name__}: {first}"
-
-
-def _create_tables(connection: Connection) -> None:
-    """Make the tables, if there are none, one process at a time."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    _metadata.create_all(connection)
 
 
 def _set_up(connection: Connection, values: Mapping[str, str]) -> None:

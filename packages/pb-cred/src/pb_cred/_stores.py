@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,6 +25,7 @@ from zope.interface import alsoProvides, implementer
 
 from . import _hashing
 from ._hashing import KEEPS, Keep, Password, PasswordHashing, Record
+from ._outages import Outages
 from ._scram_verifier import Verifier, stand_in
 from ._workers import Workers
 from .errors import PasswordStoreError, UnknownUser
@@ -77,8 +78,7 @@ class PasswordStore:
         self.keep: Keep = keep
         self._hashing = hashing or PasswordHashing()
         self._workers = Workers(executor)
-        # What the log was told last of a failure that goes on.
-        self._told: str | None = None
+        self._outages = Outages(PasswordStoreError, self._tell)
         if "argon2id" in keep:
             _hashing.require("argon2id")
         if "scram" in keep:
@@ -100,7 +100,7 @@ class PasswordStore:
         """
         password = Password(credentials.password)
         found = self._workers.run(self._check, credentials.username, password)
-        return found.addCallbacks(self._worked, self._failed).addCallback(_answered)
+        return self._outages.watch(found).addCallback(_answered)
 
     def scram_verifier(self, username: bytes) -> Deferred[Verifier]:
         """Look up a user's SCRAM verifier; see :class:`.interfaces.IScramVerifiers`.
@@ -112,8 +112,7 @@ class PasswordStore:
             A Deferred with it, or with a stand-in.  It fails with ``LoginFailed`` when
             the store cannot be asked.
         """
-        found = self._workers.run(self._verifier, username)
-        return found.addCallbacks(self._worked, self._failed)
+        return self._outages.watch(self._workers.run(self._verifier, username))
 
     def set_password(self, username: str, password: str | bytes) -> None:
         """Add a user, or change a user's password.
@@ -259,25 +258,13 @@ class PasswordStore:
 
     # In the event loop.
 
-    def _worked(self, result: Any) -> Any:
-        self._told = None
-        return result
-
-    def _failed(self, failure: Failure) -> Failure:
-        if failure.check(PasswordStoreError) is None:
-            return failure
-        reason = str(failure.value)
-        if reason != self._told:
-            # Once for as long as it lasts: anybody can try to log in, and often.
-            self._told = reason
-            _log.error(
-                "Nobody can log in with {store}: {reason}",
-                pb_event="password_store_failed",
-                store=self,
-                reason=reason,
-            )
-        # The peer is not told what there is here.
-        return Failure(LoginFailed("logging in is not possible at present"))
+    def _tell(self, reason: str) -> None:
+        _log.error(
+            "Nobody can log in with {store}: {reason}",
+            pb_event="password_store_failed",
+            store=self,
+            reason=reason,
+        )
 
 
 def _answered(name: bytes | None) -> Any:
