@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from . import _anonymous, _plain, _scram
+from . import _anonymous, _external, _plain, _scram
 from .mechanisms import ClientMechanism, ServerMechanism, is_name, load
 
 __all__ = [
@@ -22,8 +22,14 @@ _SERVERS: Final[dict[str, Callable[[], ServerMechanism]]] = {
     _anonymous.NAME: _anonymous.AnonymousServerMechanism,
 }
 
+#: What a server has to be told more of than a name.
+_OBJECTS: Final = {
+    _external.NAME: "pb_cred.certificates.ClientCertificates",
+}
+
 #: The best first.
 _CLIENTS: Final[dict[str, ClientMechanism]] = {
+    _external.NAME: _external.ExternalClientMechanism(),
     _scram.PLUS: _scram.ScramPlusClientMechanism(),
     _scram.NAME: _scram.ScramClientMechanism(),
     _plain.NAME: _plain.PlainClientMechanism(),
@@ -59,6 +65,8 @@ def server_mechanisms(
 def _server(name: str) -> ServerMechanism:
     if name in _SERVERS:
         return _SERVERS[name]()
+    if name in _OBJECTS:
+        raise ValueError(f"a server takes {name} as an object: {_OBJECTS[name]}(...)")
     mechanism = load(name).server
     if mechanism is None:
         raise ValueError(f"the mechanism {name!r} is for clients only")

@@ -6,6 +6,7 @@ the standard library's, which cannot.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ssl import CERT_REQUIRED
 from typing import Any, Final
@@ -49,17 +50,21 @@ def _of_ssl(tls: Any) -> Security:
     if tls is None:
         return Security()
     context = tls.context
+    certificate = tls.getpeercert(binary_form=True)
+    # Before Python 3.13 there is no way to tell.
+    sent: list[bytes] = getattr(tls, "get_unverified_chain", list)()
     return Security(
         is_tls=True,
         is_verified=context.verify_mode == CERT_REQUIRED and context.check_hostname,
-        certificate=tls.getpeercert(binary_form=True),
+        certificate=certificate,
+        chain=_without(certificate, sent),
     )
 
 
 def _of_openssl(connection: Any) -> Security:
     certificate = connection.get_peer_certificate()
-    if certificate is not None:
-        certificate = certificate.to_cryptography()
+    encoded = None if certificate is None else _encoded(certificate)
+    sent = map(_encoded, connection.get_peer_cert_chain() or ())
     # Whether an older TLS has the extended master secret, pyOpenSSL does not tell.
     binding = None
     if connection.get_protocol_version_name() == "TLSv1.3":
@@ -67,9 +72,15 @@ def _of_openssl(connection: Any) -> Security:
     return Security(
         is_tls=True,
         is_verified=_is_verified(connection, certificate),
-        certificate=_encoded(certificate),
+        certificate=encoded,
+        chain=_without(encoded, sent),
         channel_binding=binding,
     )
+
+
+def _without(certificate: bytes | None, sent: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return what was sent besides a certificate, which may be among it or not."""
+    return tuple(each for each in sent if each != certificate)
 
 
 def _is_verified(connection: Any, certificate: Any) -> bool:
@@ -88,17 +99,17 @@ def _is_verified(connection: Any, certificate: Any) -> bool:
     except ImportError:
         # Twisted does without it, and then compares less than it should.
         return False
+    from ._authorities import UNREADABLE
+
     try:
-        verify_certificate_hostname(certificate, name.decode("ascii"))
-    except (CertificateError, VerificationError, UnicodeDecodeError):
+        parsed = certificate.to_cryptography()
+        verify_certificate_hostname(parsed, name.decode("ascii"))
+    except (CertificateError, VerificationError, UnicodeDecodeError, *UNREADABLE):
         return False
     return True
 
 
-def _encoded(certificate: Any) -> bytes | None:
-    if certificate is None:
-        return None
-    from cryptography.hazmat.primitives.serialization import Encoding
+def _encoded(certificate: Any) -> bytes:
+    from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
 
-    encoded: bytes = certificate.public_bytes(Encoding.DER)
-    return encoded
+    return dump_certificate(FILETYPE_ASN1, certificate)

@@ -16,13 +16,16 @@ from pb_broker import CopyableFailure, Error, ProtocolError, register_exception
 from pb_jelly import Jellier, Jellyable
 
 __all__ = [
+    "CertificateError",
     "CredError",
     "DropInError",
     "LoginRefused",
     "MechanismError",
     "NoMechanism",
+    "NoTicket",
     "NotLoggedIn",
     "PasswordStoreError",
+    "TicketStoreError",
     "UnknownUser",
     "UnsuitablePassword",
 ]
@@ -47,12 +50,43 @@ class DropInError(CredError, RuntimeError):
     """The drop-in for ``twisted.spread`` comes too late to be one."""
 
 
+class CertificateError(CredError):
+    """Certificates that a server is told to go by cannot be used.
+
+    The message says which, and why.
+    """
+
+
 class NotLoggedIn(CredError, LookupError):
     """Nobody is logged in with the avatar that was asked about."""
 
 
+class SessionEnded(CredError, Error):
+    """A session was ended at the server's end.
+
+    It is why a connection was closed.
+
+    Args:
+        reason: Why: as in the audit event of the logout.
+
+    Attributes:
+        reason: As above.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the session has ended: {reason}")
+        self.reason = reason
+
+
 class PasswordStoreError(CredError):
     """Passwords cannot be read or written where they are kept.
+
+    The message says where and why, and has nothing of what is kept.
+    """
+
+
+class TicketStoreError(CredError):
+    """Tickets cannot be read or written where what is kept of them is.
 
     The message says where and why, and has nothing of what is kept.
     """
@@ -75,6 +109,16 @@ class MechanismError(CredError, ProtocolError):
 
 class NoMechanism(CredError, UnhandledCredentials):
     """There is no way to log in that the server offers and that is good enough here."""
+
+
+class NoTicket(CredError, ValueError, Error):
+    """There is no ticket to be had for this login, or at this server.
+
+    Being a :class:`pb_broker.Error`, it is not logged where a client has asked.
+    """
+
+
+register_exception(NoTicket)
 
 
 class LoginRefused(Jellyable, CredError, UnauthorizedLogin, Error):
