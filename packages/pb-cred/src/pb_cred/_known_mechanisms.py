@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from . import _anonymous, _external, _plain, _scram
+from . import _anonymous, _external, _plain, _scram, _ticket
 from .mechanisms import ClientMechanism, ServerMechanism, is_name, load
 
 __all__ = [
@@ -25,10 +25,12 @@ _SERVERS: Final[dict[str, Callable[[], ServerMechanism]]] = {
 #: What a server has to be told more of than a name.
 _OBJECTS: Final = {
     _external.NAME: "pb_cred.certificates.ClientCertificates",
+    _ticket.NAME: "pb_cred.tickets.Tickets",
 }
 
 #: The best first.
 _CLIENTS: Final[dict[str, ClientMechanism]] = {
+    _ticket.NAME: _ticket.TicketClientMechanism(),
     _external.NAME: _external.ExternalClientMechanism(),
     _scram.PLUS: _scram.ScramPlusClientMechanism(),
     _scram.NAME: _scram.ScramClientMechanism(),

@@ -36,10 +36,14 @@ class Workers:
 
     Args:
         executor: Has them; None for one of our own.
+        name: What our own are called.
     """
 
-    def __init__(self, executor: Executor | None = None) -> None:
+    def __init__(
+        self, executor: Executor | None = None, name: str = "pb-passwords"
+    ) -> None:
         self._executor = executor
+        self._name = name
         self._own: Executor | None = None
 
     def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -50,7 +54,7 @@ class Workers:
             if that has not been done.
         """
         if self._executor is None:
-            self._own = ThreadPoolExecutor(default_workers(), "pb-passwords")
+            self._own = ThreadPoolExecutor(default_workers(), self._name)
             self._executor = self._own
         future = self._executor.submit(function, *args)
         return answer_of(future, _at_once if future.done() else _running_loop())
