@@ -103,7 +103,7 @@ class DatabaseTickets(TicketStore):
 
     def _delete(self, which: Any) -> int:
         gone = delete(_tickets).where(which)
-        return self._database.run(lambda sql: sql.execute(gone).rowcount)
+        return self._database.run(lambda sql: int(sql.execute(gone).rowcount))
 
 
 def _look(connection: Connection) -> None:
