@@ -135,6 +135,10 @@ class Ticket:
         if not is_ticket(data) or family_of(data) != family_of(self._raw):
             raise MechanismError("the server's answer to a ticket is not the next one")
         self._raw = Raw(data)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Have it saved."""
         if self.on_change is None:
             return
         try:

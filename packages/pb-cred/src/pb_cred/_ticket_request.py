@@ -49,7 +49,9 @@ def ask(
     return answer.addCallbacks(_ticket, _no_ticket, callbackArgs=(on_change,))
 
 
-def _ask(avatar: RemoteReference) -> Deferred[Any]:
+def _ask(avatar: Any) -> Deferred[Any]:
+    if not isinstance(avatar, RemoteReference):
+        raise NoTicket("a ticket is asked for with the reference that a login gives")
     broker = avatar.broker
     if not context_of(broker).is_verified:
         raise NoMechanism("a ticket is asked for only of a server that was verified")

@@ -94,7 +94,7 @@ class Tickets(ServerMechanism):
 
     Attributes:
         on_reuse: Called with the avatar id when a ticket was used again after a later
-            one, and all of its family are revoked.  Without it, the log is told.
+            one, and all of its family are revoked.  A factory sets it, for the audit.
 
     Raises:
         ValueError: The lifetime is no time, or nobody could have a ticket.
@@ -215,22 +215,15 @@ class Tickets(ServerMechanism):
         return maybeDeferred(function, *args)
 
     def _see(self, used: _Used) -> _Used:
-        """Tell of a theft."""
-        if not used.is_theft or used.family is None:
-            return used
-        if self.on_reuse is None:
-            _log.warn(
-                "A ticket was used after a later one: all of its family are revoked",
-                pb_event="ticket_reused",
-            )
-            return used
-        try:
-            self.on_reuse(used.family.avatar_id)
-        except Exception:
-            _log.failure(
-                "What is told of tickets that are used again failed",
-                pb_event="ticket_callback_failed",
-            )
+        """Tell of a theft, if it is one."""
+        if used.is_theft and used.family is not None and self.on_reuse is not None:
+            try:
+                self.on_reuse(used.family.avatar_id)
+            except Exception:
+                _log.failure(
+                    "What is told of tickets that are used again failed",
+                    pb_event="ticket_callback_failed",
+                )
         return used
 
     def _tell(self, reason: str) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from ._ticket import Ticket
+
 __all__ = [
     "Connecting",
     "Reconnecting",
@@ -111,6 +113,8 @@ def reconnecting(
     retry_policy: Callable[[int], float] | None = None,
     on_connected: Callable[[Any], Any] | None = None,
     on_lost: Callable[[Failure], object] | None = None,
+    tickets: bool | Ticket = False,
+    on_ticket: Callable[[Ticket], object] | None = None,
     **options: Any,
 ) -> Reconnecting[PBClientService]:
     """Connect and log in, and again whenever the connection is lost.
@@ -126,6 +130,8 @@ def reconnecting(
         retry_policy: How long to wait after attempts that have failed.
         on_connected: Called with what calls go to each time there is a connection.
         on_lost: Called with the reason each time it is lost.
+        tickets: As for :class:`pb_cred.PBClientService`.
+        on_ticket: Likewise.
         **options: Other arguments of the loop's ``create_connection``.
 
     Returns:
@@ -139,6 +145,8 @@ def reconnecting(
         retry_policy=retry_policy,
         on_connected=on_connected,
         on_lost=on_lost,
+        tickets=tickets,
+        on_ticket=on_ticket,
     )
     where = _where(host, port, path, options, ssl=ssl)
     return Reconnecting(make, factory or PBClientFactory(), where)
