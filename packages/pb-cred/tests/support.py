@@ -71,6 +71,14 @@ def connected(portal: Any) -> Pair:
     )
 
 
+def legacy_connected(portal: Any) -> Pair:
+    """Return ends that log in by MD5 if they are told to."""
+    return connected_pair(
+        server_factory=PBServerFactory(portal, allow_legacy_md5=True),
+        client_factory=PBClientFactory(allow_legacy_md5=True),
+    )
+
+
 def outcome(pair: Pair, deferred: Deferred[Any]) -> Any:
     """Carry bytes until nothing moves, and return what `deferred` fired with."""
     results: list[Any] = []
@@ -88,6 +96,14 @@ def log_in(pair: Pair, credentials: Any = ALICE, mind: Any = None) -> Any:
 def legacy_log_in(pair: Pair, credentials: Any = ALICE, mind: Any = None) -> Any:
     """Log in by MD5, as legacy peers do."""
     return outcome(pair, pair.client_factory.login(credentials, mind, mechanisms=[]))
+
+
+def patient_log_in(pair: Pair, credentials: Any = ALICE) -> Any:
+    """Log in after those who were refused, for as long as that may take."""
+    login = pair.client_factory.login(credentials)
+    pair.flush()
+    pair.server.clock.advance(30)
+    return outcome(pair, login)
 
 
 def call(pair: Pair, reference: Any, *args: Any, **kw: Any) -> Any:

@@ -391,7 +391,7 @@ def test_nothing_of_ours_is_changed() -> None:
     assert pb.PBClientFactory.protocol is pb.Broker
     assert pb.unjelly is pb_jelly.unjelly
     pair = connected_pair(
-        server_factory=pb.PBServerFactory(portal_of(OneRealm())),
+        server_factory=pb.PBServerFactory(portal_of(OneRealm()), allow_legacy_md5=True),
         client_factory=_pb.PBClientFactory(),
     )
     assert call(pair, log_in(pair, ALICE), "name") == b"alice"

@@ -32,6 +32,7 @@ from .support import (
     User,
     call,
     connected,
+    legacy_connected,
     legacy_log_in,
     log_in,
     logged,
@@ -65,7 +66,7 @@ def realm() -> OneRealm:
 @pytest.fixture
 def pair(realm: OneRealm) -> Iterator[Pair]:
     with logged():
-        pair = connected(portal_of(realm))
+        pair = legacy_connected(portal_of(realm))
         yield pair
         pair.close()
         assert pair.server.localObjects == {}
@@ -258,7 +259,7 @@ class Curious:
 def test_a_name_is_only_a_name(name: bytes) -> None:
     curious = Curious()
     with logged() as events:
-        pair = connected(Portal(OneRealm(), [curious]))
+        pair = legacy_connected(Portal(OneRealm(), [curious]))
         trapped(legacy_log_in(pair, UsernamePassword(name, b"x")), UnauthorizedLogin)
         pair.close()
     assert curious.asked == [name]
@@ -379,7 +380,7 @@ def test_a_checker_that_fails_tells_little(error: Exception) -> None:
 def test_no_password_is_logged_or_told() -> None:
     """Not the right one, nor the wrong one, nor their digests."""
     with logged() as events:
-        pair = connected(portal_of(OneRealm()))
+        pair = legacy_connected(portal_of(OneRealm()))
         wrong = log_in(pair, UsernamePassword(b"alice", SECRET.encode()))
         trapped(wrong, UnauthorizedLogin)
         avatar = log_in(pair, ALICE)

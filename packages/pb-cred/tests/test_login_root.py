@@ -27,6 +27,7 @@ from .support import (
     User,
     call,
     connected,
+    legacy_connected,
     legacy_log_in,
     log_in,
     logged,
@@ -157,6 +158,7 @@ def test_who_was_refused_may_try_again() -> None:
 def test_a_portal_without_a_checker_for_the_mechanism_says_so() -> None:
     pair = connected(Portal(OneRealm(), [AllowAnonymousAccess()]))
     trapped(log_in(pair), pb.NoMechanism)
+    pair = legacy_connected(Portal(OneRealm(), [AllowAnonymousAccess()]))
     with logged() as events:
         trapped(legacy_log_in(pair), UnhandledCredentials)
     failures = [event["log_failure"] for event in events if "log_failure" in event]

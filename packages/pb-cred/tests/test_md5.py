@@ -18,7 +18,8 @@ from pb_broker.testing import Pair
 from pb_cred import pb
 from pb_cred._md5 import MAX_CHALLENGES, MAX_NAME, MD5Credentials
 
-from .support import OneRealm, call, connected, outcome, portal_of, trapped
+from .support import OneRealm, call, outcome, portal_of, trapped
+from .support import legacy_connected as connected
 from .support import legacy_log_in as log_in
 
 #: The MD5 digest of alice's password.

@@ -32,11 +32,12 @@ from ._large import keep_large_blocks
 from ._log_budget import LogBudget
 from ._observer import CallObserver, ObservedCall, ObservedSession
 from ._output import has_unsent, is_socket
+from ._ownership import OwnedObservedSession, Ownership
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
 from ._shell import TWISTED, Shell, as_deferred
-from ._tables import OWN_ID, Local, LocalObjects, process_unique_id
+from ._tables import OWN_ID, ExportTable, Local, LocalObjects, process_unique_id
 from .banana import Banana
 from .errors import DeadReferenceError, Error, ProtocolError
 
@@ -93,6 +94,8 @@ class Broker(Flow, Banana):
     #: Who is told of each call, and which of the peer's have yet to end.
     observer: CallObserver | None = None
     observed: dict[int, ObservedCall]
+    #: On whose account the peer was given what, if somebody keeps count of that.
+    ownership: Ownership | None = None
     #: Why this end gave the connection up; None if it did not.
     why_given_up: Exception | None = None
     #: Why the connection was lost; None while it is not.
@@ -127,7 +130,8 @@ class Broker(Flow, Banana):
         """Have ``observer`` told of each call from now on."""
         self.observer = observer
         self.observed = {}
-        self._session.__class__ = ObservedSession
+        kind = ObservedSession if self.ownership is None else OwnedObservedSession
+        self._session.__class__ = kind
 
     # What is published of the tables
 
@@ -904,7 +908,7 @@ class Broker(Flow, Banana):
         context = self._session.context
         exports = self._session.exports
         is_ours = type(self).registerReference is Broker.registerReference
-        if context is None or not is_ours:
+        if context is None or not is_ours or type(exports) is not ExportTable:
             return self.registerReference
         if context.exported is None:
             context.exported = []

@@ -848,6 +848,13 @@ class Session:
         self.caches.forget(luid)
         return True
 
+    def take_back_cache(self, luid: int) -> None:
+        """Tell the peer nothing more of an object that it keeps a cache of."""
+        entry = self.caches.objects.get(luid)
+        if entry is not None:
+            self._stopped_observing(entry)
+            self.caches.forget(luid)
+
     def _stopped_observing(self, entry: Local) -> None:
         observer = RemoteCacheObserver(self._broker, entry.object, entry.perspective)
 

@@ -17,12 +17,15 @@ to an :class:`Avatar`, whose ``perspective_`` methods it can call::
 
 from __future__ import annotations
 
+from ._audit import AuditEvent
 from ._avatar import Avatar, Perspective, Realm
+from ._delays import LoginDelays
 from ._factories import PBClientFactory, PBServerFactory
 from ._managers import client, serve
 from ._md5 import challenge, respond
 from ._service import PBClientService
 from ._session import Session, session_of
+from ._sessions import SessionPolicy, Sessions
 from .errors import (
     CredError,
     DropInError,
@@ -30,16 +33,19 @@ from .errors import (
     MechanismError,
     NoMechanism,
     NotLoggedIn,
+    SessionEnded,
 )
 from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 
 __all__ = [
+    "AuditEvent",
     "Avatar",
     "CredError",
     "DropInError",
     "IPerspective",
     "IScramVerifiers",
     "IUsernameMD5Password",
+    "LoginDelays",
     "LoginRefused",
     "MechanismError",
     "NoMechanism",
@@ -50,6 +56,9 @@ __all__ = [
     "Perspective",
     "Realm",
     "Session",
+    "SessionEnded",
+    "SessionPolicy",
+    "Sessions",
     "challenge",
     "client",
     "respond",

@@ -78,10 +78,22 @@ class Realm:
 
     Args:
         avatar_factory: Called with the avatar id; returns an :class:`Avatar`.
+        revokes_references: Whether the end of a login takes back what the peer has
+            obtained through the avatar, where the connection lasts: references to
+            objects, caches and streams, at whatever depth.
+
+    Attributes:
+        revokes_references: As above; any realm may have it.
     """
 
-    def __init__(self, avatar_factory: Callable[[Any], Avatar] = Avatar) -> None:
+    def __init__(
+        self,
+        avatar_factory: Callable[[Any], Avatar] = Avatar,
+        *,
+        revokes_references: bool = False,
+    ) -> None:
         self.avatar_factory = avatar_factory
+        self.revokes_references = revokes_references
 
     def requestAvatar(
         self, avatarId: Any, mind: object, *interfaces: Any

@@ -8,7 +8,7 @@ good for nothing afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
@@ -17,17 +17,14 @@ from pb_broker import Broker, Referenceable
 from pb_broker._clock import clock_of
 from pb_jelly import Jellier
 
-from ._known_mechanisms import served
 from ._threads import in_thread
 from ._tls import security_of
 from .errors import LoginRefused
-from .mechanisms import (
-    Claim,
-    LoginContext,
-    ServerExchange,
-    ServerMechanism,
-    Verified,
-)
+from .mechanisms import Claim, LoginContext, ServerExchange, Verified, is_name
+
+if TYPE_CHECKING:
+    from ._attempt import Attempt
+    from ._door import Door
 
 __all__ = ["Exchange", "Exchanges", "context_of"]
 
@@ -59,6 +56,7 @@ class _Root(Protocol):
 
     portal: Any
     broker: Broker
+    door: Door
 
     def admit(
         self,
@@ -66,11 +64,12 @@ class _Root(Protocol):
         mind: Any,
         mechanism: str,
         confirm: Callable[[], bytes] | None = None,
+        attempt: Attempt | None = None,
     ) -> Deferred[Any]:
         """Ask the portal."""
         ...
 
-    def count_refusal(self) -> None:
+    def count_refusal(self, attempt: Attempt, reason: str) -> None:
         """Take note of a login that came to nothing."""
         ...
 
@@ -84,36 +83,15 @@ class Exchanges:
 
     Args:
         root: The connection's login root.
-        mechanisms: What it may offer.
-        is_usual: Whether nobody has said which, so that it is for the portal to say.
-        timeout: How many seconds an exchange may last.
     """
 
-    def __init__(
-        self,
-        root: _Root,
-        mechanisms: tuple[ServerMechanism, ...],
-        is_usual: bool,
-        timeout: float,
-    ) -> None:
+    def __init__(self, root: _Root) -> None:
         self._root = root
-        self._mechanisms = mechanisms
-        self._is_usual = is_usual
-        self._timeout = timeout
         self._current: Exchange | None = None
-
-    def _offer(self, context: LoginContext) -> dict[str, ServerMechanism]:
-        """Return what is offered on this connection, and note it in the context."""
-        mechanisms = self._mechanisms
-        if self._is_usual:
-            mechanisms = served(mechanisms, self._root.portal)
-        offer = {each.name: each for each in mechanisms if each.is_available(context)}
-        context.offered = tuple(offer)
-        return offer
 
     def names(self) -> list[str]:
         """Return the names of what is offered, in our order."""
-        return list(self._offer(context_of(self._root.broker)))
+        return list(self._root.door.offer(context_of(self._root.broker)))
 
     def begin(self, name: Any, data: Any, mind: Any) -> Deferred[Any]:
         """Begin a login.
@@ -126,24 +104,23 @@ class Exchanges:
         Returns:
             A Deferred with what to answer.
         """
+        root = self._root
         if self._current is not None:
             # It came to nothing.
+            attempt = self._current.attempt
             self._end(self._current)
-            self._root.count_refusal()
-            if self._root.is_over():
+            root.count_refusal(attempt, "given up")
+            if root.is_over():
                 return fail(LoginRefused())
-        context = context_of(self._root.broker)
-        mechanism = self._offer(context).get(name) if type(name) is str else None
+        attempt = root.door.attempt(root.broker, name if is_name(name) else "")
+        offer = root.door.offer(attempt.context)
+        mechanism = offer.get(name) if type(name) is str else None
         if mechanism is None:
-            return self._refuse()
-        now = clock_of(self._root.broker).seconds()
-        self._current = exchange = Exchange(
-            self,
-            mechanism.start(self._root.portal, context),
-            mechanism.name,
-            mind,
-            now + self._timeout,
-        )
+            return self._refuse(attempt, "no such mechanism")
+        now = clock_of(root.broker).seconds()
+        started = mechanism.start(root.portal, attempt.context)
+        deadline = now + root.door.login_timeout
+        self._current = exchange = Exchange(self, started, attempt, mind, deadline)
         return self.step(exchange, data)
 
     def step(self, exchange: Exchange, data: Any) -> Deferred[Any]:
@@ -162,16 +139,19 @@ class Exchanges:
         is_in_turn = exchange.turn is None and now <= exchange.deadline
         if not is_in_turn or type(data) is not bytes or len(data) > MAX_MESSAGE:
             self._end(exchange)
-            return self._refuse()
+            return self._refuse(exchange.attempt, "malformed")
         turn = exchange.turn = maybeDeferred(self._take, exchange, data)
         turn.addCallback(self._taken, exchange)
         turn.addErrback(self._failed, exchange)
         return turn
 
     def _take(self, exchange: Exchange, data: bytes) -> Any:
-        found = exchange.mechanism.step(data)
-        waiting = self._root.broker.shell.awaitable(found)
-        return found if waiting is None else waiting
+        def step() -> Any:
+            found = exchange.mechanism.step(data)
+            waiting = self._root.broker.shell.awaitable(found)
+            return found if waiting is None else waiting
+
+        return exchange.attempt.after_turn(step)
 
     def _taken(self, result: Any, exchange: Exchange) -> Any:
         """Answer what the mechanism has made of a message."""
@@ -189,8 +169,13 @@ class Exchanges:
 
     def _admit(self, exchange: Exchange, credentials: Any) -> Deferred[Any]:
         mechanism = exchange.mechanism
+        attempt = exchange.attempt
         admitted = self._root.admit(
-            credentials, exchange.mind, exchange.name, mechanism.accepted
+            credentials,
+            exchange.mind,
+            attempt.mechanism,
+            mechanism.accepted,
+            attempt,
         )
 
         def refused(failure: Failure) -> Failure:
@@ -206,11 +191,11 @@ class Exchanges:
             exchange.turn = None
             self._end(exchange)
             if failure.check(LoginRefused) is not None:
-                return self._refuse()
+                return self._refuse(exchange.attempt, "credentials")
         return failure
 
-    def _refuse(self) -> Deferred[Any]:
-        self._root.count_refusal()
+    def _refuse(self, attempt: Attempt, reason: str) -> Deferred[Any]:
+        self._root.count_refusal(attempt, reason)
         return fail(LoginRefused())
 
     def _end(self, exchange: Exchange) -> None:
@@ -232,7 +217,7 @@ class Exchange(Referenceable):
     Args:
         exchanges: Where it belongs.
         mechanism: What the messages are for.
-        name: The mechanism's.
+        attempt: The try to log in.
         mind: The peer's object for the avatar to talk to, or None.
         deadline: When it is too late, on the connection's clock.
 
@@ -248,12 +233,12 @@ class Exchange(Referenceable):
         self,
         exchanges: Exchanges,
         mechanism: ServerExchange,
-        name: str,
+        attempt: Attempt,
         mind: Any,
         deadline: float,
     ) -> None:
         self.mechanism = mechanism
-        self.name = name
+        self.attempt = attempt
         self.mind = mind
         self.deadline = deadline
         self.turn: Deferred[Any] | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
@@ -17,13 +17,31 @@ from pb_broker import (
     IPBRoot,
     RemoteReference,
 )
+from pb_broker._clock import clock_of
 
 from . import _negotiation
+from ._audit import Audit, AuditEvent
+from ._delays import LoginDelays
+from ._door import Door
 from ._known_mechanisms import client_mechanisms
 from ._login_root import PortalRoot
+from ._sessions import SessionPolicy, Sessions
 from .mechanisms import ClientMechanism, ServerMechanism
 
+if TYPE_CHECKING:
+    from .tickets import Tickets
+
 __all__ = ["PBClientFactory", "PBServerFactory", "log_in"]
+
+
+class _Same:
+    """What stands for an argument that was left out."""
+
+    def __repr__(self) -> str:
+        return "as it is"
+
+
+_SAME = _Same()
 
 
 class PBClientFactory(pb_broker.PBClientFactory):
@@ -41,8 +59,8 @@ class PBClientFactory(pb_broker.PBClientFactory):
             from :mod:`pb_cred.mechanisms`.  None means SCRAM-SHA-256-PLUS,
             SCRAM-SHA-256 and PLAIN for passwords, and ANONYMOUS.  An empty list means
             none: to log in as legacy peers do, if that is allowed.
-        allow_legacy_md5: Whether to log in by MD5 at a server that knows nothing else.
-            The default will be False.
+        allow_legacy_md5: Whether to log in by MD5 at a server that knows nothing else,
+            as a ``twisted.spread`` one; None means the default, False.
 
     Raises:
         ValueError: There is no such mechanism.
@@ -50,7 +68,7 @@ class PBClientFactory(pb_broker.PBClientFactory):
 
     # Subclasses may have an __init__ of their own.
     mechanisms: tuple[ClientMechanism, ...] | None = None
-    allow_legacy_md5: bool = True
+    allow_legacy_md5: bool = False
 
     def __init__(
         self,
@@ -63,7 +81,7 @@ class PBClientFactory(pb_broker.PBClientFactory):
         heartbeat: Heartbeat | bool | None = None,
         observer: CallObserver | None = None,
         mechanisms: Iterable[str | ClientMechanism] | None = None,
-        allow_legacy_md5: bool = True,
+        allow_legacy_md5: bool | None = None,
     ) -> None:
         super().__init__(
             unsafeTracebacks,
@@ -76,7 +94,8 @@ class PBClientFactory(pb_broker.PBClientFactory):
         )
         if mechanisms is not None:
             self.mechanisms = client_mechanisms(mechanisms)
-        self.allow_legacy_md5 = allow_legacy_md5
+        if allow_legacy_md5 is not None:
+            self.allow_legacy_md5 = allow_legacy_md5
 
     def login(
         self,
@@ -89,7 +108,9 @@ class PBClientFactory(pb_broker.PBClientFactory):
 
         Args:
             credentials: From :mod:`twisted.cred.credentials`: ``Anonymous()``, or
-                ``UsernamePassword(name, password)``, each as bytes or text.
+                ``UsernamePassword(name, password)``, each as bytes or text; or from
+                :mod:`pb_cred.certificates`, :mod:`pb_cred.tokens` or
+                :mod:`pb_cred.tickets`.
             client: The *mind*: an object of ours for the avatar to talk to.
             mechanisms: By which mechanisms; None for those of the factory.
 
@@ -117,7 +138,7 @@ def log_in(
     factory = root.broker.factory
     if mechanisms is None:
         mechanisms = getattr(factory, "mechanisms", None)
-    allows_md5 = getattr(factory, "allow_legacy_md5", True)
+    allows_md5 = getattr(factory, "allow_legacy_md5", False)
     return _negotiation.log_in(root, credentials, mind, mechanisms, allows_md5)
 
 
@@ -154,8 +175,19 @@ class PBServerFactory(pb_broker.PBServerFactory):
             objects from :mod:`pb_cred.mechanisms`.  None means those of
             SCRAM-SHA-256-PLUS, SCRAM-SHA-256 and ANONYMOUS that the portal's checkers
             can serve, and PLAIN where they have to see the password.
-        allow_legacy_md5: Whether peers that know no mechanism may log in by MD5.  The
-            default will be False.
+        allow_legacy_md5: Whether peers that know no mechanism, as ``twisted.spread``
+            ones, may log in by MD5; None means the default, False.
+        session_policy: How long sessions last, and how many each user may have; None
+            for as long and as many as they like.
+        login_delays: How long those wait who try to log in again and again; None means
+            the default.
+        tickets: What gives tickets to those who have logged in, and takes them in place
+            of credentials; None for none.
+        audit: Called with an :class:`AuditEvent` for each login, refusal and logout, and
+            for what else concerns who may come in.
+
+    Attributes:
+        sessions: The sessions of those who have logged in: to be listed and ended.
 
     Raises:
         TypeError: There is nothing to serve, or two things; or there are mechanisms
@@ -165,6 +197,9 @@ class PBServerFactory(pb_broker.PBServerFactory):
     """
 
     portal_root: type[PortalRoot] = PortalRoot
+    # Subclasses may have an __init__ of their own.
+    allow_legacy_md5: bool = False
+    _sessions: Sessions | None = None
 
     def __init__(
         self,
@@ -183,16 +218,26 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_tries: int | None = None,
         observer: CallObserver | None = None,
         mechanisms: Iterable[str | ServerMechanism] | None = None,
-        allow_legacy_md5: bool = True,
+        allow_legacy_md5: bool | None = None,
+        session_policy: SessionPolicy | None = None,
+        login_delays: LoginDelays | None = None,
+        tickets: Tickets | None = None,
+        audit: Callable[[AuditEvent], object] | None = None,
     ) -> None:
         profile = self.protocol.profile
+        if allow_legacy_md5 is not None:
+            self.allow_legacy_md5 = allow_legacy_md5
+        self._sessions = Sessions(session_policy or SessionPolicy(), Audit(audit))
         served = partial(
             self.portal_root,
             login_limits=_or(login_limits, profile.login_limits),
             login_tries=_or(login_tries, profile.login_tries),
             mechanisms=mechanisms,
-            allow_legacy_md5=allow_legacy_md5,
+            allow_legacy_md5=self.allow_legacy_md5,
             login_timeout=_or(login_timeout, profile.login_timeout),
+            login_delays=login_delays,
+            sessions=self._sessions,
+            tickets=tickets,
         )
         if isinstance(security, int):
             security, unsafeTracebacks = None, security or unsafeTracebacks
@@ -207,7 +252,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
         elif isinstance(root, Portal) and _adapted(root) is None:
             # Somebody may have registered an adapter for portals of their own.
             root = served(root)
-        elif mechanisms is not None:
+        elif mechanisms is not None or tickets is not None:
             raise TypeError("without a portal, there is no login by any mechanism")
         super().__init__(
             root,
@@ -221,6 +266,69 @@ class PBServerFactory(pb_broker.PBServerFactory):
             login_backlog=login_backlog,
             observer=observer,
         )
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of those who have logged in."""
+        if self._sessions is None:
+            self._sessions = Sessions(SessionPolicy(), Audit())
+        return self._sessions
+
+    def change_login(
+        self,
+        *,
+        mechanisms: Iterable[str | ServerMechanism] | _Same | None = _SAME,
+        allow_legacy_md5: bool | _Same = _SAME,
+        login_tries: int | _Same | None = _SAME,
+        login_delays: LoginDelays | _Same = _SAME,
+        session_policy: SessionPolicy | _Same = _SAME,
+    ) -> None:
+        """Change who may log in from now on, and how; each change is audited.
+
+        Args:
+            mechanisms: As when the factory is made; what is left out stays as it is.
+            allow_legacy_md5: Likewise.
+            login_tries: Likewise; None for any number.
+            login_delays: Likewise.
+            session_policy: Likewise; holds for sessions that have begun as well.
+
+        Raises:
+            TypeError: There is no login.
+            ValueError: There is no such mechanism, or the portal's checkers cannot
+                serve it.  Nothing has been changed.
+        """
+        door: Door | None = getattr(self.root, "door", None)
+        if door is None:
+            raise TypeError("without a portal, there is no login to change")
+        if not isinstance(mechanisms, _Same):
+            before = door.mechanism_names()
+            door.set_mechanisms(mechanisms)
+            self._tell("mechanisms", before, door.mechanism_names())
+        if not isinstance(allow_legacy_md5, _Same):
+            before_md5, door.allow_legacy_md5 = door.allow_legacy_md5, allow_legacy_md5
+            self._tell("allow_legacy_md5", before_md5, allow_legacy_md5)
+        if not isinstance(login_tries, _Same):
+            before_tries, door.login_tries = door.login_tries, login_tries
+            self._tell("login_tries", before_tries, login_tries)
+        if not isinstance(login_delays, _Same):
+            before_delays, door.tries.delays = door.tries.delays, login_delays
+            self._tell("login_delays", before_delays, login_delays)
+        if not isinstance(session_policy, _Same):
+            self.sessions.policy = session_policy
+
+    def _tell(self, what: str, before: object, after: object) -> None:
+        if before != after:
+            self.sessions.audit.policy(what, before, after)
+
+    def startFactory(self) -> None:
+        """Begin to have an eye on connections and sessions."""
+        super().startFactory()
+        self.sessions.start(clock_of(self))
+
+    def stopFactory(self) -> None:
+        """Have an eye on nothing any more."""
+        super().stopFactory()
+        self.sessions.stop()
 
 
 def _or(given: Any, usual: Any) -> Any:

@@ -1,42 +1,36 @@
 """This module is the door of a server that wants to know who comes in.
 
-Each connection finds a :class:`LoginRoot` under "root".  Two of its methods are for
+Each connection finds a :class:`LoginRoot` under "root".  Some of its methods are for
 all mechanisms, the others for legacy peers; all logins end in :meth:`LoginRoot.admit`,
 which asks the portal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from inspect import iscoroutine
-from math import inf
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 from twisted.cred.credentials import Anonymous
 from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pb_broker import Broker, BrokerLimits, IPBRoot, Referenceable
-from pb_broker._shell import TWISTED
+from pb_broker import Broker, BrokerLimits, IPBRoot, NoSuchMethod, Referenceable
 
 from . import _anonymous, _md5
+from ._attempt import Attempt
+from ._audit import shown_username
+from ._door import Door
 from ._exchange import Exchanges
-from ._known_mechanisms import server_mechanisms, usual_server_mechanisms
-from ._session import open_session, peer_of, run_logout
+from ._session import Login, Who, open_session, peer_of, run_logout
+from ._without_tls import warn_server
 from .errors import LoginRefused
 from .interfaces import IPerspective
-from .mechanisms import ServerMechanism, Verified
+from .mechanisms import Verified
 
 __all__ = ["LoginRoot", "PortalRoot"]
-
-_log = Logger(namespace="pb_cred")
-
-#: The usual mechanisms of all servers, with one secret.
-_USUAL: Final = usual_server_mechanisms()
 
 
 class LoginRoot(Referenceable):
@@ -45,31 +39,18 @@ class LoginRoot(Referenceable):
     Args:
         portal: Decides who may come in, and as whom.
         broker: The connection's broker.
-        tries: How many refused logins end the connection; None for none.
-        mechanisms: What to offer; None for the usual, as far as the portal serves them.
-        allow_legacy_md5: Whether legacy peers may log in by MD5.
-        timeout: How many seconds a login may take once it has begun.
+        door: What all connections of the server have in common; None for a door of its
+            own.
     """
 
     def __init__(
-        self,
-        portal: Portal,
-        broker: Broker,
-        tries: int | None = None,
-        *,
-        mechanisms: tuple[ServerMechanism, ...] | None = None,
-        allow_legacy_md5: bool = True,
-        timeout: float = inf,
+        self, portal: Portal, broker: Broker, door: Door | None = None
     ) -> None:
         self.portal = portal
-        self._tries = tries
         self.broker = broker
-        self._allows_md5 = allow_legacy_md5
-        self._challenges = _md5.Challenges(broker, self.admit)
-        is_usual = mechanisms is None
-        if mechanisms is None:
-            mechanisms = _USUAL
-        self._exchanges = Exchanges(self, mechanisms, is_usual, timeout)
+        self.door = Door(portal) if door is None else door
+        self._challenges = _md5.Challenges(broker, self._admit_md5)
+        self._exchanges = Exchanges(self)
         self._refusals = 0
 
     def remote_mechanisms(self) -> list[str]:
@@ -92,6 +73,44 @@ class LoginRoot(Referenceable):
             return fail(LoginRefused())
         return self._exchanges.begin(name, data, mind)
 
+    def remote_ticket(self, avatar: Any) -> Deferred[Any]:
+        """Give a ticket to somebody who has logged in.
+
+        Args:
+            avatar: The peer's reference to its avatar.
+
+        Returns:
+            A Deferred with the ticket, and for how many seconds it is good.
+
+        Raises:
+            NoSuchMethod: There are no tickets here.
+            LoginRefused: That is no avatar of the peer's, or the connection is not
+                encrypted.
+        """
+        tickets = self.door.tickets
+        if tickets is None:
+            raise NoSuchMethod("there are no tickets here")
+        for login in self.door.sessions.over(self.broker):
+            if login.outgoing is avatar and login.session.is_tls:
+                return self._issue(login)
+        raise LoginRefused
+
+    def _issue(self, login: Login) -> Deferred[Any]:
+        session = login.session
+        tickets: Any = self.door.tickets
+        issued = tickets.issue(session.avatar_id, session.mechanism)
+
+        def done(ticket: Any) -> Any:
+            if login.is_over:
+                tickets.revoke_family(ticket.family)
+                raise LoginRefused
+            login.tickets.append(ticket.family)
+            self.door.audit.ticket_issued(**login.fields())
+            return ticket.data, ticket.seconds
+
+        answer: Deferred[Any] = issued.addCallback(done)
+        return answer
+
     def remote_login(self, username: Any) -> Any:
         """Begin a login with a password: return a challenge and who takes the response.
 
@@ -101,8 +120,10 @@ class LoginRoot(Referenceable):
         Raises:
             LoginRefused: That is no name, or nobody may log in so.
         """
-        if not self._allows_md5:
-            self.count_refusal()
+        if not self.door.allow_legacy_md5:
+            attempt = self.door.attempt(self.broker, _md5.MECHANISM)
+            attempt.context.username = shown_username(username)
+            self.count_refusal(attempt, "md5 is not allowed")
             raise LoginRefused
         return self._challenges.issue(username)
 
@@ -117,12 +138,16 @@ class LoginRoot(Referenceable):
         """
         return self.admit(Anonymous(), mind, _anonymous.MECHANISM)
 
+    def _admit_md5(self, credentials: Any, mind: Any, mechanism: str) -> Deferred[Any]:
+        return self.admit(credentials, mind, mechanism)
+
     def admit(
         self,
         credentials: Any,
         mind: Any,
         mechanism: str,
         confirm: Callable[[], bytes] | None = None,
+        attempt: Attempt | None = None,
     ) -> Deferred[Any]:
         """Ask the portal, and hand out the avatar that it gives.
 
@@ -132,6 +157,7 @@ class LoginRoot(Referenceable):
             mechanism: How it was shown.
             confirm: Gives the mechanism's last message, once the portal has let the
                 peer in.
+            attempt: The try that this is of; None for one that begins here.
 
         Returns:
             A Deferred with what to answer the peer: the avatar, or what ends an
@@ -142,65 +168,134 @@ class LoginRoot(Referenceable):
         if self.is_over():
             # What came together with those that were refused: the end is near.
             return fail(LoginRefused())
-        result = maybeDeferred(self._ask, credentials, mind)
-        result.addCallback(self._finished)
-        result.addCallbacks(
-            self._admitted, self._refused, callbackArgs=(mechanism, confirm)
-        )
-        return result
+        if attempt is None:
+            attempt = self.door.attempt(self.broker, mechanism)
+        if attempt.context.username is None:
+            username: Any = getattr(credentials, "username", None)
+            attempt.context.username = shown_username(username)
+        admitted = self._admit(attempt, credentials, mind, confirm)
+        return Deferred.fromCoroutine(admitted)
 
-    def _ask(self, credentials: Any, mind: Any) -> Any:
-        """Ask the portal."""
-        portal = self.portal
+    async def _admit(
+        self,
+        attempt: Attempt,
+        credentials: Any,
+        mind: Any,
+        confirm: Callable[[], bytes] | None,
+    ) -> Any:
+        turn = attempt.turn()
+        if turn is not None:
+            await turn
+            if self.is_over():
+                raise LoginRefused
+        reserved: Any = None
+        reason = "credentials"
+        refusal: Failure | None = None
+        try:
+            who = await self._identify(attempt, credentials)
+            reason = "too many sessions"
+            if who is not None:
+                reserved = self.door.sessions.reserve(who.avatar_id)
+            reason = "realm"
+            return await self._open(attempt, who, credentials, mind, confirm)
+        except UnauthorizedLogin:
+            refusal = Failure()
+        finally:
+            self.door.sessions.release(reserved)
+        self.count_refusal(attempt, reason, refusal)
+        # Not the checker's own words: they may say which half was wrong.  Outside of
+        # the handler, so that it does not carry the other along.
+        raise LoginRefused
+
+    async def _identify(self, attempt: Attempt, credentials: Any) -> Who | None:
+        """Find out who somebody is; None if only the portal as a whole can tell."""
         if isinstance(credentials, Verified):
-            realm_of: Any = portal
-            return realm_of.realm.requestAvatar(
-                credentials.avatar_id, mind, IPerspective
+            return self._who(
+                attempt,
+                credentials.avatar_id,
+                expires=credentials.expires,
+                ticket=credentials.ticket,
             )
-        if self.broker.shell is TWISTED or type(portal).login is not Portal.login:
-            return portal.login(credentials, mind, IPerspective)
-        # As Portal does, which runs a checker's coroutine on Twisted's terms.
-        checkers: Any = portal.checkers
-        for kind, checker in checkers.items():
+        portal: Any = self.portal
+        if type(portal).login is not Portal.login:
+            return None
+        # As Portal does, which runs a checker's coroutine on Twisted's terms and keeps
+        # what the checker says to itself.
+        for kind, checker in portal.checkers.items():
             if kind.providedBy(credentials):
-                found: Any = checker.requestAvatarId(credentials)
-                waiting = self.broker.shell.awaitable(found)
-                found = succeed(found) if waiting is None else waiting
-                realm: Any = portal.realm
-                return found.addCallback(realm.requestAvatar, mind, IPerspective)
+                found = await self._result(checker.requestAvatarId(credentials))
+                return self._who(attempt, found)
         raise UnhandledCredentials("no checker takes these credentials")
 
-    def _finished(self, result: Any) -> Any:
-        """Wait for a realm whose ``requestAvatar`` is an ``async def``."""
-        return self.broker.shell.run(result) if iscoroutine(result) else result
+    def _who(self, attempt: Attempt, avatar_id: Any, **facts: Any) -> Who:
+        tickets = self.door.tickets
+        realm = getattr(self.portal, "realm", None)
+        return Who(
+            attempt.mechanism,
+            attempt.context,
+            avatar_id,
+            revokes=bool(getattr(realm, "revokes_references", False)),
+            revoke_ticket=None if tickets is None else tickets.revoke_family,
+            **facts,
+        )
 
-    def _admitted(
-        self, result: Any, mechanism: str, confirm: Callable[[], bytes] | None
+    async def _open(
+        self,
+        attempt: Attempt,
+        who: Who | None,
+        credentials: Any,
+        mind: Any,
+        confirm: Callable[[], bytes] | None,
     ) -> Any:
-        if confirm is None:
-            return open_session(self.broker, mechanism, result)
+        """Have an avatar made for somebody who is known, and hand it out."""
+        portal: Any = self.portal
+        if who is None:
+            result = await self._result(portal.login(credentials, mind, IPerspective))
+            avatar_id = getattr(result[1], "avatarId", None) if result else None
+            who = self._who(attempt, avatar_id)
+        else:
+            realm = portal.realm
+            result = await self._result(
+                realm.requestAvatar(who.avatar_id, mind, IPerspective)
+            )
+        data: bytes | None = None
         try:
-            data = confirm()
+            if confirm is not None:
+                data = confirm()
         except Exception:
             if isinstance(result, (tuple, list)) and callable(result[-1]):
                 run_logout(result[-1])
             raise
-        return data, None, open_session(self.broker, mechanism, result)
+        attempt.admitted()
+        warn_server(attempt.mechanism, attempt.context)
+        handed_out = open_session(self.door.sessions, self.broker, who, result)
+        return handed_out if confirm is None else (data, None, handed_out)
 
-    def _refused(self, failure: Failure) -> Failure:
-        if failure.check(UnauthorizedLogin) is None:
-            return failure
-        self.count_refusal(failure)
-        # Not the checker's own words: they may say which half was wrong.
-        return Failure(LoginRefused())
+    async def _result(self, result: Any) -> Any:
+        """Return what a checker or realm gives, at once or later."""
+        if isinstance(result, Failure):
+            result.raiseException()
+        waiting = self.broker.shell.awaitable(result)
+        return result if waiting is None else await waiting
 
-    def count_refusal(self, failure: Failure | None = None) -> None:
+    def count_refusal(
+        self, attempt: Attempt, reason: str, failure: Failure | None = None
+    ) -> None:
         """Take note of a login that came to nothing.
 
         Args:
+            attempt: The login.
+            reason: Why, for the audit.
             failure: Why, if the portal has said so.
         """
-        self._log_refusal(failure or Failure(LoginRefused()))
+        attempt.refused()
+        self.door.audit.refusal(
+            is_logged=self._logs_refusal(failure or Failure(LoginRefused())),
+            peer=peer_of(self.broker),
+            mechanism=attempt.mechanism,
+            username=attempt.username,
+            reason=reason,
+        )
         self._refusals += 1
         if self.is_over():
             # When this has been answered.
@@ -208,15 +303,12 @@ class LoginRoot(Referenceable):
 
     def is_over(self) -> bool:
         """Say whether as many logins were refused as are borne with."""
-        return self._tries is not None and self._refusals >= self._tries
+        tries = self.door.login_tries
+        return tries is not None and self._refusals >= tries
 
-    def _log_refusal(self, failure: Failure) -> None:
-        if self.broker.may_log():
-            _log.info(
-                "A login was refused: {peer}",
-                pb_event="login_refused",
-                peer=peer_of(self.broker),
-            )
+    def _logs_refusal(self, failure: Failure) -> bool:
+        """Say whether the log is to be told of a refusal; or tell it otherwise."""
+        return self.broker.may_log()
 
 
 @implementer(IPBRoot)
@@ -228,10 +320,10 @@ class PortalRoot:
         login_limits: What a connection may cost as long as nobody has logged in;
             None means the same as afterwards.
         login_tries: How many refused logins end a connection; None for none.
-        mechanisms: What to offer: names, or mechanisms; None for the usual, as far as
-            the portal serves them.
-        allow_legacy_md5: Whether legacy peers may log in by MD5.
-        login_timeout: How many seconds a login may take once it has begun.
+        **options: As for :class:`Door`.
+
+    Attributes:
+        door: What all connections have in common.
 
     Raises:
         ValueError: There is no such mechanism, or the portal cannot serve it.
@@ -244,28 +336,13 @@ class PortalRoot:
         portal: Portal,
         login_limits: BrokerLimits | None = None,
         login_tries: int | None = None,
-        *,
-        mechanisms: Iterable[str | ServerMechanism] | None = None,
-        allow_legacy_md5: bool = True,
-        login_timeout: float = inf,
+        **options: Any,
     ) -> None:
         self.portal = portal
         self.login_limits = login_limits
-        self.login_tries = login_tries
-        self.allow_legacy_md5 = allow_legacy_md5
-        self.login_timeout = login_timeout
-        self.mechanisms: tuple[ServerMechanism, ...] | None = None
-        if mechanisms is not None:
-            self.mechanisms = server_mechanisms(mechanisms, portal)
+        self.door = Door(portal, login_tries=login_tries, **options)
 
     def rootObject(self, broker: Broker) -> LoginRoot:
         """Return a login root for one connection, which has to use it."""
         broker.require_authentication(self.login_limits)
-        return self.login_root(
-            self.portal,
-            broker,
-            self.login_tries,
-            mechanisms=self.mechanisms,
-            allow_legacy_md5=self.allow_legacy_md5,
-            timeout=self.login_timeout,
-        )
+        return self.login_root(self.portal, broker, self.door)

@@ -16,6 +16,7 @@ from pb_broker._shell import as_deferred
 from . import _anonymous, _md5
 from ._exchange import MAX_MESSAGE, context_of
 from ._known_mechanisms import client_mechanisms
+from ._without_tls import warn_client
 from .errors import MechanismError, NoMechanism
 from .mechanisms import ClientExchange, ClientMechanism, LoginContext, is_name
 
@@ -95,6 +96,7 @@ class _Login:
                 "there is no login but the legacy one by MD5, which is not allowed "
                 "here: see allow_legacy_md5"
             )
+        warn_client(_md5.MECHANISM, context_of(self._root.broker))
         return _md5.log_in(
             self._root, credentials.username, credentials.password, self._mind
         )
@@ -106,6 +108,7 @@ class _Login:
         for mechanism in self._mechanisms:
             is_offered = mechanism.name in context.offered
             if is_offered and mechanism.is_usable(self._credentials, context):
+                warn_client(mechanism.name, context)
                 self._exchange = mechanism.start(self._credentials, context)
                 first = self._made(self._exchange.begin)
                 return first.addCallback(self._send_first, mechanism.name)

@@ -4,9 +4,10 @@ Theory of operation
 -------------------
 A realm answers a login with an avatar and a function to call when the login ends.
 It ends with the first of these: the connection is lost, the peer lets go of its
-last reference to the avatar, or the avatar cannot be sent in the first place.
-They can come in any order and in the middle of one another, so each of them only
-says "end", and the first who says it takes the function away from the others.
+last reference to the avatar, the avatar cannot be sent in the first place, or it is
+ended here: by somebody, or because it is due.  They can come in any order and in the
+middle of one another, so each of them only says "end", and the first who says it takes
+the function away from the others.
 
 What is known of a login is kept beside the avatar, not in it: avatars are objects
 of the application's own, of any class.  The sessions of an avatar are found by its
@@ -19,20 +20,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from math import inf
+from typing import Any, Literal, TypeAlias
 
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from pb_broker import AsReferenceable, Broker
+from pb_broker._ownership import Owner, Ownership
 from pb_broker._tables import process_unique_id
 from pb_jelly import Jellier
 
-from .errors import NotLoggedIn
+from ._sessions import Sessions
+from .errors import NotLoggedIn, SessionEnded
+from .mechanisms import LoginContext
 
-__all__ = ["Session", "open_session", "peer_of", "run_logout", "session_of"]
+__all__ = [
+    "Login",
+    "Session",
+    "Who",
+    "open_session",
+    "peer_of",
+    "run_logout",
+    "session_of",
+]
 
 _log = Logger(namespace="pb_cred")
+
+Reason: TypeAlias = Literal[
+    "disconnected",
+    "ended",
+    "expired",
+    "idle",
+    "max_session",
+    "released",
+    "replaced",
+    "undeliverable",
+]
+
+#: Those after which the user has to show a password, or whatever it is, again.
+_REVOKING = frozenset({"ended", "expired", "idle", "max_session"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +73,40 @@ class Session:
             ``"anonymous"``.
         login_time: When it was let in, in UTC.
         broker: The broker of the connection.
+        avatar_id: What the portal's checker calls the user.
+        username: The name that was logged in with, if there was one, as bytes.
+        number: What no other session of the same server has.
+        is_tls: Whether the connection is encrypted.
+        certificate: The peer's certificate in DER; None if it has shown none.
+        expires: When the session ends in any case, since what the peer has shown holds
+            no longer; None for never.
     """
 
     peer: object
     mechanism: str
     login_time: datetime
     broker: Broker = field(repr=False)
+    avatar_id: Any = None
+    username: bytes | None = None
+    number: int = 0
+    is_tls: bool = False
+    certificate: bytes | None = field(default=None, repr=False)
+    expires: datetime | None = None
+    _login: Any = field(default=None, repr=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return bool(self._login.is_over)
+
+    def end(self) -> None:
+        """End the session, unless it has ended, and revoke the tickets it was given.
+
+        The connection is closed, unless somebody else is logged in over it; then the
+        avatar is taken away from the peer, and what it has obtained through the avatar
+        if the realm says so (``revokes_references``).
+        """
+        self._login.force("ended")
 
 
 class _LiveSessions:
@@ -104,64 +159,218 @@ class _Together:
     __slots__ = ("logins",)
 
     def __init__(self) -> None:
-        self.logins: list[_Login] = []
+        self.logins: list[Login] = []
 
     def __call__(self) -> None:
         for login in list(self.logins):
-            login.end()
+            login.end("released")
 
 
-class _Login:
-    """An avatar that was handed out, until it is taken back."""
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who has been let in.
 
-    __slots__ = ("_avatar", "_logout", "_puid", "_session", "_together")
+    Attributes:
+        mechanism: How.
+        context: What is known of the connection, and the name.
+        avatar_id: What the portal's checker calls the user.
+        expires: Until when that holds.
+        ticket: The family of the ticket that was shown.
+        revokes: Whether the realm wants what was obtained through the avatar taken back
+            when the login ends.
+        revoke_ticket: Revokes a family of tickets.
+    """
+
+    mechanism: str
+    context: LoginContext
+    avatar_id: Any = None
+    expires: datetime | None = None
+    ticket: bytes | None = None
+    revokes: bool = False
+    revoke_ticket: Callable[[bytes], object] | None = None
+
+
+class Login:
+    """An avatar that was handed out, until it is taken back.
+
+    Args:
+        sessions: Those of the server.
+        broker: The connection's.
+        who: Whose login it is.
+        avatar: The user's avatar.
+        logout: What the realm wants called at the end.
+        outgoing: What the peer is given for the avatar.
+
+    Attributes:
+        deadline: When it has to end, on the clock of ``sessions``.
+        heard: When the peer has called something last, as far as was looked.
+        opened: When it began.
+        outgoing: As above.
+        session: What others know of it.
+        tickets: The families of the tickets that it was shown or given.
+    """
+
+    __slots__ = (
+        "_avatar",
+        "_logout",
+        "_owner",
+        "_puid",
+        "_revoke_ticket",
+        "_sessions",
+        "_together",
+        "deadline",
+        "heard",
+        "opened",
+        "outgoing",
+        "session",
+        "tickets",
+    )
 
     def __init__(
-        self, session: Session, avatar: object, logout: Callable[[], Any], puid: Any
+        self,
+        sessions: Sessions,
+        broker: Broker,
+        who: Who,
+        avatar: object,
+        logout: Callable[[], Any],
+        outgoing: Any,
     ) -> None:
-        self._session = session
+        context = who.context
+        self.session = Session(
+            peer=context.peer,
+            mechanism=who.mechanism,
+            login_time=datetime.now(timezone.utc),
+            broker=broker,
+            avatar_id=who.avatar_id,
+            username=context.username,
+            number=sessions.new_number(),
+            is_tls=context.is_tls,
+            certificate=context.certificate,
+            expires=who.expires,
+            _login=self,
+        )
+        self.tickets = [] if who.ticket is None else [who.ticket]
+        self.opened = self.heard = 0.0
+        self.deadline = inf
+        self.outgoing = outgoing
+        self._sessions = sessions
         self._avatar = avatar
         self._logout: Callable[[], Any] | None = logout
-        self._puid = puid
-        _live.add(avatar, session)
-        broker = session.broker
+        self._revoke_ticket = who.revoke_ticket
+        self._puid = puid = process_unique_id(outgoing)
+        self._owner: Owner | None = None
+        if who.revokes:
+            self._owner = Owner()
+            Ownership.of(broker).add(self._owner, avatar)
+        _live.add(avatar, self.session)
         together = broker._localCleanup.get(puid)
         if not isinstance(together, _Together):
             broker._localCleanup[puid] = together = _Together()
         together.logins.append(self)
         self._together = together
-        broker.notifyOnDisconnect(self.end)
+        broker.notifyOnDisconnect(self._lost)
+        sessions.add(self)
 
-    def end(self) -> None:
-        """Log out, unless that is done."""
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._logout is None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what audit events say of it."""
+        session = self.session
+        return {
+            "peer": session.peer,
+            "mechanism": session.mechanism,
+            "username": session.username,
+            "avatar_id": session.avatar_id,
+            "session": session.number,
+        }
+
+    def _lost(self) -> None:
+        self.end("disconnected")
+
+    def jelly(self, jellier: Jellier) -> Any:
+        """Return what the peer gets for the avatar, which is this login's."""
+        if self._owner is None:
+            return self.outgoing.jellyFor(jellier)
+        ownership = Ownership.of(self.session.broker)
+        with ownership.giving(frozenset((self._owner,))):
+            return self.outgoing.jellyFor(jellier)
+
+    def why_due(self, now: float) -> Reason:
+        """Return why it has to end now that its deadline has come."""
+        longest = self._sessions.policy.max_session
+        is_long = longest is not None and now - self.opened >= longest
+        return "max_session" if is_long else "expired"
+
+    def end(self, reason: Reason) -> None:
+        """Log out, unless that is done.
+
+        Args:
+            reason: Why.
+        """
         logout, self._logout = self._logout, None
         if logout is None:
             return
-        broker = self._session.broker
-        broker.dontNotifyOnDisconnect(self.end)
+        session = self.session
+        broker = session.broker
+        broker.dontNotifyOnDisconnect(self._lost)
         together = self._together
         together.logins.remove(self)
         if not together.logins and broker._localCleanup.get(self._puid) is together:
             del broker._localCleanup[self._puid]
+        self._sessions.discard(self)
+        if self._owner is not None and not broker.disconnected:
+            ownership = Ownership.of(broker)
+            ownership.remove(self._owner, self._avatar, takes_back=True)
         run_logout(logout)
-        _live.remove(self._avatar, self._session)
+        _live.remove(self._avatar, session)
+        seconds = (datetime.now(timezone.utc) - session.login_time).total_seconds()
+        self._sessions.audit.logout(reason=reason, seconds=seconds, **self.fields())
+
+    def force(self, reason: Reason) -> None:
+        """End it from here, and take the avatar away from the peer.
+
+        Args:
+            reason: Why.
+        """
+        if self.is_over:
+            return
+        if reason in _REVOKING and self._revoke_ticket is not None:
+            for family in self.tickets:
+                self._revoke_ticket(family)
+        broker = self.session.broker
+        self.end(reason)
+        if not self._sessions.over(broker):
+            broker.give_up(SessionEnded(reason))
+            return
+        luid = broker.luids.get(self._puid)
+        if luid is not None and not self._together.logins:
+            broker.unregisterReference(luid)
 
 
 class _Handover:
     """An avatar on its way to the peer: if it cannot go, its login ends."""
 
-    __slots__ = ("_login", "_outgoing")
+    __slots__ = ("_login",)
 
-    def __init__(self, login: _Login, outgoing: Any) -> None:
+    def __init__(self, login: Login) -> None:
         self._login = login
-        self._outgoing = outgoing
 
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return what the peer gets for the avatar."""
+        """Return what the peer gets for the avatar.
+
+        Raises:
+            SessionEnded: The login has ended meanwhile.
+        """
+        login = self._login
+        if login.is_over:
+            raise SessionEnded("ended")
         try:
-            return self._outgoing.jellyFor(jellier)
+            return login.jelly(jellier)
         except Exception:
-            self._login.end()
+            login.end("undeliverable")
             raise
 
 
@@ -180,12 +389,13 @@ def peer_of(broker: Broker) -> object:
     return transport.getPeer()
 
 
-def open_session(broker: Broker, mechanism: str, result: Any) -> Any:
+def open_session(sessions: Sessions, broker: Broker, who: Who, result: Any) -> Any:
     """Hand an avatar out, and see to it that its login ends once.
 
     Args:
+        sessions: Those of the server.
         broker: The connection's broker.
-        mechanism: How the peer showed who it is.
+        who: Whose login it is.
         result: What the portal gave: an interface, an avatar, a logout function.
 
     Returns:
@@ -208,12 +418,7 @@ def open_session(broker: Broker, mechanism: str, result: Any) -> Any:
             kind = type(avatar).__qualname__
             raise TypeError(f"an avatar must provide IPerspective; {kind} does not")
         outgoing = AsReferenceable(avatar, "perspective")
-    session = Session(
-        peer=peer_of(broker),
-        mechanism=mechanism,
-        login_time=datetime.now(timezone.utc),
-        broker=broker,
-    )
-    login = _Login(session, avatar, logout, process_unique_id(outgoing))
+    login = Login(sessions, broker, who, avatar, logout, outgoing)
     broker.authenticated()
-    return _Handover(login, outgoing)
+    sessions.audit.login(**login.fields())
+    return _Handover(login)

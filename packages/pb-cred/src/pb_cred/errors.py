@@ -26,6 +26,7 @@ __all__ = [
     "NotLoggedIn",
     "PasswordStoreError",
     "TicketStoreError",
+    "TokenKeyError",
     "UnknownUser",
     "UnsuitablePassword",
 ]
@@ -89,6 +90,13 @@ class TicketStoreError(CredError):
     """Tickets cannot be read or written where what is kept of them is.
 
     The message says where and why, and has nothing of what is kept.
+    """
+
+
+class TokenKeyError(CredError, ValueError):
+    """Keys to verify tokens with cannot be used.
+
+    The message says why, and has nothing of a key but its id.
     """
 
 

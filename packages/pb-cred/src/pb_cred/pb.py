@@ -89,24 +89,29 @@ from pb_broker.publishing import (
     whenReady,
 )
 
+from ._audit import AuditEvent
 from ._avatar import Avatar, Perspective, Realm
+from ._delays import LoginDelays
 from ._factories import PBClientFactory, PBServerFactory
 from ._managers import client, serve
 from ._md5 import challenge, respond
 from ._service import PBClientService
 from ._session import Session, session_of
+from ._sessions import SessionPolicy, Sessions
 from .errors import (
     CredError,
     LoginRefused,
     MechanismError,
     NoMechanism,
     NotLoggedIn,
+    SessionEnded,
 )
 from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 
 __all__ = [
     "MAX_BROKER_REFS",
     "AsReferenceable",
+    "AuditEvent",
     "Avatar",
     "Broker",
     "BrokerLimits",
@@ -137,6 +142,7 @@ __all__ = [
     "LocalAsRemote",
     "LocalAsyncForwarder",
     "LocalMethod",
+    "LoginDelays",
     "LoginRefused",
     "MechanismError",
     "NoMechanism",
@@ -168,6 +174,9 @@ __all__ = [
     "Serializable",
     "ServiceReference",
     "Session",
+    "SessionEnded",
+    "SessionPolicy",
+    "Sessions",
     "StringPager",
     "TimedReference",
     "Unjellyable",

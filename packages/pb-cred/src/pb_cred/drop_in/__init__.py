@@ -15,12 +15,15 @@ from types import ModuleType
 from typing import Final
 
 import twisted.spread
+from twisted.logger import Logger
 
 from pb_cred.errors import DropInError
 
 from . import _banana, _flavors, _interfaces, _jelly, _pb, _publish, _util
 
 __all__ = ["DropInError", "install"]
+
+_log = Logger(namespace="pb_cred")
 
 _STAND_INS: Final[dict[str, ModuleType]] = {
     "banana": _banana,
@@ -49,6 +52,12 @@ def install() -> None:
                 f"{package}.{name} has been imported already (twisted.web.server does "
                 "it, for one): call pb_cred.drop_in.install() before anything else"
             )
+    if sys.modules.get(f"{package}.pb") is not _pb:
+        _log.warn(
+            "twisted.spread is replaced; logins by MD5, as it has them, are allowed in"
+            " programs that use it",
+            pb_event="legacy_md5_allowed",
+        )
     for name, stand_in in _STAND_INS.items():
         sys.modules[f"{package}.{name}"] = stand_in
         setattr(twisted.spread, name, stand_in)

@@ -32,10 +32,13 @@ from pb_broker import (
 )
 from pb_broker._profile import Profile
 from pb_cred import _anonymous, _factories, _md5
+from pb_cred._audit import Audit
 from pb_cred._avatar import Avatar
+from pb_cred._exchange import context_of
 from pb_cred._login_root import LoginRoot, PortalRoot
 from pb_cred._md5 import challenge, respond
-from pb_cred._session import open_session
+from pb_cred._session import Who, open_session
+from pb_cred._sessions import SessionPolicy, Sessions
 from pb_cred.interfaces import IPerspective, IUsernameMD5Password
 from pb_cred.mechanisms import ClientMechanism
 
@@ -142,6 +145,7 @@ class PBClientFactory(_factories.PBClientFactory):
 
     #: As the original does, whose every byte programs may rely on: by MD5.
     mechanisms: tuple[ClientMechanism, ...] | None = ()
+    allow_legacy_md5 = True
 
     # Factories that log in again after each reconnection call these.
     _cbSendUsername = staticmethod(_md5.log_in)
@@ -157,17 +161,23 @@ def getObjectAt(host: str, port: int, timeout: float | None = 30) -> Deferred[An
     return pb_broker.getObjectAt(host, port, timeout, factory=PBClientFactory())
 
 
+#: Of logins that subclasses have seen to, in their own way.
+_sessions = Sessions(SessionPolicy(), Audit())
+
+
 class _JellyableAvatarMixin:
     broker: Any
 
     def _cbLogin(self, result: Any) -> Any:
         """Hand out the avatar of a login that a subclass has seen to."""
-        return open_session(self.broker, "", result)
+        who = Who("", context_of(self.broker))
+        return open_session(_sessions, self.broker, who, result)
 
 
 class _PortalWrapper(LoginRoot, _JellyableAvatarMixin):
-    def _log_refusal(self, failure: Failure) -> None:
+    def _logs_refusal(self, failure: Failure) -> bool:
         log.err(failure)
+        return False
 
 
 class _PortalRoot(PortalRoot):
@@ -179,6 +189,7 @@ class PBServerFactory(_factories.PBServerFactory):
 
     protocol: Any = Broker
     portal_root = _PortalRoot
+    allow_legacy_md5 = True
 
 
 class _Module(ModuleType):

@@ -1,0 +1,151 @@
+"""This module tells who has come in, who has not, and who has gone.
+
+Each event goes to the log, and to whoever a factory was given for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final, Literal, TypeAlias
+
+from twisted.logger import Logger
+
+__all__ = ["Audit", "AuditEvent", "AuditKind", "shown_username"]
+
+_log = Logger(namespace="pb_cred")
+
+AuditKind: TypeAlias = Literal[
+    "login",
+    "login_refused",
+    "logout",
+    "policy_changed",
+    "ticket_issued",
+    "ticket_reused",
+]
+
+#: How much of a name that a peer has given is kept, in bytes.
+_MOST_NAME: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something that has happened at a server's door.
+
+    What does not apply is None, or empty.
+
+    Attributes:
+        kind: What: ``login``; ``login_refused``; ``logout``; ``policy_changed``;
+            ``ticket_issued``; or ``ticket_reused``, where a ticket was shown that had
+            been replaced, so that somebody may have stolen it.
+        time: When, in UTC.
+        peer: The address at the other end, as the transport tells it.
+        mechanism: How the peer has shown who it is, or has tried to.
+        username: Who it has said that it is, cut off after 256 bytes.
+        avatar_id: What the portal's checker calls the user.
+        session: The session's number, as :attr:`pb_cred.Session.number`.
+        reason: Why a login was refused or has ended.  The peer is not told.
+        seconds: How long a session has lasted.
+        what: What was changed.
+        before: What it was before.
+        after: What it is now.
+    """
+
+    kind: AuditKind
+    time: datetime
+    peer: object = None
+    mechanism: str = ""
+    username: bytes | None = None
+    avatar_id: object = None
+    session: int | None = None
+    reason: str = ""
+    seconds: float | None = None
+    what: str = ""
+    before: object = None
+    after: object = None
+
+
+def shown_username(username: object) -> bytes | None:
+    """Return a name that a peer has given, as an event shows it."""
+    if isinstance(username, str):
+        username = username.encode(errors="replace")
+    return username[:_MOST_NAME] if isinstance(username, bytes) else None
+
+
+class Audit:
+    """Whom a server's events are told.
+
+    Args:
+        observer: Called with each event; None for the log alone.
+    """
+
+    def __init__(self, observer: Callable[[AuditEvent], object] | None = None) -> None:
+        self._observer = observer
+
+    def _tell(self, kind: AuditKind, **fields: Any) -> None:
+        if self._observer is None:
+            return
+        event = AuditEvent(kind, datetime.now(timezone.utc), **fields)
+        try:
+            self._observer(event)
+        except Exception:
+            _log.failure("An audit observer failed", pb_event="audit_failed")
+
+    def login(self, **fields: Any) -> None:
+        """Tell that somebody was let in."""
+        self._tell("login", **fields)
+        _log.info(
+            "Session {session} has begun: {avatar_id!r} by {mechanism} from {peer}",
+            pb_event="login",
+            **fields,
+        )
+
+    def refusal(self, *, is_logged: bool, **fields: Any) -> None:
+        """Tell that somebody was not let in.
+
+        Args:
+            is_logged: Whether the log may be told as well.
+            **fields: The event's.
+        """
+        self._tell("login_refused", **fields)
+        if is_logged:
+            _log.info("A login was refused: {peer}", pb_event="login_refused", **fields)
+
+    def logout(self, **fields: Any) -> None:
+        """Tell that a session has ended."""
+        self._tell("logout", **fields)
+        _log.info(
+            "Session {session} has ended: {avatar_id!r}, {reason}",
+            pb_event="logout",
+            **fields,
+        )
+
+    def policy(self, what: str, before: object, after: object) -> None:
+        """Tell that somebody has changed who may come in, or how."""
+        fields: dict[str, Any] = {"what": what, "before": before, "after": after}
+        self._tell("policy_changed", **fields)
+        _log.info(
+            "{what} is now {after!r}; it was {before!r}",
+            pb_event="policy_changed",
+            **fields,
+        )
+
+    def ticket_issued(self, **fields: Any) -> None:
+        """Tell that a session was given a ticket."""
+        self._tell("ticket_issued", **fields)
+        _log.info(
+            "Session {session} was given a ticket: {avatar_id!r}",
+            pb_event="ticket_issued",
+            **fields,
+        )
+
+    def ticket_reused(self, avatar_id: object) -> None:
+        """Tell that a ticket was shown that had been replaced."""
+        self._tell("ticket_reused", avatar_id=avatar_id)
+        _log.warn(
+            "A ticket of {avatar_id!r} was used again after it had been replaced: all"
+            " that come of the same login are revoked",
+            pb_event="ticket_reused",
+            avatar_id=avatar_id,
+        )

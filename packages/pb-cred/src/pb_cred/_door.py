@@ -1,0 +1,128 @@
+"""This module is what the logins of one server have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from twisted.cred.portal import Portal
+
+from pb_broker import Broker
+
+from ._attempt import Attempt
+from ._audit import Audit
+from ._delays import LoginDelays, Tries
+from ._exchange import context_of
+from ._known_mechanisms import served, server_mechanisms, usual_server_mechanisms
+from ._sessions import SessionPolicy, Sessions
+from .mechanisms import LoginContext, ServerMechanism
+
+if TYPE_CHECKING:
+    from .tickets import Tickets
+
+__all__ = ["Door"]
+
+#: The usual mechanisms of all servers, with one secret.
+_USUAL: Final = usual_server_mechanisms()
+
+
+class Door:
+    """Who may come in, and how.
+
+    Args:
+        portal: Decides who may come in, and as whom.
+        mechanisms: What to offer: names, or mechanisms; None for the usual, as far as
+            the portal serves them.
+        allow_legacy_md5: Whether legacy peers may log in by MD5.
+        login_tries: How many refused logins end a connection; None for none.
+        login_timeout: How many seconds a login may take once it has begun.
+        login_delays: How long those wait who try again and again; None for the default.
+        sessions: The server's sessions; None for sessions of its own.
+        tickets: The server's tickets; None for none.
+
+    Attributes:
+        allow_legacy_md5: As above.
+        login_timeout: As above.
+        login_tries: As above.
+        portal: As above.
+        sessions: The server's sessions.
+        tickets: As above.
+        tries: The tries that were refused.
+
+    Raises:
+        ValueError: There is no such mechanism, or the portal cannot serve it.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        *,
+        mechanisms: Iterable[str | ServerMechanism] | None = None,
+        allow_legacy_md5: bool = False,
+        login_tries: int | None = None,
+        login_timeout: float = inf,
+        login_delays: LoginDelays | None = None,
+        sessions: Sessions | None = None,
+        tickets: Tickets | None = None,
+    ) -> None:
+        self.portal = portal
+        self.allow_legacy_md5 = allow_legacy_md5
+        self.login_tries = login_tries
+        self.login_timeout = login_timeout
+        self.tries = Tries(login_delays or LoginDelays())
+        if sessions is None:
+            sessions = Sessions(SessionPolicy(), Audit())
+        self.sessions = sessions
+        self.tickets = tickets
+        if tickets is not None:
+            tickets.on_reuse = self.audit.ticket_reused
+        self._mechanisms: tuple[ServerMechanism, ...] | None = None
+        self.set_mechanisms(mechanisms)
+
+    @property
+    def audit(self) -> Audit:
+        """Whom events are told."""
+        return self.sessions.audit
+
+    def set_mechanisms(self, wanted: Iterable[str | ServerMechanism] | None) -> None:
+        """Offer other mechanisms from now on.
+
+        Args:
+            wanted: Which; None for the usual.
+
+        Raises:
+            ValueError: There is no such mechanism, or the portal cannot serve it.
+        """
+        if wanted is None:
+            self._mechanisms = None
+        else:
+            self._mechanisms = self._with_tickets(
+                server_mechanisms(wanted, self.portal)
+            )
+
+    def _with_tickets(
+        self, mechanisms: tuple[ServerMechanism, ...]
+    ) -> tuple[ServerMechanism, ...]:
+        if self.tickets is None or self.tickets in mechanisms:
+            return mechanisms
+        return (self.tickets, *mechanisms)
+
+    def mechanism_names(self) -> tuple[str, ...] | None:
+        """Return what is offered, as far as that has been said; None for the usual."""
+        if self._mechanisms is None:
+            return None
+        return tuple(each.name for each in self._mechanisms)
+
+    def offer(self, context: LoginContext) -> dict[str, ServerMechanism]:
+        """Return what is offered on a connection, and note it in the context."""
+        mechanisms = self._mechanisms
+        if mechanisms is None:
+            mechanisms = self._with_tickets(served(_USUAL, self.portal))
+        offer = {each.name: each for each in mechanisms if each.is_available(context)}
+        context.offered = tuple(offer)
+        return offer
+
+    def attempt(self, broker: Broker, mechanism: str) -> Attempt:
+        """Return a new try to log in."""
+        return Attempt(broker, self.tries, mechanism, context_of(broker))

@@ -1,0 +1,291 @@
+"""This module lists the sessions of one server, and ends those that are due.
+
+Theory of operation
+-------------------
+There is one timer for all sessions, and none while no session has a limit; nor where
+the factory was never started.  Whether somebody is idle is not noted at each call, for
+which the calls of all others would pay, but looked at ten times within the limit: so a
+session that is idle lasts up to a tenth longer than it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from twisted.cred.checkers import ANONYMOUS
+
+from pb_broker import Broker
+from pb_broker._ownership import Ownership
+
+from ._audit import Audit
+from .errors import LoginRefused
+
+if TYPE_CHECKING:
+    from ._session import Login, Session
+
+__all__ = ["SessionPolicy", "Sessions"]
+
+#: How many times within the limit to look who is idle, and how often at most and least.
+_LOOKS: Final = 10
+_LONGEST_PERIOD: Final = 10.0
+_SHORTEST_PERIOD: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """How long sessions last, and how many each user may have.
+
+    Args:
+        idle_timeout: After how many seconds without a call of the peer's a session
+            ends; None for never.  Heartbeats are no calls.
+        max_session: After how many seconds it ends in any case; None for never.
+        per_user: How many sessions each user may have at once; None for any number.
+            Those who are anonymous are not counted.
+        when_full: What becomes of one more: ``"refuse"`` refuses it, ``"end_oldest"``
+            ends the user's oldest.
+
+    Raises:
+        ValueError: One of them is not positive, or there is no such way.
+    """
+
+    idle_timeout: float | None = None
+    max_session: float | None = None
+    per_user: int | None = None
+    when_full: Literal["refuse", "end_oldest"] = "refuse"
+
+    def __post_init__(self) -> None:
+        for name in ("idle_timeout", "max_session", "per_user"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is not positive")
+        if self.when_full not in ("refuse", "end_oldest"):
+            raise ValueError("when_full is 'refuse' or 'end_oldest'")
+
+
+class Sessions:
+    """The sessions of one server's users, the oldest first.
+
+    A factory has one, as its ``sessions``.  What ends a session hangs up as well, unless
+    somebody else is logged in over the same connection; then the avatar alone is taken
+    away, and what was obtained through it if the realm says so.
+
+    Args:
+        policy: How long they last.
+        audit: Whom their beginning and end is told.
+    """
+
+    def __init__(self, policy: SessionPolicy, audit: Audit) -> None:
+        self.audit = audit
+        self._policy = policy
+        self._logins: dict[int, Login] = {}
+        self._of_brokers: dict[Broker, list[Login]] = {}
+        # By avatar id: those that are about to begin.
+        self._coming: dict[Any, int] = {}
+        self._last = 0
+        self._clock: Any = None
+        self._timer: Any = None
+
+    def __len__(self) -> int:
+        return len(self._logins)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter([login.session for login in self._logins.values()])
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} sessions>"
+
+    def of(self, avatar_id: object) -> list[Session]:
+        """Return a user's sessions.
+
+        Args:
+            avatar_id: What the portal's checker calls the user: after a login with a
+                password, the name as bytes.
+        """
+        return [each for each in self if each.avatar_id == avatar_id]
+
+    def end(self, avatar_id: object) -> int:
+        """End all of a user's sessions, and revoke the tickets that they were given.
+
+        Args:
+            avatar_id: As for :meth:`of`.
+
+        Returns:
+            How many there were.
+        """
+        ended = self.of(avatar_id)
+        for session in ended:
+            session.end()
+        return len(ended)
+
+    def end_all(self) -> int:
+        """End everybody's sessions; return how many there were."""
+        ended = list(self)
+        for session in ended:
+            session.end()
+        return len(ended)
+
+    @property
+    def policy(self) -> SessionPolicy:
+        """How long sessions last.
+
+        What is assigned holds at once, for those that have begun as well; whoever has
+        more sessions than there may be keeps them.
+        """
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: SessionPolicy) -> None:
+        before, self._policy = self._policy, policy
+        if policy != before:
+            self.audit.policy("session_policy", before, policy)
+        if self._clock is not None:
+            self._begin_to_watch()
+
+    # Logins
+
+    def reserve(self, avatar_id: Any) -> Any:
+        """Make room for a session that is about to begin.
+
+        Args:
+            avatar_id: Whose.
+
+        Returns:
+            What to give to :meth:`release`, when it has begun or come to nothing.
+
+        Raises:
+            LoginRefused: The user has as many as there may be.
+        """
+        most = self._policy.per_user
+        if most is None or avatar_id == ANONYMOUS:
+            return None
+        live = self.of(avatar_id)
+        coming = self._coming.get(avatar_id, 0)
+        if self._policy.when_full == "refuse":
+            if len(live) + coming >= most:
+                raise LoginRefused
+        else:
+            for session in live[: max(0, len(live) + coming + 1 - most)]:
+                session._login.force("replaced")
+        self._coming[avatar_id] = coming + 1
+        return (avatar_id,)
+
+    def release(self, reserved: Any) -> None:
+        """Give back what :meth:`reserve` gave."""
+        if reserved is None:
+            return
+        (avatar_id,) = reserved
+        self._coming[avatar_id] -= 1
+        if not self._coming[avatar_id]:
+            del self._coming[avatar_id]
+
+    def new_number(self) -> int:
+        """Return a number that no session has had."""
+        self._last += 1
+        return self._last
+
+    def add(self, login: Login) -> None:
+        """Learn that a session has begun."""
+        session = login.session
+        self._logins[session.number] = login
+        self._of_brokers.setdefault(session.broker, []).append(login)
+        if self._clock is not None:
+            login.opened = login.heard = self._clock.seconds()
+            login.deadline = self._deadline_of(login)
+            self._watch(session.broker)
+            self._schedule()
+
+    def discard(self, login: Login) -> None:
+        """Learn that a session has ended."""
+        session = login.session
+        del self._logins[session.number]
+        logins = self._of_brokers[session.broker]
+        logins.remove(login)
+        if not logins:
+            del self._of_brokers[session.broker]
+
+    def over(self, broker: Broker) -> list[Login]:
+        """Return the logins over one connection."""
+        return self._of_brokers.get(broker, [])
+
+    # Time
+
+    def start(self, clock: Any) -> None:
+        """Begin to watch what there is, and what begins from now on.
+
+        Args:
+            clock: An ``IReactorTime``.
+        """
+        self._clock = clock
+        now = clock.seconds()
+        for login in self._logins.values():
+            login.opened = login.heard = now
+        self._begin_to_watch()
+
+    def _begin_to_watch(self) -> None:
+        for login in self._logins.values():
+            login.deadline = self._deadline_of(login)
+        for broker in self._of_brokers:
+            self._watch(broker)
+        self._schedule()
+
+    def stop(self) -> None:
+        """Watch nothing any more."""
+        self._clock = None
+        self._stop_timer()
+
+    def _deadline_of(self, login: Login) -> float:
+        """Return when a session has to end, on the clock."""
+        deadline = inf
+        if self._policy.max_session is not None:
+            deadline = login.opened + self._policy.max_session
+        expires = login.session.expires
+        if expires is not None:
+            left = (expires - datetime.now(timezone.utc)).total_seconds()
+            deadline = min(deadline, self._clock.seconds() + left)
+        return deadline
+
+    def _watch(self, broker: Broker) -> None:
+        """See to it that the peer's calls are noticed, if that matters."""
+        if self._policy.idle_timeout is not None:
+            Ownership.of(broker)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _schedule(self) -> None:
+        """Have somebody look when the next session may be due."""
+        self._stop_timer()
+        if self._clock is None or not self._logins:
+            return
+        deadline = min(login.deadline for login in self._logins.values())
+        delay = max(deadline - self._clock.seconds(), _SHORTEST_PERIOD)
+        if self._policy.idle_timeout is not None:
+            period = min(self._policy.idle_timeout / _LOOKS, _LONGEST_PERIOD)
+            delay = min(delay, max(period, _SHORTEST_PERIOD))
+        if delay != inf:
+            self._timer = self._clock.callLater(delay, self._look)
+
+    def _look(self) -> None:
+        """End what is due."""
+        self._timer = None
+        now = self._clock.seconds()
+        idle_timeout = self._policy.idle_timeout
+        for broker, logins in list(self._of_brokers.items()):
+            ownership = broker.ownership
+            was_called = ownership is not None and ownership.was_called
+            if ownership is not None:
+                ownership.was_called = False
+            for login in list(logins):
+                if was_called:
+                    login.heard = now
+                if now >= login.deadline:
+                    login.force(login.why_due(now))
+                elif idle_timeout is not None and now - login.heard >= idle_timeout:
+                    login.force("idle")
+        self._schedule()
