@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from . import _anonymous, _external, _plain, _scram, _ticket
+from . import _anonymous, _bearer_token, _external, _plain, _scram, _ticket
 from .mechanisms import ClientMechanism, ServerMechanism, is_name, load
 
 __all__ = [
@@ -25,6 +25,7 @@ _SERVERS: Final[dict[str, Callable[[], ServerMechanism]]] = {
 #: What a server has to be told more of than a name.
 _OBJECTS: Final = {
     _external.NAME: "pb_cred.certificates.ClientCertificates",
+    _bearer_token.NAME: "pb_cred.tokens.BearerTokens",
     _ticket.NAME: "pb_cred.tickets.Tickets",
 }
 
@@ -32,6 +33,7 @@ _OBJECTS: Final = {
 _CLIENTS: Final[dict[str, ClientMechanism]] = {
     _ticket.NAME: _ticket.TicketClientMechanism(),
     _external.NAME: _external.ExternalClientMechanism(),
+    _bearer_token.NAME: _bearer_token.BearerClientMechanism(),
     _scram.PLUS: _scram.ScramPlusClientMechanism(),
     _scram.NAME: _scram.ScramClientMechanism(),
     _plain.NAME: _plain.PlainClientMechanism(),
