@@ -102,26 +102,26 @@ class Ownership:
         self._owners.append(owner)
         self._perspectives[id(perspective)] = owner
 
-    def remove(self, owner: Owner, perspective: object, *, takes_back: bool) -> None:
-        """Have somebody be given nothing any more.
+    def take_back(self, owner: Owner, perspective: object) -> None:
+        """Take back what the peer was given on somebody's account alone.
+
+        Nothing more is given on it, and calls that wait for their answers get errors.
 
         Args:
             owner: Who.
             perspective: As for :meth:`add`.
-            takes_back: Whether to take back what the peer was given on its account
-                alone.
         """
         self._owners.remove(owner)
         if self._perspectives.get(id(perspective)) is owner:
             del self._perspectives[id(perspective)]
-        owner.is_over = takes_back
+        owner.is_over = True
         session = self._broker._session
         for luid in list(owner.exports):
-            if _is_left(self._of_exports, luid, owner) and takes_back:
+            if _is_left(self._of_exports, luid, owner):
                 instance = session.exports.unregister(luid)
                 session.exported_no_more(instance)
         for luid in list(owner.caches):
-            if _is_left(self._of_caches, luid, owner) and takes_back:
+            if _is_left(self._of_caches, luid, owner):
                 session.take_back_cache(luid)
 
     @contextmanager
@@ -326,11 +326,12 @@ class OwnedSession(Session):
     def _answer(self, result: Any, request: int, wanted: Any, served: Any) -> None:
         ownership = self._ownership
         owners = served.owners if type(served) is _Served else ownership.caller
-        if owners and all(owner.is_over for owner in owners):
-            # Nothing is given any more to those who called.
-            error = Error("the session has ended")
-            self._failed(Failure(error), request, wanted)
-            return
+        if owners:
+            owners = frozenset(owner for owner in owners if not owner.is_over)
+            if not owners:
+                error = Error("the session has ended")
+                self._failed(Failure(error), request, wanted)
+                return
         with ownership.giving(owners):
             super()._answer(result, request, wanted, served)
 

@@ -94,9 +94,9 @@ class Attempt:
     def after_turn(self, function: Callable[[], Any]) -> Any:
         """Return what ``function`` gives, when it is this one's turn."""
         waiting = self.turn()
-        return (
-            function() if waiting is None else waiting.addCallback(lambda _: function())
-        )
+        if waiting is None:
+            return function()
+        return waiting.addCallback(lambda _: function())
 
     def refused(self) -> None:
         """Count it against those that come after it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.portal import Portal
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pb_broker import Broker
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .tickets import Tickets
 
 __all__ = ["Door"]
+
+_log = Logger(namespace="pb_cred")
 
 #: The usual mechanisms of all servers, with one secret.
 _USUAL: Final = usual_server_mechanisms()
@@ -77,6 +81,7 @@ class Door:
         self.tickets = tickets
         if tickets is not None:
             tickets.on_reuse = self.audit.ticket_reused
+            sessions.revoke_user = self._revoke_user
         self._mechanisms: tuple[ServerMechanism, ...] | None = None
         self.set_mechanisms(mechanisms)
 
@@ -123,6 +128,23 @@ class Door:
         context.offered = tuple(offer)
         return offer
 
+    def revoke_ticket(self, family: bytes) -> None:
+        """Revoke a ticket that a session was shown or given."""
+        if self.tickets is not None:
+            self.tickets.revoke_family(family).addErrback(_not_revoked)
+
+    def _revoke_user(self, avatar_id: Any) -> None:
+        if self.tickets is not None and type(avatar_id) in (bytes, str):
+            self.tickets.revoke_user(avatar_id).addErrback(_not_revoked)
+
     def attempt(self, broker: Broker, mechanism: str) -> Attempt:
         """Return a new try to log in."""
         return Attempt(broker, self.tries, mechanism, context_of(broker))
+
+
+def _not_revoked(failure: Failure) -> None:
+    _log.failure(
+        "A ticket could not be revoked, and is good as it was",
+        failure,
+        pb_event="ticket_not_revoked",
+    )

@@ -183,8 +183,8 @@ class PBServerFactory(pb_broker.PBServerFactory):
             the default.
         tickets: What gives tickets to those who have logged in, and takes them in place
             of credentials; None for none.
-        audit: Called with an :class:`AuditEvent` for each login, refusal and logout, and
-            for what else concerns who may come in.
+        audit: Called with an :class:`AuditEvent` for each login, refusal and logout,
+            and for what else concerns who may come in.
 
     Attributes:
         sessions: The sessions of those who have logged in: to be listed and ended.

@@ -8,7 +8,7 @@ which asks the portal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.cred.credentials import Anonymous
 from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
@@ -29,6 +29,9 @@ from ._without_tls import warn_server
 from .errors import LoginRefused
 from .interfaces import IPerspective
 from .mechanisms import Verified
+
+if TYPE_CHECKING:
+    from .tickets import IssuedTicket, Tickets
 
 __all__ = ["LoginRoot", "PortalRoot"]
 
@@ -92,24 +95,22 @@ class LoginRoot(Referenceable):
             raise NoSuchMethod("there are no tickets here")
         for login in self.door.sessions.over(self.broker):
             if login.outgoing is avatar and login.session.is_tls:
-                return self._issue(login)
+                return self._issue(tickets, login)
         raise LoginRefused
 
-    def _issue(self, login: Login) -> Deferred[Any]:
+    def _issue(self, tickets: Tickets, login: Login) -> Deferred[Any]:
         session = login.session
-        tickets: Any = self.door.tickets
-        issued = tickets.issue(session.avatar_id, session.mechanism)
 
-        def done(ticket: Any) -> Any:
-            if login.is_over:
-                tickets.revoke_family(ticket.family)
-                raise LoginRefused
+        def issued(ticket: IssuedTicket) -> tuple[bytes, int]:
             login.tickets.append(ticket.family)
+            if login.is_over:
+                self.door.revoke_ticket(ticket.family)
+                raise LoginRefused
             self.door.audit.ticket_issued(**login.fields())
             return ticket.data, ticket.seconds
 
-        answer: Deferred[Any] = issued.addCallback(done)
-        return answer
+        asked = tickets.issue(session.avatar_id, session.mechanism, session.expires)
+        return asked.addCallback(issued)
 
     def remote_login(self, username: Any) -> Any:
         """Begin a login with a password: return a challenge and who takes the response.
@@ -228,14 +229,13 @@ class LoginRoot(Referenceable):
         raise UnhandledCredentials("no checker takes these credentials")
 
     def _who(self, attempt: Attempt, avatar_id: Any, **facts: Any) -> Who:
-        tickets = self.door.tickets
         realm = getattr(self.portal, "realm", None)
         return Who(
             attempt.mechanism,
             attempt.context,
             avatar_id,
             revokes=bool(getattr(realm, "revokes_references", False)),
-            revoke_ticket=None if tickets is None else tickets.revoke_family,
+            revoke_ticket=self.door.revoke_ticket,
             **facts,
         )
 

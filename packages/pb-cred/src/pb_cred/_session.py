@@ -323,7 +323,7 @@ class Login:
         self._sessions.discard(self)
         if self._owner is not None and not broker.disconnected:
             ownership = Ownership.of(broker)
-            ownership.remove(self._owner, self._avatar, takes_back=True)
+            ownership.take_back(self._owner, self._avatar)
         run_logout(logout)
         _live.remove(self._avatar, session)
         seconds = (datetime.now(timezone.utc) - session.login_time).total_seconds()

@@ -10,7 +10,7 @@ session that is idle lasts up to a tenth longer than it may.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import inf
@@ -69,14 +69,20 @@ class SessionPolicy:
 class Sessions:
     """The sessions of one server's users, the oldest first.
 
-    A factory has one, as its ``sessions``.  What ends a session hangs up as well, unless
-    somebody else is logged in over the same connection; then the avatar alone is taken
-    away, and what was obtained through it if the realm says so.
+    A factory has one, as its ``sessions``.  What ends a session hangs up as well,
+    unless somebody else is logged in over the same connection; then the avatar alone is
+    taken away, and what was obtained through it if the realm says so.
 
     Args:
         policy: How long they last.
         audit: Whom their beginning and end is told.
+
+    Attributes:
+        audit: As above.
+        revoke_user: Revokes the tickets of a user, if there are tickets.
     """
+
+    revoke_user: Callable[[Any], object] | None = None
 
     def __init__(self, policy: SessionPolicy, audit: Audit) -> None:
         self.audit = audit
@@ -108,7 +114,7 @@ class Sessions:
         return [each for each in self if each.avatar_id == avatar_id]
 
     def end(self, avatar_id: object) -> int:
-        """End all of a user's sessions, and revoke the tickets that they were given.
+        """End all of a user's sessions, and revoke all of the user's tickets.
 
         Args:
             avatar_id: As for :meth:`of`.
@@ -119,6 +125,8 @@ class Sessions:
         ended = self.of(avatar_id)
         for session in ended:
             session.end()
+        if self.revoke_user is not None:
+            self.revoke_user(avatar_id)
         return len(ended)
 
     def end_all(self) -> int:

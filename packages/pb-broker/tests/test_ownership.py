@@ -1,0 +1,353 @@
+"""What the peer was given on somebody's account can be taken back, and nothing else."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+import pb_broker as pb
+from pb_broker._ownership import Owner, Ownership
+from pb_broker.testing import Pair
+
+from .support import Child, connected, failure_of, result_of, root_of
+
+
+class News(pb.Cacheable, pb.RemoteCache):
+    """Keeps observers."""
+
+    def __init__(self) -> None:
+        self.observers: list[Any] = []
+
+    def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
+        self.observers.append(observer)
+        return {}
+
+    def stoppedObserving(self, perspective: Any, observer: Any) -> None:
+        self.observers.remove(observer)
+
+
+pb.setUnjellyableForClass(News, News)
+
+
+class Shelf(pb.Referenceable):
+    """What a user is given first, in the tests below: an avatar, so to say."""
+
+    def __init__(self) -> None:
+        self.child = Child()
+        self.news = News()
+        self.waiting: list[Deferred[Any]] = []
+        self.heard: list[Any] = []
+        self.closed = 0
+        # As that of a pb_cred avatar, which is its own.
+        self.perspective = self
+
+    def remote_child(self) -> Any:
+        return self.child
+
+    def remote_shelf(self) -> Any:
+        return Shelf()
+
+    def remote_news(self) -> Any:
+        return self.news
+
+    def remote_later(self) -> Any:
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    async def remote_rows(self) -> Any:
+        try:
+            while True:
+                yield 1
+        finally:
+            self.closed += 1
+
+    def remote_take(self, listener: Any) -> None:
+        self.heard.append(listener)
+
+    def remote_tell(self, listener: Any) -> Any:
+        return listener.callRemote("keep", Child()).addCallback(lambda _: None)
+
+
+class Root(pb.Root):
+    def __init__(self) -> None:
+        self.shelves: list[Shelf] = []
+        self.ownership: Ownership | None = None
+        self.owners: list[Owner] = []
+        self.shared = Child()
+
+    def remote_shelf(self) -> Any:
+        return self.shelves.pop()
+
+    def remote_shared(self) -> Any:
+        return self.shared
+
+
+class Keeper(pb.Referenceable):
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def remote_keep(self, thing: Any) -> None:
+        self.kept.append(thing)
+
+
+class Given:
+    """A client with shelves, each on an account of its own.
+
+    Args:
+        pair: Both ends.
+        root: The server's root.
+    """
+
+    def __init__(self, pair: Pair, root: Root) -> None:
+        self.pair = pair
+        self.root = root
+        self.ownership: Any = Ownership.of(pair.server)
+
+    def shelf(self) -> tuple[Any, Shelf, Owner]:
+        """Return a reference to a new shelf, it itself, and its owner."""
+        shelf, owner = Shelf(), Owner()
+        self.ownership.add(owner, shelf)
+        self.root.shelves.append(shelf)
+        with self.ownership.giving(frozenset((owner,))):
+            luid = self.pair.server.registerReference(shelf)
+        reference = self.call(root_of(self.pair), "shelf")
+        assert reference.luid == luid
+        return reference, shelf, owner
+
+    def call(self, reference: Any, *args: Any) -> Any:
+        return result_of(reference.callRemote(*args), self.pair)
+
+    def is_gone(self, reference: Any) -> bool:
+        """Tell whether the server knows nothing of it any more."""
+        failure = failure_of(reference.callRemote("nothing"), self.pair)
+        return "Invalid Object ID" in str(failure.value)
+
+
+@pytest.fixture
+def given_() -> Iterator[Given]:
+    root = Root()
+    with connected(root) as pair:
+        yield Given(pair, root)
+
+
+def test_what_was_obtained_goes_at_whatever_depth(given_: Given) -> None:
+    shelf, mine, owner = given_.shelf()
+    deeper = given_.call(given_.call(shelf, "shelf"), "shelf")
+    child = given_.call(deeper, "child")
+    assert given_.call(child, "called_back") == ["got"]
+    given_.ownership.take_back(owner, mine)
+    for reference in (shelf, deeper, child):
+        assert given_.is_gone(reference)
+    assert list(given_.pair.server.localObjects) == [b"root"]
+
+
+def test_what_others_have_stays(given_: Given) -> None:
+    (first, mine, owner), (second, theirs, other) = given_.shelf(), given_.shelf()
+    child = given_.call(second, "child")
+    mine.child = theirs.child
+    assert given_.call(first, "child") == child
+    given_.ownership.take_back(owner, mine)
+    assert given_.call(child, "called_back") == ["got"]
+    given_.ownership.take_back(other, theirs)
+    assert given_.is_gone(child)
+
+
+def test_what_there_was_before_stays() -> None:
+    root = Root()
+    with connected(root) as pair:
+        shared = result_of(root_of(pair).callRemote("shared"), pair)
+        given_ = Given(pair, root)
+        shelf, mine, owner = given_.shelf()
+        mine.child = root.shared
+        assert given_.call(shelf, "child") == shared
+        given_.ownership.take_back(owner, mine)
+        assert given_.call(shared, "called_back") == ["got"]
+
+
+def test_what_nobody_can_tell_goes_with_the_last(given_: Given) -> None:
+    (_, mine, owner), (_, theirs, other) = given_.shelf(), given_.shelf()
+    shared = given_.call(root_of(given_.pair), "shared")
+    given_.ownership.take_back(owner, mine)
+    assert given_.call(shared, "called_back") == ["got"]
+    given_.ownership.take_back(other, theirs)
+    assert given_.is_gone(shared)
+
+
+def test_caches_are_told_nothing_more(given_: Given) -> None:
+    shelf, mine, owner = given_.shelf()
+    news = given_.call(shelf, "news")
+    again = given_.call(shelf, "news")
+    assert len(mine.news.observers) == 1
+    given_.ownership.take_back(owner, mine)
+    assert mine.news.observers == []
+    assert given_.pair.server.remotelyCachedObjects == {}
+    # That the peer lets go of it afterwards is no mistake of its.
+    del news, again
+    gc.collect()
+    given_.pair.flush()
+    assert not given_.pair.closed
+
+
+def test_caches_of_others_are(given_: Given) -> None:
+    (first, mine, owner), (second, theirs, _) = given_.shelf(), given_.shelf()
+    mine.news = theirs.news
+    held = [given_.call(first, "news"), given_.call(second, "news")]
+    given_.ownership.take_back(owner, mine)
+    assert len(theirs.news.observers) == 1
+    del held
+
+
+def test_a_stream_ends(given_: Given) -> None:
+    shelf, mine, owner = given_.shelf()
+    got: list[Any] = []
+
+    async def read() -> None:
+        async for row in shelf.stream("rows"):
+            got.append(row)
+            if len(got) == 100:
+                given_.ownership.take_back(owner, mine)
+
+    reading = Deferred.fromCoroutine(read())
+    failures: list[Any] = []
+    reading.addErrback(failures.append)
+    given_.pair.flush()
+    assert mine.closed == 1
+    assert failures
+
+
+def test_what_comes_late_is_not_given(given_: Given) -> None:
+    shelf, mine, owner = given_.shelf()
+    asked = shelf.callRemote("later")
+    given_.pair.flush()
+    given_.ownership.take_back(owner, mine)
+    mine.waiting[0].callback(Child())
+    failure = failure_of(asked, given_.pair)
+    assert "the session has ended" in str(failure.value)
+    assert list(given_.pair.server.localObjects) == [b"root"]
+
+
+def test_what_comes_late_is_given_where_others_have_a_part(given_: Given) -> None:
+    (first, mine, owner), (second, theirs, other) = given_.shelf(), given_.shelf()
+    theirs.child = mine  # type: ignore[assignment]
+    assert given_.call(second, "child") == first
+    asked = first.callRemote("later")
+    given_.pair.flush()
+    given_.ownership.take_back(owner, mine)
+    mine.waiting[0].callback(Child())
+    child = result_of(asked, given_.pair)
+    assert given_.call(child, "called_back") == ["got"]
+    given_.ownership.take_back(other, theirs)
+    assert given_.is_gone(child)
+
+
+def test_what_is_sent_in_calls_goes_too(given_: Given) -> None:
+    (first, mine, owner), (second, theirs, _) = given_.shelf(), given_.shelf()
+    keeper, others = Keeper(), Keeper()
+    # In a call of the peer's, and by a reference that came in one.
+    given_.call(first, "tell", keeper)
+    given_.call(first, "take", keeper)
+    given_.call(second, "take", others)
+    for shelf in (mine, theirs):
+        result_of(shelf.heard[0].callRemote("keep", Child()), given_.pair)
+    assert len(keeper.kept) == 2
+    given_.ownership.take_back(owner, mine)
+    assert all(map(given_.is_gone, keeper.kept))
+    assert given_.call(others.kept[0], "called_back") == ["got"]
+
+
+def test_whether_anything_was_called(given_: Given) -> None:
+    shelf, _, _ = given_.shelf()
+    assert not given_.ownership.was_called
+    given_.call(root_of(given_.pair), "shared")
+    given_.pair.client.ask_for_life()
+    given_.pair.flush()
+    assert not given_.ownership.was_called
+    given_.call(shelf, "child")
+    assert given_.ownership.was_called
+
+
+def test_observers_are_told_as_well() -> None:
+    noted: list[Any] = []
+
+    class Observer:
+        def on_call(self, call: pb.ObservedCall, /) -> None:
+            noted.append(call.method)
+
+        def on_answer(self, call: pb.ObservedCall, error: Exception | None, /) -> None:
+            noted.append(type(error))
+
+    for observes_first in (True, False):
+        noted.clear()
+        root = Root()
+        with connected(root) as pair:
+            if observes_first:
+                pair.server.observe(Observer())
+            given_ = Given(pair, root)
+            if not observes_first:
+                pair.server.observe(Observer())
+            shelf, mine, owner = given_.shelf()
+            child = given_.call(shelf, "child")
+            asked = shelf.callRemote("later")
+            pair.flush()
+            given_.ownership.take_back(owner, mine)
+            mine.waiting[0].callback(None)
+            failure_of(asked, pair)
+            assert given_.is_gone(child)
+        assert noted[:6] == [
+            "shelf",
+            type(None),
+            "child",
+            type(None),
+            "later",
+            pb.Error,
+        ]
+
+
+def test_references_that_are_let_go_of_are_forgotten(given_: Given) -> None:
+    shelf, mine, owner = given_.shelf()
+    for _ in range(10):
+        given_.call(shelf, "shelf")
+        given_.call(shelf, "news")
+        gc.collect()
+        given_.pair.flush()
+    assert owner.exports == {shelf.luid}
+    assert owner.caches == set()
+    given_.ownership.take_back(owner, mine)
+
+
+def test_what_could_not_be_sent_is_nobodys(given_: Given) -> None:
+    shelf, mine, owner = given_.shelf()
+    mine.child = [Child(), object()]  # type: ignore[assignment]
+    failure_of(shelf.callRemote("child"), given_.pair)
+    assert owner.exports == {shelf.luid}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), max_size=30))
+def test_each_object_is_there_as_long_as_one_of_its_owners(
+    steps: list[tuple[int, int]],
+) -> None:
+    """Whoever is given what in whatever order, and goes at the end."""
+    root = Root()
+    children = [Child() for _ in range(5)]
+    with connected(root) as pair:
+        given_ = Given(pair, root)
+        shelves = [given_.shelf() for _ in range(3)]
+        has: list[set[int]] = [set(), set(), set()]
+        references: dict[int, Any] = {}
+        for who, which in steps:
+            shelf, mine, _ = shelves[who]
+            mine.child = children[which]
+            references[which] = given_.call(shelf, "child")
+            has[who].add(which)
+        for who, (_, mine, owner) in enumerate(shelves):
+            given_.ownership.take_back(owner, mine)
+            has[who] = set()
+            for which, reference in references.items():
+                is_owned = any(which in each for each in has)
+                assert given_.is_gone(reference) != is_owned
