@@ -96,6 +96,8 @@ class _Login:
                 "there is no login but the legacy one by MD5, which is not allowed "
                 "here: see allow_legacy_md5"
             )
+        if not hasattr(credentials, "username"):
+            raise NoMechanism("the legacy login is for those with a name and password")
         warn_client(_md5.MECHANISM, context_of(self._root.broker))
         return _md5.log_in(
             self._root, credentials.username, credentials.password, self._mind

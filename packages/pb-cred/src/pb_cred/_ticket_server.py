@@ -28,7 +28,6 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ._outages import Outages
 from ._ticket import NAME, Raw, digest_of, family_of, is_ticket, make, new_family
@@ -200,26 +199,6 @@ class Tickets(ServerMechanism):
             the store cannot be written.
         """
         return self._run(self._store.remove, family)
-
-    def revoke_soon(self, family: bytes) -> None:
-        """Revoke a ticket, where nobody waits until that is done.
-
-        If the store cannot be written, the log is told.
-
-        Args:
-            family: As for :meth:`revoke_family`.
-        """
-
-        def failed(failure: Failure) -> None:
-            failure.trap(TicketStoreError)
-            _log.error(
-                "A ticket could not be revoked in {store}: {reason}",
-                pb_event="ticket_not_revoked",
-                store=self._store,
-                reason=str(failure.value),
-            )
-
-        self.revoke_family(family).addErrback(failed)
 
     def close(self) -> None:
         """Let go of the threads and of the store; a login that waits for one fails."""

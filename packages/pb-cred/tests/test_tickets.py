@@ -1,0 +1,1322 @@
+"""Tickets: issued, shown, changed and revoked, and those who reconnect by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from math import inf, nan
+from traceback import TracebackException
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.cred.checkers import ANONYMOUS
+from twisted.cred.credentials import Anonymous, ICredentials, UsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from pb_broker import RemoteError
+from pb_broker.testing import Pair, connected_pair
+from pb_cred import (
+    PBClientFactory,
+    PBClientService,
+    PBServerFactory,
+    _exchange,
+    _ticket_server,
+    pb,
+)
+from pb_cred._ticket import (
+    NAME,
+    TicketClientMechanism,
+    digest_of,
+    family_of,
+    is_ticket,
+    make,
+    new_family,
+)
+from pb_cred._ticket_server import _MOST_TURNS
+from pb_cred._tls import Security
+from pb_cred.errors import MechanismError, NoMechanism, NoTicket, TicketStoreError
+from pb_cred.mechanisms import LoginContext, Verified
+from pb_cred.tickets import (
+    Family,
+    MemoryTickets,
+    Ticket,
+    Tickets,
+    request_ticket,
+)
+
+from .stores_support import result_of
+from .support import (
+    ALICE,
+    OneRealm,
+    log_in,
+    logged,
+    outcome,
+    portal_of,
+    text_of,
+    trapped,
+)
+from .tickets_support import (
+    START,
+    WallClock,
+    is_refused,
+    issued,
+    served,
+    shown,
+    used,
+)
+
+WRONG = UsernamePassword(b"alice", b"simsalabim")
+TLS = Security(is_tls=True)
+VERIFIED = Security(is_tls=True, is_verified=True)
+WEEK = 7 * 24 * 3600
+
+
+@pytest.fixture(autouse=True)
+def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
+    """Return what says what both ends know of connections; at first, the best."""
+
+    def secure(security: Security) -> None:
+        monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+
+    secure(VERIFIED)
+    return secure
+
+
+# What a ticket is.
+
+
+def test_a_ticket_is_good_for_bytes_and_text() -> None:
+    data = bytes(make(new_family()))
+    text = Ticket(data).text()
+    assert len(data) == 49
+    assert set(text) <= set(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    )
+    for given_ in (data, text, f" {text}\n", text + "=="):
+        assert Ticket(given_).text() == text
+    assert verifyObject(ICredentials, Ticket(data))
+
+
+@given(st.binary(max_size=80).filter(lambda data: not is_ticket(data)))
+def test_nothing_else_is_one(data: bytes) -> None:
+    with pytest.raises(ValueError, match="this is no ticket") as caught:
+        Ticket(data)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("text", ["", "planted", "AQ", "A" * 66, "é" * 66, "\ud800"])
+def test_nor_is_other_text(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^this is no ticket$") as caught:
+        Ticket(text)
+    assert caught.value.__context__ is None
+
+
+def test_text_with_anything_else_in_it_is_none() -> None:
+    text = Ticket(make(new_family())).text()
+    for other in (text[:20] + "!" + text[20:], text[:-1], text + "A"):
+        with pytest.raises(ValueError, match="this is no ticket"):
+            Ticket(other)
+
+
+# The server.
+
+
+def test_a_ticket_shows_whose_it_is() -> None:
+    tickets = served()
+    for avatar_id in (b"alice", "alice", "zażółć"):
+        answer, _ = shown(tickets, issued(tickets, avatar_id))
+        assert type(answer) is Verified
+        assert answer.avatar_id == avatar_id
+        assert type(answer.avatar_id) is type(avatar_id)
+        assert answer.expires is None
+
+
+def test_what_is_issued_says_what_it_is() -> None:
+    tickets = served(lifetime=90.5)
+    ticket = result_of(tickets.issue(b"alice", "PLAIN"))
+    assert ticket.seconds == 90
+    assert ticket.family == family_of(ticket.data)
+    answer, _ = shown(tickets, ticket.data)
+    assert answer.ticket == ticket.family
+    family = tickets._store.find(ticket.family)
+    assert family is not None
+    assert (family.mechanism, family.avatar_id) == ("PLAIN", b"alice")
+
+
+def test_it_is_for_users_who_have_a_name() -> None:
+    tickets = served()
+
+    class Text(str):
+        pass
+
+    for avatar_id in (ANONYMOUS, None, 7, bytearray(b"alice"), Text("alice")):
+        with pytest.raises(NoTicket, match="bytes or text"):
+            tickets.issue(avatar_id, "PLAIN")  # type: ignore[arg-type]
+        with pytest.raises(NoTicket, match="bytes or text"):
+            tickets.revoke_user(avatar_id)  # type: ignore[arg-type]
+    for long in (b"x" * 1025, "ż" * 513):
+        with pytest.raises(NoTicket, match="at most 1024 bytes"):
+            tickets.issue(long, "PLAIN")
+    assert issubclass(NoTicket, ValueError)
+
+
+def test_a_ticket_gives_no_other() -> None:
+    """Or else it would be good for ever."""
+    with pytest.raises(NoTicket, match="by a ticket"):
+        served().issue(b"alice", NAME)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 33])
+def test_mechanisms_have_names(name: str) -> None:
+    with pytest.raises(NoTicket, match="no mechanism"):
+        served().issue(b"alice", name)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"lifetime": 0}, "a second"),
+        ({"lifetime": -1}, "a second"),
+        ({"lifetime": inf}, "a second"),
+        ({"lifetime": nan}, "a second"),
+        ({"per_user": 0}, "one ticket"),
+    ],
+)
+def test_there_are_tickets_that_make_no_sense(options: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Tickets(**options)
+
+
+def test_each_use_gives_the_next() -> None:
+    tickets = served()
+    data = issued(tickets)
+    seen = {data}
+    for _ in range(5):
+        data = used(tickets, data)
+        assert data not in seen
+        seen.add(data)
+
+
+def test_an_answer_that_was_lost_locks_nobody_out() -> None:
+    tickets = served()
+    data = issued(tickets)
+    following = [used(tickets, data) for _ in range(3)]
+    latest = used(tickets, following[-1])
+    assert not is_refused(tickets, latest)
+
+
+def test_a_ticket_that_two_have_is_good_for_neither() -> None:
+    tickets = served()
+    thefts: list[Any] = []
+    tickets.on_reuse = thefts.append
+    data = issued(tickets)
+    following = used(tickets, data)
+    latest = used(tickets, following)
+    assert thefts == []
+    assert is_refused(tickets, data)
+    assert thefts == [b"alice"]
+    assert is_refused(tickets, latest)
+    assert is_refused(tickets, following)
+    assert is_refused(tickets, data)
+    assert thefts == [b"alice"]
+
+
+def test_an_answer_that_somebody_else_had_is_good_for_nothing() -> None:
+    tickets = served()
+    data = issued(tickets)
+    stolen = used(tickets, data)
+    following = used(tickets, data)
+    assert is_refused(tickets, stolen)
+    assert is_refused(tickets, following)
+
+
+def test_other_tickets_of_the_user_stay() -> None:
+    tickets = served()
+    other, data = issued(tickets), issued(tickets)
+    used(tickets, used(tickets, data))
+    assert is_refused(tickets, data)
+    assert not is_refused(tickets, other)
+
+
+def test_nobody_need_be_told() -> None:
+    tickets = served()
+    data = issued(tickets)
+    used(tickets, used(tickets, data))
+    with logged() as events:
+        assert is_refused(tickets, data)
+    assert events == []
+
+
+def test_who_is_told_may_fail() -> None:
+    tickets = served()
+
+    def fail(avatar_id: Any) -> None:
+        raise RuntimeError("no pager")
+
+    tickets.on_reuse = fail
+    data = issued(tickets)
+    used(tickets, used(tickets, data))
+    with logged() as events:
+        assert is_refused(tickets, data)
+    assert [event["pb_event"] for event in events] == ["ticket_callback_failed"]
+    assert "no pager" in text_of(events)
+
+
+@given(st.binary(max_size=100))
+def test_garbage_is_refused(data: bytes) -> None:
+    tickets = served()
+    good = issued(tickets)
+    assert is_refused(tickets, data)
+    assert not is_refused(tickets, good)
+
+
+@given(st.integers(0, 48), st.integers(1, 255))
+def test_a_ticket_with_any_other_byte_is_refused(place: int, change: int) -> None:
+    tickets = served()
+    data = bytearray(issued(tickets))
+    data[place] ^= change
+    assert is_refused(tickets, bytes(data))
+
+
+def test_one_that_is_cut_off_or_goes_on_is_refused_and_changes_nothing() -> None:
+    tickets = served()
+    data = issued(tickets)
+    for other in (b"", data[:-1], data[1:], data + b"\0", data * 2):
+        assert is_refused(tickets, other)
+    assert not is_refused(tickets, data)
+
+
+def test_the_context_says_whose_it_was() -> None:
+    """For whoever is told of refusals."""
+    tickets = served()
+    for avatar_id, expected in [(b"alice", b"alice"), ("ż", "ż".encode())]:
+        data = issued(tickets, avatar_id)
+        for ticket in (data, make(family_of(data))):
+            context = LoginContext(is_tls=True)
+            shown(tickets, ticket, context)
+            assert context.username == expected
+    context = LoginContext(is_tls=True)
+    shown(tickets, make(new_family()), context)
+    assert context.username is None
+
+
+def test_there_are_none_without_tls() -> None:
+    tickets = Tickets()
+    assert tickets.is_served_by(portal_of(OneRealm()))
+    assert tickets.is_available(LoginContext(is_tls=True))
+    assert not tickets.is_available(LoginContext())
+
+
+# Time.
+
+
+def test_a_ticket_expires_however_often_it_was_used() -> None:
+    clock = WallClock()
+    tickets = served(lifetime=100, clock=clock)
+    data = issued(tickets)
+    for _ in range(99):
+        clock.now += 1
+        data = used(tickets, data)
+    clock.now += 1
+    assert is_refused(tickets, data)
+
+
+def test_what_has_expired_does_not_come_back_with_the_clock() -> None:
+    clock = WallClock()
+    tickets = served(lifetime=100, clock=clock)
+    data = issued(tickets)
+    clock.now += 100
+    assert is_refused(tickets, data)
+    clock.now -= 50
+    assert is_refused(tickets, data)
+
+
+def test_clocks_may_differ_a_little() -> None:
+    clock = WallClock()
+    tickets = served(clock=clock)
+    data = issued(tickets)
+    clock.now -= 300
+    data = used(tickets, data)
+    clock.now -= 1
+    assert is_refused(tickets, data)
+    # It may be this clock that is wrong.
+    clock.now = START
+    assert not is_refused(tickets, data)
+
+
+def test_what_has_expired_is_purged_when_others_are_issued() -> None:
+    clock = WallClock()
+    store = MemoryTickets()
+    tickets = served(store, lifetime=100, clock=clock)
+    issued(tickets)
+    clock.now += 599
+    issued(tickets)
+    assert len(store._families) == 2
+    clock.now += 101
+    issued(tickets)
+    assert len(store._families) == 1
+
+
+def test_it_is_purged_though_the_clock_was_put_back() -> None:
+    clock = WallClock()
+    store = MemoryTickets()
+    tickets = served(store, lifetime=100, clock=clock)
+    clock.now += 1_000_000
+    issued(tickets)
+    clock.now = START
+    issued(tickets)
+    clock.now += 700
+    issued(tickets)
+    assert len(store._families) == 2
+
+
+def test_no_ticket_outlasts_what_was_shown_for_it() -> None:
+    """A token that is good for an hour does not let anybody in for a week."""
+    clock = WallClock()
+    tickets = served(clock=clock)
+    until = datetime.fromtimestamp(START + 100, timezone.utc)
+    ticket = result_of(tickets.issue(b"alice", "OAUTHBEARER", until))
+    assert ticket.seconds == 100
+    clock.now += 99
+    answer, following = shown(tickets, ticket.data)
+    assert answer == Verified(b"alice", until, ticket.family)
+    clock.now += 1
+    assert is_refused(tickets, following)
+    with pytest.raises(NoTicket, match="not hold any more"):
+        result_of(tickets.issue(b"alice", "OAUTHBEARER", until)).raiseException()
+
+
+def test_nor_does_it_last_longer_because_of_that() -> None:
+    tickets = served()
+    until = datetime.fromtimestamp(START, timezone.utc) + timedelta(days=365)
+    ticket = result_of(tickets.issue(b"alice", "EXTERNAL", until))
+    assert ticket.seconds == WEEK
+    assert shown(tickets, ticket.data)[0].expires == until
+
+
+# Revoked.
+
+
+def test_a_users_tickets_are_revoked() -> None:
+    tickets = served()
+    alices = [issued(tickets) for _ in range(3)]
+    bobs = issued(tickets, b"bob")
+    assert result_of(tickets.revoke_user(b"alice")) == 3
+    assert result_of(tickets.revoke_user(b"alice")) == 0
+    assert all(is_refused(tickets, each) for each in alices)
+    assert not is_refused(tickets, bobs)
+
+
+def test_one_ticket_is_revoked() -> None:
+    tickets = served()
+    data, other = issued(tickets), issued(tickets)
+    data = used(tickets, data)
+    assert result_of(tickets.revoke_family(family_of(data))) is True
+    assert result_of(tickets.revoke_family(family_of(data))) is False
+    assert is_refused(tickets, data)
+    assert not is_refused(tickets, other)
+
+
+def test_a_user_has_so_many() -> None:
+    tickets = served(per_user=2)
+    datas = [issued(tickets) for _ in range(3)]
+    assert [is_refused(tickets, each) for each in datas] == [True, False, False]
+
+
+# At the same time.
+
+
+class Busy(MemoryTickets):
+    """A store in which something else happens between a look and a change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: list[Callable[[], object]] = []
+
+    def find(self, family_id: bytes) -> Family | None:
+        found = super().find(family_id)
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
+        return found
+
+
+def test_what_comes_meanwhile_came_before() -> None:
+    store = Busy()
+    tickets = served(store)
+    data = issued(tickets)
+    others: list[bytes] = []
+    store.meanwhile.append(lambda: others.append(used(tickets, data)))
+    following = used(tickets, data)
+    # It is as if the other's answer had been lost.
+    assert not is_refused(tickets, following)
+    assert is_refused(tickets, others[0])
+
+
+def test_what_came_before_may_make_it_a_theft() -> None:
+    store = Busy()
+    tickets = served(store)
+    data = issued(tickets)
+    store.meanwhile.append(lambda: used(tickets, used(tickets, data)))
+    assert is_refused(tickets, data)
+    assert store._families == {}
+
+
+def test_what_is_revoked_meanwhile_is_refused() -> None:
+    store = Busy()
+    tickets = served(store)
+    data = issued(tickets)
+    store.meanwhile.append(lambda: tickets.revoke_user(b"alice"))
+    assert is_refused(tickets, data)
+    assert store._families == {}
+
+
+def test_a_theft_is_told_once_by_whoever_revokes() -> None:
+    store = Busy()
+    tickets = served(store)
+    thefts: list[Any] = []
+    tickets.on_reuse = thefts.append
+    data = issued(tickets)
+    used(tickets, used(tickets, data))
+    store.meanwhile.append(lambda: is_refused(tickets, data))
+    assert is_refused(tickets, data)
+    assert thefts == [b"alice"]
+
+
+def test_one_that_is_used_all_the_time_is_refused() -> None:
+    store = Busy()
+    tickets = served(store)
+    data = issued(tickets)
+
+    def change() -> None:
+        (family,) = store._families.values()
+        changed = replace(family, current=digest_of(make(family.id)))
+        assert store.replace(family, replace(changed, previous=digest_of(data)))
+
+    store.meanwhile += [change] * _MOST_TURNS
+    assert is_refused(tickets, data)
+    assert not is_refused(tickets, data)
+
+
+# A store that cannot be asked.
+
+
+class Away(MemoryTickets):
+    """A store that can be asked or not."""
+
+    waits = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+
+    def find(self, family_id: bytes) -> Family | None:
+        self.look()
+        return super().find(family_id)
+
+    def add(self, family: Family, most: int) -> None:
+        self.look()
+        super().add(family, most)
+
+    def remove(self, family_id: bytes) -> bool:
+        self.look()
+        return super().remove(family_id)
+
+    def look(self) -> None:
+        if self.is_away:
+            raise TicketStoreError("gone")
+
+
+def test_a_store_that_is_away_is_told_to_the_log_once() -> None:
+    store = Away()
+    tickets = served(store)
+    data = issued(tickets)
+    with logged() as events:
+        for _ in range(2):
+            store.is_away = True
+            for _ in range(3):
+                answer, _ = shown(tickets, data)
+                assert answer.type is LoginFailed
+                failed = result_of(tickets.issue(b"alice", "PLAIN"))
+                assert failed.type is LoginFailed
+                assert "gone" not in str(failed.value)
+            store.is_away = False
+            data = used(tickets, data)
+    assert [event["pb_event"] for event in events] == ["ticket_store_failed"] * 2
+    assert text_of(events).count("gone") == 2
+
+
+def test_who_revokes_is_told_why_that_fails() -> None:
+    store = Away()
+    tickets = served(store)
+    store.is_away = True
+    with logged() as events:
+        failed = result_of(tickets.revoke_family(bytes(16)))
+    assert failed.type is TicketStoreError
+    assert events == []
+
+
+def test_tickets_are_closed_with_their_store() -> None:
+    closed: list[bool] = []
+
+    class Closing(MemoryTickets):
+        def close(self) -> None:
+            closed.append(True)
+
+    store = Closing()
+    tickets = Tickets(store)
+    assert "MemoryTickets" in repr(tickets) or "Closing" in repr(tickets)
+    tickets.close()
+    assert closed == [True]
+
+
+# Secrets.
+
+
+def everything_told(*values: Any) -> str:
+    """Return the reprs of values, and their tracebacks with all local variables."""
+    found = []
+    for value in values:
+        found.append(repr(value))
+        if isinstance(value, Failure):
+            for detail in ("default", "brief", "verbose"):
+                found.append(value.getTraceback(detail=detail))
+            value = value.value
+        if isinstance(value, BaseException):
+            told = TracebackException.from_exception(value, capture_locals=True)
+            found += told.format()
+    return "\n".join(found)
+
+
+def shows(told: str, data: bytes) -> bool:
+    """Tell whether a ticket, or its secret, is somewhere in a text."""
+    text = Ticket(data).text()
+    # Beyond the version and the family, and a few characters between.
+    secrets = [text[24:], data[17:].hex(), repr(data[17:])[2:-1]]
+    return any(secret in told for secret in secrets)
+
+
+def test_it_is_noticed_if_something_is_shown() -> None:
+    data = bytes(make(new_family()))
+    for told in (Ticket(data).text(), repr(data), data.hex(), repr([b"x" + data])):
+        assert shows(told, data)
+
+
+def test_no_repr_shows_a_ticket() -> None:
+    tickets = served()
+    ticket = result_of(tickets.issue(b"alice", "PLAIN"))
+    ours = Ticket(ticket.data)
+    told = everything_told(tickets, ticket, ours, f"{ours}", ours._raw, f"{ours._raw}")
+    assert not shows(told, ticket.data)
+    assert "<a ticket>" in told
+
+
+def test_a_defect_shows_no_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
+    tickets = served()
+    data = issued(tickets)
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("a defect")
+
+    for place in ("find", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(tickets._store, place, broken)
+            with logged() as events:
+                failure = result_of(tickets._use(Ticket(data)._raw))
+        told = everything_told(failure) + text_of(events)
+        assert "a defect" in told
+        assert not shows(told, data)
+
+
+# The client.
+
+
+def pair_of(server: PBServerFactory, client: PBClientFactory | None = None) -> Pair:
+    return connected_pair(
+        server_factory=server, client_factory=client or PBClientFactory()
+    )
+
+
+def server_of(
+    realm: OneRealm | None = None, tickets: Tickets | None = None, **options: Any
+) -> PBServerFactory:
+    tickets = served() if tickets is None else tickets
+    return PBServerFactory(portal_of(realm or OneRealm()), tickets=tickets, **options)
+
+
+def mechanism_of(realm: OneRealm) -> str:
+    return pb.session_of(realm.users[-1]).mechanism
+
+
+def given_ticket(pair: Pair, **options: Any) -> Any:
+    """Log in with the password and ask for a ticket."""
+    return outcome(pair, request_ticket(log_in(pair), **options))
+
+
+def test_a_ticket_logs_in_in_place_of_a_password() -> None:
+    realm = OneRealm()
+    server = server_of(realm)
+    ticket = given_ticket(pair_of(server))
+    texts = {ticket.text()}
+    for _ in range(3):
+        avatar = log_in(pair_of(server), ticket)
+        assert isinstance(avatar, pb.RemoteReference)
+        assert mechanism_of(realm) == NAME
+        assert realm.users[-1].avatarId == b"alice"
+        assert pb.session_of(realm.users[-1]).username == b"alice"
+        texts.add(ticket.text())
+    assert len(texts) == 4
+
+
+def test_a_ticket_says_until_when_it_is_good() -> None:
+    before = datetime.now(timezone.utc)
+    ticket = given_ticket(pair_of(server_of()))
+    after = datetime.now(timezone.utc)
+    assert before <= ticket.expires - timedelta(seconds=WEEK) <= after
+    assert Ticket(ticket.text()).expires is None
+
+
+def test_it_can_be_saved_each_time() -> None:
+    server = server_of()
+    saved: list[str] = []
+    ticket = given_ticket(
+        pair_of(server), on_change=lambda ticket: saved.append(ticket.text())
+    )
+    assert saved == []
+    log_in(pair_of(server), ticket)
+    log_in(pair_of(server), ticket)
+    assert len(saved) == 2
+    assert saved[-1] == ticket.text()
+    again = Ticket(saved[-1])
+    assert isinstance(log_in(pair_of(server), again), pb.RemoteReference)
+
+
+def test_a_ticket_that_cannot_be_saved_logs_in() -> None:
+    server = server_of()
+
+    def fail(ticket: Ticket) -> None:
+        raise OSError("the disk is full")
+
+    ticket = given_ticket(pair_of(server), on_change=fail)
+    first = ticket.text()
+    with logged() as events:
+        avatar = log_in(pair_of(server), ticket)
+    assert isinstance(avatar, pb.RemoteReference)
+    assert ticket.text() != first
+    assert "ticket_not_saved" in [event["pb_event"] for event in events]
+    assert "the disk is full" in text_of(events)
+
+
+def test_a_stolen_ticket_is_audited() -> None:
+    events: list[Any] = []
+    server = server_of(audit=events.append)
+    ticket = given_ticket(pair_of(server))
+    old = Ticket(ticket.text())
+    log_in(pair_of(server), ticket)
+    log_in(pair_of(server), ticket)
+    trapped(log_in(pair_of(server), old), UnauthorizedLogin)
+    trapped(log_in(pair_of(server), ticket), UnauthorizedLogin)
+    assert [event.kind for event in events].count("ticket_reused") == 1
+
+
+def test_nobody_who_comes_by_a_ticket_gets_another() -> None:
+    server = server_of()
+    pair = pair_of(server)
+    avatar = log_in(pair, given_ticket(pair_of(server)))
+    trapped(outcome(pair, request_ticket(avatar)), NoTicket)
+
+
+def test_nor_does_who_has_no_name() -> None:
+    pair = pair_of(server_of())
+    avatar = log_in(pair, Anonymous())
+    with logged() as events:
+        trapped(outcome(pair, request_ticket(avatar)), NoTicket)
+    assert events == []
+
+
+def test_a_server_may_have_none() -> None:
+    pair = pair_of(PBServerFactory(portal_of(OneRealm())))
+    trapped(outcome(pair, request_ticket(log_in(pair))), NoTicket)
+
+
+def test_nor_has_it_any_without_tls(secured: Any) -> None:
+    pair = pair_of(server_of())
+    avatar = log_in(pair)
+    secured(Security())
+    root = pair.client.remoteForName("root")
+    offered = outcome(pair, root.callRemote("mechanisms"))
+    assert NAME not in offered
+    begun = outcome(pair, root.callRemote("begin", NAME, bytes(49), None))
+    trapped(begun, UnauthorizedLogin)
+    # Nor is a session that has begun so given one.
+    pair = pair_of(server_of())
+    avatar = log_in(pair)
+    root = pair.client.remoteForName("root")
+    trapped(outcome(pair, root.callRemote("ticket", avatar)), UnauthorizedLogin)
+
+
+def test_none_is_asked_of_a_server_that_may_be_any(secured: Any) -> None:
+    pair = pair_of(server_of())
+    avatar = log_in(pair)
+    secured(TLS)
+    refused = trapped(outcome(pair, request_ticket(avatar)), NoMechanism)
+    assert "verified" in str(refused.value)
+    assert not pair.client_transport.written
+
+
+def test_none_is_shown_to_a_server_that_may_be_any(secured: Any) -> None:
+    server = server_of()
+    ticket = given_ticket(pair_of(server))
+    before = ticket.text()
+    secured(TLS)
+    trapped(log_in(pair_of(server), ticket), NoMechanism)
+    assert ticket.text() == before
+    secured(VERIFIED)
+    assert isinstance(log_in(pair_of(server), ticket), pb.RemoteReference)
+
+
+def test_none_is_shown_to_a_legacy_server() -> None:
+    ticket = Ticket(make(new_family()))
+    pair = connected_pair(
+        server_factory=PBServerFactory(pb.Root()),
+        client_factory=PBClientFactory(allow_legacy_md5=True),
+    )
+    trapped(log_in(pair, ticket), NoMechanism)
+
+
+class Answering(pb.Root):
+    """A server that has one answer for everybody who asks for a ticket."""
+
+    answer: Any = None
+
+    def remote_ticket(self, avatar: Any) -> Any:
+        return self.answer
+
+
+GOOD = bytes(make(new_family()))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        GOOD,
+        (GOOD,),
+        (GOOD, 60, 1),
+        (GOOD, "60"),
+        (GOOD, True),
+        (GOOD, 0),
+        (GOOD, -1),
+        (GOOD, inf),
+        (GOOD, nan),
+        (GOOD, 1e300),
+        (GOOD[:-1], 60),
+        (GOOD.decode("latin-1"), 60),
+        (b"", 60),
+    ],
+)
+def test_other_answers_are_no_ticket(answer: Any) -> None:
+    root = Answering()
+    root.answer = answer
+    pair = connected_pair(server_factory=PBServerFactory(root))
+    asked = request_ticket(pair.client.remoteForName("root"))
+    failure = trapped(outcome(pair, asked), MechanismError)
+    assert str(failure.value) == "the server's answer is no ticket"
+
+
+def test_a_ticket_is_asked_for_with_a_reference() -> None:
+    root = Answering()
+    root.answer = [GOOD, 60.5]
+    pair = connected_pair(server_factory=PBServerFactory(root))
+    ticket = outcome(pair, request_ticket(pair.client.remoteForName("root")))
+    assert ticket.text() == Ticket(GOOD).text()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", GOOD[:-1], bytes(make(new_family())), b"\2" + GOOD[1:]]
+)
+def test_the_next_ticket_is_of_the_same_family(answer: bytes) -> None:
+    ticket = Ticket(make(new_family()))
+    before = ticket.text()
+    exchange = TicketClientMechanism().start(ticket, LoginContext(is_verified=True))
+    assert exchange.begin() == ticket._raw
+    assert type(exchange.begin()) is bytes
+    with pytest.raises(MechanismError, match="not the next one"):
+        exchange.finish(answer)
+    assert ticket.text() == before
+
+
+def test_ends_in_memory_tell_nothing_of_tickets(secured: Any) -> None:
+    """Of all that is logged and of all errors."""
+    server = server_of(audit=lambda event: told.append(repr(event)))
+    told: list[str] = []
+    with logged() as events:
+        ticket = given_ticket(pair_of(server))
+        seen = [ticket._raw]
+        for _ in range(3):
+            log_in(pair_of(server), ticket)
+            seen.append(ticket._raw)
+        failures = [log_in(pair_of(server), Ticket(each)) for each in seen]
+    everything = "\n".join(told) + text_of(events) + everything_told(*failures)
+    assert "ticket_reused" in everything
+    for data in seen:
+        assert not shows(everything, data)
+        assert digest_of(data).hex() not in everything
+
+
+# Reconnecting.
+
+
+class Endpoint:
+    """Connects to a server in memory."""
+
+    def __init__(self, server: PBServerFactory) -> None:
+        self.server = server
+        self.pairs: list[Pair] = []
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        broker = factory.buildProtocol(None)
+        self.pairs.append(Pair(broker, self.server.buildProtocol(None)))
+        return succeed(broker)
+
+
+class Connected:
+    """A service, and who logs in by what."""
+
+    def __init__(
+        self,
+        credentials: Any = ALICE,
+        server: Any = None,
+        factory: Any = None,
+        **options: Any,
+    ) -> None:
+        self.events: list[Any] = []
+        options.setdefault("tickets", True)
+        self.tickets = served()
+        if server is None:
+            server = server_of(tickets=self.tickets, audit=self.events.append)
+        self.clock = Clock()
+        self.endpoint = Endpoint(server)
+        self.service = PBClientService(
+            self.endpoint,
+            factory or PBClientFactory(),
+            credentials,
+            retry_policy=lambda attempts: 10,
+            clock=self.clock,
+            **options,
+        )
+
+    def flush(self) -> None:
+        for pair in self.endpoint.pairs:
+            if not pair.closed:
+                pair.flush()
+
+    def start(self) -> None:
+        self.service.startService()
+        self.flush()
+
+    def reconnect(self) -> None:
+        self.endpoint.pairs[-1].close(ConnectionLost())
+        self.try_again()
+
+    def try_again(self) -> None:
+        self.clock.advance(10)
+        self.flush()
+
+    def logins(self) -> list[str]:
+        """Return by what somebody has logged in since this was asked last."""
+        found = [event.mechanism for event in self.events if event.kind == "login"]
+        self.events.clear()
+        return found
+
+    def is_in(self) -> bool:
+        outcomes: list[Any] = []
+        self.service.when_avatar(0).addBoth(outcomes.append)
+        self.flush()
+        return isinstance(outcomes[0], pb.RemoteReference)
+
+    def stop(self) -> None:
+        outcomes: list[Any] = []
+        self.service.stopService().addBoth(outcomes.append)
+        self.flush()
+        assert len(outcomes) == 1
+        assert self.clock.getDelayedCalls() == []
+
+
+SCRAM = "SCRAM-SHA-256"
+
+
+def test_a_service_reconnects_by_tickets() -> None:
+    connected = Connected()
+    connected.start()
+    assert connected.logins() == [SCRAM]
+    seen = set()
+    for _ in range(3):
+        assert connected.service.ticket is not None
+        seen.add(connected.service.ticket.text())
+        connected.reconnect()
+        assert connected.logins() == [NAME]
+        assert connected.is_in()
+    assert len(seen) == 3
+    connected.stop()
+
+
+def test_the_user_is_asked_once() -> None:
+    asked: list[Deferred[Any]] = []
+
+    def ask() -> Any:
+        asked.append(Deferred())
+        return asked[-1]
+
+    connected = Connected(ask)
+    connected.start()
+    assert connected.logins() == []
+    asked[0].callback(ALICE)
+    connected.flush()
+    assert connected.logins() == [SCRAM]
+    for _ in range(2):
+        connected.reconnect()
+        assert connected.logins() == [NAME]
+    assert len(asked) == 1
+    connected.stop()
+
+
+def test_the_user_is_asked_again_when_the_ticket_is_refused() -> None:
+    asked: list[bool] = []
+
+    async def ask() -> Any:
+        asked.append(True)
+        return ALICE
+
+    connected = Connected(ask)
+    connected.start()
+    connected.tickets.revoke_user(b"alice")
+    connected.logins()
+    connected.reconnect()
+    # At once: over the same connection.
+    assert len(connected.endpoint.pairs) == 2
+    kinds = [(event.kind, event.mechanism) for event in connected.events]
+    assert kinds[1:4] == [
+        ("login_refused", NAME),
+        ("login", SCRAM),
+        ("ticket_issued", SCRAM),
+    ]
+    assert len(asked) == 2
+    connected.logins()
+    connected.reconnect()
+    assert connected.logins() == [NAME]
+    connected.stop()
+
+
+def test_what_the_user_said_is_kept_until_it_was_of_use() -> None:
+    """Who was slow to answer finds the connection gone."""
+    asked: list[Deferred[Any]] = []
+
+    def ask() -> Any:
+        asked.append(Deferred())
+        return asked[-1]
+
+    connected = Connected(ask)
+    connected.start()
+    with logged():
+        connected.endpoint.pairs[-1].close(ConnectionLost())
+        asked[0].callback(ALICE)
+        connected.try_again()
+    assert connected.logins() == [SCRAM]
+    assert len(asked) == 1
+    assert ALICE not in vars(connected.service).values()
+    connected.stop()
+
+
+def test_what_was_wrong_is_asked_again() -> None:
+    answers = [WRONG, ALICE]
+    connected = Connected(lambda: answers.pop(0))
+    with logged():
+        connected.start()
+        assert connected.logins() == []
+        connected.try_again()
+    assert connected.logins() == [SCRAM]
+    connected.stop()
+
+
+def test_who_cannot_be_asked_is_an_attempt_that_failed() -> None:
+    answers: list[Any] = [RuntimeError("the user has left"), ALICE]
+
+    def ask() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    connected = Connected(ask)
+    with logged():
+        connected.start()
+        assert [pair.closed for pair in connected.endpoint.pairs] == [True]
+        connected.try_again()
+    assert connected.logins() == [SCRAM]
+    connected.stop()
+
+
+def test_who_is_asked_need_not_have_tickets() -> None:
+    asked: list[bool] = []
+
+    def ask() -> Any:
+        asked.append(True)
+        return ALICE
+
+    connected = Connected(ask, tickets=False)
+    connected.start()
+    connected.reconnect()
+    assert connected.logins() == [SCRAM, SCRAM]
+    assert len(asked) == 2
+    assert connected.service.ticket is None
+    connected.stop()
+
+
+def test_a_ticket_from_before_is_what_to_begin_with() -> None:
+    def ask() -> Any:
+        raise AssertionError("nobody is to be asked")
+
+    saved: list[str] = []
+    connected = Connected(ask)
+    data = issued(connected.tickets)
+    connected = Connected(
+        ask,
+        connected.endpoint.server,
+        tickets=Ticket(data),
+        on_ticket=lambda ticket: saved.append(ticket.text()),
+    )
+    connected.start()
+    assert connected.is_in()
+    connected.reconnect()
+    assert connected.is_in()
+    assert connected.service.ticket is not None
+    assert len(saved) == 2
+    assert saved[-1] == connected.service.ticket.text()
+    connected.stop()
+
+
+def test_each_ticket_is_saved() -> None:
+    saved: list[str] = []
+    connected = Connected(on_ticket=lambda ticket: saved.append(ticket.text()))
+    connected.start()
+    connected.reconnect()
+    connected.tickets.revoke_user(b"alice")
+    connected.reconnect()
+    assert len(set(saved)) == 3
+    assert connected.service.ticket is not None
+    assert saved[-1] == connected.service.ticket.text()
+    connected.stop()
+
+
+def test_a_tickets_own_way_of_being_saved_stays() -> None:
+    def save(ticket: Ticket) -> None:
+        raise AssertionError("it is not used here")
+
+    ticket = Ticket(GOOD, on_change=save)
+    Connected(tickets=ticket, on_ticket=lambda ticket: None)
+    assert ticket.on_change is save
+
+
+def test_tickets_take_credentials_to_fall_back_on() -> None:
+    for tickets in (True, Ticket(GOOD)):
+        with pytest.raises(ValueError, match="credentials as well"):
+            Connected(None, tickets=tickets)
+
+
+def test_a_ticket_is_used_whatever_the_mechanisms_for_credentials() -> None:
+    connected = Connected(factory=PBClientFactory(mechanisms=[SCRAM]))
+    connected.start()
+    connected.reconnect()
+    assert connected.logins() == [SCRAM, NAME]
+    connected.stop()
+
+
+def test_who_has_tickets_to_show_asks_for_no_others() -> None:
+    tickets = served()
+    events: list[Any] = []
+    server = server_of(tickets=tickets, audit=events.append)
+    connected = Connected(lambda: Ticket(issued(tickets)), server)
+    connected.events = events
+    connected.start()
+    connected.reconnect()
+    assert connected.logins() == [NAME, NAME]
+    assert connected.service.ticket is None
+    connected.stop()
+
+
+def test_a_server_without_tickets_is_logged_in_to_with_credentials() -> None:
+    realm = OneRealm()
+    connected = Connected(server=PBServerFactory(portal_of(realm)))
+    with logged() as events:
+        connected.start()
+        connected.reconnect()
+    assert mechanism_of(realm) == SCRAM
+    assert len(realm.users) == 2
+    assert "ticket_not_given" not in [event.get("pb_event") for event in events]
+    connected.stop()
+
+
+def test_so_is_one_that_was_not_verified(secured: Any) -> None:
+    secured(TLS)
+    connected = Connected()
+    connected.start()
+    connected.reconnect()
+    assert connected.logins() == [SCRAM, SCRAM]
+    connected.stop()
+
+
+def test_a_ticket_is_kept_while_it_cannot_be_used(secured: Any) -> None:
+    connected = Connected()
+    connected.start()
+    secured(TLS)
+    connected.reconnect()
+    secured(VERIFIED)
+    connected.reconnect()
+    assert connected.logins() == [SCRAM, SCRAM, NAME]
+    connected.stop()
+
+
+def test_so_is_it_while_the_servers_store_is_away() -> None:
+    store = Away()
+    tickets = served(store)
+    events: list[Any] = []
+    connected = Connected(server=server_of(tickets=tickets, audit=events.append))
+    connected.events = events
+    connected.start()
+    with logged() as lines:
+        store.is_away = True
+        connected.reconnect()
+        store.is_away = False
+        connected.reconnect()
+    assert connected.logins() == [SCRAM, SCRAM, NAME]
+    assert "ticket_not_given" not in [line.get("pb_event") for line in lines]
+    connected.stop()
+
+
+class Odd(Tickets):
+    """Tickets of a server that does something else."""
+
+    answer: Any = None
+
+    def issue(self, *args: Any) -> Any:
+        answer = self.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (RuntimeError("planted"), "RemoteError"),
+        (RemoteError("planted", "planted", ""), "RemoteError"),
+    ],
+)
+def test_errors_of_the_server_do_not_end_the_login(answer: Any, kind: str) -> None:
+    tickets = Odd()
+    tickets.answer = answer
+    connected = Connected(server=server_of(tickets=tickets))
+    with logged() as events:
+        connected.start()
+        assert connected.is_in()
+    (event,) = [e for e in events if e.get("pb_event") == "ticket_not_given"]
+    assert event["kind"] == kind
+    connected.stop()
+
+
+def test_nor_does_what_is_no_ticket() -> None:
+    tickets = Odd()
+
+    class Issued:
+        family = b"f" * 16
+        data = b"planted"
+        seconds = 1
+
+    tickets.answer = succeed(Issued())
+    connected = Connected(server=server_of(tickets=tickets))
+    with logged() as events:
+        connected.start()
+        assert connected.is_in()
+    (event,) = [e for e in events if e.get("pb_event") == "ticket_not_given"]
+    assert event["kind"] == "MechanismError"
+    assert "planted" not in text_of([event])
+    connected.stop()
+
+
+def test_nor_does_an_answer_that_does_not_come() -> None:
+    tickets = Odd()
+    tickets.answer = Deferred()
+    factory = PBClientFactory(call_timeout=5)
+    factory.clock = Clock()
+    connected = Connected(server=server_of(tickets=tickets), factory=factory)
+    connected.start()
+    assert not connected.is_in()
+    with logged() as events:
+        factory.clock.advance(5)
+        connected.flush()
+    assert connected.is_in()
+    assert [e["kind"] for e in events if "kind" in e] == ["CallTimeout"]
+    connected.stop()
+
+
+def test_a_connection_that_is_lost_meanwhile_is_an_attempt_that_failed() -> None:
+    tickets = Odd()
+    tickets.answer = Deferred()
+    connected = Connected(server=server_of(tickets=tickets))
+    connected.start()
+    with logged():
+        connected.endpoint.pairs[-1].close(ConnectionLost())
+        tickets.answer = NoTicket("not now")
+        connected.try_again()
+    assert connected.is_in()
+    connected.stop()
+
+
+def test_who_stops_waits_for_no_ticket() -> None:
+    tickets = Odd()
+    tickets.answer = Deferred()
+    connected = Connected(server=server_of(tickets=tickets))
+    connected.start()
+    connected.stop()
+
+
+def test_credentials_do_not_go_to_a_server_that_keeps_to_no_mechanism(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+
+    def ask() -> Any:
+        asked.append(True)
+        return ALICE
+
+    connected = Connected(ask)
+    connected.start()
+    monkeypatch.setattr(_ticket_server._Server, "accepted", lambda self: b"planted")
+    with logged():
+        connected.reconnect()
+    assert [pair.closed for pair in connected.endpoint.pairs] == [True, True]
+    assert len(asked) == 1
+    connected.stop()
+
+
+class Copied(pb.Copyable):
+    """An avatar that goes to the peer as it is."""
+
+
+def test_an_avatar_that_is_no_reference_has_no_ticket() -> None:
+    pb.setUnjellyableForClass(Copied, pb.RemoteCopy)
+    realm = OneRealm(lambda avatar_id: (pb.IPerspective, Copied(), lambda: None))
+    connected = Connected(server=server_of(realm))
+    with logged() as events:
+        connected.start()
+    assert isinstance(connected.service.current, pb.RemoteCopy)
+    assert "ticket_not_given" not in [event.get("pb_event") for event in events]
+    connected.stop()
