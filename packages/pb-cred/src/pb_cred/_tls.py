@@ -51,8 +51,10 @@ def _of_ssl(tls: Any) -> Security:
         return Security()
     context = tls.context
     certificate = tls.getpeercert(binary_form=True)
-    # Before Python 3.13 there is no way to tell.
-    sent: list[bytes] = getattr(tls, "get_unverified_chain", list)()
+    sent: list[bytes] = []
+    # Python does not tell before 3.13, and then it breaks if nothing was sent.
+    if certificate is not None and hasattr(tls, "get_unverified_chain"):
+        sent = tls.get_unverified_chain()
     return Security(
         is_tls=True,
         is_verified=context.verify_mode == CERT_REQUIRED and context.check_hostname,
