@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.cred.checkers import ANONYMOUS, AllowAnonymousAccess
 from twisted.cred.credentials import Anonymous
 from twisted.cred.portal import Portal
@@ -33,16 +34,15 @@ def avatar(avatar_id: Any) -> pb.Avatar:
 
 async def main(reactor: Any) -> None:
     portal = Portal(pb.Realm(avatar), [AllowAnonymousAccess()])
-    port = reactor.listenTCP(0, pb.PBServerFactory(portal), interface="127.0.0.1")
-
-    client = pb.PBClientFactory()
-    reactor.connectTCP("127.0.0.1", port.getHost().port, client)
-    guest = await client.login(Anonymous())
-    print("guest may read:", await guest.callRemote("read"))
-    try:
-        await guest.callRemote("write", "graffiti")
-    except pb.NoSuchMethod as error:
-        print("guest may not write:", error)
+    async with (
+        pb.serve(server_endpoint(reactor), portal) as port,
+        pb.client(client_endpoint(reactor, port), credentials=Anonymous()) as guest,
+    ):
+        print("guest may read:", await guest.callRemote("read"))
+        try:
+            await guest.callRemote("write", "graffiti")
+        except pb.NoSuchMethod as error:
+            print("guest may not write:", error)
 
 
 if __name__ == "__main__":

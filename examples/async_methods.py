@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater, react
 
@@ -36,18 +37,18 @@ class Broker(pb.Root):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Broker()), interface="127.0.0.1")
-
-    root = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    supplier = Supplier(reactor)
-    print("quotes:", await root.callRemote("quotes", supplier, "coffee", "tea"))
-    calls = [root.callRemote("quotes", supplier, item) for item in ("coffee", "tea")]
-    answers = await gatherResults(calls)
-    print("both at once:", sum(price for each in answers for price in each.values()))
-    try:
-        await root.callRemote("quotes", supplier, "gold")
-    except LookupError as error:
-        print("an error in a coroutine:", error)
+    server = pb.serve(server_endpoint(reactor), Broker())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as root:
+        supplier = Supplier(reactor)
+        print("quotes:", await root.callRemote("quotes", supplier, "coffee", "tea"))
+        items = "coffee", "tea"
+        calls = [root.callRemote("quotes", supplier, item) for item in items]
+        prices = [sum(each.values()) for each in await gatherResults(calls)]
+        print("both at once:", sum(prices))
+        try:
+            await root.callRemote("quotes", supplier, "gold")
+        except LookupError as error:
+            print("an error in a coroutine:", error)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import asyncio
 import sys
 from typing import Protocol
 
+from certificates import client_context, server_context
+
 import pb_broker as pb
 from pb_broker import asyncio as pb_asyncio
 
@@ -38,9 +40,10 @@ class Server(pb.Root):
 
 
 async def main() -> None:
+    here, context = "127.0.0.1", server_context()
     async with (
-        pb_asyncio.serve(Server(), "127.0.0.1", 0, grace=0) as server,
-        pb_asyncio.connect("127.0.0.1", server.port) as root,
+        pb_asyncio.serve(Server(), here, 0, ssl=context, grace=0) as server,
+        pb_asyncio.connect(here, server.port, ssl=client_context()) as root,
     ):
         calculator = root.stub(Calculator)
         print("sum:", await calculator.add(2, 3))

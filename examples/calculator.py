@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -43,14 +44,13 @@ class Calculator(pb.Root):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Calculator()), interface="127.0.0.1")
-
-    calculator = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    print("2 + 3 =", await calculator.callRemote("add", 2, 3))
-    print("7 / 2 =", await calculator.callRemote("divide", 7, 2))
-    total = await calculator.callRemote("sum", [1, 2, 3], start=4)
-    print("sum of [1, 2, 3, 4] =", total)
-    print("results so far:", await calculator.callRemote("results"))
+    server = pb.serve(server_endpoint(reactor), Calculator())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as calculator:
+        print("2 + 3 =", await calculator.callRemote("add", 2, 3))
+        print("7 / 2 =", await calculator.callRemote("divide", 7, 2))
+        total = await calculator.callRemote("sum", [1, 2, 3], start=4)
+        print("sum of [1, 2, 3, 4] =", total)
+        print("results so far:", await calculator.callRemote("results"))
 
 
 if __name__ == "__main__":

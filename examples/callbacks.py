@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -45,14 +46,14 @@ class Listener(pb.Referenceable):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Kitchen()), interface="127.0.0.1")
-
-    kitchen = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    timer = await kitchen.callRemote("timer", "tea")
-    print("the timer is a", type(timer).__name__)
-    print("tea is ready after", await timer.callRemote("run", 2, Listener()), "ticks")
-    known = await kitchen.callRemote("isTimer", timer)
-    print("the server knows its own timer again:", known)
+    server = pb.serve(server_endpoint(reactor), Kitchen())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as kitchen:
+        timer = await kitchen.callRemote("timer", "tea")
+        print("the timer is a", type(timer).__name__)
+        ticks = await timer.callRemote("run", 2, Listener())
+        print("tea is ready after", ticks, "ticks")
+        known = await kitchen.callRemote("isTimer", timer)
+        print("the server knows its own timer again:", known)
 
 
 if __name__ == "__main__":

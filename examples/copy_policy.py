@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -43,15 +44,14 @@ class Shop(pb.Root):
 async def main(reactor: Any) -> None:
     policy = pb.SecurityOptions()
     policy.allowInstancesOf(Order)
-    server = pb.PBServerFactory(Shop(), security=policy)
-    port = reactor.listenTCP(0, server, interface="127.0.0.1")
-
-    shop = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    print("ordered:", await shop.callRemote("order", Order("tea", 2)))
-    try:
-        await shop.callRemote("order", Surprise())
-    except pb.InsecureJelly as error:
-        print("refused:", error)
+    factory = pb.PBServerFactory(Shop(), security=policy)
+    server = pb.serve(server_endpoint(reactor), factory)
+    async with server as port, pb.client(client_endpoint(reactor, port)) as shop:
+        print("ordered:", await shop.callRemote("order", Order("tea", 2)))
+        try:
+            await shop.callRemote("order", Surprise())
+        except pb.InsecureJelly as error:
+            print("refused:", error)
 
 
 if __name__ == "__main__":

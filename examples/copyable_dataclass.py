@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -47,13 +47,13 @@ class Shop(pb.Root):
         return replace(order, status=Status.PAID)
 
 
-async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Shop()), interface="127.0.0.1")
-    shop = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    print("paid:", await shop.callRemote("pay", Order("tea", 2)))
-    print("from an older program:", await shop.callRemote("pay", OldOrder("milk")))
-    refused = shop.callRemote("pay", OldOrder(""))
-    print("refused:", await refused.addErrback(lambda failure: failure.value))
+async def main(reactor: object) -> None:
+    server = pb.serve(server_endpoint(reactor), Shop())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as shop:
+        print("paid:", await shop.callRemote("pay", Order("tea", 2)))
+        print("from an older program:", await shop.callRemote("pay", OldOrder("milk")))
+        refused = shop.callRemote("pay", OldOrder(""))
+        print("refused:", await refused.addErrback(lambda failure: failure.value))
 
 
 if __name__ == "__main__":

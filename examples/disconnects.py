@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
@@ -22,22 +23,21 @@ class Sleeper(pb.Root):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Sleeper()), interface="127.0.0.1")
-
-    sleeper = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    gone: Deferred[pb.RemoteReference] = Deferred()
-    sleeper.notifyOnDisconnect(gone.callback)
-    waiting = sleeper.callRemote("sleep")
-    sleeper.broker.transport.loseConnection()
-    try:
-        await waiting
-    except pb.PBConnectionLost as error:
-        print("the call that was waiting:", type(error).__name__)
-    print("told that the reference is dead:", await gone is sleeper)
-    try:
-        await sleeper.callRemote("sleep")
-    except pb.DeadReferenceError as error:
-        print("a call on a dead reference:", type(error).__name__)
+    server = pb.serve(server_endpoint(reactor), Sleeper())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as sleeper:
+        gone: Deferred[pb.RemoteReference] = Deferred()
+        sleeper.notifyOnDisconnect(gone.callback)
+        waiting = sleeper.callRemote("sleep")
+        sleeper.broker.transport.loseConnection()
+        try:
+            await waiting
+        except pb.PBConnectionLost as error:
+            print("the call that was waiting:", type(error).__name__)
+        print("told that the reference is dead:", await gone is sleeper)
+        try:
+            await sleeper.callRemote("sleep")
+        except pb.DeadReferenceError as error:
+            print("a call on a dead reference:", type(error).__name__)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -29,25 +30,24 @@ class Cafe(pb.Root):
 
 async def main(reactor: Any) -> None:
     # With unsafeTracebacks=True the server would send its tracebacks to the caller.
-    server = pb.PBServerFactory(Cafe(), unsafeTracebacks=False)
-    port = reactor.listenTCP(0, server, interface="127.0.0.1")
-
-    cafe = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    try:
-        await cafe.callRemote("order", "tea")
-    except pb.RemoteError as error:
-        print("expected:", error)
-        print("its class on the server:", error.remoteType)
-        traceback = error.remoteTraceback.strip()
-        print("no traceback unless the server allows it:", traceback)
-    try:
-        await cafe.callRemote("order", "coffee")
-    except ValueError as error:
-        print("caught as ValueError:", error)
-    try:
-        await cafe.callRemote("steal")
-    except pb.NoSuchMethod as error:
-        print("caught as NoSuchMethod:", error)
+    factory = pb.PBServerFactory(Cafe(), unsafeTracebacks=False)
+    server = pb.serve(server_endpoint(reactor), factory)
+    async with server as port, pb.client(client_endpoint(reactor, port)) as cafe:
+        try:
+            await cafe.callRemote("order", "tea")
+        except pb.RemoteError as error:
+            print("expected:", error)
+            print("its class on the server:", error.remoteType)
+            traceback = error.remoteTraceback.strip()
+            print("no traceback unless the server allows it:", traceback)
+        try:
+            await cafe.callRemote("order", "coffee")
+        except ValueError as error:
+            print("caught as ValueError:", error)
+        try:
+            await cafe.callRemote("steal")
+        except pb.NoSuchMethod as error:
+            print("caught as NoSuchMethod:", error)
 
 
 if __name__ == "__main__":

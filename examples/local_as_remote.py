@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import react
 
@@ -36,14 +37,13 @@ class ToyKettle(LocalAsRemote):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Kettle()), interface="127.0.0.1")
-
-    kettle = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    print("at the other end:", await kettle.callRemote("boil", 3))
-    toy = ToyKettle()
-    print("in this process:", await toy.callRemote("boil", 3))
-    print("a Referenceable, called here:", await Kettle().callRemote("boil", 3))
-    print("as one that answers later:", await toy.callRemote("boilLater", 3))
+    server = pb.serve(server_endpoint(reactor), Kettle())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as kettle:
+        print("at the other end:", await kettle.callRemote("boil", 3))
+        toy = ToyKettle()
+        print("in this process:", await toy.callRemote("boil", 3))
+        print("a Referenceable, called here:", await Kettle().callRemote("boil", 3))
+        print("as one that answers later:", await toy.callRemote("boilLater", 3))
 
 
 if __name__ == "__main__":

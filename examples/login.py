@@ -1,20 +1,21 @@
 """Asks who is calling: a portal, an avatar for each user, a mind, and logout.
 
 Prints:
-    alice is told: 1 message
+    alice is told: 1 message, and you came by SCRAM-SHA-256-PLUS
     server: alice goes
-    a wrong password: twisted.cred.error.UnauthorizedLogin
+    a wrong password is refused
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse as Users
 from twisted.cred.credentials import UsernamePassword
-from twisted.cred.portal import IRealm, Portal
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
 from twisted.internet.task import react
-from zope.interface import implementer
 
 from pb_cred import pb
 
@@ -23,14 +24,14 @@ class Mailbox(pb.Avatar):
     mind: pb.RemoteReference
 
     def perspective_check(self) -> Any:
-        return self.mind.callRemote("say", "1 message")
+        how = pb.session_of(self).mechanism
+        return self.mind.callRemote("say", f"1 message, and you came by {how}")
 
     def logout(self) -> None:
         print("server:", self.avatarId.decode(), "goes")
 
 
-@implementer(IRealm)
-class MailRealm:
+class MailRealm(pb.Realm):
     def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Any:
         mailbox = Mailbox(avatarId)
         mailbox.mind = mind
@@ -43,17 +44,16 @@ class Mind(pb.Referenceable):
 
 
 async def main(reactor: Any) -> None:
-    server = pb.PBServerFactory(Portal(MailRealm(), [Users(alice=b"sesame")]))
-    port = reactor.listenTCP(0, server, interface="127.0.0.1")
-    client = pb.PBClientFactory()
-    reactor.connectTCP("127.0.0.1", port.getHost().port, client)
-    mailbox = await client.login(UsernamePassword(b"alice", b"sesame"), Mind())
-    await mailbox.callRemote("check")
-    del mailbox  # the last reference to the avatar: this ends the session
-    try:
-        await client.login(UsernamePassword(b"alice", b"simsalabim"))
-    except pb.RemoteError as error:
-        print("a wrong password:", error.remoteType)
+    mail, portal = pb.PBClientFactory(), Portal(MailRealm(), [Users(alice=b"sesame")])
+    server = pb.serve(server_endpoint(reactor), portal)
+    async with server as port, pb.client(client_endpoint(reactor, port), factory=mail):
+        mailbox = await mail.login(UsernamePassword(b"alice", b"sesame"), Mind())
+        await mailbox.callRemote("check")
+        del mailbox  # the last reference to the avatar: this ends the session
+        try:
+            await mail.login(UsernamePassword(b"alice", b"simsalabim"))
+        except UnauthorizedLogin:
+            print("a wrong password is refused")
 
 
 if __name__ == "__main__":

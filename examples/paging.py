@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_broker.paging import StringPager, getAllPages
@@ -27,15 +28,14 @@ class Library(pb.Root):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Library()), interface="127.0.0.1")
-
-    library = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    reading = getAllPages(library, "read")
-    pong = await library.callRemote("ping")
-    pages = await reading
-    print(len(pages), "pages of at most", max(map(len, pages)), "bytes")
-    print("arrived whole:", b"".join(pages) == BOOK)
-    print("a small call got through meanwhile:", pong)
+    server = pb.serve(server_endpoint(reactor), Library())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as library:
+        reading = getAllPages(library, "read")
+        pong = await library.callRemote("ping")
+        pages = await reading
+        print(len(pages), "pages of at most", max(map(len, pages)), "bytes")
+        print("arrived whole:", b"".join(pages) == BOOK)
+        print("a small call got through meanwhile:", pong)
 
 
 if __name__ == "__main__":

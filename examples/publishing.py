@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_broker.publishing import Publishable, RemotePublished, whenReady
@@ -45,12 +46,12 @@ class Shop(pb.Root):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Shop()), interface="127.0.0.1")
     with tempfile.TemporaryDirectory() as KeptCatalogue.folder:
-        for visit in ("first", "second"):
-            shop = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-            catalogue = await whenReady(shop.callRemote("catalogue"))
-            print(f"{visit} visit:", catalogue.items)
+        async with pb.serve(server_endpoint(reactor), Shop()) as port:
+            for visit in ("first", "second"):
+                async with pb.client(client_endpoint(reactor, port)) as shop:
+                    catalogue = await whenReady(shop.callRemote("catalogue"))
+                    print(f"{visit} visit:", catalogue.items)
 
 
 if __name__ == "__main__":

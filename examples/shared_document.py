@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -15,8 +16,7 @@ from pb_cred import pb
 
 class Document(pb.Cacheable):
     def __init__(self) -> None:
-        self.lines = ["buy tea"]
-        self.observers: list[Any] = []
+        self.lines, self.observers = ["buy tea"], list[Any]()
 
     def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
         self.observers.append(observer)
@@ -49,11 +49,11 @@ class Desk(pb.Root):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Desk()), interface="127.0.0.1")
-    desk = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    cached = await desk.callRemote("document")
-    await Desk.document.append("buy milk")
-    print("without asking again:", cached.lines)
+    server = pb.serve(server_endpoint(reactor), Desk())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as desk:
+        cached = await desk.callRemote("document")
+        await Desk.document.append("buy milk")
+        print("without asking again:", cached.lines)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
@@ -41,10 +42,8 @@ class Library(pb.Root):
 
 async def main(reactor: object) -> None:
     library = Library()
-    async with (
-        pb.serve("tcp:0:interface=127.0.0.1", library) as port,
-        pb.client(f"tcp:127.0.0.1:{port.getHost().port}") as root,
-    ):
+    server = pb.serve(server_endpoint(reactor), library)
+    async with server as port, pb.client(client_endpoint(reactor, port)) as root:
         async for name in root.stub(Names).starting("AG"):
             print(name)
             if name == "Grace":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from certificates import client_endpoint, server_endpoint
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -34,24 +35,24 @@ class Server(pb.Root):
 
 
 async def main(reactor: Any) -> None:
-    port = reactor.listenTCP(0, pb.PBServerFactory(Server()), interface="127.0.0.1")
-    root = await pb.getObjectAt("127.0.0.1", port.getHost().port)
-    calculator = root.stub(Calculator)
-    print("2 + 3 =", await calculator.add(2, 3))  # an int, as type checkers know
-    print("in all:", await calculator.total([1, 2, 3], start=4))
-    mistaken: Any = calculator  # what follows, they would not let pass
-    try:
-        mistaken.subtract(3, 2)
-    except AttributeError as error:
-        print("a name that is not there:", error)
-    try:
-        mistaken.add(2)
-    except TypeError as error:
-        print("too few arguments:", error)
-    try:
-        await mistaken.add(2, "3")
-    except pb.InvalidArgument as error:
-        print("refused over there:", error)
+    server = pb.serve(server_endpoint(reactor), Server())
+    async with server as port, pb.client(client_endpoint(reactor, port)) as root:
+        calculator = root.stub(Calculator)
+        print("2 + 3 =", await calculator.add(2, 3))  # an int, as type checkers know
+        print("in all:", await calculator.total([1, 2, 3], start=4))
+        mistaken: Any = calculator  # what follows, they would not let pass
+        try:
+            mistaken.subtract(3, 2)
+        except AttributeError as error:
+            print("a name that is not there:", error)
+        try:
+            mistaken.add(2)
+        except TypeError as error:
+            print("too few arguments:", error)
+        try:
+            await mistaken.add(2, "3")
+        except pb.InvalidArgument as error:
+            print("refused over there:", error)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from certificates import client_endpoint, server_endpoint
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse as Users
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.portal import Portal
 from twisted.internet.task import react
@@ -38,20 +39,20 @@ class User(pb.Avatar):
 
 
 async def main(reactor: Any) -> None:
-    users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"a", bob=b"b")
-    server = pb.PBServerFactory(Portal(pb.Realm(User), [users]))
-    port = reactor.listenTCP(0, server, interface="127.0.0.1")
-    client, boards = pb.PBClientFactory(), {}
-    reactor.connectTCP("127.0.0.1", port.getHost().port, client)
-    for name, password in [(b"alice", b"a"), (b"bob", b"b")]:
-        user = await client.login(UsernamePassword(name, password))
-        boards[name] = await user.callRemote("board")
-    await boards[b"alice"].callRemote("post", "hello")
-    print("the board:", await boards[b"bob"].callRemote("post", "hi"))
-    try:
-        await boards[b"bob"].callRemote("clear")
-    except pb.RemoteError as error:
-        print("bob may not clear it:", error)
+    portal = Portal(pb.Realm(User), [Users(alice=b"a", bob=b"b")])
+    async with pb.serve(server_endpoint(reactor), portal) as port:
+        server = client_endpoint(reactor, port)
+        async with (
+            pb.client(server, credentials=UsernamePassword(b"alice", b"a")) as alice,
+            pb.client(server, credentials=UsernamePassword(b"bob", b"b")) as bob,
+        ):
+            await (await alice.callRemote("board")).callRemote("post", "hello")
+            board = await bob.callRemote("board")
+            print("the board:", await board.callRemote("post", "hi"))
+            try:
+                await board.callRemote("clear")
+            except pb.RemoteError as error:
+                print("bob may not clear it:", error)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The server of a small chat: who is in the room, what was said, and who may say it.
 
-`chat_client.py` in this folder starts it and prints what two of its clients see.
+`chat_client.py` starts it and prints what two of its clients see.
 """
 
 from __future__ import annotations
@@ -55,6 +55,6 @@ class Person(pb.Avatar):
         return sorted(person.name for person in self.room.people)
 
 
-def factory() -> pb.PBServerFactory:
+def portal() -> Portal:
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"a", bob=b"b")
-    return pb.PBServerFactory(Portal(Room(), [users]))
+    return Portal(Room(), [users])
