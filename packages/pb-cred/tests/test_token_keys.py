@@ -1,0 +1,513 @@
+"""The keys of tokens: which can be used, and how others come in their place."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from traceback import TracebackException
+from typing import Any
+from unittest import mock
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed448
+from twisted.internet.defer import CancelledError, Deferred, succeed
+
+from pb_cred import _token_keys, tokens
+from pb_cred._bearer_message import MAX_TOKEN
+from pb_cred.errors import TokenKeyError
+from pb_cred.mechanisms import LoginContext
+
+from .support import logged, text_of
+from .token_support import (
+    EC,
+    EC384,
+    ED,
+    NOW,
+    ONE,
+    OTHER_EC,
+    RSA,
+    SECRET,
+    SMALL_RSA,
+    TWO,
+    Clock,
+    Source,
+    answer_of,
+    in_a_coroutine,
+    jwk_of,
+    message_of,
+    pem_of,
+    private_pem_of,
+    sent,
+    shown_to,
+    token_of,
+    tokens_of,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _today() -> Iterator[None]:
+    with mock.patch.object(tokens, "_now", return_value=NOW):
+        yield
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(1000.0)
+    monkeypatch.setattr(_token_keys, "_seconds", clock)
+    return clock
+
+
+# How a server is told.
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"algorithms": []}, "algorithms are some of ES256"),
+        ({"algorithms": ["none"]}, "algorithms are some of ES256"),
+        ({"algorithms": ["ES256", "none"]}, "algorithms are some of ES256"),
+        ({"algorithms": ["ES256K"]}, "algorithms are some of ES256"),
+        ({"algorithms": ["es256"]}, "algorithms are some of ES256"),
+        ({"algorithms": ["HS256", "RS256"]}, "not allowed together"),
+        ({"algorithms": ["EdDSA", "HS512"]}, "not allowed together"),
+        ({"issuer": ""}, "are not empty"),
+        ({"audience": ""}, "are not empty"),
+        ({"audience": []}, "are not empty"),
+        ({"audience": ["a", ""]}, "are not empty"),
+        ({"leeway": -1}, "0 to 300 seconds"),
+        ({"leeway": 301}, "0 to 300 seconds"),
+        ({"leeway": float("nan")}, "0 to 300 seconds"),
+        ({"max_token_bytes": 0}, "at most 15360 bytes"),
+        ({"max_token_bytes": MAX_TOKEN + 1}, "at most 15360 bytes"),
+        ({"refresh_interval": 0}, "good for longer"),
+        ({"refresh_interval": 61, "keys_max_age": 60}, "good for longer"),
+    ],
+)
+def test_what_a_server_cannot_be_told(options: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        tokens_of(**options)
+
+
+def test_algorithms_are_a_list() -> None:
+    with pytest.raises(TypeError, match="not one name"):
+        tokens_of(algorithms="ES256")
+
+
+DAMAGED = {**jwk_of(EC, "ES256"), "x": "AAAA"}
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithms", "reason"),
+    [
+        (pem_of(EC), ["RS256"], "another algorithm"),
+        (pem_of(RSA), ["ES256"], "another algorithm"),
+        (pem_of(EC384), ["ES256"], "another algorithm"),
+        (pem_of(ED), ["ES256", "RS256"], "another algorithm"),
+        (pem_of(ed448.Ed448PrivateKey.generate()), ["EdDSA"], "another algorithm"),
+        (pem_of(SMALL_RSA), ["RS256"], "at least 2048 bits"),
+        (private_pem_of(EC), ["ES256"], "no public key in PEM"),
+        (
+            "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
+            ["ES256"],
+            "PEM",
+        ),
+        ("", ["ES256"], "no public key in PEM"),
+        (SECRET, ["ES256"], "no public key in PEM"),
+        (None, ["ES256"], "a public key is PEM"),
+        (EC.public_key(), ["ES256"], "a public key is PEM"),
+        (SECRET[:31], ["HS256"], "at least 256 bits"),
+        (SECRET[:63], ["HS512"], "at least 512 bits"),
+        (b"", ["HS256"], "at least 256 bits"),
+        ("secret" * 20, ["HS256"], "a secret is bytes"),
+        (pem_of(EC), ["HS256"], "a secret is bytes"),
+        (pem_of(EC).encode(), ["HS256"], "no secret"),
+        (jwk_of(EC, "ES256"), ["HS256"], "another algorithm"),
+        (jwk_of(SECRET, "HS256"), ["ES256"], "another algorithm"),
+        (jwk_of(SECRET, "HS256", d="x", k="AAAA"), ["HS256"], "at least 256 bits"),
+        (jwk_of(RSA, "RS256", alg="RS512"), ["RS256"], "another algorithm"),
+        (jwk_of(EC, "ES256", use="enc"), ["ES256"], "not for signatures"),
+        (jwk_of(EC, "ES256", key_ops=["sign"]), ["ES256"], "not for signatures"),
+        (jwk_of(EC, "ES256", key_ops=5), ["ES256"], "not for signatures"),
+        (jwk_of(EC, "ES256", kid="2"), ["ES256"], "another id"),
+        (jwk_of(EC, "ES256", kid=1), ["ES256"], "not text"),
+        (jwk_of(EC, "ES256", d="AAAA"), ["ES256"], "private key"),
+        (DAMAGED, ["ES256"], "damaged"),
+        ({"kty": "EC"}, ["ES256"], "damaged"),
+        ({"kty": "oct"}, ["HS256"], "damaged"),
+        ({"kty": "RSA", "n": 5, "e": "AQAB"}, ["RS256"], "damaged"),
+        (jwk_of(EC384, "ES384"), ["ES256"], "another algorithm"),
+        ({}, ["ES256"], "another algorithm"),
+    ],
+)
+def test_keys_that_cannot_be_used(key: Any, algorithms: Any, reason: str) -> None:
+    with pytest.raises(TokenKeyError, match=reason) as caught:
+        tokens_of({"1": key}, algorithms=algorithms)
+    text = "".join(TracebackException.from_exception(caught.value).format())
+    assert text.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({}, "there are no keys"),
+        ({1: pem_of(EC)}, "id of a key is text"),
+        (pem_of(EC), "keys are a mapping"),
+        ([pem_of(EC)], "keys are a mapping"),
+        ({"keys": []}, "no key of the set"),
+        ({"keys": [5, None, {}, jwk_of(RSA, "RS256")]}, "no key of the set"),
+        ({"keys": [jwk_of(EC, "ES256", kid="1")] * 2}, "the same id"),
+        ({"keys": [jwk_of(EC, "ES256")] * 2}, "the same id, or none"),
+        ({"keys": pem_of(RSA)}, "the key 'keys'"),
+    ],
+)
+def test_what_is_no_keys(keys: Any, reason: str) -> None:
+    with pytest.raises(TokenKeyError, match=reason):
+        tokens_of(keys)
+
+
+def test_keys_come_in_several_forms() -> None:
+    for key in [
+        *(pem_of(EC), pem_of(EC).encode(), jwk_of(EC, "ES256")),
+        jwk_of(EC, "ES256", kid="1", use="sig", key_ops=["verify"], alg="ES256"),
+    ]:
+        assert shown_to(tokens_of({"1": key}), token_of()) == b"alice"
+    secret = token_of(None, SECRET, "HS256")
+    for key in (SECRET, jwk_of(SECRET, "HS256")):
+        assert shown_to(tokens_of({"1": key}, algorithms=["HS256"]), secret) == b"alice"
+
+
+def test_a_secret_serves_the_algorithms_that_it_is_long_enough_for() -> None:
+    mechanism = tokens_of({"1": SECRET[:32]}, algorithms=["HS256", "HS512"])
+    assert shown_to(mechanism, token_of(None, SECRET[:32], "HS256")) == b"alice"
+    assert shown_to(mechanism, token_of(None, SECRET[:32], "HS512")) is None
+
+
+def test_a_jwk_set_may_have_keys_for_something_else() -> None:
+    keys: dict[str, list[Any]] = {
+        "keys": [
+            jwk_of(EC, "ES256", kid="1"),
+            jwk_of(RSA, "RS256", kid="1"),
+            jwk_of(OTHER_EC, "ES256", kid="2", use="enc"),
+            {"kty": "unheard-of", "kid": "3"},
+            DAMAGED,
+            None,
+        ]
+    }
+    mechanism = tokens_of(keys)
+    assert shown_to(mechanism, token_of()) == b"alice"
+    assert shown_to(mechanism, token_of(kid=None)) == b"alice"
+    assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) is None
+
+
+def test_the_only_key_of_a_set_need_not_have_an_id() -> None:
+    mechanism = tokens_of({"keys": [jwk_of(EC, "ES256")]})
+    assert shown_to(mechanism, token_of(kid=None)) == b"alice"
+    assert shown_to(mechanism, token_of(kid="1")) is None
+    keys = [jwk_of(EC, "ES256"), jwk_of(OTHER_EC, "ES256", kid="2")]
+    mechanism = tokens_of({"keys": keys})
+    assert shown_to(mechanism, token_of(kid=None)) is None
+    assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) == b"alice"
+
+
+def test_what_it_takes_is_named() -> None:
+    for module in ("jwt", "cryptography"):
+        with (
+            mock.patch.dict(sys.modules, {module: None}),
+            pytest.raises(TokenKeyError, match=r"pip install 'pb-cred\[tokens\]'"),
+        ):
+            tokens_of()
+
+
+def test_nobody_else_needs_it() -> None:
+    program = (
+        "import sys, pb_cred.pb, pb_cred.tokens\n"
+        "pb_cred.tokens.BearerToken('abc')\n"
+        "print({'jwt', 'cryptography'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+# Rotation.
+
+
+def test_keys_are_rotated() -> None:
+    old, new = token_of(), token_of(key=OTHER_EC, kid="2")
+    mechanism = tokens_of()
+    assert [shown_to(mechanism, each) for each in (old, new)] == [b"alice", None]
+    mechanism.replace_keys({"1": pem_of(EC), "2": pem_of(OTHER_EC)})
+    assert [shown_to(mechanism, each) for each in (old, new)] == [b"alice", b"alice"]
+    mechanism.replace_keys({"2": pem_of(OTHER_EC)})
+    assert [shown_to(mechanism, each) for each in (old, new)] == [None, b"alice"]
+    # Another key of the same id.
+    mechanism.replace_keys({"2": pem_of(EC)})
+    assert [shown_to(mechanism, each) for each in (old, new)] == [None, None]
+
+
+def test_keys_that_cannot_be_used_replace_none() -> None:
+    mechanism = tokens_of()
+    for keys in ({}, {"1": pem_of(EC), "2": pem_of(RSA)}, {"keys": []}, 5):
+        with pytest.raises(TokenKeyError):
+            mechanism.replace_keys(keys)  # type: ignore[arg-type]
+        assert shown_to(mechanism, token_of()) == b"alice"
+
+
+def test_a_function_is_asked_for_keys_that_are_not_known(clock: Clock) -> None:
+    source = Source(ONE, TWO)
+    mechanism = tokens_of(source)
+    assert source.asked == 0
+    for _ in range(3):
+        assert shown_to(mechanism, token_of()) == b"alice"
+    assert source.asked == 1
+    new = token_of(key=OTHER_EC, kid="2")
+    # It has just been asked.
+    assert shown_to(mechanism, new) is None
+    clock.now += 60
+    assert shown_to(mechanism, new) == b"alice"
+    assert source.asked == 2
+
+
+@pytest.mark.parametrize("answer", [ONE, {"1": pem_of(RSA)}, OSError("no network")])
+def test_it_is_asked_once_in_a_while_whatever_is_sent(
+    answer: Any, clock: Clock
+) -> None:
+    source = Source(answer)
+    mechanism = tokens_of(source, refresh_interval=10)
+    with logged() as events:
+        for second in range(30):
+            clock.now = 1000 + second
+            for number in range(5):
+                assert shown_to(mechanism, token_of(kid=f"x{number}")) is None
+    assert source.asked == 3
+    failed = [e for e in events if e.get("pb_event") == "token_keys_failed"]
+    assert len(failed) == (0 if answer is ONE else 3)
+
+
+def test_a_token_that_is_malformed_asks_nobody(clock: Clock) -> None:
+    source = Source(ONE)
+    mechanism = tokens_of(source)
+    for token in (b"x.y.z", token_of(kid=5), token_of(jku="https://evil.example")):
+        assert shown_to(mechanism, token) is None
+    assert source.asked == 0
+
+
+def test_a_token_without_a_key_id_asks_while_there_are_no_keys(clock: Clock) -> None:
+    source = Source(TWO)
+    mechanism = tokens_of(source)
+    for _ in range(2):
+        assert shown_to(mechanism, token_of(kid=None)) is None
+        clock.now += 100
+    assert source.asked == 1
+
+
+def test_keys_are_not_good_for_ever(clock: Clock) -> None:
+    source = Source(ONE, OSError("no network"), OSError("no network"), ONE, {"2": "x"})
+    mechanism = tokens_of(source, keys_max_age=600)
+    assert shown_to(mechanism, token_of()) == b"alice"
+    clock.now += 599
+    assert shown_to(mechanism, token_of()) == b"alice"
+    assert source.asked == 1
+    with logged() as events:
+        clock.now += 1
+        assert shown_to(mechanism, token_of()) is None
+        clock.now += 59
+        assert shown_to(mechanism, token_of()) is None
+        assert source.asked == 2
+        clock.now += 1
+        assert shown_to(mechanism, token_of()) is None
+        clock.now += 60
+        assert shown_to(mechanism, token_of()) == b"alice"
+        assert source.asked == 4
+    assert text_of(events).count("OSError: no network") == 2
+
+
+def test_keys_that_are_there_stay_when_there_are_no_others_to_be_had(
+    clock: Clock,
+) -> None:
+    source = Source(ONE, OSError("no network"), {"1": pem_of(RSA)}, {"keys": []}, 5)
+    mechanism = tokens_of(source)
+    assert shown_to(mechanism, token_of()) == b"alice"
+    for asked in (2, 3, 4, 5):
+        clock.now += 60
+        with logged() as events:
+            assert shown_to(mechanism, token_of(kid="2")) is None
+        assert source.asked == asked
+        assert [each["pb_event"] for each in events] == ["token_keys_failed"]
+        assert shown_to(mechanism, token_of()) == b"alice"
+
+
+class Awaitable:
+    def __await__(self) -> Any:
+        return (yield from succeed(ONE).__await__())
+
+
+@pytest.mark.parametrize(
+    "source", [lambda: ONE, lambda: succeed(ONE), in_a_coroutine(ONE), Awaitable]
+)
+def test_a_function_may_answer_in_any_way(source: Any, clock: Clock) -> None:
+    assert shown_to(tokens_of(source), token_of()) == b"alice"
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_function_may_await_what_is_asyncios(is_slow: bool) -> None:
+    async def source() -> Any:
+        await asyncio.sleep(0)
+        if is_slow:
+            raise OSError("no network")
+        return ONE
+
+    async def ready() -> Any:
+        mechanism = tokens_of(source)
+        results = [sent(mechanism, message_of(token_of())) for _ in range(3)]
+        while not all(results):
+            await asyncio.sleep(0)
+        return [answer_of(*each) for each in results]
+
+    with logged() as events:
+        answers = asyncio.run(ready())
+    assert answers == ([None] * 3 if is_slow else [b"alice"] * 3)
+    assert len(events) == is_slow
+
+
+def test_a_future_will_do() -> None:
+    async def ready() -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        results = sent(tokens_of(lambda: future), message_of(token_of()))
+        assert results == []
+        future.set_result(ONE)
+        while not results:
+            await asyncio.sleep(0)
+        return answer_of(*results)
+
+    assert asyncio.run(ready()) == b"alice"
+
+
+def test_where_twisteds_reactor_runs_coroutines_are_its_own() -> None:
+    """Even where that runs on asyncio's loop."""
+    reactor = mock.Mock(running=True)
+
+    async def ready() -> Any:
+        with (
+            mock.patch.dict(sys.modules, {"twisted.internet.reactor": reactor}),
+            mock.patch.object(_token_keys, "isInIOThread", return_value=True),
+        ):
+            return shown_to(tokens_of(in_a_coroutine(ONE)), token_of())
+
+    assert asyncio.run(ready()) == b"alice"
+
+
+def test_all_wait_for_one_answer(clock: Clock) -> None:
+    answer: Deferred[Any] = Deferred()
+    source = Source(answer)
+    mechanism = tokens_of(source)
+    waiting = [
+        sent(mechanism, message_of(token_of(key=key, kid=kid)))
+        for key, kid in [(EC, "1"), (OTHER_EC, "2"), (EC, "2"), (EC, "3")]
+    ]
+    assert waiting == [[], [], [], []]
+    assert source.asked == 1
+    answer.callback(TWO)
+    assert [answer_of(*each) for each in waiting] == [b"alice", b"alice", None, None]
+
+
+def test_they_are_refused_together(clock: Clock) -> None:
+    answer: Deferred[Any] = Deferred()
+    mechanism = tokens_of(lambda: answer)
+    waiting = [sent(mechanism, message_of(token_of())) for _ in range(3)]
+    with logged() as events:
+        answer.errback(OSError("no network"))
+    assert [answer_of(*each) for each in waiting] == [None, None, None]
+    assert len(events) == 1
+
+
+def test_a_question_outlives_the_login_that_was_its_reason(clock: Clock) -> None:
+    """Or else whoever comes and goes could keep all others from new keys."""
+    was_cancelled: list[Any] = []
+    answer: Deferred[Any] = Deferred(was_cancelled.append)
+    mechanism = tokens_of(lambda: answer)
+    exchange = mechanism.start(None, LoginContext(is_tls=True))
+    first: Deferred[Any] = exchange.step(message_of(token_of()))
+    second = sent(mechanism, message_of(token_of()))
+    given_up: list[Any] = []
+    first.addErrback(given_up.append)
+    first.cancel()
+    assert given_up[0].type is CancelledError
+    assert was_cancelled == []
+    answer.callback(ONE)
+    assert answer_of(*second) == b"alice"
+
+
+def test_a_login_that_another_gives_up_is_left_alone(clock: Clock) -> None:
+    """It happens while those that have waited are told."""
+    answer: Deferred[Any] = Deferred()
+    mechanism = tokens_of(lambda: answer)
+    message = message_of(token_of())
+    context = LoginContext(is_tls=True)
+    first: Deferred[Any] = mechanism.start(None, context).step(message)
+    second: Deferred[Any] = mechanism.start(None, context).step(message)
+    results: list[Any] = []
+    second.addErrback(results.append)
+    first.addCallback(lambda _: second.cancel())
+    answer.callback(ONE)
+    assert results[0].type is CancelledError
+
+
+def test_an_answer_that_takes_too_long_is_not_waited_for(clock: Clock) -> None:
+    late: Deferred[Any] = Deferred(lambda deferred: deferred.callback(TWO))
+    source = Source(late, ONE)
+    mechanism = tokens_of(source)
+    first = sent(mechanism, message_of(token_of()))
+    clock.now += 59
+    second = sent(mechanism, message_of(token_of()))
+    assert (first, second, source.asked) == ([], [], 1)
+    clock.now += 1
+    with logged() as events:
+        assert shown_to(mechanism, token_of()) == b"alice"
+    assert [answer_of(*each) for each in (first, second)] == [None, None]
+    assert "has not given any keys" in text_of(events)
+    # What it says when it is too late does not count.
+    assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) is None
+
+
+def test_only_so_many_wait(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_token_keys, "_MOST_WAITING", 2)
+    answer: Deferred[Any] = Deferred()
+    mechanism = tokens_of(lambda: answer)
+    waiting = [sent(mechanism, message_of(token_of())) for _ in range(3)]
+    assert answer_of(*waiting[2]) is None
+    answer.callback(ONE)
+    assert [answer_of(*each) for each in waiting] == [b"alice", b"alice", None]
+
+
+def test_keys_that_are_put_there_end_a_question(clock: Clock) -> None:
+    was_cancelled: list[Any] = []
+    answer: Deferred[Any] = Deferred(was_cancelled.append)
+    mechanism = tokens_of(lambda: answer)
+    waiting = sent(mechanism, message_of(token_of()))
+    with logged() as events:
+        mechanism.replace_keys(ONE)
+    assert answer_of(*waiting) == b"alice"
+    assert was_cancelled == [answer]
+    assert events == []
+    assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) is None
+
+
+def test_another_function_answers_those_who_wait(clock: Clock) -> None:
+    mechanism = tokens_of(Deferred)
+    waiting = sent(mechanism, message_of(token_of()))
+    source = Source(ONE)
+    mechanism.replace_keys(source)
+    assert answer_of(*waiting) == b"alice"
+    assert source.asked == 1
+    later: Deferred[Any] = Deferred()
+    mechanism.replace_keys(lambda: later)
+    waiting = sent(mechanism, message_of(token_of()))
+    last: Deferred[Any] = Deferred()
+    mechanism.replace_keys(lambda: last)
+    assert waiting == []
+    last.callback(ONE)
+    assert answer_of(*waiting) == b"alice"
