@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import trustme
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -78,12 +79,12 @@ def test_the_demo_tells_its_story() -> None:
     connects, logs_in, stores, is_called, watches, fails, leaves = steps
     # What happened, and what crossed the wire when it did.
     for step, outcome, message in [
-        (connects, "=> connected to 127.0.0.1", "<- (pb none)"),
-        (connects, "the root object", "-> (version 6)"),
+        (connects, "=> connected by TLSv1.3 to localhost", "<- (pb none)"),
+        (connects, "its root object", "-> (version 6)"),
         (
             logs_in,
-            "=> the server made an avatar",
-            "-> (message 2 root begin 1 (tuple (unicode SCRAM-SHA-256)",
+            "=> she came by SCRAM-SHA-256-PLUS; the server made an avatar",
+            "-> (message 2 root begin 1 (tuple (unicode SCRAM-SHA-256-PLUS)",
         ),
         (stores, "a copy of a copy: tea: buy some", "store 1 (tuple (notes.Note"),
         (is_called, "yes, I remember 'tea'", "remind 1 (tuple (remote 1))"),
@@ -106,8 +107,39 @@ def test_the_demo_fails_when_a_part_of_it_fails(tmp_path: Path) -> None:
     assert "no server today" in ran.stderr
 
 
-def test_the_client_of_the_demo_fails_without_a_server() -> None:
-    assert run(EXAMPLES / "demo" / "client.py", "1").returncode != 0
+def visit(port: str, authority: Path) -> subprocess.CompletedProcess[str]:
+    """Run the client of the demo."""
+    return run(EXAMPLES / "demo" / "client.py", port, str(authority))
+
+
+def test_the_client_of_the_demo_fails_without_a_server(tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    ran = visit("1", tmp_path / "authority.pem")
+    assert ran.returncode != 0
+    assert "ConnectionRefusedError" in ran.stderr
+
+
+def test_the_client_of_the_demo_takes_no_server_but_the_one(tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "another.pem"))
+    with subprocess.Popen(
+        [sys.executable, EXAMPLES / "demo" / "server.py", tmp_path / "authority.pem"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            port = serving.stdout.readline().strip()
+            accepted = visit(port, tmp_path / "authority.pem")
+            refused = visit(port, tmp_path / "another.pem")
+        finally:
+            serving.kill()
+    assert accepted.returncode == 0, accepted.stderr
+    assert refused.returncode != 0
+    assert "before it was ready" in refused.stderr
+    # Not a word was said, neither of nor by PB.
+    assert "<-" not in refused.stdout
+    assert "->" not in refused.stdout.partition("1. ")[2]
 
 
 def readme(name: str) -> tuple[str, str, str]:

@@ -1,17 +1,21 @@
 """The client of the demo: does one thing after the other, and says what happened.
 
-python client.py PORT
+python client.py PORT FILE
+
+The file has the certificate of the authority that the server's has to be from.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from notes import Note
 from tap import tapped
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import Deferred
+from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import react
 
 from pb_cred import pb
@@ -37,23 +41,25 @@ class Story:
         print(f"   => {text}")
 
 
-async def main(reactor: Any, port: str) -> None:
+async def main(reactor: Any, port: str, authority_file: str) -> None:
     story = Story()
-    print("A server and a client, two processes. What crosses the wire between them:")
+    print("A server and a client, two processes, and TLS between them. What is within:")
     print("-> is sent by the client, <- by the server; a call looks like this:")
     print("(message NUMBER OBJECT METHOD ANSWER-WANTED ARGUMENTS KEYWORD-ARGUMENTS)")
 
     story.begin("The client connects; the ends agree on a dialect and on a version.")
+    authority = Certificate.loadPEM(Path(authority_file).read_bytes())
+    tls: Any = optionsForClientTLS("localhost", trustRoot=authority)
     client = pb.PBClientFactory()
-    connector = reactor.connectTCP("127.0.0.1", int(port), tapped(client))
+    connection: Any = await pb.connect("127.0.0.1", int(port), tapped(client), tls)
     root = await client.getRootObject()
-    story.end(f"connected to {connector.host}, the root object is called root")
+    version = connection.transport.getHandle().get_protocol_version_name()
+    story.end(f"connected by {version} to localhost; its root object is called root")
 
-    story.begin(
-        "Alice logs in: the server asks, she proves that she knows the password."
-    )
+    story.begin("Alice logs in: each end proves that it has or knows her password.")
     notebook = await client.login(UsernamePassword(b"alice", b"sesame"))
-    story.end("the server made an avatar for her, and gave her a reference to it")
+    mechanism = await notebook.callRemote("mechanism")
+    story.end(f"she came by {mechanism}; the server made an avatar for her")
 
     story.begin("She stores two notes: objects, sent by value.")
     await notebook.callRemote("store", Note("tea", "buy some"))

@@ -1,4 +1,4 @@
-"""Perspective Broker at work: a server and a client in two processes, over loopback.
+"""Perspective Broker at work: a server and a client in two processes, over TLS.
 
     python examples/demo/demo.py
 
@@ -23,9 +23,11 @@ PATIENCE = 30.0
 def main() -> int:
     """Run both processes, and return the status to exit with."""
     python = [sys.executable, "-u"]
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
+        # What the server leaves there for the client is no secret.
+        authority = Path(folder, "authority.pem")
         server = subprocess.Popen(
-            [*python, HERE / "server.py"],
+            [*python, HERE / "server.py", authority],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -40,7 +42,7 @@ def main() -> int:
             port = server.stdout.readline().strip()
             if port:
                 client = subprocess.Popen(
-                    [*python, HERE / "client.py", port], text=True
+                    [*python, HERE / "client.py", port, authority], text=True
                 )
                 processes.append(client)
                 client.wait()

@@ -1,18 +1,26 @@
 """The server of the demo: keeps notes, calls its clients, raises errors.
 
+python server.py FILE
+
+It makes a certificate and writes that of the authority behind it, which clients have to
+trust, to the file.
 It says on its standard output which port it listens on, and runs until its standard
 input ends.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import trustme
 from notes import Note
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 from twisted.python.failure import Failure
@@ -59,6 +67,9 @@ class Notebook(pb.Avatar):
         self.notes: dict[str, Note] = {}
         self.summary = Summary()
 
+    def perspective_mechanism(self) -> str:
+        return pb.session_of(self).mechanism
+
     async def perspective_store(self, note: Note) -> None:
         self.notes[note.title] = note
         await self.summary.change(len(self.notes))
@@ -85,17 +96,25 @@ class EndOfInput(Protocol):
         self.reached.callback(None)
 
 
-async def main(reactor: Any) -> None:
-    users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
-    server = pb.PBServerFactory(Portal(Notebooks(), [users]))
-    port = reactor.listenTCP(0, server, interface="127.0.0.1")
-    print(port.getHost().port, flush=True)
+def with_certificate(authority_file: str) -> CertificateOptions:
+    """Return options for TLS with a new certificate for localhost."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(authority_file)
+    options = CertificateOptions()
+    authority.issue_cert("localhost").configure_cert(options.getContext())
+    return options
 
-    end = EndOfInput()
-    StandardIO(end)
-    await end.reached
-    await port.stopListening()
+
+async def main(reactor: Any, authority_file: str) -> None:
+    options = with_certificate(authority_file)
+    endpoint = SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1")
+    users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
+    async with pb.serve(endpoint, Portal(Notebooks(), [users])) as port:
+        print(port.getHost().port, flush=True)
+        end = EndOfInput()
+        StandardIO(end)
+        await end.reached
 
 
 if __name__ == "__main__":
-    react(main)
+    react(main, sys.argv[1:])

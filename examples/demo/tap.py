@@ -42,7 +42,10 @@ def show(arrow: str, messages: list[Any]) -> None:
 
 
 class Tap(ProtocolWrapper):
-    """Stands between a broker and its connection, and reads along."""
+    """Stands between a broker and its connection, and reads along.
+
+    Where the connection is one over TLS, that is within it.
+    """
 
     wrappedProtocol: IProtocol
 
