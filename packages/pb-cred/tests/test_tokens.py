@@ -601,7 +601,7 @@ def pair_of(realm: OneRealm, *mechanisms: Any) -> Pair:
     )
 
 
-def test_somebody_logs_in_until_the_token_expires(
+def test_a_session_knows_when_its_token_expires(
     secured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secured(VERIFIED)
