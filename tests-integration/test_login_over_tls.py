@@ -23,16 +23,13 @@ from twisted.cred.checkers import (
 from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
-from twisted.internet import reactor, ssl
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.internet import ssl
 
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred._tls import security_of
+from tls_ends import Ends
 
-REACTOR: Any = reactor
 ALICE = UsernamePassword(b"alice", b"secret")
 PLUS = "SCRAM-SHA-256-PLUS"
 
@@ -84,58 +81,10 @@ class Middle(pb.Root):
         return self.root.callRemote("begin", name, data).addCallbacks(passed, refused)
 
 
-class Tests(TestCase):
-    timeout = 20
-
-    def setUp(self) -> None:
-        self.authority = trustme.CA()
-        self.brokers: list[Any] = []
-        self.addCleanup(self.hang_up)
-
-    def serve(self, factory: Any, **options: Any) -> int:
-        issued = self.authority.issue_cert("localhost")
-        certificate = ssl.PrivateCertificate.loadPEM(
-            issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes()
-        )
-        context = certificate.options()
-        for name, value in options.items():
-            getattr(context.getContext(), name)(value)
-        factory.clientConnectionMade = self.brokers.append
-        port = REACTOR.listenSSL(0, factory, context, interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        number: int = port.getHost().port
-        return number
-
-    def trust(self) -> Any:
-        root = ssl.Certificate.loadPEM(self.authority.cert_pem.bytes())
-        return ssl.optionsForClientTLS("localhost", trustRoot=root)
-
-    async def connect(self, port: int, context: Any, **options: Any) -> Any:
-        factory = pb.PBClientFactory(**options)
-        broker: Any = await pb.connect(
-            "localhost", port, factory, contextFactory=context
-        )
-        self.brokers.append(broker)
-        return factory
-
-    def hang_up(self) -> Any:
-        async def gone() -> None:
-            for broker in self.brokers:
-                broker.transport.loseConnection()
-            while not all(broker.disconnected for broker in self.brokers):
-                await deferLater(REACTOR, 0, lambda: None)
-
-        return Deferred.fromCoroutine(gone())
-
+class Tests(Ends):
     async def mechanism(self, factory: Any, credentials: Any = ALICE) -> Any:
         avatar = await factory.login(credentials)
         return await avatar.callRemote("mechanism")
-
-    async def refusal(self, login: Any) -> Any:
-        got: list[Any] = []
-        login.addErrback(got.append)
-        await login
-        return got[0]
 
     async def test_the_channel_is_bound(self) -> None:
         port = self.serve(pb.PBServerFactory(users(), mechanisms=[PLUS, "ANONYMOUS"]))

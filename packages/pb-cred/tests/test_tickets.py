@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -46,6 +47,7 @@ from pb_cred.errors import MechanismError, NoMechanism, NoTicket, TicketStoreErr
 from pb_cred.mechanisms import LoginContext, Verified
 from pb_cred.tickets import (
     Family,
+    IssuedTicket,
     MemoryTickets,
     Ticket,
     Tickets,
@@ -638,6 +640,18 @@ def test_a_defect_shows_no_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
 # The client.
 
 
+class Odd(Tickets):
+    """Tickets of a server that does something else."""
+
+    answer: Any = None
+
+    def issue(self, *args: Any) -> Any:
+        answer = self.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
 def pair_of(server: PBServerFactory, client: PBClientFactory | None = None) -> Pair:
     return connected_pair(
         server_factory=server, client_factory=client or PBClientFactory()
@@ -739,6 +753,18 @@ def test_nor_does_who_has_no_name() -> None:
     with logged() as events:
         trapped(outcome(pair, request_ticket(avatar)), NoTicket)
     assert events == []
+
+
+def test_who_asks_need_not_hold_on_to_the_avatar() -> None:
+    tickets = Odd()
+    tickets.answer = Deferred()
+    pair = pair_of(server_of(tickets=tickets))
+    asked = request_ticket(log_in(pair))
+    pair.flush()
+    gc.collect()
+    pair.flush()
+    tickets.answer.callback(IssuedTicket(GOOD, family_of(GOOD), 60))
+    assert outcome(pair, asked).text() == Ticket(GOOD).text()
 
 
 def test_a_server_may_have_none() -> None:
@@ -1201,18 +1227,6 @@ def test_so_is_it_while_the_servers_store_is_away() -> None:
     connected.stop()
 
 
-class Odd(Tickets):
-    """Tickets of a server that does something else."""
-
-    answer: Any = None
-
-    def issue(self, *args: Any) -> Any:
-        answer = self.answer
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
@@ -1235,12 +1249,7 @@ def test_errors_of_the_server_do_not_end_the_login(answer: Any, kind: str) -> No
 def test_nor_does_what_is_no_ticket() -> None:
     tickets = Odd()
 
-    class Issued:
-        family = b"f" * 16
-        data = b"planted"
-        seconds = 1
-
-    tickets.answer = succeed(Issued())
+    tickets.answer = succeed(IssuedTicket(b"planted", b"f" * 16, 1))
     connected = Connected(server=server_of(tickets=tickets))
     with logged() as events:
         connected.start()

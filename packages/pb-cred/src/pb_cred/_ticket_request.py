@@ -46,7 +46,9 @@ def ask(
 ) -> Deferred[Ticket]:
     """Ask for a ticket, whatever the loop; see :func:`request_ticket`."""
     answer = maybeDeferred(_ask, avatar)
-    return answer.addCallbacks(_ticket, _no_ticket, callbackArgs=(on_change,))
+    answer.addCallbacks(_ticket, _no_ticket, callbackArgs=(on_change,))
+    # Who lets go of an avatar has logged out: it is held until there is an answer.
+    return answer.addBoth(lambda result, held: result, avatar)
 
 
 def _ask(avatar: Any) -> Deferred[Any]:
