@@ -33,9 +33,12 @@ def relative(path: Path) -> str:
     return str(path.relative_to(EXAMPLES))
 
 
-def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    path: Path, *arguments: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", str(path), *arguments],
+        cwd=cwd,
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -144,31 +147,57 @@ def test_the_client_of_the_demo_takes_no_server_but_the_one(tmp_path: Path) -> N
     assert "<-" not in step
 
 
-def readme(name: str) -> tuple[str, str, str]:
-    """Return the server and the client in a README, and what the client says."""
+def readme(name: str) -> tuple[list[str], str, str, str]:
+    """Return what a README says to run.
+
+    Returns:
+        The commands that go before, the server, the client, and what the client says.
+    """
     text = (EXAMPLES.parent / name).read_text(encoding="utf-8")
+    (before,) = re.findall(r"^```sh\n(pip .*?)^```$", text, re.MULTILINE | re.DOTALL)
     programs = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (says,) = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    (server,) = (each for each in programs if "reactor.run()" in each)
-    (client,) = (each for each in programs if "react(main)" in each)
-    return server, client, says
+    server, client = (each for each in programs if "react(main)" in each)
+    return before.splitlines(), server, client, says
+
+
+def make_certificates(commands: list[str], folder: Path) -> None:
+    """Do what a README says to do before its programs can be run."""
+    install, *commands = commands
+    # These are here, or this module would not be.
+    assert re.fullmatch(r"pip install 'pb-(cred|broker)\[tls\]' trustme", install)
+    assert commands == ["mkdir certificates", "python -m trustme -d certificates"]
+    (folder / "certificates").mkdir()
+    subprocess.run(
+        [sys.executable, "-W", "error", "-m", "trustme", "-d", "certificates"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        timeout=PATIENCE,
+        check=True,
+    )
 
 
 @pytest.mark.parametrize(
     "name", ["README.md", "packages/pb-broker/README.md", "packages/pb-cred/README.md"]
 )
 def test_the_server_and_the_client_in_a_readme(name: str, tmp_path: Path) -> None:
-    server, client, says = readme(name)
-    assert server.count("reactor.listenTCP(8787, ") == 1
-    assert client.count("8787") == 1
+    commands, server, client, says = readme(name)
+    make_certificates(commands, tmp_path)
+    serves = "):\n        await Deferred()"
+    assert (server.count('"ssl:8787:'), server.count(serves)) == (1, 1)
+    assert (client.count('"tls:localhost:8787:'), client.count("8787")) == (1, 1)
     # On a port that is free, which the server tells.
-    server = server.replace("reactor.listenTCP(8787, ", "port = reactor.listenTCP(0, ")
+    server = server.replace('"ssl:8787:', '"ssl:0:interface=127.0.0.1:')
     server = server.replace(
-        "reactor.run()", "print(port.getHost().port, flush=True)\nreactor.run()"
+        serves,
+        ") as port:\n"
+        "        print(port.getHost().port, flush=True)\n"
+        "        await Deferred()",
     )
     (tmp_path / "server.py").write_text(server, encoding="utf-8")
     with subprocess.Popen(
         [sys.executable, str(tmp_path / "server.py")],
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -179,7 +208,7 @@ def test_the_server_and_the_client_in_a_readme(name: str, tmp_path: Path) -> Non
             (tmp_path / "client.py").write_text(
                 client.replace("8787", port), encoding="utf-8"
             )
-            ran = run(tmp_path / "client.py")
+            ran = run(tmp_path / "client.py", cwd=tmp_path)
         finally:
             serving.kill()
     assert (ran.stdout, ran.returncode) == (says, 0), ran.stderr
