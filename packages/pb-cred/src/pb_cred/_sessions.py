@@ -170,16 +170,21 @@ class Sessions:
         most = self._policy.per_user
         if most is None or avatar_id == ANONYMOUS:
             return None
-        live = self.of(avatar_id)
         coming = self._coming.get(avatar_id, 0)
         if self._policy.when_full == "refuse":
-            if len(live) + coming >= most:
+            if len(self.of(avatar_id)) + coming >= most:
                 raise LoginRefused
         else:
-            for session in live[: max(0, len(live) + coming + 1 - most)]:
-                session._login.force("replaced")
+            # Before the new one, so that the realm has one at a time.
+            self._end_oldest(avatar_id, most - 1)
         self._coming[avatar_id] = coming + 1
         return (avatar_id,)
+
+    def _end_oldest(self, avatar_id: Any, most: int) -> None:
+        """End a user's oldest sessions until there are at most so many."""
+        live = self.of(avatar_id)
+        for session in live[: max(0, len(live) - most)]:
+            session._login.force("replaced")
 
     def release(self, reserved: Any) -> None:
         """Give back what :meth:`reserve` gave."""
@@ -205,6 +210,14 @@ class Sessions:
             login.deadline = self._deadline_of(login)
             self._watch(session.broker)
             self._schedule()
+        policy = self._policy
+        if (
+            policy.per_user is not None
+            and policy.when_full == "end_oldest"
+            and session.avatar_id != ANONYMOUS
+        ):
+            # Others may have come meanwhile.
+            self._end_oldest(session.avatar_id, policy.per_user)
 
     def discard(self, login: Login) -> None:
         """Learn that a session has ended."""

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from pb_broker.testing import Pair, connected_pair
+from pb_cred import LoginDelays, PBClientFactory, PBServerFactory
+from pb_cred._delays import _MOST_REMEMBERED, Tries, source_of
+
+from .support import (
+    ALICE,
+    OneRealm,
+    call,
+    connected,
+    logged,
+    outcome,
+    portal_of,
+    trapped,
+)
+
+WRONG = UsernamePassword(b"alice", b"simsalabim")
+
+
+def waits(tries: Tries, count: int, name: bytes = b"alice", now: float = 0) -> Any:
+    """Return how long each of some tries waits, of which all are refused."""
+    found = []
+    for _ in range(count):
+        seconds = tries.wait_for_user("here", name, now)
+        found.append(seconds)
+        now += seconds
+        tries.refused("here", name, now)
+    return found
+
+
+def test_the_first_are_free_and_others_wait_twice_as_long_each() -> None:
+    tries = Tries(LoginDelays())
+    assert waits(tries, 11) == [0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_users_and_sources_are_told_apart() -> None:
+    tries = Tries(LoginDelays())
+    waits(tries, 10)
+    assert tries.wait_for_user("here", b"bob", 0) == 0
+    assert tries.wait_for_user("there", b"alice", 0) == 0
+    assert tries.wait_for_source("there", 0) == 0
+
+
+def test_a_source_has_more_that_are_free_whoever_it_tries() -> None:
+    tries = Tries(LoginDelays())
+    for number in range(20):
+        assert tries.wait_for_source("here", 0) == 0
+        tries.refused("here", b"user %d" % number, 0)
+    assert tries.wait_for_source("here", 0) == 1
+
+
+def test_those_that_come_together_wait_one_after_the_other() -> None:
+    tries = Tries(LoginDelays(first=5))
+    waits(tries, 3)
+    found = [tries.wait_for_user("here", b"alice", 0) for _ in range(9)]
+    # Nobody for longer than that.
+    assert found == [5, 10, 15, 20, 25, 30, 30, 30, 30]
+
+
+def test_success_is_forgiving_to_the_user_alone() -> None:
+    tries = Tries(LoginDelays(free_from_source=3))
+    waits(tries, 3)
+    tries.admitted("here", b"alice")
+    assert tries.wait_for_user("here", b"alice", 0) == 0
+    assert tries.wait_for_source("here", 0) == 1
+
+
+def test_all_is_forgotten_in_time() -> None:
+    tries = Tries(LoginDelays())
+    waits(tries, 5)
+    # What has gone by since the last refusal is waited for no more.
+    assert waits(tries, 1, now=800) == [0]
+    assert waits(tries, 1, now=803) == [5]
+    assert tries.wait_for_user("here", b"alice", 2000) == 0
+    assert waits(tries, 4, now=2000) == [0, 0, 0, 1]
+
+
+def test_there_need_be_no_delay() -> None:
+    tries = Tries(LoginDelays(longest=0))
+    assert set(waits(tries, 50)) == {0}
+    for number in range(50):
+        tries.refused("here", b"%d" % number, 0)
+    assert tries.wait_for_source("here", 0) == 0
+
+
+def test_not_more_are_remembered_than_there_is_room_for() -> None:
+    tries = Tries(LoginDelays())
+    for number in range(_MOST_REMEMBERED + 10):
+        tries.refused(number, b"alice", 0)
+    assert len(tries._sources) == len(tries._users) == _MOST_REMEMBERED
+
+
+@pytest.mark.parametrize(
+    "name", ["free", "free_from_source", "first", "longest", "forget_after"]
+)
+def test_nothing_is_negative(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        LoginDelays(**{name: -1})
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-10, 100),
+            st.sampled_from(["here", "there", None]),
+            st.sampled_from([b"alice", b"bob", None]),
+            st.booleans(),
+        )
+    )
+)
+def test_nobody_waits_longer_than_that(steps: Any) -> None:
+    """Whatever the clock does, which may be set back."""
+    tries = Tries(LoginDelays())
+    now = 1000.0
+    for seconds, source, name, is_right in steps:
+        now += seconds
+        assert 0 <= tries.wait_for_source(source, now) <= 30
+        if name is not None:
+            assert 0 <= tries.wait_for_user(source, name, now) <= 30
+        if is_right:
+            tries.admitted(source, name)
+        else:
+            tries.refused(source, name, now)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::1", True),
+        ("a name", "a name", True),
+        ("a name", "another", False),
+    ],
+)
+def test_what_is_one_source(one: str, other: str, is_same: bool) -> None:
+    def source(host: str) -> Any:
+        kind = IPv6Address if ":" in host else IPv4Address
+        return source_of(kind("TCP", host, 1))
+
+    assert (source(one) == source(other)) is is_same
+    assert source_of(UNIXAddress(b"/run/pb")) is None
+    assert source_of(None) is None
+
+
+# Over connections.
+
+
+def refuse(pair: Pair, times: int) -> None:
+    with logged():
+        for _ in range(times):
+            trapped(outcome(pair, pair.client_factory.login(WRONG)), UnauthorizedLogin)
+
+
+def tried(factory: PBServerFactory) -> Pair:
+    return connected_pair(server_factory=factory, client_factory=PBClientFactory())
+
+
+def test_the_right_password_waits_as_well_and_is_let_in() -> None:
+    pair = connected(portal_of(OneRealm()))
+    refuse(pair, 3)
+    got: list[Any] = []
+    pair.client_factory.login(ALICE).addBoth(got.append)
+    pair.flush()
+    assert not got
+    pair.clock.advance(0.9)
+    pair.flush()
+    assert not got
+    pair.clock.advance(0.2)
+    pair.flush()
+    assert call(pair, got[0], "name") == b"alice"
+    # And that is all: the next is free again.
+    refuse(pair, 1)
+
+
+def test_others_connections_count_and_nobody_is_asked_before_its_turn() -> None:
+    asked: list[bytes] = []
+    portal = portal_of(OneRealm())
+    for checker in set(portal.checkers.values()):
+        request = checker.requestAvatarId
+
+        def note(credentials: Any, request: Any = request) -> Any:
+            asked.append(getattr(credentials, "username", b""))
+            return request(credentials)
+
+        checker.requestAvatarId = note  # type: ignore[method-assign]
+    factory = PBServerFactory(portal)
+    refuse(tried(factory), 3)
+    assert len(asked) == 3
+    pair = tried(factory)
+    login = pair.client_factory.login(WRONG)
+    pair.flush()
+    assert len(asked) == 3
+    pair.clock.advance(1)
+    trapped(outcome(pair, login), UnauthorizedLogin)
+    assert len(asked) == 4
+
+
+def test_who_hangs_up_while_waiting_leaves_nothing() -> None:
+    pair = connected(portal_of(OneRealm()))
+    refuse(pair, 3)
+    pair.client_factory.login(ALICE).addErrback(lambda _: None)
+    pair.flush()
+    assert len(pair.clock.getDelayedCalls()) == 1
+    pair.close()
+    assert not pair.clock.getDelayedCalls()
+
+
+def test_somebody_else_waits_only_for_the_source() -> None:
+    pair = tried(
+        PBServerFactory(
+            portal_of(OneRealm()),
+            login_delays=LoginDelays(free_from_source=2, first=7),
+        )
+    )
+    refuse(pair, 2)
+    got: list[Any] = []
+    name = UsernamePassword(b"bob", b"sesame")
+    pair.client_factory.login(name).addBoth(got.append)
+    pair.flush()
+    pair.clock.advance(6.9)
+    pair.flush()
+    assert not got
+    pair.clock.advance(0.2)
+    pair.flush()
+    trapped(got[0], UnauthorizedLogin)

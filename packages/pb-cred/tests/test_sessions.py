@@ -1,0 +1,541 @@
+from __future__ import annotations
+
+import gc
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from pb_broker.testing import Pair, connected_pair
+from pb_cred import (
+    AuditEvent,
+    PBClientFactory,
+    PBServerFactory,
+    SessionPolicy,
+    pb,
+)
+from pb_cred.mechanisms import (
+    ClientExchange,
+    ClientMechanism,
+    ServerExchange,
+    ServerMechanism,
+    Verified,
+)
+
+from .support import (
+    ALICE,
+    OneRealm,
+    User,
+    call,
+    log_in,
+    logged,
+    outcome,
+    portal_of,
+    text_of,
+    trapped,
+)
+
+
+class Server:
+    """A server whose clock is told how late it is, and what it has told.
+
+    Args:
+        portal: Who may come in; None for alice, and whoever does not say who it is.
+        options: The factory's.
+    """
+
+    def __init__(self, portal: Any = None, **options: Any) -> None:
+        self.realm = OneRealm()
+        self.clock = Clock()
+        self.told: list[AuditEvent] = []
+        self.factory = PBServerFactory(
+            portal or portal_of(self.realm), audit=self.told.append, **options
+        )
+        self.factory.clock = self.clock
+        self.factory.doStart()
+
+    def connect(self) -> Pair:
+        return connected_pair(
+            server_factory=self.factory, client_factory=PBClientFactory()
+        )
+
+    def reasons(self) -> list[str]:
+        """Return why sessions have ended."""
+        return [event.reason for event in self.told if event.kind == "logout"]
+
+    def stop(self) -> None:
+        self.factory.doStop()
+        assert not self.clock.getDelayedCalls()
+
+
+@pytest.fixture
+def quiet() -> Any:
+    with logged() as events:
+        yield events
+
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+# Listing and ending.
+
+
+def test_who_is_there_is_listed() -> None:
+    server = Server()
+    first, second = server.connect(), server.connect()
+    held = [log_in(first), log_in(second), log_in(second, Anonymous())]
+    alice, again, nobody = server.factory.sessions
+    assert len(server.factory.sessions) == 3
+    assert [alice.avatar_id, again.avatar_id, nobody.avatar_id] == [
+        b"alice",
+        b"alice",
+        (),
+    ]
+    assert server.factory.sessions.of(b"alice") == [alice, again]
+    assert len({each.number for each in (alice, again, nobody)}) == 3
+    assert alice.username == b"alice"
+    assert nobody.username is None
+    assert not alice.is_tls
+    assert alice.certificate is None
+    assert repr(server.factory.sessions) == "<3 sessions>"
+    first.close()
+    assert list(server.factory.sessions) == [again, nobody]
+    assert alice.is_over
+    assert not again.is_over
+    del held
+    server.stop()
+
+
+def test_a_session_that_is_ended_hangs_up() -> None:
+    server = Server()
+    pair, other = server.connect(), server.connect()
+    avatar, theirs = log_in(pair), log_in(other)
+    first, second = server.factory.sessions
+    waiting = avatar.callRemote("name")
+    first.end()
+    assert server.realm.users[0].logouts == 1
+    trapped(outcome(pair, waiting), pb.PBConnectionLost)
+    assert pair.closed
+    # Once is enough, and the other knows nothing of it.
+    first.end()
+    assert server.realm.users[0].logouts == 1
+    assert call(other, theirs, "name") == b"alice"
+    assert list(server.factory.sessions) == [second]
+    assert server.reasons() == ["ended"]
+    server.stop()
+
+
+def test_all_of_a_user_are_ended_together() -> None:
+    server = Server()
+    pairs = [server.connect() for _ in range(3)]
+    held = [log_in(pairs[0]), log_in(pairs[1]), log_in(pairs[2], Anonymous())]
+    assert server.factory.sessions.end(b"alice") == 2
+    assert server.factory.sessions.end(b"alice") == 0
+    assert [pair.server_transport.aborted for pair in pairs] == [True, True, False]
+    assert server.factory.sessions.end_all() == 1
+    assert len(server.factory.sessions) == 0
+    del held
+    server.stop()
+
+
+def test_somebody_else_on_the_connection_stays() -> None:
+    server = Server()
+    pair = server.connect()
+    avatar, other = log_in(pair), log_in(pair, Anonymous())
+    server.factory.sessions.end(b"alice")
+    failure = call(pair, avatar, "name")
+    assert "Invalid Object ID" in str(failure.value)
+    assert call(pair, other, "name") == ()
+    server.factory.sessions.end(())
+    pair.flush()
+    assert pair.closed
+    server.stop()
+
+
+class Book(pb.Referenceable):
+    def remote_name(self) -> str:
+        return "Moby-Dick"
+
+
+class Library(User):
+    """Lends a book."""
+
+    def perspective_book(self) -> Any:
+        return Book()
+
+    def perspective_later(self) -> Any:
+        self.later: Deferred[Any] = Deferred()
+        return self.later
+
+
+@pytest.mark.parametrize("revokes", [True, False])
+def test_what_was_handed_out_goes_with_it_if_the_realm_says_so(revokes: bool) -> None:
+    checkers = portal_of(None).checkers
+    realm = pb.Realm(Library, revokes_references=revokes)
+    server = Server(Portal(realm, set(checkers.values())))
+    pair = server.connect()
+    alice, other = log_in(pair), log_in(pair, Anonymous())
+    book, theirs = call(pair, alice, "book"), call(pair, other, "book")
+    later = alice.callRemote("later")
+    pair.flush()
+    (session,) = server.factory.sessions.of(b"alice")
+    avatar: Any = session._login._avatar
+    session.end()
+    avatar.later.callback(None)
+    assert isinstance(outcome(pair, later), Failure) is revokes
+    assert isinstance(call(pair, book, "name"), Failure) is revokes
+    assert call(pair, theirs, "name") == "Moby-Dick"
+    pair.close()
+    server.stop()
+
+
+def test_letting_go_of_the_avatar_takes_it_back_as_well() -> None:
+    checkers = portal_of(None).checkers
+    realm = pb.Realm(Library, revokes_references=True)
+    server = Server(Portal(realm, set(checkers.values())))
+    pair = server.connect()
+    alice = log_in(pair)
+    book = call(pair, alice, "book")
+    del alice
+    gc.collect()
+    pair.flush()
+    assert server.reasons() == ["released"]
+    assert isinstance(call(pair, book, "name"), Failure)
+    server.stop()
+
+
+# Time.
+
+
+def test_a_session_without_calls_ends() -> None:
+    server = Server(session_policy=SessionPolicy(idle_timeout=100))
+    pair, busy = server.connect(), server.connect()
+    held, avatar = log_in(pair), log_in(busy)
+    for _ in range(11):
+        server.clock.advance(9)
+        # Signs of life are no calls, nor is what anybody can call.
+        pair.client.ask_for_life()
+        call(pair, pair.client.remoteForName("root"), "mechanisms")
+        assert call(busy, avatar, "name") == b"alice"
+    assert not pair.closed
+    for _ in range(2):
+        server.clock.advance(6)
+        call(busy, avatar, "name")
+    pair.flush()
+    assert pair.closed
+    assert server.reasons() == ["idle"]
+    server.clock.pump([10] * 12)
+    busy.flush()
+    assert busy.closed
+    assert server.reasons() == ["idle", "idle"]
+    del held
+    server.stop()
+
+
+def test_a_session_lasts_no_longer_than_it_may() -> None:
+    server = Server(session_policy=SessionPolicy(max_session=60))
+    pair = server.connect()
+    avatar = log_in(pair)
+    server.clock.advance(59.9)
+    assert call(pair, avatar, "name") == b"alice"
+    server.clock.advance(0.2)
+    pair.flush()
+    assert pair.closed
+    assert server.reasons() == ["max_session"]
+    server.stop()
+
+
+def test_a_policy_that_is_changed_holds_at_once() -> None:
+    server = Server()
+    pair = server.connect()
+    held = log_in(pair)
+    assert server.factory.sessions._timer is None
+    server.clock.advance(50)
+    policy = SessionPolicy(max_session=60)
+    server.factory.sessions.policy = policy
+    server.factory.sessions.policy = policy
+    (event,) = (event for event in server.told if event.kind == "policy_changed")
+    assert (event.what, event.before, event.after) == (
+        "session_policy",
+        SessionPolicy(),
+        policy,
+    )
+    server.clock.advance(9.9)
+    assert not pair.server.disconnected
+    server.clock.advance(0.2)
+    pair.flush()
+    assert pair.closed
+    del held
+    server.stop()
+
+
+def test_an_idle_timeout_may_come_later() -> None:
+    server = Server()
+    pair = server.connect()
+    avatar = log_in(pair)
+    server.factory.sessions.policy = SessionPolicy(idle_timeout=10)
+    for _ in range(10):
+        server.clock.advance(5)
+        assert call(pair, avatar, "name") == b"alice"
+    server.clock.pump([1] * 12)
+    pair.flush()
+    assert server.reasons() == ["idle"]
+    server.stop()
+
+
+def test_a_server_that_is_started_later_watches_what_there_is() -> None:
+    server = Server(session_policy=SessionPolicy(max_session=60))
+    server.factory.doStop()
+    pair = server.connect()
+    held = log_in(pair)
+    assert not server.clock.getDelayedCalls()
+    server.factory.doStart()
+    server.clock.advance(61)
+    pair.flush()
+    assert pair.closed
+    del held
+    server.stop()
+
+
+class Badge(ServerMechanism, ClientMechanism, ServerExchange, ClientExchange):
+    """A mechanism that knows until when somebody is known."""
+
+    name = "X-BADGE"
+
+    def __init__(self, expires: datetime) -> None:
+        self.expires = expires
+
+    def is_served_by(self, portal: Any) -> bool:
+        return True
+
+    def is_usable(self, credentials: Any, context: Any) -> bool:
+        return True
+
+    def start(self, *args: Any) -> Any:
+        return self
+
+    def begin(self) -> bytes:
+        return b"badge"
+
+    def step(self, data: bytes) -> Any:
+        return Verified(b"badge", self.expires)
+
+    def finish(self, data: bytes) -> None:
+        assert data == b""
+
+
+def test_a_session_ends_with_what_was_shown() -> None:
+    soon = datetime.now(timezone.utc) + timedelta(seconds=30)
+    badge = Badge(soon)
+    server = Server(mechanisms=[badge])
+    pair = server.connect()
+    login = pair.client_factory.login(ALICE, mechanisms=[badge])
+    avatar = outcome(pair, login)
+    (session,) = server.factory.sessions
+    assert session.expires == soon
+    assert session.mechanism == "X-BADGE"
+    server.clock.advance(20)
+    assert call(pair, avatar, "name") == b"badge"
+    server.clock.advance(11)
+    pair.flush()
+    assert pair.closed
+    assert server.reasons() == ["expired"]
+    server.stop()
+
+
+# How many.
+
+
+def test_one_more_is_refused() -> None:
+    server = Server(session_policy=SessionPolicy(per_user=2))
+    pairs = [server.connect() for _ in range(3)]
+    held = [log_in(pair) for pair in pairs[:2]]
+    trapped(log_in(pairs[2]), UnauthorizedLogin)
+    assert server.told[-1].kind == "login_refused"
+    assert server.told[-1].reason == "too many sessions"
+    # Nobody was asked for an avatar that is not to be.
+    assert len(server.realm.users) == 2
+    # Those who do not say who they are are not one user.
+    held += [log_in(pairs[2], Anonymous()) for _ in range(3)]
+    pairs[0].close()
+    assert call(pairs[2], log_in(pairs[2]), "name") == b"alice"
+    del held
+    server.stop()
+
+
+def test_or_the_oldest_ends() -> None:
+    policy = SessionPolicy(per_user=1, when_full="end_oldest")
+    server = Server(session_policy=policy)
+    first, second = server.connect(), server.connect()
+    held = log_in(first)
+    avatar = log_in(second)
+    first.flush()
+    assert first.closed
+    assert call(second, avatar, "name") == b"alice"
+    assert server.reasons() == ["replaced"]
+    # The wrong password replaces nobody.
+    third = server.connect()
+    wrong = UsernamePassword(b"alice", b"simsalabim")
+    trapped(log_in(third, wrong), UnauthorizedLogin)
+    assert call(second, avatar, "name") == b"alice"
+    del held
+    server.stop()
+
+
+@pytest.mark.parametrize("when_full", ["refuse", "end_oldest"])
+def test_those_that_come_together_are_counted(when_full: Any) -> None:
+    policy = SessionPolicy(per_user=1, when_full=when_full)
+    realm = OneRealm(lambda _: asked[-1])
+    server = Server(portal_of(realm), session_policy=policy)
+    pairs = [server.connect() for _ in range(2)]
+    asked: list[Deferred[Any]] = []
+    got: list[Any] = []
+    for pair in pairs:
+        asked.append(Deferred())
+        pair.client_factory.login(ALICE).addBoth(got.append)
+        pair.flush()
+    for deferred in asked:
+        user = User(b"alice")
+        deferred.callback((pb.IPerspective, user, user.logout))
+    for pair in pairs:
+        pair.flush()
+    assert len(server.factory.sessions) == 1
+    server.factory.sessions.end_all()
+    # Nothing is kept of those that came to nothing.
+    assert not server.factory.sessions._coming
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"idle_timeout": 0}, {"max_session": -1}, {"per_user": 0}, {"when_full": "no"}],
+)
+def test_a_policy_that_is_none(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SessionPolicy(**wrong)
+
+
+# What is told.
+
+
+def test_each_login_refusal_and_logout_is_told() -> None:
+    server = Server()
+    pair = server.connect()
+    wrong = UsernamePassword(b"alice" * 100, b"simsalabim")
+    trapped(log_in(pair, wrong), UnauthorizedLogin)
+    avatar = log_in(pair)
+    trapped(
+        call(pair, pair.client.remoteForName("root"), "login", "bob"), UnauthorizedLogin
+    )
+    begin = call(pair, pair.client.remoteForName("root"), "begin", "NONE", b"")
+    trapped(begin, UnauthorizedLogin)
+    pair.close()
+    assert [(event.kind, event.reason) for event in server.told] == [
+        ("login_refused", "credentials"),
+        ("login", ""),
+        ("login_refused", "md5 is not allowed"),
+        ("login_refused", "no such mechanism"),
+        ("logout", "disconnected"),
+    ]
+    refused, login, legacy, unknown, logout = server.told
+    assert all(event.peer == refused.peer for event in server.told)
+    assert all(event.time.tzinfo is timezone.utc for event in server.told)
+    assert refused.mechanism == login.mechanism == "SCRAM-SHA-256"
+    assert refused.username == (b"alice" * 100)[:256]
+    assert (legacy.mechanism, legacy.username) == ("md5", b"bob")
+    assert (unknown.mechanism, unknown.username) == ("NONE", None)
+    assert login.session == logout.session
+    assert login.avatar_id == logout.avatar_id == login.username == b"alice"
+    assert logout.seconds is not None
+    assert logout.seconds >= 0
+    del avatar
+    server.stop()
+
+
+def test_the_log_is_told_the_same(quiet: Any) -> None:
+    server = Server()
+    pair = server.connect()
+    trapped(log_in(pair, UsernamePassword(b"bob", b"simsalabim")), UnauthorizedLogin)
+    held = log_in(pair)
+    server.factory.change_login(login_tries=3)
+    pair.close()
+    # That nobody should do this without TLS is said besides, once.
+    others = (None, "login_without_tls")
+    logged_ = [event for event in quiet if event.get("pb_event") not in others]
+    assert [event["pb_event"] for event in logged_] == [
+        event.kind for event in server.told
+    ]
+    for event, told in zip(logged_, server.told, strict=True):
+        for name in ("peer", "mechanism", "username", "avatar_id", "session", "reason"):
+            if name in event:
+                assert event[name] == getattr(told, name)
+    assert "b'alice'" in text_of(quiet)
+    del held
+    server.stop()
+
+
+def test_an_observer_that_fails_changes_nothing(quiet: Any) -> None:
+    def fail(event: AuditEvent) -> None:
+        raise RuntimeError("no paper")
+
+    factory = PBServerFactory(portal_of(OneRealm()), audit=fail)
+    pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
+    assert call(pair, log_in(pair), "name") == b"alice"
+    assert "RuntimeError: no paper" in text_of(quiet)
+
+
+def test_changes_of_who_may_log_in_hold_at_once_and_are_told() -> None:
+    server = Server()
+    pair = server.connect()
+    root = pair.client.remoteForName("root")
+    assert call(pair, root, "mechanisms") == ["SCRAM-SHA-256", "ANONYMOUS"]
+    server.factory.change_login(
+        mechanisms=["ANONYMOUS"],
+        allow_legacy_md5=True,
+        login_tries=None,
+        login_delays=pb.LoginDelays(longest=0),
+        session_policy=SessionPolicy(per_user=1),
+    )
+    assert call(pair, root, "mechanisms") == ["ANONYMOUS"]
+    assert len(call(pair, root, "login", b"alice")) == 2
+    assert [(event.what, event.before, event.after) for event in server.told] == [
+        ("mechanisms", None, ("ANONYMOUS",)),
+        ("allow_legacy_md5", False, True),
+        ("login_tries", 6, None),
+        ("login_delays", pb.LoginDelays(), pb.LoginDelays(longest=0)),
+        ("session_policy", SessionPolicy(), SessionPolicy(per_user=1)),
+    ]
+    # What is as it was is no change.
+    server.factory.change_login(allow_legacy_md5=True)
+    server.factory.change_login()
+    assert len(server.told) == 5
+    server.factory.change_login(mechanisms=None)
+    assert call(pair, root, "mechanisms") == ["SCRAM-SHA-256", "ANONYMOUS"]
+    server.stop()
+
+
+def test_a_change_that_cannot_be_made_changes_nothing() -> None:
+    server = Server()
+    with pytest.raises(ValueError, match="PLAIN-ISH"):
+        server.factory.change_login(mechanisms=["PLAIN-ISH"], allow_legacy_md5=True)
+    assert server.told == []
+    assert not server.factory.root.door.allow_legacy_md5
+    server.stop()
+    without = PBServerFactory(pb.Root())
+    with pytest.raises(TypeError, match="without a portal"):
+        without.change_login(login_tries=1)
+    assert len(without.sessions) == 0
+
+
+def test_a_factory_that_makes_itself_in_its_own_way_has_sessions() -> None:
+    class Factory(PBServerFactory):
+        def __init__(self) -> None:
+            self.root = pb.Root()
+
+    assert list(Factory().sessions) == []
