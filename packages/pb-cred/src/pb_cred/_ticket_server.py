@@ -262,6 +262,7 @@ class Tickets(ServerMechanism):
 
     def _take(self, ticket: Raw) -> _Used:
         family_id, digest = family_of(ticket), digest_of(ticket)
+        family: Family | None = None
         for _ in range(_MOST_TURNS):
             family = self._store.find(family_id)
             now = self._clock()
