@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +23,7 @@ from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.task import Clock
 
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, _exchange, pb
@@ -726,6 +728,24 @@ def test_users_log_in_with_their_certificates(over_tls: Any) -> None:
     avatar = log_in(pair, OwnCertificate())
     assert call(pair, avatar, "name") == b"alice"
     assert pb.session_of(realm.users[0]).mechanism == "EXTERNAL"
+
+
+def test_the_session_ends_with_the_certificate(over_tls: Any) -> None:
+    over_tls(ALICE)
+    clock = Clock()
+    factory = PBServerFactory(Portal(OneRealm()), mechanisms=[of(CA)])
+    factory.clock = clock
+    factory.doStart()
+    pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
+    avatar = log_in(pair, OwnCertificate())
+    (session,) = factory.sessions
+    assert (session.username, session.expires) == (b"alice", ALICE.end)
+    clock.advance((ALICE.end - datetime.now(timezone.utc)).total_seconds() - 60)
+    assert call(pair, avatar, "name") == b"alice"
+    clock.advance(120)
+    pair.flush()
+    assert pair.closed
+    factory.doStop()
 
 
 def test_a_refused_user_is_not_told_why(over_tls: Any) -> None:

@@ -166,11 +166,12 @@ def _of_pem(pem: bytes, where: str) -> list[x509.Certificate]:
 def _check_configured(certificate: x509.Certificate) -> None:
     try:
         name = certificate.subject.rfc4514_string()
-        _check_authority(certificate)
+        try:
+            _check_authority(certificate)
+        except Unfit as error:
+            raise CertificateError(f"the certificate of {name}: {error}") from error
     except UNREADABLE as error:
         raise CertificateError("a certificate cannot be read") from error
-    except Unfit as error:
-        raise CertificateError(f"the certificate of {name}: {error}") from error
 
 
 def _store_of(certificate: x509.Certificate) -> crypto.X509Store:
