@@ -291,7 +291,7 @@ def test_a_ticket_with_any_other_byte_is_refused(place: int, change: int) -> Non
 def test_one_that_is_cut_off_or_goes_on_is_refused_and_changes_nothing() -> None:
     tickets = served()
     data = issued(tickets)
-    for other in (b"", data[:-1], data[1:], data + b"\0", data * 2):
+    for other in (b"", data[:-1], data[1:], data + b"\0", data * 2, b"\2" + data[1:]):
         assert is_refused(tickets, other)
     assert not is_refused(tickets, data)
 
@@ -640,6 +640,17 @@ def test_a_defect_shows_no_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
 # The client.
 
 
+class Full(MemoryTickets):
+    """A store that takes nothing more once it is full."""
+
+    is_full = False
+
+    def add(self, family: Family, most: int) -> None:
+        if self.is_full:
+            raise TicketStoreError("full")
+        super().add(family, most)
+
+
 class Odd(Tickets):
     """Tickets of a server that does something else."""
 
@@ -826,7 +837,7 @@ class Answering(pb.Root):
         return self.answer
 
 
-GOOD = bytes(make(new_family()))
+GOOD = b"\1" + bytes(range(48))
 
 
 @pytest.mark.parametrize(
@@ -847,6 +858,7 @@ GOOD = bytes(make(new_family()))
         (GOOD.decode("latin-1"), 60),
         (b"", 60),
     ],
+    ids=repr,
 )
 def test_other_answers_are_no_ticket(answer: Any) -> None:
     root = Answering()
@@ -866,10 +878,12 @@ def test_a_ticket_is_asked_for_with_a_reference() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", GOOD[:-1], bytes(make(new_family())), b"\2" + GOOD[1:]]
+    "answer",
+    [b"", GOOD[:-1], GOOD + b"\0", b"\2" + GOOD[1:], b"\1\1" + GOOD[2:]],
+    ids=["nothing", "short", "long", "another version", "another family"],
 )
 def test_the_next_ticket_is_of_the_same_family(answer: bytes) -> None:
-    ticket = Ticket(make(new_family()))
+    ticket = Ticket(GOOD)
     before = ticket.text()
     exchange = TicketClientMechanism().start(ticket, LoginContext(is_verified=True))
     assert exchange.begin() == ticket._raw
@@ -1165,7 +1179,7 @@ def test_a_ticket_is_used_whatever_the_mechanisms_for_credentials() -> None:
     connected.stop()
 
 
-def test_who_has_tickets_to_show_asks_for_no_others() -> None:
+def test_who_has_tickets_to_show_gets_no_others() -> None:
     tickets = served()
     events: list[Any] = []
     server = server_of(tickets=tickets, audit=events.append)
@@ -1313,6 +1327,24 @@ def test_credentials_do_not_go_to_a_server_that_keeps_to_no_mechanism(
         connected.reconnect()
     assert [pair.closed for pair in connected.endpoint.pairs] == [True, True]
     assert len(asked) == 1
+    connected.stop()
+
+
+def test_a_refused_ticket_is_shown_once() -> None:
+    store = Full()
+    tickets = served(store)
+    events: list[Any] = []
+    connected = Connected(server=server_of(tickets=tickets, audit=events.append))
+    connected.events = events
+    connected.start()
+    store.is_full = True
+    tickets.revoke_user(b"alice")
+    with logged():
+        connected.reconnect()
+        connected.reconnect()
+    refused = [event.kind for event in events].count("login_refused")
+    assert (connected.logins(), refused) == ([SCRAM] * 3, 1)
+    assert connected.service.ticket is None
     connected.stop()
 
 

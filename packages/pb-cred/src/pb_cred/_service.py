@@ -145,7 +145,7 @@ class PBClientService(pb_broker.PBClientService):
     def _log_in_with(self, credentials: Any, root: Any) -> Deferred[Any]:
         login = log_in(root, credentials, self._mind)
         login.addCallbacks(self._let_in, self._refused)
-        if self._asks_for_tickets and not isinstance(credentials, Ticket):
+        if self._asks_for_tickets:
             login.addCallback(self._ask_for_ticket)
         return login
 
