@@ -160,6 +160,15 @@ def test_reprs_have_no_secrets() -> None:
     assert repr(MemoryTickets()) == "<MemoryTickets>"
 
 
+def test_the_repr_of_a_database_has_no_password(url: str) -> None:
+    store = DatabaseTickets(url, create=True)
+    assert repr(store) == f"<DatabaseTickets {url}>"
+    hidden: Any = store._database
+    url_with_password = hidden.engine.url.set(username="me", password="planted")
+    hidden.engine = type("Engine", (), {"url": url_with_password})()
+    assert "planted" not in repr(store)
+
+
 # At the same time.
 
 
