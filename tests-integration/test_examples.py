@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from documented_servers import PATIENCE, serving, visit
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 #: Every file that says what it prints is a program to run.
@@ -25,20 +27,14 @@ PROGRAMS = sorted(
 #: An example is to be read in one look.
 LINES = 60
 
-#: No example waits for anything but itself; this only ends one that hangs.
-PATIENCE = 60
-
 
 def relative(path: Path) -> str:
     return str(path.relative_to(EXAMPLES))
 
 
-def run(
-    path: Path, *arguments: str, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", str(path), *arguments],
-        cwd=cwd,
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -110,14 +106,14 @@ def test_the_demo_fails_when_a_part_of_it_fails(tmp_path: Path) -> None:
     assert "no server today" in ran.stderr
 
 
-def visit(port: str, authority: Path) -> subprocess.CompletedProcess[str]:
+def run_client(port: str, authority: Path) -> subprocess.CompletedProcess[str]:
     """Run the client of the demo."""
     return run(EXAMPLES / "demo" / "client.py", port, str(authority))
 
 
 def test_the_client_of_the_demo_fails_without_a_server(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    ran = visit("1", tmp_path / "authority.pem")
+    ran = run_client("1", tmp_path / "authority.pem")
     assert ran.returncode != 0
     assert "ConnectionRefusedError" in ran.stderr
 
@@ -129,14 +125,14 @@ def test_the_client_of_the_demo_takes_no_server_but_the_one(tmp_path: Path) -> N
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    ) as serving:
+    ) as server:
         try:
-            assert serving.stdout is not None
-            port = serving.stdout.readline().strip()
-            accepted = visit(port, tmp_path / "authority.pem")
-            refused = visit(port, tmp_path / "another.pem")
+            assert server.stdout is not None
+            port = server.stdout.readline().strip()
+            accepted = run_client(port, tmp_path / "authority.pem")
+            refused = run_client(port, tmp_path / "another.pem")
         finally:
-            serving.kill()
+            server.kill()
     assert accepted.returncode == 0, accepted.stderr
     assert refused.returncode != 0
     assert "before it was ready" in refused.stderr
@@ -182,35 +178,11 @@ def make_certificates(commands: list[str], folder: Path) -> None:
 )
 def test_the_server_and_the_client_in_a_readme(name: str, tmp_path: Path) -> None:
     commands, server, client, says = readme(name)
+    assert '"ssl:8787:' in server
+    assert '"tls:localhost:8787:' in client
     make_certificates(commands, tmp_path)
-    serves = "):\n        await Deferred()"
-    assert (server.count('"ssl:8787:'), server.count(serves)) == (1, 1)
-    assert (client.count('"tls:localhost:8787:'), client.count("8787")) == (1, 1)
-    # On a port that is free, which the server tells.
-    server = server.replace('"ssl:8787:', '"ssl:0:interface=127.0.0.1:')
-    server = server.replace(
-        serves,
-        ") as port:\n"
-        "        print(port.getHost().port, flush=True)\n"
-        "        await Deferred()",
-    )
-    (tmp_path / "server.py").write_text(server, encoding="utf-8")
-    with subprocess.Popen(
-        [sys.executable, str(tmp_path / "server.py")],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as serving:
-        try:
-            assert serving.stdout is not None
-            port = serving.stdout.readline().strip()
-            (tmp_path / "client.py").write_text(
-                client.replace("8787", port), encoding="utf-8"
-            )
-            ran = run(tmp_path / "client.py", cwd=tmp_path)
-        finally:
-            serving.kill()
+    with serving(server, tmp_path) as port:
+        ran = visit(client, port, tmp_path)
     assert (ran.stdout, ran.returncode) == (says, 0), ran.stderr
 
 
