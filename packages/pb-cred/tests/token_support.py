@@ -82,7 +82,14 @@ def signed(
     header: bytes, payload: bytes, key: Any = EC, algorithm: str = "ES256"
 ) -> bytes:
     """Return a token of whatever there is to sign."""
-    said = b64(header) + b"." + b64(payload)
+    return signed_parts(b64(header), b64(payload), key, algorithm)
+
+
+def signed_parts(
+    header: bytes, payload: bytes, key: Any = EC, algorithm: str = "ES256"
+) -> bytes:
+    """Return a token of parts that are encoded already."""
+    said = header + b"." + payload
     signer: Any = get_default_algorithms()[algorithm]
     return said + b"." + b64(signer.sign(said, signer.prepare_key(key)))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -111,12 +111,11 @@ class SignedToken:
 
 
 def _decoded(part: bytes) -> bytes:
+    # That there is one way to write it, PyJWT sees to.
     try:
-        data = urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+        return urlsafe_b64decode(part + b"=" * (-len(part) % 4))
     except Base64Error:
         return b""
-    # There is one way to write it.
-    return data if urlsafe_b64encode(data).rstrip(b"=") == part else b""
 
 
 # JSON, as strict as can be
