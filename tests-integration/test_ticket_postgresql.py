@@ -16,7 +16,7 @@ from twisted.cred.error import LoginFailed
 from twisted.logger import globalLogPublisher
 
 from pb_cred._ticket import digest_of, make, new_family
-from pb_cred.errors import LoginRefused, TicketStoreError
+from pb_cred.errors import LoginRefused, LoginUnavailable, TicketStoreError
 from pb_cred.mechanisms import LoginContext
 from pb_cred.tickets import DatabaseTickets, Family, Tickets
 from postgresql_server import Server
@@ -185,7 +185,7 @@ def test_a_server_that_is_away_is_told_to_the_log(
         finally:
             globalLogPublisher.removeObserver(note)
             postgresql.start()
-        assert type(caught.value) is LoginFailed
+        assert type(caught.value) is LoginUnavailable
         assert "postgresql" not in str(caught.value)
         # What is there again is found again, and nothing was lost.
         assert await show(tickets, data) != data

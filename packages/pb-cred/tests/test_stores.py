@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
@@ -23,10 +24,16 @@ from pb_cred import _hashing, _workers
 from pb_cred._memory_passwords import CHEAP
 from pb_cred._scram_verifier import Verifier, make_verifier
 from pb_cred._workers import Workers
-from pb_cred.errors import PasswordStoreError, UnknownUser, UnsuitablePassword
+from pb_cred.errors import (
+    LoginUnavailable,
+    PasswordStoreError,
+    UnknownUser,
+    UnsuitablePassword,
+)
 from pb_cred.interfaces import IScramVerifiers
 from pb_cred.stores import MemoryPasswords, PasswordHashing, PasswordStore
 
+from . import support
 from .stores_support import (
     AtOnce,
     Make,
@@ -36,7 +43,7 @@ from .stores_support import (
     maker,
     result_of,
 )
-from .support import logged, text_of
+from .support import OneRealm, connected, logged, text_of
 
 KINDS = ["memory", "file", "sqlite"]
 KEEPS = ["argon2id", "scram", "argon2id+scram"]
@@ -401,7 +408,7 @@ def test_a_failing_store_tells_the_log_and_not_the_peer(
             answers.append(result_of(store.scram_verifier(b"alice")))
     assert "no such file" in text_of(events)
     for answer in answers:
-        assert answer.type is LoginFailed
+        assert answer.type is LoginUnavailable
         assert "/secret/path" not in str(answer.value)
     assert SECRET not in text_of(events) + shown(store, *answers)
 
@@ -435,9 +442,28 @@ def test_the_log_is_told_once_for_as_long_as_it_lasts(
             with monkeypatch.context() as patched:
                 patched.setattr(store, "_find", broken)
                 for _ in range(3):
-                    assert log_in(store, b"alice", b"sesame").type is LoginFailed
+                    assert log_in(store, b"alice", b"sesame").type is LoginUnavailable
             assert log_in(store, b"alice", b"sesame") == b"alice"
     assert text_of(events).count("gone") == 2
+
+
+def test_a_peer_is_told_no_more_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryPasswords({"alice": "sesame"}, keep="scram", executor=AtOnce())
+
+    def broken(name: str) -> Any:
+        raise PasswordStoreError("gone")
+
+    monkeypatch.setattr(store, "_find", broken)
+    with logged() as events:
+        pairs = [connected(Portal(OneRealm(), [store])) for _ in range(3)]
+        failures = [support.log_in(pair) for pair in pairs]
+    for failure in failures:
+        assert failure.check(LoginFailed)
+        assert not failure.check(UnauthorizedLogin)
+        assert failure.value.remoteType == "twisted.cred.error.LoginFailed"
+        assert str(failure.value) == "logging in is not possible at present"
+    # Nor is the log told more often.
+    assert [event["pb_event"] for event in events] == ["password_store_failed"]
 
 
 def test_a_defect_shows_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -505,7 +531,7 @@ def test_a_damaged_hash_is_told_without_it(make: Make) -> None:
     store._put(_hashing.Record("alice", damaged))
     with logged() as events:
         answer = log_in(store, b"alice", SECRET.encode())
-    assert answer.type is LoginFailed
+    assert answer.type is LoginUnavailable
     assert "damaged" in text_of(events)
     assert SECRET not in text_of(events) + shown(answer)
 

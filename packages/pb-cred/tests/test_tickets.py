@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.cred.checkers import ANONYMOUS
 from twisted.cred.credentials import Anonymous, ICredentials, UsernamePassword
-from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
@@ -43,7 +43,13 @@ from pb_cred._ticket import (
 )
 from pb_cred._ticket_server import _MOST_TURNS
 from pb_cred._tls import Security
-from pb_cred.errors import MechanismError, NoMechanism, NoTicket, TicketStoreError
+from pb_cred.errors import (
+    LoginUnavailable,
+    MechanismError,
+    NoMechanism,
+    NoTicket,
+    TicketStoreError,
+)
 from pb_cred.mechanisms import LoginContext, Verified
 from pb_cred.tickets import (
     Family,
@@ -545,9 +551,9 @@ def test_a_store_that_is_away_is_told_to_the_log_once() -> None:
             store.is_away = True
             for _ in range(3):
                 answer, _ = shown(tickets, data)
-                assert answer.type is LoginFailed
+                assert answer.type is LoginUnavailable
                 failed = result_of(tickets.issue(b"alice", "PLAIN"))
-                assert failed.type is LoginFailed
+                assert failed.type is LoginUnavailable
                 assert "gone" not in str(failed.value)
             store.is_away = False
             data = used(tickets, data)
@@ -1237,7 +1243,9 @@ def test_so_is_it_while_the_servers_store_is_away() -> None:
         store.is_away = False
         connected.reconnect()
     assert connected.logins() == [SCRAM, SCRAM, NAME]
-    assert "ticket_not_given" not in [line.get("pb_event") for line in lines]
+    told = [line.get("pb_event") for line in lines]
+    assert told.count("ticket_store_failed") == 1
+    assert not {"ticket_not_given", "call_failed"} & set(told)
     connected.stop()
 
 

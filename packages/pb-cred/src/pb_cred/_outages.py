@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.cred.error import LoginFailed
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+
+from .errors import LoginUnavailable
 
 __all__ = ["Outages"]
 
@@ -33,7 +34,7 @@ class Outages:
             answer: A Deferred with that.
 
         Returns:
-            It; it fails with LoginFailed where the store cannot be asked.
+            It; it fails with LoginUnavailable where the store cannot be asked.
         """
         return answer.addCallbacks(self._worked, self._failed)
 
@@ -50,4 +51,4 @@ class Outages:
             self._told = reason
             self._tell(reason)
         # The peer is not told what there is here.
-        return Failure(LoginFailed("logging in is not possible at present"))
+        return Failure(LoginUnavailable("logging in is not possible at present"))

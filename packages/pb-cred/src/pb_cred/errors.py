@@ -20,6 +20,7 @@ __all__ = [
     "CredError",
     "DropInError",
     "LoginRefused",
+    "LoginUnavailable",
     "MechanismError",
     "NoMechanism",
     "NoTicket",
@@ -140,3 +141,15 @@ class LoginRefused(Jellyable, CredError, UnauthorizedLogin, Error):
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the s-expression of a bare ``UnauthorizedLogin``."""
         return CopyableFailure(UnauthorizedLogin()).jellyFor(jellier)
+
+
+class LoginUnavailable(Jellyable, CredError, LoginFailed, Error):
+    """A login that is not possible at present, as it is told to the peer.
+
+    The peer is told ``LoginFailed``, and not what there is here that fails.  Being a
+    :class:`pb_broker.Error`, it is not logged for each who tries.
+    """
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the s-expression of a ``LoginFailed`` with the same text."""
+        return CopyableFailure(LoginFailed(*self.args)).jellyFor(jellier)
