@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed448
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
-from pb_cred import _token_keys, tokens
+from pb_cred import _awaiting, _token_keys, tokens
 from pb_cred._bearer_message import MAX_TOKEN
 from pb_cred.errors import TokenKeyError
 from pb_cred.mechanisms import LoginContext
@@ -395,7 +395,7 @@ def test_where_twisteds_reactor_runs_coroutines_are_its_own() -> None:
     async def ready() -> Any:
         with (
             mock.patch.dict(sys.modules, {"twisted.internet.reactor": reactor}),
-            mock.patch.object(_token_keys, "isInIOThread", return_value=True),
+            mock.patch.object(_awaiting, "isInIOThread", return_value=True),
         ):
             return shown_to(tokens_of(in_a_coroutine(ONE)), token_of())
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from pb_broker.testing import Pair, connected_pair
@@ -127,6 +127,22 @@ def test_a_function_can_say_who_the_user_is() -> None:
         assert asked.pop() == claims
     assert shown_to(mechanism, token_of(key=OTHER_EC)) is None
     assert asked == []
+
+
+@pytest.mark.parametrize("who", ["bob", None])
+def test_a_function_may_take_its_time(who: str | None) -> None:
+    expected = None if who is None else b"bob"
+    waiting: Deferred[Any] = Deferred()
+    mechanism = tokens_of(claim=lambda claims: waiting)
+    results = sent(mechanism, message_of(token_of()))
+    assert results == []
+    waiting.callback(who)
+    assert answer_of(*results) == expected
+
+    async def identify(claims: dict[str, Any]) -> Any:
+        return await succeed(who)
+
+    assert shown_to(tokens_of(claim=identify), token_of()) == expected
 
 
 def test_what_a_function_raises_is_passed_on() -> None:

@@ -14,19 +14,17 @@ while, by a clock that nobody sets; an answer that takes longer is not waited fo
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadable import isInIOThread
 
+from ._awaiting import called
 from .errors import TokenKeyError
 
 __all__ = ["ALGORITHMS", "Key", "KeyRing", "checked_algorithms"]
@@ -341,7 +339,7 @@ class KeyRing:
             _tell(Failure(TimeoutError("the function has not given any keys")))
             late.cancel()
             self._wake()
-        self._asking = asking = maybeDeferred(_answer_of, self._source)
+        self._asking = asking = called(self._source)
         asking.addCallback(self._take, asking)
         asking.addErrback(self._failed, asking)
         asking.addCallback(self._done, asking)
@@ -373,35 +371,3 @@ def _tell(failure: Failure) -> None:
     _log.failure(
         "The keys of tokens are not to be had", failure, pb_event="token_keys_failed"
     )
-
-
-# Asking for them
-
-
-def _answer_of(source: Any) -> Any:
-    """Return what a function gives, or a Deferred if it takes its time."""
-    found = source()
-    if isinstance(found, Deferred) or not hasattr(type(found), "__await__"):
-        return found
-    if _is_twisteds():
-        return Deferred.fromCoroutine(_result_of(found))
-    return Deferred.fromFuture(asyncio.ensure_future(_result_of(found)))
-
-
-async def _result_of(found: Any) -> Any:
-    return await found
-
-
-def _is_twisteds() -> bool:
-    """Tell whether what can be awaited here is Twisted's: its reactor runs here.
-
-    Not whether asyncio's loop does: that may be what Twisted's reactor runs on.
-    """
-    reactor: Any = sys.modules.get("twisted.internet.reactor")
-    if reactor is not None and reactor.running and isInIOThread():
-        return True
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return True
-    return False

@@ -26,6 +26,7 @@ from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from ._awaiting import called
 from ._bearer_message import MAX_TOKEN, NAME, Secret, authzid_in, token_in
 from ._bearer_token import BearerToken
 from ._scram_messages import MAX_NAME, is_text, saslname
@@ -68,8 +69,15 @@ class _Server(ServerExchange):
             return found.addCallback(self._decide, token, message)
         return self._decide(found, token, message)
 
-    def _decide(self, key: Key | None, token: SignedToken, message: Secret) -> Verified:
-        avatar_id, expires = self._tokens._verify(key, token)
+    def _decide(self, key: Key | None, token: SignedToken, message: Secret) -> Any:
+        claims, expires = self._tokens._verify(key, token)
+        found = called(self._tokens._identify, claims)
+        return found.addCallback(self._let_in, expires, message)
+
+    def _let_in(self, found: Any, expires: datetime, message: Secret) -> Verified:
+        if found is None:
+            raise LoginRefused("the token is nobody's")
+        avatar_id = _name(found) if isinstance(found, str) else found
         self._context.username = avatar_id if isinstance(avatar_id, bytes) else None
         whom = authzid_in(message)
         if whom is not None and whom != saslname(self._context.username or b""):
@@ -113,7 +121,7 @@ class BearerTokens(ServerMechanism):
         claim: Which claim becomes the avatar id: text of at most 1,024 bytes, which
             becomes bytes, as the names in other logins are.  Or a function, which takes
             all claims of a verified token and returns an avatar id, where text becomes
-            bytes as well, or None for nobody.
+            bytes as well, or None for nobody; or a Deferred or an awaitable with that.
         token_type: What the header ``typ`` has to be, such as ``at+jwt`` for the access
             tokens of RFC 9068; None for anything.  An issuer that signs several kinds
             of tokens with one key is a reason to say it.
@@ -206,8 +214,10 @@ class BearerTokens(ServerMechanism):
             raise LoginRefused("the token is of another type")
         return self._keys.find(token.kid), token
 
-    def _verify(self, key: Key | None, token: SignedToken) -> tuple[Any, datetime]:
-        """Return whose a token is, and until when."""
+    def _verify(
+        self, key: Key | None, token: SignedToken
+    ) -> tuple[dict[str, Any], datetime]:
+        """Return what a token says, and until when."""
         if key is None:
             raise LoginRefused("the token's key is not known")
         if token.algorithm not in key.algorithms:
@@ -220,7 +230,7 @@ class BearerTokens(ServerMechanism):
         expires = self._end_of(claims)
         if not all(isinstance(claims.get(each, ""), str) for each in ("sub", "jti")):
             raise LoginRefused("the token has a claim of another type")
-        return self._avatar_id(claims), expires
+        return claims, expires
 
     def _end_of(self, claims: dict[str, Any]) -> datetime:
         """Return when a token is no longer valid, if it is valid now."""
@@ -236,16 +246,12 @@ class BearerTokens(ServerMechanism):
             raise LoginRefused("the token has expired")
         return datetime.fromtimestamp(end + self._leeway, timezone.utc)
 
-    def _avatar_id(self, claims: dict[str, Any]) -> Any:
+    def _identify(self, claims: dict[str, Any]) -> Any:
+        """Return whose a token is: what can be waited for, too."""
         if callable(self._claim):
-            found = self._claim(claims)
-        else:
-            found = claims.get(self._claim)
-            if not isinstance(found, str):
-                raise LoginRefused("the token does not say whose it is")
-        if found is None:
-            raise LoginRefused("the token is nobody's")
-        return _name(found) if isinstance(found, str) else found
+            return self._claim(claims)
+        found = claims.get(self._claim)
+        return found if isinstance(found, str) else None
 
 
 def _name(text: str) -> bytes:
