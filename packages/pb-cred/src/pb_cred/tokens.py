@@ -29,9 +29,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from ._awaiting import called
 from ._bearer_message import MAX_TOKEN, NAME, Secret, authzid_in, token_in
 from ._bearer_token import BearerToken
+from ._key_ring import KeyRing
 from ._scram_messages import MAX_NAME, is_text, saslname
 from ._signed_tokens import SignedToken, as_type, is_for, time_in
-from ._token_keys import Key, KeyRing, checked_algorithms
+from ._token_keys import Key, checked_algorithms
 from .errors import LoginRefused, TokenKeyError
 from .mechanisms import LoginContext, ServerExchange, ServerMechanism, Verified
 
