@@ -139,6 +139,7 @@ class BearerTokens(ServerMechanism):
     Raises:
         TokenKeyError: There are no keys or some cannot be used, or the extra
             ``pb-cred[tokens]`` is not installed.
+        TypeError: The algorithms are one name, and no list.
         ValueError: An algorithm or a number is none that can be used, or there is no
             issuer or audience.
     """
@@ -184,7 +185,8 @@ class BearerTokens(ServerMechanism):
 
         To rotate keys, take the old one and the new one together for as long as there
         are tokens of the old one.  Tokens name their key then: one without a ``kid`` is
-        taken only where there is exactly one key.
+        taken only where there is exactly one key.  A key that is gone is refused at
+        once.
 
         Args:
             keys: As above.
