@@ -1,7 +1,7 @@
 """This module has the certificate that the examples serve with, and what trusts it.
 
-Both are made when a program starts, and are gone when it ends: `docs/tls.md` says what
-takes their place in a program of yours.
+Both are made when a program starts, and gone when it ends.
+`docs/tls.md` says what takes their place in a program of yours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ ISSUED = AUTHORITY.issue_cert("localhost", "127.0.0.1")
 def server_endpoint(reactor: Any) -> Any:
     """Return where to serve: over TLS, on a free port, to this machine alone."""
     options = CertificateOptions()
-    ISSUED.configure_cert(options.getContext())
+    with ISSUED.private_key_and_cert_chain_pem.tempfile() as path:
+        options.getContext().use_certificate_chain_file(path)
+        options.getContext().use_privatekey_file(path)
     return SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1")
 
 

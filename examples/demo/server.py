@@ -101,7 +101,10 @@ def with_certificate(authority_file: str) -> CertificateOptions:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(authority_file)
     options = CertificateOptions()
-    authority.issue_cert("localhost").configure_cert(options.getContext())
+    issued = authority.issue_cert("localhost")
+    with issued.private_key_and_cert_chain_pem.tempfile() as path:
+        options.getContext().use_certificate_chain_file(path)
+        options.getContext().use_privatekey_file(path)
     return options
 
 
