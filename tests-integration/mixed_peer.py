@@ -108,6 +108,14 @@ class Flavours:
         checker = InMemoryUsernamePasswordDatabaseDontUse(**{NAME.decode(): PASSWORD})
         return Portal(Realm(), [checker])
 
+    def server(self) -> Any:
+        """Return a server for clients that may know nothing but MD5."""
+
+        class Server(self.pb.PBServerFactory):  # type: ignore[misc,name-defined]
+            allow_legacy_md5 = True
+
+        return Server(self.portal())
+
 
 async def call_everything(flavours: Flavours, avatar: Any) -> None:
     """Call all that there is, and look at the answers."""
@@ -144,7 +152,7 @@ async def call_everything(flavours: Flavours, avatar: Any) -> None:
 
 
 async def _serve(reactor: Any, flavours: Flavours) -> None:
-    factory = flavours.pb.PBServerFactory(flavours.portal())
+    factory = flavours.server()
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     print(port.getHost().port, flush=True)
     ended: Deferred[None] = Deferred()
@@ -159,6 +167,8 @@ async def _serve(reactor: Any, flavours: Flavours) -> None:
 
 async def _visit(reactor: Any, flavours: Flavours, port: int) -> None:
     factory = flavours.pb.PBClientFactory()
+    # The other end may know nothing else.
+    factory.allow_legacy_md5 = True
     await TCP4ClientEndpoint(reactor, "127.0.0.1", port).connect(factory)
     avatar = await factory.login(UsernamePassword(NAME, PASSWORD))
     await call_everything(flavours, avatar)

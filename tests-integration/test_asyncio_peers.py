@@ -72,12 +72,16 @@ def test_a_server_on_twisted(run: Any, other: str) -> None:
         assert server.stdout is not None
         assert server.stdin is not None
         port = int(await server.stdout.readline())
-        connecting = pb_asyncio.connect(HERE, port, credentials=CREDENTIALS)
+        # The other end may know nothing else.
+        factory = cred_pb.PBClientFactory(allow_legacy_md5=True)
+        connecting = pb_asyncio.connect(
+            HERE, port, credentials=CREDENTIALS, factory=factory
+        )
         async with connecting as avatar:
             await call_everything(FLAVOURS, avatar)
         wrong = UsernamePassword(NAME, b"wrong")
         with pytest.raises(UnauthorizedLogin):
-            await pb_asyncio.connect(HERE, port, credentials=wrong)
+            await pb_asyncio.connect(HERE, port, credentials=wrong, factory=factory)
         server.stdin.close()
         assert await server.wait() == 0
 
@@ -87,7 +91,7 @@ def test_a_server_on_twisted(run: Any, other: str) -> None:
 @pytest.mark.parametrize("other", ["ours", "twisted"])
 def test_a_client_on_twisted(run: Any, other: str) -> None:
     async def test() -> None:
-        async with pb_asyncio.serve(FLAVOURS.portal(), HERE, 0) as server:
+        async with pb_asyncio.serve(FLAVOURS.server(), HERE, 0) as server:
             client = await start("client", other, str(server.port))
             said, _ = await client.communicate()
             assert said == b"done\n"

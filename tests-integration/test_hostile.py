@@ -558,7 +558,8 @@ class HostileTests(TestCase):
         assert self.strangers <= 20
 
     async def test_logins_that_are_tried_and_tried(self) -> None:
-        server = self.serve_users()
+        # At full speed: nobody waits.
+        server = self.serve_users(login_delays=pb.LoginDelays(longest=0))
         factory = pb.PBClientFactory()
         broker: Any = await pb.connect("127.0.0.1", server.port, factory)
         avatar = await factory.login(UsernamePassword(b"alice", b"secret"))

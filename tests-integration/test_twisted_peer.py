@@ -504,8 +504,11 @@ class Peers(TestCase):
         return portal.Portal(self.realm, [password, checkers.AllowAnonymousAccess()])
 
     async def login_server(self) -> Any:
-        number = await self.serve(self.server.pb.PBServerFactory(self.portal()))
+        ours_only = {"allow_legacy_md5": True} if self.server is OURS else {}
+        make = self.server.pb.PBServerFactory
+        number = await self.serve(make(self.portal(), **ours_only))
         self.factory = await self.open(number)
+        self.factory.allow_legacy_md5 = True
         if (self.client, self.server) == (OURS, TWISTEDS):
             # It logs that it has no such method when it is asked for mechanisms.
             self.addCleanup(self.flushLoggedErrors, twisteds.NoSuchMethod)
@@ -554,14 +557,10 @@ class Peers(TestCase):
         assert self.realm.in_ == []
 
     async def log_in_without_md5(self) -> Any:
-        """Log in where our end allows no MD5; return the failure, or the avatar."""
-        ends = (self.client, self.server)
-        client, server = (
-            {"allow_legacy_md5": False} if e is OURS else {} for e in ends
-        )
+        """Log in where nobody allows MD5; return the failure, or the avatar."""
         make = self.server.pb.PBServerFactory
-        number = await self.serve(make(self.portal(), **server))
-        self.factory = self.client.pb.PBClientFactory(**client)
+        number = await self.serve(make(self.portal()))
+        self.factory = self.client.pb.PBClientFactory()
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", number)
         await endpoint.connect(self.factory)
         self.addCleanup(lambda: ensureDeferred(self.close(self.factory)))

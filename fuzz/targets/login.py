@@ -31,7 +31,7 @@ from fuzz.inputs import Input
 from fuzz.lone_end import CHOICE, LoneEnd, Said, compare, watched
 from pb_banana import PB_VOCABULARY, BananaError, Decoder, Limits
 from pb_broker import BrokerLimits, NoSuchMethod, RemoteReference
-from pb_cred import NotLoggedIn, PBServerFactory, _login_root, _md5, _scram, pb
+from pb_cred import NotLoggedIn, PBServerFactory, _door, _md5, _scram, pb
 from pb_cred._anonymous import AnonymousServerMechanism
 from pb_cred._md5 import MAX_CHALLENGES
 from pb_jelly import JellyError
@@ -200,14 +200,20 @@ def _conversation(options: int, pieces: list[bytes]) -> Said:
     realm = _Users()
     door = _Door(realm, checkers, is_slow=bool(options & 2))
     limits = _SMALL if options & 4 else None
-    factory = PBServerFactory(door, login_limits=limits)
+    factory = PBServerFactory(
+        door,
+        login_limits=limits,
+        allow_legacy_md5=True,
+        # Nobody moves the clock.
+        login_delays=pb.LoginDelays(longest=0),
+    )
     issued = _Issued()
     with (
         watched(*_LOGGED) as lines,
         mock.patch.object(_md5, "token_bytes", issued),
         # A server's nonces and salts, too, are the same each time.
         mock.patch.object(_scram, "token_bytes", bytes),
-        mock.patch.object(_login_root, "_USUAL", _MECHANISMS),
+        mock.patch.object(_door, "_USUAL", _MECHANISMS),
     ):
         end = LoneEnd(factory)
         end.broker.dataReceived(CHOICE)

@@ -541,10 +541,15 @@ def login(flavour: Flavour) -> Scene:  # noqa: C901
 
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     portal = Portal(Realm(), [users, AllowAnonymousAccess()])
+
+    class Server(pb.PBServerFactory):
+        allow_legacy_md5 = True
+
     client = pb.PBClientFactory()
     # Ours is to log in as the original does.
     client.mechanisms = ()
-    scene = Scene("Who is calling.", pb.PBServerFactory(portal), client)
+    client.allow_legacy_md5 = True
+    scene = Scene("Who is calling.", Server(portal), client)
     held: list[Any] = []
     mind = Mind()
 

@@ -219,6 +219,23 @@ def test_who_hangs_up_while_waiting_leaves_nothing() -> None:
     assert not pair.clock.getDelayedCalls()
 
 
+def test_whoever_tries_elsewhere_makes_nobody_wait() -> None:
+    factory = PBServerFactory(portal_of(OneRealm()), login_tries=1000)
+    elsewhere = [tried(factory) for _ in range(30)]
+    for number, pair in enumerate(elsewhere):
+        # Each from a place of its own, as often as it likes.
+        peer = IPv4Address("TCP", f"192.0.2.{number}", 1)
+        pair.server_transport.getPeer = lambda peer=peer: peer  # type: ignore[method-assign]
+        refuse(pair, 3)
+        for _ in range(5):
+            pair.client_factory.login(WRONG).addErrback(lambda _: None)
+        pair.flush()
+    pair = tried(factory)
+    assert call(pair, outcome(pair, pair.client_factory.login(ALICE)), "name")
+    for pair in elsewhere:
+        pair.close()
+
+
 def test_somebody_else_waits_only_for_the_source() -> None:
     pair = tried(
         PBServerFactory(

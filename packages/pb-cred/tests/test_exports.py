@@ -12,9 +12,9 @@ import pb_broker.local
 import pb_broker.paging
 import pb_broker.publishing
 import pb_cred
-from pb_cred import certificates, errors, interfaces, pb, stores, tokens
+from pb_cred import certificates, errors, interfaces, pb, stores, tickets, tokens
 
-PUBLIC = [pb_cred, pb, certificates, errors, interfaces, stores, tokens]
+PUBLIC = [pb_cred, pb, certificates, errors, interfaces, stores, tickets, tokens]
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)

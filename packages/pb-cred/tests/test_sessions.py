@@ -18,8 +18,11 @@ from pb_cred import (
     PBClientFactory,
     PBServerFactory,
     SessionPolicy,
+    _exchange,
     pb,
+    tickets,
 )
+from pb_cred._tls import Security
 from pb_cred.mechanisms import (
     ClientExchange,
     ClientMechanism,
@@ -539,3 +542,116 @@ def test_a_factory_that_makes_itself_in_its_own_way_has_sessions() -> None:
             self.root = pb.Root()
 
     assert list(Factory().sessions) == []
+
+
+# Tickets.
+
+
+@pytest.fixture
+def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    security = Security(is_tls=True, is_verified=True)
+    monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+
+
+def ask_for_ticket(pair: Pair, avatar: Any) -> Any:
+    return call(pair, pair.client.remoteForName("root"), "ticket", avatar)
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_a_session_that_is_ended_takes_its_tickets_with_it() -> None:
+    server = Server(tickets=tickets.Tickets())
+    for end in (
+        lambda: next(iter(server.factory.sessions)).end(),
+        lambda: server.factory.sessions.end(b"alice"),
+    ):
+        pair, other = server.connect(), server.connect()
+        avatar = log_in(pair)
+        data, seconds = ask_for_ticket(pair, avatar)
+        assert seconds == 7 * 24 * 3600
+        ticket = tickets.Ticket(data)
+        theirs = outcome(other, other.client_factory.login(ticket))
+        assert call(other, theirs, "name") == b"alice"
+        end()
+        if other.server_transport.aborted:
+            other = server.connect()
+        refused = outcome(other, other.client_factory.login(ticket))
+        trapped(refused, UnauthorizedLogin)
+    assert [event.kind for event in server.told].count("ticket_issued") == 2
+    server.stop()
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_a_user_who_is_ended_has_no_tickets_even_without_a_session() -> None:
+    server = Server(tickets=tickets.Tickets())
+    pair = server.connect()
+    data, _ = ask_for_ticket(pair, log_in(pair))
+    pair.close()
+    assert server.factory.sessions.end(b"alice") == 0
+    pair = server.connect()
+    login = pair.client_factory.login(tickets.Ticket(data))
+    trapped(outcome(pair, login), UnauthorizedLogin)
+    server.stop()
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_a_ticket_that_was_stolen_is_told() -> None:
+    server = Server(tickets=tickets.Tickets())
+    pair = server.connect()
+    avatar = log_in(pair)
+    data, _ = ask_for_ticket(pair, avatar)
+    ticket = tickets.Ticket(data)
+    outcome(pair, pair.client_factory.login(ticket))
+    outcome(pair, pair.client_factory.login(ticket))
+    stolen = pair.client_factory.login(tickets.Ticket(data))
+    trapped(outcome(pair, stolen), UnauthorizedLogin)
+    (event,) = (event for event in server.told if event.kind == "ticket_reused")
+    assert event.avatar_id == b"alice"
+    del avatar
+    pair.close()
+    server.stop()
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_nobody_has_tickets_for_others_or_too_many() -> None:
+    server = Server(tickets=tickets.Tickets())
+    pair, other = server.connect(), server.connect()
+    mine, theirs = log_in(pair), log_in(other)
+    for avatar in (None, b"alice", pb.Referenceable()):
+        trapped(ask_for_ticket(pair, avatar), UnauthorizedLogin)
+    # Of the numbers of another connection nothing is known here.
+    assert mine.luid != theirs.luid or mine.broker is not theirs.broker
+    for _ in range(4):
+        assert len(ask_for_ticket(pair, mine)) == 2
+    trapped(ask_for_ticket(pair, mine), tickets.NoTicket)
+    pair.close()
+    other.close()
+    server.stop()
+
+
+def test_without_tls_or_tickets_there_are_none() -> None:
+    server = Server(tickets=tickets.Tickets())
+    pair = server.connect()
+    trapped(ask_for_ticket(pair, log_in(pair)), UnauthorizedLogin)
+    server.stop()
+    server = Server()
+    pair = server.connect()
+    trapped(ask_for_ticket(pair, log_in(pair)), pb.NoSuchMethod)
+    server.stop()
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_a_ticket_that_cannot_be_revoked_is_told(quiet: Any) -> None:
+    class Stuck(tickets.MemoryTickets):
+        def remove(self, family: bytes) -> bool:
+            raise tickets.TicketStoreError("the disk is full")
+
+    server = Server(tickets=tickets.Tickets(Stuck()))
+    pair = server.connect()
+    avatar = log_in(pair)
+    ask_for_ticket(pair, avatar)
+    next(iter(server.factory.sessions)).end()
+    assert server.realm.users[0].logouts == 1
+    names = [event.get("pb_event") for event in quiet]
+    assert names.count("ticket_not_revoked") == 1
+    del avatar
+    server.stop()

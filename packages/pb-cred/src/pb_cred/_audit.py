@@ -46,6 +46,7 @@ class AuditEvent:
         avatar_id: What the portal's checker calls the user.
         session: The session's number, as :attr:`pb_cred.Session.number`.
         reason: Why a login was refused or has ended.  The peer is not told.
+        detail: What the mechanism says about it besides, for people to read.
         seconds: How long a session has lasted.
         what: What was changed.
         before: What it was before.
@@ -60,6 +61,7 @@ class AuditEvent:
     avatar_id: object = None
     session: int | None = None
     reason: str = ""
+    detail: str = ""
     seconds: float | None = None
     what: str = ""
     before: object = None
@@ -110,7 +112,11 @@ class Audit:
         """
         self._tell("login_refused", **fields)
         if is_logged:
-            _log.info("A login was refused: {peer}", pb_event="login_refused", **fields)
+            _log.info(
+                "A login was refused: {peer}, {reason}",
+                pb_event="login_refused",
+                **fields,
+            )
 
     def logout(self, **fields: Any) -> None:
         """Tell that a session has ended."""

@@ -30,6 +30,8 @@ __all__ = ["Exchange", "Exchanges", "context_of"]
 
 #: The longest message of a mechanism, in bytes.
 MAX_MESSAGE: Final = 16 * 1024
+#: How much of a mechanism's words on a refusal is told, in characters.
+_MOST_DETAIL: Final = 200
 
 
 def context_of(broker: Broker) -> LoginContext:
@@ -69,7 +71,7 @@ class _Root(Protocol):
         """Ask the portal."""
         ...
 
-    def count_refusal(self, attempt: Attempt, reason: str) -> None:
+    def count_refusal(self, attempt: Attempt, reason: str, *, detail: str = "") -> None:
         """Take note of a login that came to nothing."""
         ...
 
@@ -191,11 +193,12 @@ class Exchanges:
             exchange.turn = None
             self._end(exchange)
             if failure.check(LoginRefused) is not None:
-                return self._refuse(exchange.attempt, "credentials")
+                detail = str(failure.value)[:_MOST_DETAIL]
+                return self._refuse(exchange.attempt, "credentials", detail)
         return failure
 
-    def _refuse(self, attempt: Attempt, reason: str) -> Deferred[Any]:
-        self._root.count_refusal(attempt, reason)
+    def _refuse(self, attempt: Attempt, reason: str, detail: str = "") -> Deferred[Any]:
+        self._root.count_refusal(attempt, reason, detail=detail)
         return fail(LoginRefused())
 
     def _end(self, exchange: Exchange) -> None:

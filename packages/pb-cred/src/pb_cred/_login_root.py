@@ -8,7 +8,7 @@ which asks the portal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.credentials import Anonymous
 from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
@@ -26,7 +26,7 @@ from ._door import Door
 from ._exchange import Exchanges
 from ._session import Login, Who, open_session, peer_of, run_logout
 from ._without_tls import warn_server
-from .errors import LoginRefused
+from .errors import LoginRefused, NoTicket
 from .interfaces import IPerspective
 from .mechanisms import Verified
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .tickets import IssuedTicket, Tickets
 
 __all__ = ["LoginRoot", "PortalRoot"]
+
+#: How often one session may ask for a ticket.
+_MOST_TICKETS: Final = 4
 
 
 class LoginRoot(Referenceable):
@@ -87,6 +90,7 @@ class LoginRoot(Referenceable):
 
         Raises:
             NoSuchMethod: There are no tickets here.
+            NoTicket: There are none for this session.
             LoginRefused: That is no avatar of the peer's, or the connection is not
                 encrypted.
         """
@@ -100,6 +104,9 @@ class LoginRoot(Referenceable):
 
     def _issue(self, tickets: Tickets, login: Login) -> Deferred[Any]:
         session = login.session
+        login.asked += 1
+        if login.asked > _MOST_TICKETS:
+            raise NoTicket("this session has had tickets enough")
 
         def issued(ticket: IssuedTicket) -> tuple[bytes, int]:
             login.tickets.append(ticket.family)
@@ -279,7 +286,12 @@ class LoginRoot(Referenceable):
         return result if waiting is None else await waiting
 
     def count_refusal(
-        self, attempt: Attempt, reason: str, failure: Failure | None = None
+        self,
+        attempt: Attempt,
+        reason: str,
+        failure: Failure | None = None,
+        *,
+        detail: str = "",
     ) -> None:
         """Take note of a login that came to nothing.
 
@@ -287,6 +299,7 @@ class LoginRoot(Referenceable):
             attempt: The login.
             reason: Why, for the audit.
             failure: Why, if the portal has said so.
+            detail: What the mechanism says about it besides.
         """
         attempt.refused()
         self.door.audit.refusal(
@@ -295,6 +308,7 @@ class LoginRoot(Referenceable):
             mechanism=attempt.mechanism,
             username=attempt.username,
             reason=reason,
+            detail=detail,
         )
         self._refusals += 1
         if self.is_over():

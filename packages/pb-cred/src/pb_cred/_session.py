@@ -202,6 +202,7 @@ class Login:
         outgoing: What the peer is given for the avatar.
 
     Attributes:
+        asked: How often it has asked for a ticket.
         deadline: When it has to end, on the clock of ``sessions``.
         heard: When the peer has called something last, as far as was looked.
         opened: When it began.
@@ -218,6 +219,7 @@ class Login:
         "_revoke_ticket",
         "_sessions",
         "_together",
+        "asked",
         "deadline",
         "heard",
         "opened",
@@ -250,6 +252,7 @@ class Login:
             _login=self,
         )
         self.tickets = [] if who.ticket is None else [who.ticket]
+        self.asked = 0
         self.opened = self.heard = 0.0
         self.deadline = inf
         self.outgoing = outgoing
