@@ -219,13 +219,17 @@ def test_who_hangs_up_while_waiting_leaves_nothing() -> None:
     assert not pair.clock.getDelayedCalls()
 
 
+def come_from(pair: Pair, host: str) -> None:
+    transport: Any = pair.server_transport
+    transport.getPeer = lambda: IPv4Address("TCP", host, 1)
+
+
 def test_whoever_tries_elsewhere_makes_nobody_wait() -> None:
     factory = PBServerFactory(portal_of(OneRealm()), login_tries=1000)
     elsewhere = [tried(factory) for _ in range(30)]
     for number, pair in enumerate(elsewhere):
         # Each from a place of its own, as often as it likes.
-        peer = IPv4Address("TCP", f"192.0.2.{number}", 1)
-        pair.server_transport.getPeer = lambda peer=peer: peer  # type: ignore[method-assign]
+        come_from(pair, f"192.0.2.{number}")
         refuse(pair, 3)
         for _ in range(5):
             pair.client_factory.login(WRONG).addErrback(lambda _: None)

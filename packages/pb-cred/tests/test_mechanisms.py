@@ -473,6 +473,21 @@ def test_messages_out_of_turn_end_it() -> None:
     ]
 
 
+def test_what_a_mechanism_waits_for_is_given_up_with_the_connection() -> None:
+    given_up: list[Any] = []
+    store = Verifiers()
+    store.answer = lambda verifier: Deferred(given_up.append)
+    pair = connected(Portal(OneRealm(), [store]))
+    with logged() as events:
+        pair.client_factory.login(ALICE).addErrback(lambda _: None)
+        pair.flush()
+        assert store.asked == [b"alice"]
+        assert not given_up
+        pair.close()
+    assert len(given_up) == 1
+    assert not [event for event in events if "log_failure" in event]
+
+
 def test_a_message_that_comes_late_is_refused_and_no_try() -> None:
     pair = connected(portal_of(OneRealm()))
     exchanges: Any = pair.server.localObjectForID("root")._exchanges

@@ -123,6 +123,8 @@ class Exchanges:
         started = mechanism.start(root.portal, attempt.context)
         deadline = now + root.door.login_timeout
         self._current = exchange = Exchange(self, started, attempt, mind, deadline)
+        if not root.broker.disconnected:
+            root.broker.notifyOnDisconnect(self._lost)
         return self.step(exchange, data)
 
     def step(self, exchange: Exchange, data: Any) -> Deferred[Any]:
@@ -201,9 +203,15 @@ class Exchanges:
         self._root.count_refusal(attempt, reason, detail=detail)
         return fail(LoginRefused())
 
+    def _lost(self) -> None:
+        """Give up what was under way: nobody is there any more."""
+        if self._current is not None:
+            self._end(self._current)
+
     def _end(self, exchange: Exchange) -> None:
         """Take an exchange back."""
         self._current = None
+        self._root.broker.dontNotifyOnDisconnect(self._lost)
         turn, exchange.turn = exchange.turn, None
         if turn is not None:
             exchange.is_given_up = True
