@@ -94,56 +94,144 @@ class Audit:
         except Exception:
             _log.failure("An audit observer failed", pb_event="audit_failed")
 
-    def login(self, **fields: Any) -> None:
+    def login(
+        self,
+        *,
+        peer: object,
+        mechanism: str,
+        username: bytes | None,
+        avatar_id: object,
+        session: int,
+    ) -> None:
         """Tell that somebody was let in."""
-        self._tell("login", **fields)
+        self._tell(
+            "login",
+            peer=peer,
+            mechanism=mechanism,
+            username=username,
+            avatar_id=avatar_id,
+            session=session,
+        )
         _log.info(
             "Session {session} has begun: {avatar_id!r} by {mechanism} from {peer}",
             pb_event="login",
-            **fields,
+            peer=peer,
+            mechanism=mechanism,
+            username=username,
+            avatar_id=avatar_id,
+            session=session,
         )
 
-    def refusal(self, *, is_logged: bool, **fields: Any) -> None:
+    def refusal(
+        self,
+        *,
+        is_logged: bool,
+        peer: object,
+        mechanism: str,
+        username: bytes | None,
+        reason: str,
+        detail: str,
+    ) -> None:
         """Tell that somebody was not let in.
 
         Args:
             is_logged: Whether the log may be told as well.
-            **fields: The event's.
+            peer: As in the event, like the rest.
+            mechanism: How the peer has tried.
+            username: Who it has said that it is.
+            reason: Why it was refused.
+            detail: What the mechanism says about it.
         """
-        self._tell("login_refused", **fields)
+        self._tell(
+            "login_refused",
+            peer=peer,
+            mechanism=mechanism,
+            username=username,
+            reason=reason,
+            detail=detail,
+        )
         if is_logged:
             _log.info(
                 "A login was refused: {peer}, {reason}",
                 pb_event="login_refused",
-                **fields,
+                peer=peer,
+                mechanism=mechanism,
+                username=username,
+                reason=reason,
+                detail=detail,
             )
 
-    def logout(self, **fields: Any) -> None:
+    def logout(
+        self,
+        *,
+        peer: object,
+        mechanism: str,
+        username: bytes | None,
+        avatar_id: object,
+        session: int,
+        reason: str,
+        seconds: float,
+    ) -> None:
         """Tell that a session has ended."""
-        self._tell("logout", **fields)
+        self._tell(
+            "logout",
+            peer=peer,
+            mechanism=mechanism,
+            username=username,
+            avatar_id=avatar_id,
+            session=session,
+            reason=reason,
+            seconds=seconds,
+        )
         _log.info(
             "Session {session} has ended: {avatar_id!r}, {reason}",
             pb_event="logout",
-            **fields,
+            peer=peer,
+            mechanism=mechanism,
+            username=username,
+            avatar_id=avatar_id,
+            session=session,
+            reason=reason,
+            seconds=seconds,
         )
 
     def policy(self, what: str, before: object, after: object) -> None:
         """Tell that somebody has changed who may come in, or how."""
-        fields: dict[str, Any] = {"what": what, "before": before, "after": after}
-        self._tell("policy_changed", **fields)
+        self._tell("policy_changed", what=what, before=before, after=after)
         _log.info(
             "{what} is now {after!r}; it was {before!r}",
             pb_event="policy_changed",
-            **fields,
+            what=what,
+            before=before,
+            after=after,
         )
 
-    def ticket_issued(self, **fields: Any) -> None:
+    def ticket_issued(
+        self,
+        *,
+        peer: object,
+        mechanism: str,
+        username: bytes | None,
+        avatar_id: object,
+        session: int,
+    ) -> None:
         """Tell that a session was given a ticket."""
-        self._tell("ticket_issued", **fields)
+        self._tell(
+            "ticket_issued",
+            peer=peer,
+            mechanism=mechanism,
+            username=username,
+            avatar_id=avatar_id,
+            session=session,
+        )
         _log.info(
             "Session {session} was given a ticket: {avatar_id!r}",
             pb_event="ticket_issued",
-            **fields,
+            peer=peer,
+            mechanism=mechanism,
+            username=username,
+            avatar_id=avatar_id,
+            session=session,
         )
 
     def ticket_reused(self, avatar_id: object) -> None:
