@@ -56,7 +56,9 @@ async def main(reactor: Any, port: str, authority_file: str) -> None:
     version = connection.transport.getHandle().get_protocol_version_name()
     story.end(f"connected by {version} to localhost; its root object is called root")
 
-    story.begin("Alice logs in: each end proves to the other that it knows the password.")
+    story.begin(
+        "Alice logs in: each end proves to the other that it knows the password."
+    )
     notebook = await client.login(UsernamePassword(b"alice", b"sesame"))
     mechanism = await notebook.callRemote("mechanism")
     story.end(f"she came by {mechanism}; the server made an avatar for her")
