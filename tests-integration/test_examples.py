@@ -135,7 +135,8 @@ def test_the_client_of_the_demo_takes_no_server_but_the_one(tmp_path: Path) -> N
             server.kill()
     assert accepted.returncode == 0, accepted.stderr
     assert refused.returncode != 0
-    assert "before it was ready" in refused.stderr
+    assert "before it was ready: " in refused.stderr
+    assert "certificate verify failed" in refused.stderr
     _, begins, step = refused.stdout.partition("\n1. ")
     assert begins
     # Neither of them has said a word of PB.

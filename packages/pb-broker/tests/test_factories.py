@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import (
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+)
 from twisted.python.failure import Failure
 
 import pb_broker as pb
@@ -125,5 +129,11 @@ def test_never_ready() -> None:
     cancelled.cancel()
     assert outcome(cancelled).type is CancelledError
     assert transport.aborted
-    broker.connectionLost(Failure(ConnectionDone()))
-    assert outcome(waiting).check(pb.DeadReferenceError)
+    reason = ConnectionLost("a certificate that nobody knows" + "!" * 1000)
+    broker.connectionLost(Failure(reason))
+    failure = outcome(waiting)
+    assert failure.check(pb.DeadReferenceError)
+    assert failure.value.__cause__ is reason
+    assert "ready: " in str(failure.value)
+    assert "a certificate that nobody knows" in str(failure.value)
+    assert len(str(failure.value)) <= 300

@@ -97,7 +97,7 @@ def getObjectAt(
     """Connect to a server and return its root object.
 
     The connection stays open; ``reference.broker.transport.loseConnection()``
-    closes it.
+    closes it.  It is not encrypted: for that, see :func:`pb_broker.client`.
 
     Args:
         host: Its name or address.

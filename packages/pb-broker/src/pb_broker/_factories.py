@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import ClientFactory, ServerFactory
@@ -21,6 +21,9 @@ from .errors import ClosingDown, DeadReferenceError
 from .interfaces import IPBRoot
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
+
+#: How much of a reason an error shows, in characters.
+_MOST_REASON: Final = 300
 
 if TYPE_CHECKING:
     _ClientFactory = ClientFactory[Broker]
@@ -459,10 +462,15 @@ def ready(broker: Broker) -> Deferred[Broker]:
         return fail(DeadReferenceError("the connection is gone"))
     deferred: Deferred[Broker] = Deferred(lambda _: broker._abort())
     broker.notifyOnConnect(lambda: _give(deferred, broker))
-    broker.notifyOnFail(
-        lambda: _give(
-            deferred,
-            Failure(DeadReferenceError("the connection ended before it was ready")),
-        )
-    )
+    broker.notifyOnFail(lambda: _give(deferred, Failure(_never_ready(broker))))
     return deferred
+
+
+def _never_ready(broker: Broker) -> DeadReferenceError:
+    """Return the error of a connection that has ended too early, with the reason."""
+    lost: Any = broker.lost_reason
+    said = f"the connection ended before it was ready: {lost.value}"
+    error = DeadReferenceError(said[:_MOST_REASON])
+    # A certificate that was not accepted, most of all.
+    error.__cause__ = lost.value
+    return error

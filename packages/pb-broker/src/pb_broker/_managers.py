@@ -131,7 +131,7 @@ def client(
 
     For example::
 
-        async with pb.client("tcp:localhost:8787") as root:
+        async with pb.client("tls:localhost:8787:trustRoots=certificates") as root:
             print(await root.callRemote("add", 2, 3))
 
     Args:
@@ -154,7 +154,8 @@ def serve(
 
     For example::
 
-        async with pb.serve("tcp:8787:interface=localhost", Calculator()):
+        here = "ssl:8787:privateKey=server.key:certKey=server.pem"
+        async with pb.serve(here, Calculator()):
             await until_told_to_stop
 
     Args:

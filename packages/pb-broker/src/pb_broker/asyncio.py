@@ -5,8 +5,8 @@ offers one::
 
     from pb_broker import asyncio as pb_asyncio
 
-    async with pb_asyncio.serve(Calculator(), "localhost", 8787):
-        async with pb_asyncio.connect("localhost", 8787) as calculator:
+    async with pb_asyncio.serve(Calculator(), "localhost", 8787, ssl=context):
+        async with pb_asyncio.connect("localhost", 8787, ssl=trusting) as calculator:
             print(await calculator.callRemote("add", 2, 3))
 
 Everything else is what ``pb_broker`` has.  A call gives an ``asyncio.Future``; methods
