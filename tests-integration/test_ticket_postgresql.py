@@ -119,7 +119,7 @@ def test_of_several_uses_at_once_each_counts(opened: Open) -> None:
         ]
         thefts: list[Any] = []
         for server in servers:
-            server.on_reuse = thefts.append
+            server.on_reuse.append(thefts.append)
         data = await issue(servers[0])
         following = await asyncio.gather(
             *[show(servers[number % 2], data) for number in range(8)]

@@ -342,7 +342,7 @@ class Machine(RuleBasedStateMachine):
             clock=self.clock,
             executor=AtOnce(),
         )
-        self.tickets.on_reuse = self.thefts.append
+        self.tickets.on_reuse.append(self.thefts.append)
 
     def is_good(self, kept: Kept) -> bool:
         return not kept.is_revoked and self.clock.now < kept.expires

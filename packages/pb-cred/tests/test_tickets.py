@@ -224,7 +224,7 @@ def test_an_answer_that_was_lost_locks_nobody_out() -> None:
 def test_a_ticket_that_two_have_is_good_for_neither() -> None:
     tickets = served()
     thefts: list[Any] = []
-    tickets.on_reuse = thefts.append
+    tickets.on_reuse.append(thefts.append)
     data = issued(tickets)
     following = used(tickets, data)
     latest = used(tickets, following)
@@ -269,7 +269,7 @@ def test_who_is_told_may_fail() -> None:
     def fail(avatar_id: Any) -> None:
         raise RuntimeError("no pager")
 
-    tickets.on_reuse = fail
+    tickets.on_reuse.append(fail)
     data = issued(tickets)
     used(tickets, used(tickets, data))
     with logged() as events:
@@ -490,7 +490,7 @@ def test_a_theft_is_told_once_by_whoever_revokes() -> None:
     store = Busy()
     tickets = served(store)
     thefts: list[Any] = []
-    tickets.on_reuse = thefts.append
+    tickets.on_reuse.append(thefts.append)
     data = issued(tickets)
     used(tickets, used(tickets, data))
     store.meanwhile.append(lambda: is_refused(tickets, data))

@@ -80,7 +80,7 @@ class Door:
         self.sessions = sessions
         self.tickets = tickets
         if tickets is not None:
-            tickets.on_reuse = self.audit.ticket_reused
+            tickets.on_reuse.append(self.audit.ticket_reused)
             sessions.revoke_user = self._revoke_user
         self._mechanisms: tuple[ServerMechanism, ...] | None = None
         self.set_mechanisms(mechanisms)

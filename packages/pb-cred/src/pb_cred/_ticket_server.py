@@ -93,16 +93,15 @@ class Tickets(ServerMechanism):
         executor: Has the threads that wait for the store, in place of our own.
 
     Attributes:
-        on_reuse: Called with the avatar id when a ticket was used again after a later
-            one, and all of its family are revoked.  A factory sets it, for the audit.
+        on_reuse: What is called with the avatar id when a ticket was used again after a
+            later one, and all of its family are revoked.  Each factory that is given
+            the tickets adds its audit.
 
     Raises:
         ValueError: The lifetime is no time, or nobody could have a ticket.
     """
 
     name = NAME
-
-    on_reuse: Callable[[Any], object] | None = None
 
     def __init__(
         self,
@@ -117,6 +116,7 @@ class Tickets(ServerMechanism):
             raise ValueError("a ticket is good for a second or more")
         if per_user < 1:
             raise ValueError("a user can have one ticket or more")
+        self.on_reuse: list[Callable[[Any], object]] = []
         self._store = MemoryTickets() if store is None else store
         self._lifetime = lifetime
         self._per_user = per_user
@@ -216,14 +216,9 @@ class Tickets(ServerMechanism):
 
     def _see(self, used: _Used) -> _Used:
         """Tell of a theft, if it is one."""
-        if used.is_theft and used.family is not None and self.on_reuse is not None:
-            try:
-                self.on_reuse(used.family.avatar_id)
-            except Exception:
-                _log.failure(
-                    "What is told of tickets that are used again failed",
-                    pb_event="ticket_callback_failed",
-                )
+        if used.is_theft and used.family is not None:
+            for tell in self.on_reuse:
+                _run(tell, used.family.avatar_id)
         return used
 
     def _tell(self, reason: str) -> None:
@@ -321,6 +316,16 @@ class _Server(ServerExchange):
     def accepted(self) -> bytes:
         """Return the ticket for the next login."""
         return self._next
+
+
+def _run(tell: Callable[[Any], object], avatar_id: AvatarId) -> None:
+    try:
+        tell(avatar_id)
+    except Exception:
+        _log.failure(
+            "What is told of tickets that are used again failed",
+            pb_event="ticket_callback_failed",
+        )
 
 
 def _check(avatar_id: object) -> None:
