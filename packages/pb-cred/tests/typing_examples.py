@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Protocol
 
 from twisted.cred.credentials import UsernamePassword
 from typing_extensions import assert_type
 
 from pb_cred import pb
+from pb_cred.certificates import ClientCertificates, OwnCertificate
+from pb_cred.tickets import Ticket, Tickets, request_ticket
+from pb_cred.tokens import BearerToken, BearerTokens
 
 
 class Account(Protocol):
@@ -41,3 +45,48 @@ async def logged_in(factory: pb.PBClientFactory, service: pb.PBClientService) ->
     await account.pay("bob")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await account.pay("bob", "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     avatar.login()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+def write(event: pb.AuditEvent) -> None:
+    assert_type(event.time, datetime)
+    assert_type(event.username, bytes | None)
+    if event.kind == "logout":
+        assert_type(event.seconds, float | None)
+    # What must not pass.
+    event.reason = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    print(event.kind == "log_out")  # type: ignore[comparison-overlap]  # pyright: ignore[reportUnnecessaryComparison]
+
+
+def served(portal: Any, keys: dict[str, bytes]) -> pb.PBServerFactory:
+    factory = pb.PBServerFactory(
+        portal,
+        mechanisms=[
+            ClientCertificates("ca.pem", "email"),
+            BearerTokens(issuer="i", audience="a", keys=keys, algorithms=["ES256"]),
+            "SCRAM-SHA-256-PLUS",
+        ],
+        session_policy=pb.SessionPolicy(idle_timeout=900, when_full="end_oldest"),
+        login_delays=pb.LoginDelays(free=5),
+        tickets=Tickets(),
+        audit=write,
+    )
+    for session in factory.sessions:
+        assert_type(session, pb.Session)
+        assert_type(session.login_time, datetime)
+        session.end()
+    assert_type(factory.sessions.of(b"alice"), list[pb.Session])
+    assert_type(factory.sessions.end(b"alice"), int)
+    factory.change_login(mechanisms=None, allow_legacy_md5=False)
+
+    # What must not pass.
+    factory.change_login(allow_legacy_md5="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pb.SessionPolicy(when_full="queue")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pb.PBServerFactory(portal, audit=write(5))  # type: ignore[arg-type, func-returns-value]  # pyright: ignore[reportArgumentType]
+    return factory
+
+
+async def without_a_password(factory: pb.PBClientFactory, avatar: Any) -> None:
+    for credentials in (OwnCertificate(), BearerToken("token"), Ticket("ticket")):
+        assert_type(await factory.login(credentials), pb.RemoteReference[Any])
+    ticket = await request_ticket(avatar)
+    ticket.text()
