@@ -415,6 +415,32 @@ def test_those_that_come_together_are_counted(when_full: Any) -> None:
     server.stop()
 
 
+class Whole(Portal):
+    """A portal that logs users in in a way of its own."""
+
+    def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Any:
+        return super().login(credentials, mind, *interfaces)
+
+
+@pytest.mark.parametrize("when_full", ["refuse", "end_oldest"])
+def test_a_portal_may_say_late_who_it_is(when_full: Any) -> None:
+    realm = OneRealm()
+    portal = Whole(realm, set(portal_of(None).checkers.values()))
+    policy = SessionPolicy(per_user=1, when_full=when_full)
+    server = Server(portal, session_policy=policy)
+    pairs = [server.connect() for _ in range(2)]
+    results = [log_in(pair) for pair in pairs]
+    (session,) = server.factory.sessions.of(b"alice")
+    if when_full == "refuse":
+        trapped(results[1], UnauthorizedLogin)
+        assert [user.logouts for user in realm.users] == [0, 1]
+        assert session.broker is pairs[0].server
+    else:
+        assert [user.logouts for user in realm.users] == [1, 0]
+        assert session.broker is pairs[1].server
+    server.stop()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"idle_timeout": 0}, {"max_session": -1}, {"per_user": 0}, {"when_full": "no"}],

@@ -200,12 +200,16 @@ class LoginRoot(Referenceable):
         reason = "credentials"
         refusal: Failure | None = None
         try:
-            who = await self._identify(attempt, credentials)
-            reason = "too many sessions"
-            if who is not None:
-                reserved = self.door.sessions.reserve(who.avatar_id)
-            reason = "realm"
-            return await self._open(attempt, who, credentials, mind, confirm)
+            known = await self._identify(attempt, credentials)
+            if known is not None:
+                reason = "too many sessions"
+                reserved = self.door.sessions.reserve(known.avatar_id)
+                reason = "realm"
+            who, result = await self._avatar(attempt, known, credentials, mind)
+            if known is None:
+                reason = "too many sessions"
+                reserved = self._reserve_late(who, result)
+            return self._open(attempt, who, result, confirm)
         except UnauthorizedLogin:
             refusal = Failure()
         finally:
@@ -246,32 +250,39 @@ class LoginRoot(Referenceable):
             **facts,
         )
 
-    async def _open(
+    async def _avatar(
+        self, attempt: Attempt, who: Who | None, credentials: Any, mind: Any
+    ) -> tuple[Who, Any]:
+        """Have an avatar made; return whose it is, and what the realm gave."""
+        portal: Any = self.portal
+        if who is not None:
+            made = portal.realm.requestAvatar(who.avatar_id, mind, IPerspective)
+            return who, await self._result(made)
+        result = await self._result(portal.login(credentials, mind, IPerspective))
+        avatar = result[1] if _is_triple(result) else None
+        return self._who(attempt, getattr(avatar, "avatarId", None)), result
+
+    def _reserve_late(self, who: Who, result: Any) -> Any:
+        try:
+            return self.door.sessions.reserve(who.avatar_id)
+        except LoginRefused:
+            _log_out(result)
+            raise
+
+    def _open(
         self,
         attempt: Attempt,
-        who: Who | None,
-        credentials: Any,
-        mind: Any,
+        who: Who,
+        result: Any,
         confirm: Callable[[], bytes] | None,
     ) -> Any:
-        """Have an avatar made for somebody who is known, and hand it out."""
-        portal: Any = self.portal
-        if who is None:
-            result = await self._result(portal.login(credentials, mind, IPerspective))
-            avatar_id = getattr(result[1], "avatarId", None) if result else None
-            who = self._who(attempt, avatar_id)
-        else:
-            realm = portal.realm
-            result = await self._result(
-                realm.requestAvatar(who.avatar_id, mind, IPerspective)
-            )
+        """Hand an avatar out."""
         data: bytes | None = None
         try:
             if confirm is not None:
                 data = confirm()
         except Exception:
-            if isinstance(result, (tuple, list)) and callable(result[-1]):
-                run_logout(result[-1])
+            _log_out(result)
             raise
         attempt.admitted()
         warn_server(attempt.mechanism, attempt.context)
@@ -323,6 +334,16 @@ class LoginRoot(Referenceable):
     def _logs_refusal(self, failure: Failure) -> bool:
         """Say whether the log is to be told of a refusal; or tell it otherwise."""
         return self.broker.may_log()
+
+
+def _is_triple(result: Any) -> bool:
+    return isinstance(result, (tuple, list)) and len(result) == 3
+
+
+def _log_out(result: Any) -> None:
+    """Give back an avatar that is not handed out."""
+    if _is_triple(result) and callable(result[2]):
+        run_logout(result[2])
 
 
 @implementer(IPBRoot)

@@ -44,7 +44,8 @@ class SessionPolicy:
             ends; None for never.  Heartbeats are no calls.
         max_session: After how many seconds it ends in any case; None for never.
         per_user: How many sessions each user may have at once; None for any number.
-            Those who are anonymous are not counted.
+            Those who are anonymous are not counted.  Avatar ids have to be hashable
+            for that.
         when_full: What becomes of one more: ``"refuse"`` refuses it, ``"end_oldest"``
             ends the user's oldest.
 
@@ -93,7 +94,9 @@ class Sessions:
         self._coming: dict[Any, int] = {}
         self._last = 0
         self._clock: Any = None
+        # Who looks next, and when.
         self._timer: Any = None
+        self._next_look = inf
 
     def __len__(self) -> int:
         return len(self._logins)
@@ -209,7 +212,7 @@ class Sessions:
             login.opened = login.heard = self._clock.seconds()
             login.deadline = self._deadline_of(login)
             self._watch(session.broker)
-            self._schedule()
+            self._look_by(login.deadline)
         policy = self._policy
         if (
             policy.per_user is not None
@@ -276,25 +279,30 @@ class Sessions:
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
+        self._next_look = inf
         if timer is not None and timer.active():
             timer.cancel()
 
     def _schedule(self) -> None:
         """Have somebody look when the next session may be due."""
         self._stop_timer()
-        if self._clock is None or not self._logins:
-            return
-        deadline = min(login.deadline for login in self._logins.values())
-        delay = max(deadline - self._clock.seconds(), _SHORTEST_PERIOD)
+        if self._clock is not None and self._logins:
+            self._look_by(min(login.deadline for login in self._logins.values()))
+
+    def _look_by(self, deadline: float) -> None:
+        """Have somebody look at a time, or before."""
+        now = self._clock.seconds()
         if self._policy.idle_timeout is not None:
             period = min(self._policy.idle_timeout / _LOOKS, _LONGEST_PERIOD)
-            delay = min(delay, max(period, _SHORTEST_PERIOD))
-        if delay != inf:
+            deadline = min(deadline, now + period)
+        if deadline < self._next_look:
+            self._stop_timer()
+            self._next_look = deadline
+            delay = max(deadline - now, _SHORTEST_PERIOD)
             self._timer = self._clock.callLater(delay, self._look)
 
     def _look(self) -> None:
         """End what is due."""
-        self._timer = None
         now = self._clock.seconds()
         idle_timeout = self._policy.idle_timeout
         for broker, logins in list(self._of_brokers.items()):
