@@ -500,13 +500,14 @@ def test_setting_a_password_shows_none(make: Make, keep: Any) -> None:
 
 
 def test_argon2s_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import argon2
+    from argon2 import low_level
 
-    def failing(*args: Any) -> Any:
-        raise argon2.exceptions.HashingError("out of memory")
-
-    monkeypatch.setattr(argon2.PasswordHasher, "hash", failing)
-    with pytest.raises(PasswordStoreError, match="out of memory") as caught:
+    store = MemoryPasswords({"alice": SECRET}, executor=AtOnce())
+    # ARGON2_MEMORY_ALLOCATION_ERROR.
+    monkeypatch.setattr(low_level, "core", lambda *_: -22)
+    answer = log_in(store, b"alice", SECRET.encode())
+    assert answer.type is LoginUnavailable
+    with pytest.raises(PasswordStoreError, match="Memory allocation") as caught:
         MemoryPasswords({"alice": SECRET})
     assert caught.value.__context__ is None
 

@@ -108,3 +108,15 @@ def test_what_was_begun_is_told_to_nobody(pool: Pool) -> None:
     loop.told[0]()
     assert got[0].check(CancelledError)
     assert len(got) == 1
+
+
+@pytest.mark.parametrize(
+    ("processors", "threads"), [(None, 1), (1, 1), (2, 1), (5, 2), (64, 4)]
+)
+def test_half_of_the_processors_are_left_to_others(
+    monkeypatch: pytest.MonkeyPatch, processors: int | None, threads: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    pool = _threads._pool.__wrapped__()
+    assert pool._max_workers == threads
+    pool.shutdown()

@@ -13,10 +13,11 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final, Literal
 
+from . import _argon2
 from ._scram_verifier import (
     LEAST_ITERATIONS,
     MOST_ITERATIONS,
@@ -156,7 +157,7 @@ class PasswordHashing:
                 f"a password has at most {MOST_PASSWORD_BYTES} bytes"
             )
         verifier = self.verifier(password) if "scram" in keep else None
-        hashed = self._argon2(password) if "argon2id" in keep else None
+        hashed = self._hash(password) if "argon2id" in keep else None
         return Record(name, hashed, verifier)
 
     def verifier(self, password: Password) -> Verifier:
@@ -172,30 +173,28 @@ class PasswordHashing:
             reason = str(error)
         raise UnsuitablePassword(f"SCRAM does not take it: {reason}")
 
-    def _argon2(self, password: Password) -> str:
-        argon2 = required("argon2", "passwords")
-        hasher = argon2.PasswordHasher(
-            self.time_cost,
-            self.memory_cost,
-            self.parallelism,
-            hash_len=_HASH_BYTES,
-            salt_len=_SALT_BYTES,
-        )
+    def _hash(self, password: Password) -> str:
+        required("argon2", "passwords")
+        like = self._like(os.urandom(_SALT_BYTES))
         try:
-            hashed: str = hasher.hash(password.prepared())
-            return hashed
-        except argon2.exceptions.HashingError as error:
+            digest = _argon2.compute(password, like)
+            return replace(like, digest=digest).text()
+        except _argon2.Argon2Error as error:
             reason = str(error)
+        # Outside of the handler: what that has in its frames is a secret.
         raise PasswordStoreError(f"Argon2 failed: {reason}")
+
+    def _like(self, salt: bytes, digest: bytes = bytes(_HASH_BYTES)) -> _argon2.Hash:
+        """Return a hash of today's cost."""
+        return _argon2.Hash(
+            self.memory_cost, self.time_cost, self.parallelism, salt, digest
+        )
 
     def decoy(self, secret: bytes) -> str:
         """Return an Argon2 hash of today's cost that no password fits."""
         salt = hmac.digest(secret, b"decoy salt", "sha256")[:_SALT_BYTES]
         digest = hmac.digest(secret, b"decoy hash", "sha256")
-        return (
-            f"$argon2id$v=19$m={self.memory_cost},t={self.time_cost},"
-            f"p={self.parallelism}${_unpadded(salt)}${_unpadded(digest)}"
-        )
+        return self._like(salt, digest).text()
 
     def improved(self, record: Record, password: Password, keep: Keep) -> Record | None:
         """Return what to keep instead for a user who has just logged in, or None.
@@ -209,7 +208,7 @@ class PasswordHashing:
         verifier: Verifier | None = None
         if "argon2id" in keep:
             rises = record.password_hash is None or self._rises(record.password_hash)
-            hashed = self._argon2(password) if rises else record.password_hash
+            hashed = self._hash(password) if rises else record.password_hash
         if "scram" in keep:
             verifier = record.verifier
             if verifier is None or verifier.iterations < self.scram_iterations:
@@ -225,8 +224,8 @@ class PasswordHashing:
         """Tell whether what a hash costs is less than what one costs now."""
         if scheme_of(hashed) != "argon2id":
             return True
-        old = required("argon2", "passwords").extract_parameters(hashed)
-        was = (old.time_cost, old.memory_cost, old.hash_len, old.salt_len)
+        old = _argon2.parse(hashed)
+        was = (old.time_cost, old.memory_cost, len(old.digest), len(old.salt))
         now = (self.time_cost, self.memory_cost, _HASH_BYTES, _SALT_BYTES)
         return any(less < more for less, more in zip(was, now, strict=True))
 
@@ -325,15 +324,12 @@ def required(module: str, extra: str) -> Any:
 
 
 def _verify_argon2(hashed: str, password: Password) -> bool:
-    argon2 = required("argon2", "passwords")
+    required("argon2", "passwords")
     try:
-        matches: bool = argon2.low_level.verify_secret(
-            hashed.encode(), password.prepared(), argon2.Type.ID
-        )
-        return matches
-    except argon2.exceptions.VerifyMismatchError:
-        return False
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        kept = _argon2.parse(hashed)
+        digest = _argon2.compute(password, kept)
+        return hmac.compare_digest(digest, kept.digest)
+    except (ValueError, _argon2.Argon2Error):
         pass
     # Outside of the handler, as below: what those have in their frames is a secret.
     raise PasswordStoreError("Argon2 failed, or a hash is damaged")
@@ -428,7 +424,3 @@ def parse_scram(text: str) -> Verifier:
     except (Base64Error, ValueError):
         pass
     raise PasswordStoreError("a SCRAM verifier is damaged")
-
-
-def _unpadded(data: bytes) -> str:
-    return b64encode(data).decode().rstrip("=")

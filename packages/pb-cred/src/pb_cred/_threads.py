@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -14,7 +13,7 @@ from pb_broker import Broker
 from pb_broker._clock import clock_of
 from pb_broker._shell import TWISTED
 
-from ._workers import answer_of
+from ._workers import answer_of, default_workers
 
 __all__ = ["in_thread"]
 
@@ -23,7 +22,7 @@ _MOST_THREADS: Final = 4
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    workers = min(_MOST_THREADS, os.cpu_count() or 1)
+    workers = min(_MOST_THREADS, default_workers())
     return ThreadPoolExecutor(workers, thread_name_prefix="pb_cred")
 
 

@@ -24,9 +24,9 @@ __all__ = ["Workers", "answer_of", "default_workers"]
 
 
 def default_workers() -> int:
-    """Return how many threads hash: half of the processors.
+    """Return how many threads compute: half of the processors.
 
-    One hash takes several lanes, and the rest of the program wants to run as well.
+    The event loop wants to run as well, and so does the rest of the machine.
     """
     return max(1, (os.cpu_count() or 1) // 2)
 
