@@ -84,6 +84,8 @@ WORDS: list[Any] = [
     *([b"remote", 1], [b"local", 1], [b"local", b"root"], _NONE, [b"list", b"a" * 60]),
     *(1, 2, 3, *PASSWORDS, b"respond", b"login", b"admit", b"_refused"),
     *(b"begin", b"step", b"mechanisms", b"ANONYMOUS", b"SCRAM-SHA-256"),
+    *(_call(9, b"root", b"ticket", [b"local", luid]) for luid in (1, 2)),
+    begin(9, b"PB-TICKET", b"\1" + bytes(48)),
 ]
 
 #: With a secret that is the same in all processes.
@@ -125,7 +127,9 @@ class _User(pb.Avatar):
 
 @implementer(IRealm)
 class _Users:
-    """A realm that remembers whom it has let in."""
+    """A realm that remembers whom it has let in, and takes back what they had."""
+
+    revokes_references = True
 
     def __init__(self) -> None:
         self.users: list[_User] = []
