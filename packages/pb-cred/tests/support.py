@@ -20,6 +20,8 @@ from zope.interface import implementer
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb
 
+from .planted import see
+
 ALICE = UsernamePassword(b"alice", b"sesame")
 
 
@@ -85,6 +87,8 @@ def outcome(pair: Pair, deferred: Deferred[Any]) -> Any:
     deferred.addBoth(results.append)
     pair.flush()
     assert len(results) == 1, results
+    if isinstance(results[0], Failure):
+        see(results[0])
     return results[0]
 
 
