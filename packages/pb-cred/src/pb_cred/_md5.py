@@ -26,6 +26,7 @@ from pb_broker import Broker, ProtocolError, Referenceable, RemoteReference
 from pb_broker._shell import as_deferred
 from pb_jelly import Jellier
 
+from ._hashing import Password
 from .errors import LoginRefused
 from .interfaces import IUsernameMD5Password
 
@@ -207,11 +208,16 @@ def log_in(
     Returns:
         A Deferred with the avatar.
     """
+    secret = Password(password)
+    # What follows may raise, and this would be shown.
+    del password
     begun = as_deferred(root.callRemote("login", as_bytes(username)))
-    return begun.addCallback(answer, password, mind)
+    return begun.addCallback(answer, secret, mind)
 
 
-def answer(challenges: Any, password: bytes | str, mind: Any) -> Deferred[Any]:
+def answer(
+    challenges: Any, password: bytes | str | Password, mind: Any
+) -> Deferred[Any]:
     """Answer a server's challenge.
 
     Args:
@@ -225,9 +231,11 @@ def answer(challenges: Any, password: bytes | str, mind: Any) -> Deferred[Any]:
     Raises:
         ProtocolError: The server said something else.
     """
+    secret = password if isinstance(password, Password) else Password(password)
+    del password
     if isinstance(challenges, (tuple, list)) and len(challenges) == 2:
         challenge, challenger = challenges
         if isinstance(challenge, bytes) and isinstance(challenger, RemoteReference):
-            response = respond(challenge, password)
+            response = respond(challenge, secret.raw)
             return as_deferred(challenger.callRemote("respond", response, mind))
     raise ProtocolError("the server's challenge is not one")
