@@ -117,8 +117,8 @@ class _Login:
         raise NoMechanism(_why_none(context))
 
     def _send_first(self, data: bytes, name: str) -> Deferred[Any]:
-        answer = self._root.callRemote("begin", name, data, self._mind)
-        return as_deferred(answer).addCallback(self._go_on)
+        answer = _call(self._root, "begin", name, data, self._mind)
+        return answer.addCallback(self._go_on)
 
     def _go_on(self, answer: Any) -> Any:
         """Answer the server's message, or end with an avatar."""
@@ -129,8 +129,7 @@ class _Login:
         return self._made(self._exchange.step, data).addCallback(self._send, server)
 
     def _send(self, data: bytes, server: RemoteReference) -> Deferred[Any]:
-        answer = server.callRemote("step", data)
-        return as_deferred(answer).addCallback(self._go_on)
+        return _call(server, "step", data).addCallback(self._go_on)
 
     def _made(self, step: Any, *args: Any) -> Deferred[bytes]:
         """Return what a mechanism makes of a message."""
@@ -140,6 +139,18 @@ class _Login:
         found = step(*args)
         waiting = self._root.broker.shell.awaitable(found)
         return found if waiting is None else waiting
+
+
+def _call(target: RemoteReference, *args: Any) -> Deferred[Any]:
+    """Call the server."""
+    answer = maybeDeferred(lambda: as_deferred(target.callRemote(*args)))
+    return answer.addErrback(_cleaned)
+
+
+def _cleaned(failure: Failure) -> Failure:
+    """Return a failure without the variables of frames, which may have a password."""
+    failure.cleanFailure()
+    return failure
 
 
 def _message(made: Any) -> bytes:

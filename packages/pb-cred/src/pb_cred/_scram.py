@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from . import _scram_messages as messages
+from ._hashing import Password
 from ._scram_messages import Malformed, encoded
 from ._scram_verifier import (
     LEAST_ITERATIONS,
@@ -97,7 +98,10 @@ def prepared(password: bytes | str) -> bytes:
 
 
 def derive(
-    password: bytes | str, salt: bytes, iterations: int, digest: str = "sha256"
+    password: bytes | str | Password,
+    salt: bytes,
+    iterations: int,
+    digest: str = "sha256",
 ) -> Keys:
     """Derive the keys of a password, which takes a while.
 
@@ -107,6 +111,8 @@ def derive(
         iterations: How often to hash.
         digest: The hash.
     """
+    if isinstance(password, Password):
+        return derive(password.raw, salt, iterations, digest)
     return keys_of(prepared(password), salt, iterations, digest)
 
 
@@ -415,7 +421,7 @@ class ScramClient(ClientExchange):
         nonce: bytes | None = None,
         digest: str = "sha256",
     ) -> None:
-        self._password = password
+        self._password = Password(password)
         self._context = context
         self._nonce = encoded(token_bytes(_NONCE_BYTES)) if nonce is None else nonce
         self._digest = digest
