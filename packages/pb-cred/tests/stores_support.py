@@ -25,6 +25,8 @@ from pb_cred.stores import (
     PasswordStore,
 )
 
+from .planted import see
+
 Make = Callable[..., PasswordStore]
 
 
@@ -62,6 +64,8 @@ def result_of(deferred: Deferred[Any]) -> Any:
     """Return what a Deferred has, which may be a Failure."""
     results: list[Any] = []
     deferred.addBoth(results.append)
+    if isinstance(results[0], Failure):
+        see(results[0])
     return results[0]
 
 

@@ -23,6 +23,8 @@ from pb_cred.errors import LoginRefused
 from pb_cred.mechanisms import LoginContext, Verified
 from pb_cred.tokens import BearerTokens
 
+from .planted import plant
+
 NOW = 1_800_000_000
 ISSUER = "https://login.example.com"
 OURS = "pb://accounts.example.com"
@@ -91,7 +93,8 @@ def signed_parts(
     """Return a token of parts that are encoded already."""
     said = header + b"." + payload
     signer: Any = get_default_algorithms()[algorithm]
-    return said + b"." + b64(signer.sign(said, signer.prepare_key(key)))
+    token = said + b"." + b64(signer.sign(said, signer.prepare_key(key)))
+    return plant(token, b"OAUTHBEARER")
 
 
 def token_of(
