@@ -19,6 +19,7 @@ __all__ = [
     "form",
     "pace",
     "peak_bytes",
+    "processor_time_of",
     "resident_bytes",
     "wait_until_quiet",
 ]
@@ -126,7 +127,7 @@ def wait_until_quiet(patience: float, share: float = 0.15) -> bool:
     return True
 
 
-def _processor_time_of(process: int) -> float:
+def processor_time_of(process: int) -> float:
     """Return the processor seconds of a process, all its threads together.
 
     /proc/<id>/stat counts in hundredths of a second. The clock behind it counts in
@@ -177,7 +178,7 @@ class Meter:
     def __enter__(self) -> Meter:
         gc.collect()
         self._busy = _processor_seconds()[0]
-        self._others = _processor_time_of(self._process)
+        self._others = processor_time_of(self._process)
         self._own = time.process_time()
         self._begun = time.perf_counter()
         return self
@@ -190,7 +191,7 @@ class Meter:
     ) -> None:
         self.seconds = time.perf_counter() - self._begun
         self.own = time.process_time() - self._own
-        self.others = _processor_time_of(self._process) - self._others
+        self.others = processor_time_of(self._process) - self._others
         elsewhere = _processor_seconds()[0] - self._busy - self.own - self.others
         available = self.seconds * (os.cpu_count() or 1)
         self.noise = min(max(0.0, elsewhere / available), 1.0)

@@ -199,6 +199,46 @@ def test_attacks_that_succeed_are_told_of(tmp_path: Path) -> None:
     assert ran.stdout.count("\nFAILED nesting: ") == len(failed)
 
 
+#: Everything that `logins` does, but little of it.
+FEW = [
+    *("--rounds", "1", "--tries", "20", "--attackers", "4", "--hosts", "2"),
+    *("--guesses", "2", "--users", "3", "--logins", "1"),
+]
+
+
+def test_logins_write_rows(tmp_path: Path) -> None:
+    out = tmp_path / "logins.jsonl"
+    # Nothing is so slow.
+    run("logins", *FEW, "--slack", "1e9", "--out", out)
+    rows = rows_in(out)
+    assert all(row["ok"] for row in rows)
+    parts = {row["part"] for row in rows}
+    assert parts == {"tries", "enumeration", "stalls", "cost"}
+    found = {row["case"]: row for row in rows}
+    assert found["tries let in, without delays"]["refused"] >= 20
+    for when in ("with delays", "without delays"):
+        assert found[f"tries let in, {when}"]["value"] == 0
+        assert found[f"honest logins refused, {when}"]["value"] == 0
+        assert found[f"honest calls, {when}"]["count"] > 0
+    same = [row for row in rows if row["part"] == "enumeration"]
+    assert [row["value"] for row in same] == [0] * 4
+    assert all(row["verifications"] > 0 for row in same)
+    for loop in ("twisted", "asyncio", "uvloop"):
+        assert found[f"PLAIN, Argon2id, on {loop}, logging in"]["ticks"] > 0
+    ways = {row["case"] for row in rows if row["part"] == "cost"}
+    assert {"MD5", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER"} <= ways
+
+
+def test_logins_that_take_too_long_are_told_of(tmp_path: Path) -> None:
+    out = tmp_path / "logins.jsonl"
+    options = ["--sections", "enumeration,stalls", "--slack", "0"]
+    ran = run("logins", *FEW, *options, "--out", out, expected=1)
+    failed = [row for row in rows_in(out) if not row["ok"]]
+    assert {row["part"] for row in failed} == {"stalls"}
+    assert all(row["case"].endswith("logging in") for row in failed)
+    assert ran.stdout.count("\nFAILED stalls: ") == len(failed)
+
+
 def test_the_report_has_what_was_measured(tmp_path: Path) -> None:
     calls, codec, grown = (tmp_path / f"{name}.jsonl" for name in ("r", "c", "g"))
     measure_calls(calls, ["W1"], ["twisted-pb", "ours"])
@@ -243,7 +283,8 @@ def test_without_rows_there_is_no_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "benchmark", ["codec", "rpc", "growth", "memory", "hostile", "report"]
+    "benchmark",
+    ["codec", "rpc", "growth", "memory", "hostile", "logins", "report"],
 )
 def test_says_how_to_use_it(benchmark: str) -> None:
     assert f"usage: benchmarks.{benchmark}" in run(benchmark, "--help").stdout
