@@ -85,161 +85,102 @@ class Audit:
     def __init__(self, observer: Callable[[AuditEvent], object] | None = None) -> None:
         self._observer = observer
 
-    def _tell(self, kind: AuditKind, **fields: Any) -> None:
-        if self._observer is None:
-            return
-        event = AuditEvent(kind, datetime.now(timezone.utc), **fields)
-        try:
-            self._observer(event)
-        except Exception:
-            _log.failure("An audit observer failed", pb_event="audit_failed")
-
-    def login(
-        self,
-        *,
-        peer: object,
-        mechanism: str,
-        username: bytes | None,
-        avatar_id: object,
-        session: int,
-    ) -> None:
-        """Tell that somebody was let in."""
-        self._tell(
-            "login",
-            peer=peer,
-            mechanism=mechanism,
-            username=username,
-            avatar_id=avatar_id,
-            session=session,
-        )
-        _log.info(
-            "Session {session} has begun: {avatar_id!r} by {mechanism} from {peer}",
-            pb_event="login",
-            peer=peer,
-            mechanism=mechanism,
-            username=username,
-            avatar_id=avatar_id,
-            session=session,
-        )
-
-    def refusal(
-        self,
-        *,
-        is_logged: bool,
-        peer: object,
-        mechanism: str,
-        username: bytes | None,
-        reason: str,
-        detail: str,
-    ) -> None:
-        """Tell that somebody was not let in.
+    def tell(self, kind: AuditKind, *, is_logged: bool = True, **fields: Any) -> None:
+        """Tell of an event that has just happened.
 
         Args:
-            is_logged: Whether the log may be told as well.
-            peer: As in the event, like the rest.
-            mechanism: How the peer has tried.
-            username: Who it has said that it is.
-            reason: Why it was refused.
-            detail: What the mechanism says about it.
+            kind: What has happened.
+            is_logged: Whether to tell the log as well.
+            **fields: The other attributes of an :class:`AuditEvent`.
         """
-        self._tell(
-            "login_refused",
-            peer=peer,
-            mechanism=mechanism,
-            username=username,
-            reason=reason,
-            detail=detail,
-        )
+        event = AuditEvent(kind, datetime.now(timezone.utc), **fields)
+        if self._observer is not None:
+            try:
+                self._observer(event)
+            except Exception:
+                _log.failure("An audit observer failed", pb_event="audit_failed")
         if is_logged:
-            _log.info(
-                "A login was refused: {peer}, {reason}",
-                pb_event="login_refused",
-                peer=peer,
-                mechanism=mechanism,
-                username=username,
-                reason=reason,
-                detail=detail,
-            )
-
-    def logout(
-        self,
-        *,
-        peer: object,
-        mechanism: str,
-        username: bytes | None,
-        avatar_id: object,
-        session: int,
-        reason: str,
-        seconds: float,
-    ) -> None:
-        """Tell that a session has ended."""
-        self._tell(
-            "logout",
-            peer=peer,
-            mechanism=mechanism,
-            username=username,
-            avatar_id=avatar_id,
-            session=session,
-            reason=reason,
-            seconds=seconds,
-        )
-        _log.info(
-            "Session {session} has ended: {avatar_id!r}, {reason}",
-            pb_event="logout",
-            peer=peer,
-            mechanism=mechanism,
-            username=username,
-            avatar_id=avatar_id,
-            session=session,
-            reason=reason,
-            seconds=seconds,
-        )
-
-    def policy(self, what: str, before: object, after: object) -> None:
-        """Tell that somebody has changed who may come in, or how."""
-        self._tell("policy_changed", what=what, before=before, after=after)
-        _log.info(
-            "{what} is now {after!r}; it was {before!r}",
-            pb_event="policy_changed",
-            what=what,
-            before=before,
-            after=after,
-        )
-
-    def ticket_issued(
-        self,
-        *,
-        peer: object,
-        mechanism: str,
-        username: bytes | None,
-        avatar_id: object,
-        session: int,
-    ) -> None:
-        """Tell that a session was given a ticket."""
-        self._tell(
-            "ticket_issued",
-            peer=peer,
-            mechanism=mechanism,
-            username=username,
-            avatar_id=avatar_id,
-            session=session,
-        )
-        _log.info(
-            "Session {session} was given a ticket: {avatar_id!r}",
-            pb_event="ticket_issued",
-            peer=peer,
-            mechanism=mechanism,
-            username=username,
-            avatar_id=avatar_id,
-            session=session,
-        )
+            _LOGGED[kind](event)
 
     def ticket_reused(self, avatar_id: object) -> None:
         """Tell that a ticket was shown that had been replaced."""
-        self._tell("ticket_reused", avatar_id=avatar_id)
-        _log.warn(
-            "A ticket of {avatar_id!r} was used again after it had been replaced: all"
-            " that come of the same login are revoked",
-            pb_event="ticket_reused",
-            avatar_id=avatar_id,
-        )
+        self.tell("ticket_reused", avatar_id=avatar_id)
+
+
+def _log_login(event: AuditEvent) -> None:
+    _log.info(
+        "Session {session} has begun: {avatar_id!r} by {mechanism} from {peer}",
+        pb_event="login",
+        peer=event.peer,
+        mechanism=event.mechanism,
+        username=event.username,
+        avatar_id=event.avatar_id,
+        session=event.session,
+    )
+
+
+def _log_refusal(event: AuditEvent) -> None:
+    _log.info(
+        "A login was refused: {peer}, {reason}",
+        pb_event="login_refused",
+        peer=event.peer,
+        mechanism=event.mechanism,
+        username=event.username,
+        reason=event.reason,
+        detail=event.detail,
+    )
+
+
+def _log_logout(event: AuditEvent) -> None:
+    _log.info(
+        "Session {session} has ended: {avatar_id!r}, {reason}",
+        pb_event="logout",
+        peer=event.peer,
+        mechanism=event.mechanism,
+        username=event.username,
+        avatar_id=event.avatar_id,
+        session=event.session,
+        reason=event.reason,
+        seconds=event.seconds,
+    )
+
+
+def _log_policy(event: AuditEvent) -> None:
+    _log.info(
+        "{what} is now {after!r}; it was {before!r}",
+        pb_event="policy_changed",
+        what=event.what,
+        before=event.before,
+        after=event.after,
+    )
+
+
+def _log_ticket(event: AuditEvent) -> None:
+    _log.info(
+        "Session {session} was given a ticket: {avatar_id!r}",
+        pb_event="ticket_issued",
+        peer=event.peer,
+        mechanism=event.mechanism,
+        username=event.username,
+        avatar_id=event.avatar_id,
+        session=event.session,
+    )
+
+
+def _log_theft(event: AuditEvent) -> None:
+    _log.warn(
+        "A ticket of {avatar_id!r} was used again after it had been replaced: all that"
+        " come of the same login are revoked",
+        pb_event="ticket_reused",
+        avatar_id=event.avatar_id,
+    )
+
+
+_LOGGED: Final[dict[AuditKind, Callable[[AuditEvent], None]]] = {
+    "login": _log_login,
+    "login_refused": _log_refusal,
+    "logout": _log_logout,
+    "policy_changed": _log_policy,
+    "ticket_issued": _log_ticket,
+    "ticket_reused": _log_theft,
+}

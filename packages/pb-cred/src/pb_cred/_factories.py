@@ -318,7 +318,9 @@ class PBServerFactory(pb_broker.PBServerFactory):
 
     def _tell(self, what: str, before: object, after: object) -> None:
         if before != after:
-            self.sessions.audit.policy(what, before, after)
+            self.sessions.audit.tell(
+                "policy_changed", what=what, before=before, after=after
+            )
 
     def startFactory(self) -> None:
         """Begin to have an eye on connections and sessions."""

@@ -113,7 +113,7 @@ class LoginRoot(Referenceable):
             if login.is_over:
                 self.door.revoke_ticket(ticket.family)
                 raise LoginRefused
-            self.door.audit.ticket_issued(**login.fields())
+            self.door.audit.tell("ticket_issued", **login.fields())
             return ticket.data, ticket.seconds
 
         asked = tickets.issue(session.avatar_id, session.mechanism, session.expires)
@@ -313,7 +313,8 @@ class LoginRoot(Referenceable):
             detail: What the mechanism says about it besides.
         """
         attempt.refused()
-        self.door.audit.refusal(
+        self.door.audit.tell(
+            "login_refused",
             is_logged=self._logs_refusal(failure or Failure(LoginRefused())),
             peer=peer_of(self.broker),
             mechanism=attempt.mechanism,

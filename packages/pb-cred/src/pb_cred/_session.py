@@ -330,7 +330,9 @@ class Login:
         run_logout(logout)
         _live.remove(self._avatar, session)
         seconds = (datetime.now(timezone.utc) - session.login_time).total_seconds()
-        self._sessions.audit.logout(reason=reason, seconds=seconds, **self.fields())
+        self._sessions.audit.tell(
+            "logout", reason=reason, seconds=seconds, **self.fields()
+        )
 
     def force(self, reason: Reason) -> None:
         """End it from here, and take the avatar away from the peer.
@@ -423,5 +425,5 @@ def open_session(sessions: Sessions, broker: Broker, who: Who, result: Any) -> A
         outgoing = AsReferenceable(avatar, "perspective")
     login = Login(sessions, broker, who, avatar, logout, outgoing)
     broker.authenticated()
-    sessions.audit.login(**login.fields())
+    sessions.audit.tell("login", **login.fields())
     return _Handover(login)

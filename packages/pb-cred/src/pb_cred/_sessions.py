@@ -152,7 +152,9 @@ class Sessions:
     def policy(self, policy: SessionPolicy) -> None:
         before, self._policy = self._policy, policy
         if policy != before:
-            self.audit.policy("session_policy", before, policy)
+            self.audit.tell(
+                "policy_changed", what="session_policy", before=before, after=policy
+            )
         if self._clock is not None:
             self._begin_to_watch()
 
