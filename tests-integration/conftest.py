@@ -1,15 +1,19 @@
 """This module keeps pytest from changing what Twisted's own end sends.
 
-It also has the one PostgreSQL server for all tests that want one.
+It also has the one PostgreSQL server for all tests that want one, and has each test
+watched for secrets that are told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import trustme
 from twisted.python.failure import Failure
 
+from planted import plant_key, watching
 from postgresql_server import Server, running
 
 #: As it is before pytest does anything for the sake of trial.
@@ -23,6 +27,21 @@ def _plain_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     It makes each remember the exception, and Twisted would send that along.
     """
     monkeypatch.setattr(Failure, "__init__", PLAIN_FAILURE)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_planted_is_told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    issue = trustme.CA.issue_cert
+
+    def issued(self: trustme.CA, *args: Any, **kw: Any) -> trustme.LeafCert:
+        certificate = issue(self, *args, **kw)
+        plant_key(certificate.private_key_pem.bytes())
+        return certificate
+
+    monkeypatch.setattr(trustme.CA, "issue_cert", issued)
+    with watching() as watch:
+        yield
+    watch.check()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
-NAME, PASSWORD = b"alice", b"secret"
+NAME, PASSWORD = b"alice", b"sesame"
 
 
 def implementation(name: str) -> Any:

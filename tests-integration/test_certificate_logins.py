@@ -37,7 +37,7 @@ class User(pb.Avatar):
 
 
 def users() -> Portal:
-    known = InMemoryUsernamePasswordDatabaseDontUse(bob=b"secret")
+    known = InMemoryUsernamePasswordDatabaseDontUse(bob=b"sesame")
     return Portal(pb.Realm(User), [known])
 
 
@@ -161,7 +161,7 @@ class Tests(TestCase):
 
     async def test_another_may_log_in_with_a_password(self) -> None:
         port = self.serve(by_email(self.users), self.asking(self.users))
-        bob = UsernamePassword(b"bob", b"secret")
+        bob = UsernamePassword(b"bob", b"sesame")
         expected = (b"bob", "SCRAM-SHA-256")
         assert await self.who(port, self.showing(None), bob) == expected
         # Who has shown a certificate may do so too.
@@ -283,7 +283,7 @@ def test_users_log_in_with_certificates_on_asyncio() -> None:
                 await here.who(server.port, others.issue_cert(EMAIL))
             with pytest.raises(pb.NoMechanism):
                 await here.who(server.port, None)
-            bob = UsernamePassword(b"bob", b"secret")
+            bob = UsernamePassword(b"bob", b"sesame")
             assert await here.who(server.port, None, bob) == (b"bob", "SCRAM-SHA-256")
 
     run(test())

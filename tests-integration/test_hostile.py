@@ -238,7 +238,7 @@ class HostileTests(TestCase):
     def serve_users(
         self, backlog: tuple[int, int] | None = None, **arguments: Any
     ) -> Server:
-        checker = InMemoryUsernamePasswordDatabaseDontUse(alice=b"secret")
+        checker = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
         factory: Any = pb.PBServerFactory(
             Portal(pb.Realm(User), [checker]), **arguments
         )
@@ -270,7 +270,7 @@ class HostileTests(TestCase):
         """
         factory = pb.PBClientFactory()
         broker: Any = await pb.connect("127.0.0.1", server.port, factory)
-        credentials = UsernamePassword(b"alice", b"secret")
+        credentials = UsernamePassword(b"alice", b"sesame")
         target: Any = await (
             factory.login(credentials) if user else factory.getRootObject()
         )
@@ -562,7 +562,7 @@ class HostileTests(TestCase):
         server = self.serve_users(login_delays=pb.LoginDelays(longest=0))
         factory = pb.PBClientFactory()
         broker: Any = await pb.connect("127.0.0.1", server.port, factory)
-        avatar = await factory.login(UsernamePassword(b"alice", b"secret"))
+        avatar = await factory.login(UsernamePassword(b"alice", b"sesame"))
         tried = [0] * 3
         is_over = False
 

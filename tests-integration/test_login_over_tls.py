@@ -30,7 +30,7 @@ from pb_cred import pb
 from pb_cred._tls import security_of
 from tls_ends import Ends
 
-ALICE = UsernamePassword(b"alice", b"secret")
+ALICE = UsernamePassword(b"alice", b"sesame")
 PLUS = "SCRAM-SHA-256-PLUS"
 
 # Twisted's own use of pyOpenSSL.
@@ -43,7 +43,7 @@ class User(pb.Avatar):
 
 
 def users() -> Portal:
-    known = InMemoryUsernamePasswordDatabaseDontUse(alice=b"secret")
+    known = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     return Portal(pb.Realm(User), [known, AllowAnonymousAccess()])
 
 
@@ -135,7 +135,7 @@ class Tests(Ends):
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = Path(folder.name, "passwords")
-        path.write_text("alice:terces\n", "ascii")
+        path.write_text("alice:emases\n", "ascii")
         reverse = FilePasswordDB(str(path), hash=lambda name, given, kept: given[::-1])
         return Portal(pb.Realm(User), [reverse])
 

@@ -42,7 +42,7 @@ class User(pb.Avatar):
 
 
 def portal() -> Portal:
-    checker = InMemoryUsernamePasswordDatabaseDontUse(alice=b"secret")
+    checker = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     return Portal(pb.Realm(User), [checker])
 
 
@@ -77,7 +77,7 @@ class ManagerTests(TestCase):
 
     async def test_a_login(self) -> None:
         async with pb.serve(SOMEWHERE, portal()) as port:
-            alice = UsernamePassword(b"alice", b"secret")
+            alice = UsernamePassword(b"alice", b"sesame")
             async with pb.client(to(port), credentials=alice) as avatar:
                 assert await avatar.callRemote("name") == b"alice"
             mallory = UsernamePassword(b"alice", b"guess")

@@ -25,7 +25,8 @@ PATIENCE = 60
 class PlainRoot(_login_root.LoginRoot):
     """A login that shows the server the password."""
 
-    def remote_plain(self, username: bytes, password: bytes) -> Any:
+    # By the name of the mechanism, after which a password may be sent.
+    def remote_PLAIN(self, username: bytes, password: bytes) -> Any:
         return self.admit(UsernamePassword(username, password), None, "test")
 
 
@@ -69,8 +70,8 @@ def test_on_asyncio(
         async with serving, pb_asyncio.connect(path=path) as root:
             for name, password in [(b"alice", b"wrong"), (b"bob", b"sesame")]:
                 with pytest.raises(UnauthorizedLogin):
-                    await root.callRemote("plain", name, password)
-            avatar = await root.callRemote("plain", b"alice", b"sesame")
+                    await root.callRemote("PLAIN", name, password)
+            avatar = await root.callRemote("PLAIN", b"alice", b"sesame")
             assert await avatar.callRemote("who") == b"alice"
 
     asyncio.run(main())
@@ -96,10 +97,10 @@ async def main(reactor):
     root = await client.getRootObject()
     for name, password in [(b"alice", b"wrong"), (b"bob", b"sesame")]:
         try:
-            await root.callRemote("plain", name, password)
+            await root.callRemote("PLAIN", name, password)
         except UnauthorizedLogin:
             print("refused")
-    avatar = await root.callRemote("plain", b"alice", b"sesame")
+    avatar = await root.callRemote("PLAIN", b"alice", b"sesame")
     print((await avatar.callRemote("who")).decode())
     connection.disconnect()
     await port.stopListening()

@@ -26,7 +26,7 @@ from pb_cred.tickets import DatabaseTickets, Ticket, Tickets, request_ticket
 from tls_ends import Ends
 
 REACTOR: Any = reactor
-ALICE = UsernamePassword(b"alice", b"secret")
+ALICE = UsernamePassword(b"alice", b"sesame")
 NAME = "PB-TICKET"
 PLUS = "SCRAM-SHA-256-PLUS"
 
@@ -40,7 +40,7 @@ class User(pb.Avatar):
 
 
 def users() -> Portal:
-    known = InMemoryUsernamePasswordDatabaseDontUse(alice=b"secret")
+    known = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     return Portal(pb.Realm(User), [known])
 
 

@@ -36,7 +36,7 @@ class TLSTests(TestCase):
         certificate = ssl.PrivateCertificate.loadPEM(
             issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes()
         )
-        checker = InMemoryUsernamePasswordDatabaseDontUse(alice=b"secret")
+        checker = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
         factory: Any = pb.PBServerFactory(Portal(pb.Realm(User), [checker]))
         self.brokers: list[Any] = []
         factory.clientConnectionMade = self.brokers.append
@@ -66,7 +66,7 @@ class TLSTests(TestCase):
         factory = pb.PBClientFactory()
         broker = await pb.connect("localhost", port, factory, contextFactory=context)
         assert isinstance(broker, pb.Broker)
-        avatar = await factory.login(UsernamePassword(b"alice", b"secret"))
+        avatar = await factory.login(UsernamePassword(b"alice", b"sesame"))
         assert await avatar.callRemote("add", 2, 3) == 5
         await self.hang_up(broker)
 

@@ -27,6 +27,7 @@ from twisted.internet.task import deferLater
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred.tokens import BearerToken, BearerTokens
+from planted import plant
 from tls_ends import REACTOR, Ends
 
 ISSUER = "https://login.example.com"
@@ -62,7 +63,9 @@ def token(
     """Return a token as an issuer makes it."""
     now = int(time.time())
     claims = {"iss": ISSUER, "aud": OURS, "sub": "alice", "iat": now, "exp": now + 600}
-    return jwt.encode({**claims, **changes}, key, "ES256", {"kid": kid})
+    made = jwt.encode({**claims, **changes}, key, "ES256", {"kid": kid})
+    plant(made, b"OAUTHBEARER")
+    return made
 
 
 def server(keys: Any = None, **options: Any) -> pb.PBServerFactory:
@@ -72,7 +75,7 @@ def server(keys: Any = None, **options: Any) -> pb.PBServerFactory:
         keys={"old": public(OLD)} if keys is None else keys,
         **options,
     )
-    known = InMemoryUsernamePasswordDatabaseDontUse(bob=b"secret")
+    known = InMemoryUsernamePasswordDatabaseDontUse(bob=b"sesame")
     portal = Portal(pb.Realm(User), [known])
     return pb.PBServerFactory(portal, mechanisms=[tokens, "SCRAM-SHA-256"])
 
@@ -89,7 +92,7 @@ class Tests(Ends):
         avatar = await factory.login(BearerToken(token()))
         assert await avatar.callRemote("who") == WHO
         assert 300 < await avatar.callRemote("seconds") <= 605
-        bob = UsernamePassword(b"bob", b"secret")
+        bob = UsernamePassword(b"bob", b"sesame")
         assert await self.who(port, bob) == ("bob", "SCRAM-SHA-256")
 
     async def test_a_token_that_is_not_good_enough_is_refused(self) -> None:

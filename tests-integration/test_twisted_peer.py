@@ -500,7 +500,7 @@ class Peers(TestCase):
     def portal(self) -> Any:
         self.realm = self.server.Realm()
         password = checkers.InMemoryUsernamePasswordDatabaseDontUse()
-        password.addUser(b"alice", b"secret")
+        password.addUser(b"alice", b"sesame")
         return portal.Portal(self.realm, [password, checkers.AllowAnonymousAccess()])
 
     async def login_server(self) -> Any:
@@ -517,7 +517,7 @@ class Peers(TestCase):
     async def test_login(self) -> None:
         factory = await self.login_server()
         mind = self.client.Callback()
-        who = credentials.UsernamePassword(b"alice", b"secret")
+        who = credentials.UsernamePassword(b"alice", b"sesame")
         avatar = await factory.login(who, mind)
         assert await avatar.callRemote("add", 2, 3) == 5
         assert await avatar.callRemote("ask_mind", "?") == ["got", "?"]
@@ -546,7 +546,7 @@ class Peers(TestCase):
 
     async def test_bad_login(self) -> None:
         factory = await self.login_server()
-        for name, password in ((b"alice", b"guess"), (b"eve", b"secret")):
+        for name, password in ((b"alice", b"guess"), (b"eve", b"sesame")):
             who = credentials.UsernamePassword(name, password)
             got: list[Failure] = []
             attempt = factory.login(who)
@@ -564,7 +564,7 @@ class Peers(TestCase):
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", number)
         await endpoint.connect(self.factory)
         self.addCleanup(lambda: ensureDeferred(self.close(self.factory)))
-        who = credentials.UsernamePassword(b"alice", b"secret")
+        who = credentials.UsernamePassword(b"alice", b"sesame")
         got: list[Any] = []
         await self.factory.login(who).addBoth(got.append)
         return got[0]

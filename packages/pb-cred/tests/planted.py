@@ -15,7 +15,6 @@ import hashlib
 import logging
 import warnings
 from base64 import b64encode, urlsafe_b64encode
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -44,10 +43,11 @@ PLAIN = b"PLAIN"
 #: What stands before anything.
 ANYWHERE = b""
 
-#: How many secrets of one test are searched for: the latest.
+#: How many secrets of one test are searched for: the latest, and the passwords.
 _MOST_SECRETS = 50
 #: A form that is shorter stands in many things by chance.
 _SHORTEST = 6
+_PEM_LINE = 64
 #: How many bytes there may be between what allows a secret and the secret: a name.
 _REACH = 1200
 
@@ -137,7 +137,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.found: list[str] = []
-        self._planted: deque[tuple[bytes, bytes | None]] = deque(maxlen=_MOST_SECRETS)
+        # Each with what may stand before it on the wire.
+        self._planted: dict[bytes, set[bytes]] = {}
         # Of no object that is not there any more.
         self._tails: WeakKeyDictionary[object, bytes] = WeakKeyDictionary()
         for password in PASSWORDS:
@@ -147,8 +148,12 @@ class Watch:
         """Look for a secret from now on; see `plant`."""
         if len(secret) < _SHORTEST:
             raise ValueError("a secret that short stands in many things by chance")
-        if (secret, within) not in self._planted:
-            self._planted.append((secret, within))
+        self._planted.setdefault(secret, set()).update(
+            [] if within is None else [within]
+        )
+        if len(self._planted) > _MOST_SECRETS:
+            # The passwords stay.
+            del self._planted[list(self._planted)[len(PASSWORDS)]]
 
     def see(self, where: str, *values: object) -> None:
         """Look at something.
@@ -159,7 +164,7 @@ class Watch:
         """
         texts = {text for value in values for text in shown(value)}
         data = "\0".join(texts).encode("utf-8", "backslashreplace")
-        for secret, _ in self._planted:
+        for secret in self._planted:
             if any(form in data for form in forms_of(secret)):
                 self._note(where, secret)
 
@@ -178,8 +183,8 @@ class Watch:
         tail = self._tails.get(sender, b"")
         data = tail + data
         longest = 0
-        for secret, within in self._planted:
-            if within == ANYWHERE:
+        for secret, allowed in self._planted.items():
+            if ANYWHERE in allowed:
                 continue
             for form in forms_of(secret):
                 longest = max(longest, len(form))
@@ -187,7 +192,7 @@ class Watch:
                 place = data.find(form, max(len(tail) - len(form) + 1, 0))
                 while place >= 0:
                     before = data[max(place - _REACH, 0) : place]
-                    if form != secret or within is None or within not in before:
+                    if form != secret or not any(each in before for each in allowed):
                         self._note("what is sent", secret)
                     place = data.find(form, place + 1)
         self._tails[sender] = data[-longest - _REACH :]
@@ -222,6 +227,14 @@ def plant(secret: _Secret, within: bytes | None = None) -> _Secret:
     for watch in _watches:
         watch.plant(data, within)
     return secret
+
+
+def plant_key(pem: bytes) -> None:
+    """Have a private key looked for in PEM, a line of which is enough to find it."""
+    for line in pem.splitlines():
+        # The last may be short.
+        if len(line) == _PEM_LINE and not line.startswith(b"-"):
+            plant(line)
 
 
 def see(*values: object) -> None:

@@ -21,8 +21,17 @@ from pb_broker.testing import MemoryTransport
 from pb_cred import _ticket_server, pb
 from pb_cred._scram import derive, prepared
 
-from .planted import ANYWHERE, PASSWORDS, forms_of, plant, see, watching
+from .planted import (
+    ANYWHERE,
+    PASSWORDS,
+    forms_of,
+    plant,
+    plant_key,
+    see,
+    watching,
+)
 from .support import OneRealm, connected
+from .token_support import EC, private_pem_of
 
 pytest_plugins = ["pytester"]
 
@@ -216,6 +225,17 @@ def test_tickets_that_servers_make_are_planted() -> None:
         assert watch.found == []
         _log.info("{ticket}", ticket=bytes(ticket))
         assert watch.found
+
+
+def test_a_line_of_a_private_key_is_enough() -> None:
+    pem = private_pem_of(EC).encode()
+    _, first, *_ = pem.splitlines()
+    with watching() as watch:
+        plant_key(pem)
+        _log.info("{pem}", pem="-----BEGIN PRIVATE KEY-----")
+        assert watch.found == []
+        _log.info("{line}", line=first)
+    assert watch.found
 
 
 def test_all_is_as_before_when_nobody_watches() -> None:

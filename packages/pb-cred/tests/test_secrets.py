@@ -58,7 +58,7 @@ from pb_cred.tokens import BearerToken
 from pb_jelly import InsecureJelly
 
 from .certificate_support import authority, issue
-from .planted import ANYWHERE, PLAIN, forms_of, plant, shown
+from .planted import ANYWHERE, PLAIN, forms_of, plant, plant_key, shown
 from .stores_support import AtOnce
 from .support import OneRealm, call, log_in, outcome, patient_log_in, trapped
 from .token_support import CLAIMS, NOW, OTHER_EC, token_of, tokens_of
@@ -550,7 +550,7 @@ def test_keys_of_certificates_stay_where_they_are(
     ca = authority()
     own = issue(ca if is_good else authority(), "alice")
     pem = own.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    lines = [line for line in pem.splitlines() if not line.startswith(b"--")]
+    plant_key(pem)
     secure(Security(is_tls=True, is_verified=True, certificate=own.der))
     mechanism = ClientCertificates(ca.certificate)
     pair = connect(told, Portal(OneRealm()), mechanisms=[mechanism])
@@ -559,8 +559,8 @@ def test_keys_of_certificates_stay_where_they_are(
     assert isinstance(result, Failure) is not is_good
     pair.close()
     number = own.key.private_numbers().private_value
-    for secret in [*lines[:-1], number.to_bytes(32, "big"), b"%d" % number]:
-        told.check(plant(secret))
+    for secret in [*pem.splitlines()[1:-2], number.to_bytes(32, "big"), b"%d" % number]:
+        told.check(secret)
 
 
 def test_a_test_of_these_can_fail(told: Told) -> None:
