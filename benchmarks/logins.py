@@ -353,7 +353,7 @@ def stalls(chosen: argparse.Namespace, folder: Path) -> Iterator[_rows.Row]:
     """
     found: dict[tuple[str, str], list[_rows.Row]] = {}
     for _ in range(chosen.rounds):
-        for way in _STALLING:
+        for way in chosen.way or _STALLING:
             for loop in _loops():
                 _machine.wait_until_quiet(chosen.patience if chosen.quiet else 0)
                 for row in _stalled(folder, way, loop, chosen.users):
@@ -507,6 +507,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--hosts", type=int, default=16, help="addresses that they come from")
     add("--patience", type=float, default=600.0, help="seconds for all tries")
     add("--guesses", type=int, default=100, help="of which verifications are counted")
+    add("--way", action="append", choices=_STALLING, help="of which to see stalls")
     add("--users", type=int, default=200, help="who log in at once")
     add("--logins", type=int, default=100, help="of which the cost is the mean")
     add(

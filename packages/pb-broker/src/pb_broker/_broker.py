@@ -38,6 +38,7 @@ from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
 from ._shell import TWISTED, Shell, as_deferred
 from ._tables import OWN_ID, ExportTable, Local, LocalObjects, process_unique_id
+from ._turns import Turns
 from .banana import Banana
 from .errors import DeadReferenceError, Error, ProtocolError
 
@@ -102,6 +103,8 @@ class Broker(Flow, Banana):
     lost_reason: Failure | None = None
     #: The ``IReactorTime`` that this connection goes by; None for the reactor.
     clock: Any = None
+    #: What those who have yet to log in share; None for those who have.
+    _turns: Turns | None = None
 
     def __init__(self, isClient: Any = True, security: Any = None) -> None:
         self.limits: BrokerLimits | None = None
@@ -270,6 +273,7 @@ class Broker(Flow, Banana):
         """Say that the peer has logged in: the limits for that hold no more."""
         self.is_authenticated = True
         self._login_limits = None
+        self._turns = None
         self._connection.limits = self._connection.send_limits
         known = getattr(self.factory, "broker_authenticated", None)
         if known is not None:
@@ -427,11 +431,17 @@ class Broker(Flow, Banana):
         if self._hung_up:
             return
         self.heard = True
+        turns = self._turns
+        if turns is not None and self._continuation is None and not self._is_full:
+            # A stranger; others may have had their share of the loop's turn.
+            self._continuation = turns.wait(self._timing(), self._continue)
         if self._continuation is None and not self._is_full:
             if self._connection.absorb(data):
                 keep_large_blocks()
             else:
                 self._handle(data)
+            if turns is not None:
+                turns.handled(self._timing())
             return
         if self._unread is None:
             self._unread = []

@@ -16,6 +16,7 @@ from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._root import LaterRoot
 from ._shell import Shell
+from ._turns import Turns
 from ._watch import Heartbeat, Watch, as_heartbeat
 from .errors import ClosingDown, DeadReferenceError
 from .interfaces import IPBRoot
@@ -259,13 +260,15 @@ class _Connections:
     Attributes:
         all: Those that are open.
         strangers: Those of them that have yet to log in.
+        turns: What strangers have had of the event loop's turn.
     """
 
-    __slots__ = ("all", "strangers")
+    __slots__ = ("all", "strangers", "turns")
 
     def __init__(self) -> None:
         self.all: set[Broker] = set()
         self.strangers: set[Broker] = set()
+        self.turns = Turns()
 
 
 class PBServerFactory(_Watching, ServerFactory):
@@ -365,6 +368,7 @@ class PBServerFactory(_Watching, ServerFactory):
             broker._abort()
         elif not broker.is_authenticated:
             self._open.strangers.add(broker)
+            broker._turns = self._open.turns
 
     def broker_authenticated(self, broker: Broker) -> None:
         """Learn from a broker that its peer has logged in."""
