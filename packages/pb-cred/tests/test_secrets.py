@@ -52,6 +52,7 @@ from pb_cred import (
 from pb_cred._tls import Security
 from pb_cred.certificates import ClientCertificates, OwnCertificate
 from pb_cred.errors import PasswordStoreError
+from pb_cred.mechanisms import ServerExchange, ServerMechanism
 from pb_cred.stores import MemoryPasswords
 from pb_cred.tickets import Ticket, Tickets, request_ticket
 from pb_cred.tokens import BearerToken
@@ -576,3 +577,33 @@ def test_a_test_of_these_can_fail(told: Told) -> None:
     told.see(LookupError(secret * 2))
     with pytest.raises(AssertionError):
         told.check(secret * 2)
+
+
+class Broken(ServerMechanism, ServerExchange):
+    """A mechanism that fails where it is told to."""
+
+    name = "PLAIN"
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+
+    def is_served_by(self, portal: Any) -> bool:
+        return True
+
+    def start(self, portal: Any, context: Any) -> Any:
+        if self.at == "start":
+            raise RuntimeError("a defect")
+        return self
+
+    def step(self, data: bytes) -> Any:
+        raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize("at", ["start", "step"])
+def test_mechanisms_that_fail_show_no_message(at: str, told: Told, secure: Any) -> None:
+    secure(VERIFIED)
+    words = Words()
+    pair = connect(told, Portal(OneRealm()), mechanisms=[Broken(at)])
+    told.see(log_in(pair, words.credentials()))
+    pair.close()
+    told.check(words.right, 1)

@@ -106,6 +106,10 @@ class Exchanges:
         Returns:
             A Deferred with what to answer.
         """
+        begun = maybeDeferred(self._begin, name, data, mind)
+        return begun.addErrback(_cleaned)
+
+    def _begin(self, name: Any, data: Any, mind: Any) -> Deferred[Any]:
         root = self._root
         if self._current is not None:
             # It came to nothing.
@@ -197,7 +201,7 @@ class Exchanges:
             if failure.check(LoginRefused) is not None:
                 detail = str(failure.value)[:_MOST_DETAIL]
                 return self._refuse(exchange.attempt, "credentials", detail)
-        return failure
+        return _cleaned(failure)
 
     def _refuse(self, attempt: Attempt, reason: str, detail: str = "") -> Deferred[Any]:
         self._root.count_refusal(attempt, reason, detail=detail)
@@ -220,6 +224,12 @@ class Exchanges:
         if exchange.luid in broker.localObjects:
             # The peer need not let go of it for us to.
             broker.unregisterReference(exchange.luid)
+
+
+def _cleaned(failure: Failure) -> Failure:
+    """Return a failure without the variables of frames: they have the message."""
+    failure.cleanFailure()
+    return failure
 
 
 class Exchange(Referenceable):
