@@ -201,19 +201,8 @@ def test_attacks_that_succeed_are_told_of(tmp_path: Path) -> None:
 
 #: Everything that `logins` does, but little of it.
 FEW = [
-    *(
-        "--runs",
-        "1",
-        "--rounds",
-        "1",
-        "--tries",
-        "20",
-        "--attackers",
-        "4",
-        "--hosts",
-        "2",
-    ),
-    *("--guesses", "2", "--users", "3", "--logins", "1"),
+    *("--runs", "1", "--rounds", "1", "--guesses", "2", "--users", "3"),
+    *("--tries", "20", "--attackers", "4", "--hosts", "2", "--logins", "1"),
 ]
 
 
