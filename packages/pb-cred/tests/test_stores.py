@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from pb_cred import _hashing, _workers
+from pb_cred import _hashing, _without_tls, _workers
 from pb_cred._memory_passwords import CHEAP
 from pb_cred._scram_verifier import Verifier, make_verifier
 from pb_cred._workers import Workers
@@ -454,6 +454,8 @@ def test_a_peer_is_told_no_more_than_that(monkeypatch: pytest.MonkeyPatch) -> No
         raise PasswordStoreError("gone")
 
     monkeypatch.setattr(store, "_find", broken)
+    # What the log is told once for a process has been told.
+    monkeypatch.setattr(_without_tls, "_told", {"client", "server"})
     with logged() as events:
         pairs = [connected(Portal(OneRealm(), [store])) for _ in range(3)]
         failures = [support.log_in(pair) for pair in pairs]
