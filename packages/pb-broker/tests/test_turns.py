@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,11 +178,13 @@ class Server:
     Args:
         loop: Where.
         names: Whose connections.
+        kind: Of what kind its brokers are.
     """
 
-    def __init__(self, loop: Loop, *names: str) -> None:
+    def __init__(self, loop: Loop, *names: str, kind: Any = pb.Broker) -> None:
         self.door = Door(loop)
         factory = PBServerFactory(self.door)
+        factory.protocol = kind
         factory.clock = loop
         self.pairs = {name: connected_pair(server_factory=factory) for name in names}
 
@@ -205,6 +208,17 @@ def test_strangers_share_turns_and_others_do_not(loop: Loop) -> None:
     server.call("c")
     loop.turn()
     assert server.door.came == ["a", "d", "b", "c", "c"]
+    for pair in server.pairs.values():
+        pair.close()
+
+
+def test_there_are_brokers_that_do_not(loop: Loop) -> None:
+    class Impatient(pb.Broker):
+        profile = replace(pb.Broker.profile, shares_turns=False)
+
+    server = Server(loop, "a", "b", kind=Impatient)
+    server.call("a", "b")
+    assert server.door.came == ["a", "b"]
     for pair in server.pairs.values():
         pair.close()
 

@@ -368,7 +368,8 @@ class PBServerFactory(_Watching, ServerFactory):
             broker._abort()
         elif not broker.is_authenticated:
             self._open.strangers.add(broker)
-            broker._turns = self._open.turns
+            if broker.profile.shares_turns:
+                broker._turns = self._open.turns
 
     def broker_authenticated(self, broker: Broker) -> None:
         """Learn from a broker that its peer has logged in."""

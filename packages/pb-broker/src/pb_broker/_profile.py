@@ -89,6 +89,8 @@ class Profile:
         login_backlog: With how many connections that have not logged in a server begins
             to turn some away, and with how many it turns all away; None for never.
         login_tries: How many refused logins end a connection; None for none.
+        shares_turns: Whether those who have yet to log in share a part of each turn of
+            the event loop, so that what they send may be handled in a later one.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Profile:
     login_limits: BrokerLimits | None = LOGIN_LIMITS
     login_backlog: tuple[int, int] | None = (100, 1000)
     login_tries: int | None = 6
+    shares_turns: bool = True
 
 
 MODERN = Profile("modern")

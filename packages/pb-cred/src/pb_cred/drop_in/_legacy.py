@@ -59,6 +59,8 @@ PROFILE: Final = Profile(
     login_limits=None,
     login_backlog=None,
     login_tries=None,
+    # Programs may rely on each call being made when it comes.
+    shares_turns=False,
 )
 """The profile of the drop-in's brokers."""
 
