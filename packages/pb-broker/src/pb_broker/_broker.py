@@ -279,6 +279,16 @@ class Broker(Flow, Banana):
         if known is not None:
             known(self)
 
+    def logged_out(self) -> None:
+        """Say that nobody is logged in any more: the peer has to log in again.
+
+        It has as long for that as it had for the first login.
+        """
+        self.is_authenticated = False
+        known = getattr(self.factory, "broker_logged_out", None)
+        if known is not None:
+            known(self)
+
     def _count_import(self) -> None:
         session = self._session
         limits = self._peer_limits()

@@ -375,6 +375,13 @@ class PBServerFactory(_Watching, ServerFactory):
         """Learn from a broker that its peer has logged in."""
         self._open.strangers.discard(broker)
 
+    def broker_logged_out(self, broker: Broker) -> None:
+        """Learn from a broker that nobody is logged in over it any more."""
+        self._open.strangers.add(broker)
+        if self.watch is not None:
+            # From now on, and not from when the connection was made.
+            self.watch.add(broker)
+
     def _turns_away(self) -> bool:
         """Say whether a stranger is to be turned away, because there are so many.
 

@@ -20,8 +20,9 @@ that has owners are of classes of their own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from twisted.python.failure import Failure
 
@@ -56,6 +57,10 @@ class Owner:
 #: Of what belongs to nobody.
 _NOBODY: Final[frozenset[Owner]] = frozenset()
 
+#: Whoever is gone.
+_OVER: Final = Owner()
+_OVER.is_over = True
+
 
 class _Served(tuple[Any, ...]):
     """For whom a value is made, and to whom what is in it belongs."""
@@ -80,6 +85,8 @@ class Ownership:
         self._broker = broker
         self._owners: list[Owner] = []
         self._perspectives: dict[int, Owner] = {}
+        # Those whose owners are over, as long as anybody has them.
+        self._over: dict[int, ref[object]] = {}
         self._of_exports: dict[int, frozenset[Owner]] = {}
         self._of_caches: dict[int, frozenset[Owner]] = {}
         self.caller: frozenset[Owner] | None = None
@@ -101,6 +108,7 @@ class Ownership:
         """Have somebody else be given things, on account of a perspective."""
         self._owners.append(owner)
         self._perspectives[id(perspective)] = owner
+        self._over.pop(id(perspective), None)
 
     def take_back(self, owner: Owner, perspective: object) -> None:
         """Take back what the peer was given on somebody's account alone.
@@ -114,6 +122,7 @@ class Ownership:
         self._owners.remove(owner)
         if self._perspectives.get(id(perspective)) is owner:
             del self._perspectives[id(perspective)]
+            self._note_over(perspective)
         owner.is_over = True
         session = self._broker._session
         for luid in list(owner.exports):
@@ -123,6 +132,19 @@ class Ownership:
         for luid in list(owner.caches):
             if _is_left(self._of_caches, luid, owner):
                 session.take_back_cache(luid)
+
+    def _note_over(self, perspective: object) -> None:
+        """Note that nothing is to be sent for a perspective any more."""
+        number = id(perspective)
+        with suppress(TypeError):
+            # Of a class without a place for weak references, nobody can tell.
+            self._over[number] = ref(
+                perspective, lambda _: self._over.pop(number, None)
+            )
+
+    def giving_to_nobody(self) -> AbstractContextManager[None]:
+        """Have what is given meanwhile stay, whatever ends."""
+        return self.giving(_NOBODY)
 
     @contextmanager
     def giving(self, owners: frozenset[Owner] | None) -> Iterator[None]:
@@ -148,7 +170,12 @@ class Ownership:
     def owners_for(self, perspective: object) -> frozenset[Owner] | None:
         """Return to whom belongs what is sent for a perspective; None if unknown."""
         owner = self._perspectives.get(id(perspective))
-        return self.caller if owner is None else frozenset((owner,))
+        if owner is None:
+            over = self._over.get(id(perspective))
+            if over is None or over() is not perspective:
+                return self.caller
+            owner = _OVER
+        return frozenset((owner,))
 
     def give_export(self, luid: int, *, is_new: bool) -> None:
         """Note to whom an object belongs that goes to the peer."""
@@ -277,6 +304,10 @@ def _take_over(table: object, before: object, names: Iterable[str]) -> None:
         setattr(table, name, getattr(before, name))
 
 
+def _ended() -> Error:
+    return Error("the session has ended")
+
+
 class OwnedSession(Session):
     """A session in which what the peer is given has owners."""
 
@@ -300,7 +331,10 @@ class OwnedSession(Session):
     ) -> Any:
         """Send a call; see :meth:`Session.call`."""
         ownership = self._ownership
-        with ownership.giving(ownership.owners_for(perspective)):
+        owners = ownership.owners_for(perspective)
+        if owners and all(owner.is_over for owner in owners):
+            return self._broker.shell.failed(Failure(_ended()))
+        with ownership.giving(owners):
             return super().call(verb, perspective, luid, name, args, kw, wanted)
 
     def _call_local(
@@ -329,11 +363,24 @@ class OwnedSession(Session):
         if owners:
             owners = frozenset(owner for owner in owners if not owner.is_over)
             if not owners:
-                error = Error("the session has ended")
-                self._failed(Failure(error), request, wanted)
+                # A stream, say, which nobody will take from.
+                self.exported_no_more(result)
+                self._failed(Failure(_ended()), request, wanted)
                 return
         with ownership.giving(owners):
             super()._answer(result, request, wanted, served)
+
+    def _fail_later(
+        self, failure: Failure, request: int, wanted: Any, served: Any
+    ) -> None:
+        owners = served.owners
+        if owners:
+            owners = frozenset(owner for owner in owners if not owner.is_over)
+            if not owners:
+                # What it says may carry something.
+                failure = Failure(_ended())
+        with self._ownership.giving(owners):
+            super()._fail_later(failure, request, wanted, served)
 
 
 class OwnedObservedSession(OwnedSession, ObservedSession):

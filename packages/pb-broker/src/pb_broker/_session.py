@@ -608,7 +608,7 @@ class Session:
                 self._answer_later,
                 self._fail_later,
                 callbackArgs=(request, wanted, served),
-                errbackArgs=(request, wanted),
+                errbackArgs=(request, wanted, served),
             )
         elif wanted:
             self._answer(result, request, wanted, served)
@@ -706,7 +706,9 @@ class Session:
         self.serving -= 1
         self._broker._call_has_ended()
 
-    def _fail_later(self, failure: Failure, request: int, wanted: Any) -> None:
+    def _fail_later(
+        self, failure: Failure, request: int, wanted: Any, served: _Served
+    ) -> None:
         """Tell the caller of a failure that was not there at once."""
         self._failed(failure, request, wanted)
         self.serving -= 1
@@ -854,6 +856,8 @@ class Session:
         if entry is not None:
             self._stopped_observing(entry)
             self.caches.forget(luid)
+            # It need not report the end of its copies, nor keep one to find again.
+            self._broker._send([_messages.UNCACHE, luid])
 
     def _stopped_observing(self, entry: Local) -> None:
         observer = RemoteCacheObserver(self._broker, entry.object, entry.perspective)

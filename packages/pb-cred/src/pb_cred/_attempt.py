@@ -45,6 +45,8 @@ class Attempt:
         self._tries = tries
         self._source = source_of(context.peer)
         self._source_has_waited = False
+        # For how many seconds it has had to wait.
+        self._waited = 0.0
         self._user_has_waited = False
 
     @property
@@ -68,7 +70,9 @@ class Attempt:
         if username is not None and not self._user_has_waited:
             self._user_has_waited = True
             more = self._tries.wait_for_user(self._source, username, now)
-            seconds = max(seconds, more)
+            # It has waited for its source already, and does so once.
+            seconds = max(seconds, more - self._waited)
+        self._waited += seconds
         return self._wait(seconds) if seconds else None
 
     def _wait(self, seconds: float) -> Deferred[None]:

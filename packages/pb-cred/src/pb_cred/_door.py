@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.portal import Portal
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -131,11 +132,13 @@ class Door:
     def revoke_ticket(self, family: bytes) -> None:
         """Revoke a ticket that a session was shown or given."""
         if self.tickets is not None:
-            self.tickets.revoke_family(family).addErrback(_not_revoked)
+            revoked = maybeDeferred(self.tickets.revoke_family, family)
+            revoked.addErrback(_not_revoked)
 
     def _revoke_user(self, avatar_id: Any) -> None:
         if self.tickets is not None and type(avatar_id) in (bytes, str):
-            self.tickets.revoke_user(avatar_id).addErrback(_not_revoked)
+            revoked = maybeDeferred(self.tickets.revoke_user, avatar_id)
+            revoked.addErrback(_not_revoked)
 
     def attempt(self, broker: Broker, mechanism: str) -> Attempt:
         """Return a new try to log in."""

@@ -210,7 +210,9 @@ class Exchanges:
     def _lost(self) -> None:
         """Give up what was under way: nobody is there any more."""
         if self._current is not None:
+            attempt = self._current.attempt
             self._end(self._current)
+            self._root.count_refusal(attempt, "given up")
 
     def _end(self, exchange: Exchange) -> None:
         """Take an exchange back."""
@@ -268,7 +270,14 @@ class Exchange(Referenceable):
 
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the reference that the peer gets, and remember it."""
-        expression = super().jellyFor(jellier)
+        broker: Any = jellier.invoker
+        ownership = broker.ownership
+        if ownership is None:
+            expression = super().jellyFor(jellier)
+        else:
+            # Whoever else is logged in over the connection, and until when.
+            with ownership.giving_to_nobody():
+                expression = super().jellyFor(jellier)
         self.luid = expression[1]
         return expression
 

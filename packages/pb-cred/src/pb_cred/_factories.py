@@ -254,6 +254,8 @@ class PBServerFactory(pb_broker.PBServerFactory):
             root = served(root)
         elif mechanisms is not None or tickets is not None:
             raise TypeError("without a portal, there is no login by any mechanism")
+        elif session_policy or login_delays or audit:
+            raise TypeError("without a portal, there is no login to have an eye on")
         super().__init__(
             root,
             unsafeTracebacks,
@@ -270,6 +272,10 @@ class PBServerFactory(pb_broker.PBServerFactory):
     @property
     def sessions(self) -> Sessions:
         """The sessions of those who have logged in."""
+        door: Door | None = getattr(getattr(self, "root", None), "door", None)
+        if door is not None:
+            # A program may have made the root in its own way.
+            return door.sessions
         if self._sessions is None:
             self._sessions = Sessions(SessionPolicy(), Audit())
         return self._sessions

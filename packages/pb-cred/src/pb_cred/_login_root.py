@@ -8,6 +8,8 @@ which asks the portal.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.credentials import Anonymous
@@ -58,6 +60,9 @@ class LoginRoot(Referenceable):
         self._challenges = _md5.Challenges(broker, self._admit_md5)
         self._exchanges = Exchanges(self)
         self._refusals = 0
+        # How many are being decided on, and who waits for that.
+        self._deciding = 0
+        self._waiting: list[Deferred[None]] = []
 
     def remote_mechanisms(self) -> list[str]:
         """Return the names of the mechanisms that are offered, in our order."""
@@ -194,30 +199,59 @@ class LoginRoot(Referenceable):
         turn = attempt.turn()
         if turn is not None:
             await turn
-            if self.is_over():
-                raise LoginRefused
+        await self._have_room()
+        if self.is_over():
+            raise LoginRefused
         reserved: Any = None
+        self._deciding += 1
         reason = "credentials"
         refusal: Failure | None = None
         try:
             known = await self._identify(attempt, credentials)
             if known is not None:
                 reason = "too many sessions"
-                reserved = self.door.sessions.reserve(known.avatar_id)
+                reserved = self.door.sessions.reserve(known.avatar_id, self.broker)
                 reason = "realm"
             who, result = await self._avatar(attempt, known, credentials, mind)
+            who = replace(who, mind=mind)
             if known is None:
                 reason = "too many sessions"
                 reserved = self._reserve_late(who, result)
             return self._open(attempt, who, result, confirm)
         except UnauthorizedLogin:
             refusal = Failure()
+        except Exception as error:
+            # Told as well, but not held against anybody: it may be our own fault.
+            self._tell_refusal(attempt, "error", Failure(error))
+            raise
         finally:
+            self._deciding -= 1
             self.door.sessions.release(reserved)
+            self._make_room()
         self.count_refusal(attempt, reason, refusal)
         # Not the checker's own words: they may say which half was wrong.  Outside of
         # the handler, so that it does not carry the other along.
         raise LoginRefused
+
+    async def _have_room(self) -> None:
+        """Wait while all that may be refused are being decided on.
+
+        Who sends many at once has no more of them than who sends one after the other.
+        """
+        while self._deciding:
+            tries = self.door.login_tries
+            if tries is None or self._refusals + self._deciding < tries:
+                break
+            room: Deferred[None] = Deferred()
+            self._waiting.append(room)
+            await room
+
+    def _make_room(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for room in waiting:
+            if not room.called:
+                # When this one has been counted.
+                self.broker._call_later(0, partial(_fire, room))
 
     async def _identify(self, attempt: Attempt, credentials: Any) -> Who | None:
         """Find out who somebody is; None if only the portal as a whole can tell."""
@@ -264,9 +298,9 @@ class LoginRoot(Referenceable):
 
     def _reserve_late(self, who: Who, result: Any) -> Any:
         try:
-            return self.door.sessions.reserve(who.avatar_id)
+            return self.door.sessions.reserve(who.avatar_id, self.broker)
         except LoginRefused:
-            _log_out(result)
+            self._log_out(result)
             raise
 
     def _open(
@@ -282,7 +316,7 @@ class LoginRoot(Referenceable):
             if confirm is not None:
                 data = confirm()
         except Exception:
-            _log_out(result)
+            self._log_out(result)
             raise
         attempt.admitted()
         warn_server(attempt.mechanism, attempt.context)
@@ -295,6 +329,11 @@ class LoginRoot(Referenceable):
             result.raiseException()
         waiting = self.broker.shell.awaitable(result)
         return result if waiting is None else await waiting
+
+    def _log_out(self, result: Any) -> None:
+        """Give back an avatar that is not handed out."""
+        if _is_triple(result) and callable(result[2]):
+            run_logout(result[2], self.broker.shell)
 
     def count_refusal(
         self,
@@ -313,19 +352,26 @@ class LoginRoot(Referenceable):
             detail: What the mechanism says about it besides.
         """
         attempt.refused()
+        self._tell_refusal(
+            attempt, reason, failure or Failure(LoginRefused()), detail=detail
+        )
+        self._refusals += 1
+        if self.is_over() and not self.broker.disconnected:
+            # When this has been answered.
+            self.broker._call_later(0, self.broker.transport.loseConnection)
+
+    def _tell_refusal(
+        self, attempt: Attempt, reason: str, failure: Failure, *, detail: str = ""
+    ) -> None:
         self.door.audit.tell(
             "login_refused",
-            is_logged=self._logs_refusal(failure or Failure(LoginRefused())),
+            is_logged=self._logs_refusal(failure),
             peer=peer_of(self.broker),
             mechanism=attempt.mechanism,
             username=attempt.username,
             reason=reason,
             detail=detail,
         )
-        self._refusals += 1
-        if self.is_over():
-            # When this has been answered.
-            self.broker._call_later(0, self.broker.transport.loseConnection)
 
     def is_over(self) -> bool:
         """Say whether as many logins were refused as are borne with."""
@@ -337,14 +383,13 @@ class LoginRoot(Referenceable):
         return self.broker.may_log()
 
 
+def _fire(waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.callback(None)
+
+
 def _is_triple(result: Any) -> bool:
     return isinstance(result, (tuple, list)) and len(result) == 3
-
-
-def _log_out(result: Any) -> None:
-    """Give back an avatar that is not handed out."""
-    if _is_triple(result) and callable(result[2]):
-        run_logout(result[2])
 
 
 @implementer(IPBRoot)

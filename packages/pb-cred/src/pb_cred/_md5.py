@@ -168,7 +168,14 @@ class Challenger(Referenceable):
 
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the reference that the peer gets, and remember it."""
-        expression = super().jellyFor(jellier)
+        broker: Any = jellier.invoker
+        ownership = broker.ownership
+        if ownership is None:
+            expression = super().jellyFor(jellier)
+        else:
+            # Whoever else is logged in over the connection, and until when.
+            with ownership.giving_to_nobody():
+                expression = super().jellyFor(jellier)
         self.luid = expression[1]
         return expression
 

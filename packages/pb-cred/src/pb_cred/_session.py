@@ -26,8 +26,9 @@ from typing import Any, Literal, TypeAlias
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
-from pb_broker import AsReferenceable, Broker
+from pb_broker import AsReferenceable, Broker, RemoteReference
 from pb_broker._ownership import Owner, Ownership
+from pb_broker._shell import Shell
 from pb_broker._tables import process_unique_id
 from pb_jelly import Jellier
 
@@ -179,6 +180,7 @@ class Who:
         revokes: Whether the realm wants what was obtained through the avatar taken back
             when the login ends.
         revoke_ticket: Revokes a family of tickets.
+        mind: The peer's object for the avatar to talk to, or None.
     """
 
     mechanism: str
@@ -188,6 +190,7 @@ class Who:
     ticket: bytes | None = None
     revokes: bool = False
     revoke_ticket: Callable[[bytes], object] | None = None
+    mind: Any = None
 
 
 class Login:
@@ -265,6 +268,9 @@ class Login:
         if who.revokes:
             self._owner = Owner()
             Ownership.of(broker).add(self._owner, avatar)
+            if isinstance(who.mind, RemoteReference) and who.mind.perspective is None:
+                # What it is sent is sent on the account of this login.
+                who.mind.perspective = avatar
         _live.add(avatar, self.session)
         together = broker._localCleanup.get(puid)
         if not isinstance(together, _Together):
@@ -327,12 +333,18 @@ class Login:
         if self._owner is not None and not broker.disconnected:
             ownership = Ownership.of(broker)
             ownership.take_back(self._owner, self._avatar)
-        run_logout(logout)
+        run_logout(logout, broker.shell)
         _live.remove(self._avatar, session)
         seconds = (datetime.now(timezone.utc) - session.login_time).total_seconds()
         self._sessions.audit.tell(
             "logout", reason=reason, seconds=seconds, **self.fields()
         )
+        if self._sessions.has_limits and not (
+            broker.disconnected or self._sessions.over(broker)
+        ):
+            # What it was handed may still be there, and has no session any more that
+            # could end.
+            broker.logged_out()
 
     def force(self, reason: Reason) -> None:
         """End it from here, and take the avatar away from the peer.
@@ -347,7 +359,10 @@ class Login:
                 self._revoke_ticket(family)
         broker = self.session.broker
         self.end(reason)
-        if not self._sessions.over(broker):
+        if not self._sessions.over(broker) and not (
+            # By a login over the same connection, whose answer is to come.
+            reason == "replaced" and self._sessions.is_awaited(broker)
+        ):
             broker.give_up(SessionEnded(reason))
             return
         luid = broker.luids.get(self._puid)
@@ -379,9 +394,15 @@ class _Handover:
             raise
 
 
-def run_logout(logout: Callable[[], Any]) -> None:
+def run_logout(logout: Callable[[], Any], shell: Shell) -> None:
     """Call a realm's function, which may be async; what goes wrong is logged."""
-    maybeDeferred(logout).addErrback(
+
+    def run() -> Any:
+        result = logout()
+        waiting = shell.awaitable(result)
+        return result if waiting is None else waiting
+
+    maybeDeferred(run).addErrback(
         lambda failure: _log.failure(
             "A logout function failed", failure, pb_event="logout_failed"
         )
@@ -414,12 +435,12 @@ def open_session(sessions: Sessions, broker: Broker, who: Who, result: Any) -> A
         raise TypeError("a realm gives an interface, an avatar and a logout function")
     _, avatar, logout = result
     if broker.disconnected:
-        run_logout(logout)
+        run_logout(logout, broker.shell)
         return None
     outgoing = avatar
     if not callable(getattr(avatar, "jellyFor", None)):
         if not callable(getattr(avatar, "perspectiveMessageReceived", None)):
-            run_logout(logout)
+            run_logout(logout, broker.shell)
             kind = type(avatar).__qualname__
             raise TypeError(f"an avatar must provide IPerspective; {kind} does not")
         outgoing = AsReferenceable(avatar, "perspective")

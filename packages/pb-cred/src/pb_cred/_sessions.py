@@ -17,6 +17,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from twisted.cred.checkers import ANONYMOUS
+from twisted.logger import Logger
 
 from pb_broker import Broker
 from pb_broker._ownership import Ownership
@@ -25,9 +26,11 @@ from ._audit import Audit
 from .errors import LoginRefused
 
 if TYPE_CHECKING:
-    from ._session import Login, Session
+    from ._session import Login, Reason, Session
 
 __all__ = ["SessionPolicy", "Sessions"]
+
+_log = Logger(namespace="pb_cred")
 
 #: How many times within the limit to look who is idle, and how often at most and least.
 _LOOKS: Final = 10
@@ -44,8 +47,9 @@ class SessionPolicy:
             ends; None for never.  Heartbeats are no calls.
         max_session: After how many seconds it ends in any case; None for never.
         per_user: How many sessions each user may have at once; None for any number.
-            Those who are anonymous are not counted.  Avatar ids have to be hashable
-            for that.
+            Those who are anonymous are not counted, nor avatars whose id nobody
+            knows: with a portal that has a login of its own, it is the avatar's
+            ``avatarId``.  Avatar ids have to be hashable for that.
         when_full: What becomes of one more: ``"refuse"`` refuses it, ``"end_oldest"``
             ends the user's oldest.
 
@@ -65,6 +69,11 @@ class SessionPolicy:
                 raise ValueError(f"{name} is not positive")
         if self.when_full not in ("refuse", "end_oldest"):
             raise ValueError("when_full is 'refuse' or 'end_oldest'")
+
+
+def _is_nobody(avatar_id: Any) -> bool:
+    """Tell whether users of that id cannot be told apart."""
+    return avatar_id is None or bool(avatar_id == ANONYMOUS)
 
 
 class Sessions:
@@ -92,8 +101,11 @@ class Sessions:
         self._of_brokers: dict[Broker, list[Login]] = {}
         # By avatar id: those that are about to begin.
         self._coming: dict[Any, int] = {}
+        # Likewise, by connection.
+        self._awaited: dict[Broker, int] = {}
         self._last = 0
         self._clock: Any = None
+        self._is_stopped = False
         # Who looks next, and when.
         self._timer: Any = None
         self._next_look = inf
@@ -156,15 +168,27 @@ class Sessions:
                 "policy_changed", what="session_policy", before=before, after=policy
             )
         if self._clock is not None:
+            if before.idle_timeout is None:
+                # Nobody has looked whether they call anything.
+                now = self._clock.seconds()
+                for login in self._logins.values():
+                    login.heard = now
             self._begin_to_watch()
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether sessions end at some time."""
+        policy = self._policy
+        return policy.idle_timeout is not None or policy.max_session is not None
 
     # Logins
 
-    def reserve(self, avatar_id: Any) -> Any:
+    def reserve(self, avatar_id: Any, broker: Broker) -> Any:
         """Make room for a session that is about to begin.
 
         Args:
             avatar_id: Whose.
+            broker: The connection's.
 
         Returns:
             What to give to :meth:`release`, when it has begun or come to nothing.
@@ -173,17 +197,19 @@ class Sessions:
             LoginRefused: The user has as many as there may be.
         """
         most = self._policy.per_user
-        if most is None or avatar_id == ANONYMOUS:
+        if most is None or _is_nobody(avatar_id):
             return None
-        coming = self._coming.get(avatar_id, 0)
         if self._policy.when_full == "refuse":
+            coming = self._coming.get(avatar_id, 0)
             if len(self.of(avatar_id)) + coming >= most:
                 raise LoginRefused
-        else:
+        # Before anything ends: whoever learns of that may bring others in or out.
+        self._coming[avatar_id] = self._coming.get(avatar_id, 0) + 1
+        self._awaited[broker] = self._awaited.get(broker, 0) + 1
+        if self._policy.when_full == "end_oldest":
             # Before the new one, so that the realm has one at a time.
             self._end_oldest(avatar_id, most - 1)
-        self._coming[avatar_id] = coming + 1
-        return (avatar_id,)
+        return avatar_id, broker
 
     def _end_oldest(self, avatar_id: Any, most: int) -> None:
         """End a user's oldest sessions until there are at most so many."""
@@ -195,10 +221,17 @@ class Sessions:
         """Give back what :meth:`reserve` gave."""
         if reserved is None:
             return
-        (avatar_id,) = reserved
+        avatar_id, broker = reserved
         self._coming[avatar_id] -= 1
         if not self._coming[avatar_id]:
             del self._coming[avatar_id]
+        self._awaited[broker] -= 1
+        if not self._awaited[broker]:
+            del self._awaited[broker]
+
+    def is_awaited(self, broker: Broker) -> bool:
+        """Tell whether a session is about to begin over a connection."""
+        return broker in self._awaited
 
     def new_number(self) -> int:
         """Return a number that no session has had."""
@@ -219,7 +252,7 @@ class Sessions:
         if (
             policy.per_user is not None
             and policy.when_full == "end_oldest"
-            and session.avatar_id != ANONYMOUS
+            and not _is_nobody(session.avatar_id)
         ):
             # Others may have come meanwhile.
             self._end_oldest(session.avatar_id, policy.per_user)
@@ -232,6 +265,7 @@ class Sessions:
         logins.remove(login)
         if not logins:
             del self._of_brokers[session.broker]
+        self._stop_watching()
 
     def over(self, broker: Broker) -> list[Login]:
         """Return the logins over one connection."""
@@ -246,6 +280,7 @@ class Sessions:
             clock: An ``IReactorTime``.
         """
         self._clock = clock
+        self._is_stopped = False
         now = clock.seconds()
         for login in self._logins.values():
             login.opened = login.heard = now
@@ -259,9 +294,14 @@ class Sessions:
         self._schedule()
 
     def stop(self) -> None:
-        """Watch nothing any more."""
-        self._clock = None
-        self._stop_timer()
+        """Watch nothing any more, but for the sessions that there are."""
+        self._is_stopped = True
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._is_stopped and not self._logins:
+            self._clock = None
+            self._stop_timer()
 
     def _deadline_of(self, login: Login) -> float:
         """Return when a session has to end, on the clock."""
@@ -315,8 +355,17 @@ class Sessions:
             for login in list(logins):
                 if was_called:
                     login.heard = now
-                if now >= login.deadline:
-                    login.force(login.why_due(now))
-                elif idle_timeout is not None and now - login.heard >= idle_timeout:
-                    login.force("idle")
+                is_idle = idle_timeout is not None and now - login.heard >= idle_timeout
+                if now >= login.deadline or is_idle:
+                    is_due = now >= login.deadline
+                    self._force(login, login.why_due(now) if is_due else "idle")
         self._schedule()
+
+    def _force(self, login: Login, reason: Reason) -> None:
+        """End a session; whatever goes wrong, there are others to look at."""
+        try:
+            login.force(reason)
+        except Exception:
+            # Later again.
+            login.deadline = self._clock.seconds() + _LONGEST_PERIOD
+            _log.failure("A session could not be ended", pb_event="session_not_ended")

@@ -118,11 +118,18 @@ class Verified:
         expires: Until when that holds, with a time zone; the session ends then.  None
             for as long as the session lasts.
         ticket: If it was shown by a ticket, the family that this is of.
+
+    Raises:
+        ValueError: The time has no time zone.
     """
 
     avatar_id: Any
     expires: datetime | None = None
     ticket: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.expires is not None and self.expires.utcoffset() is None:
+            raise ValueError("the time at which it expires has no time zone")
 
 
 class ServerExchange(ABC):
