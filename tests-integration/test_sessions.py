@@ -1,115 +1,550 @@
-"""Sessions that end, over real sockets, on either event loop and with a legacy peer."""
+"""Sessions over real sockets, on either event loop, and with a legacy client."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, get_args
 
 import pytest
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
-from twisted.cred.credentials import UsernamePassword
+from twisted.cred.checkers import (
+    AllowAnonymousAccess,
+    InMemoryUsernamePasswordDatabaseDontUse,
+)
+from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.spread import pb as twisted_pb
-from twisted.trial.unittest import TestCase
+from twisted.spread import pb as twisteds
 
-from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
+from pb_cred._audit import AuditKind
+from pb_cred.certificates import ClientCertificates, OwnCertificate
+from pb_cred.tickets import Ticket, Tickets, request_ticket
+from session_ends import HERE, REACTOR, Ends, Event, OnAsyncio, OnReactor
 
-REACTOR: Any = reactor
-HERE = "127.0.0.1"
 ALICE = UsernamePassword(b"alice", b"sesame")
+BOB = UsernamePassword(b"bob", b"sesame")
+WRONG = UsernamePassword(b"alice", b"simsalabim")
+
+pytestmark = [
+    # Twisted's own use of pyOpenSSL.
+    pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning"),
+    # Until Python 3.11, asyncio does not see that what the peer has closed is closed.
+    pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning"),
+]
+
+
+class News(pb.Cacheable):
+    """What users have a copy of."""
+
+    def __init__(self) -> None:
+        self.observers: list[Any] = []
+
+    def getTypeToCopy(self) -> str:
+        return "sessions.News"
+
+    def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
+        self.observers.append(observer)
+        return {"text": "nothing new"}
+
+    def stoppedObserving(self, perspective: Any, observer: Any) -> None:
+        self.observers.remove(observer)
+
+
+class Copy(pb.RemoteCache):
+    pass
+
+
+pb.setUnjellyableForClass("sessions.News", Copy)
+twisteds.setUnjellyableForClass("sessions.News", twisteds.RemoteCache)
+
+
+class Book(pb.Referenceable):
+    def remote_title(self) -> str:
+        return "Moby-Dick"
 
 
 class User(pb.Avatar):
+    def __init__(self, name: Any) -> None:
+        super().__init__(name)
+        self.news = News()
+        self.logouts = 0
+        self.closed = 0
+
     def perspective_name(self) -> Any:
         return self.avatarId
 
+    def perspective_wait(self) -> Deferred[None]:
+        return Deferred()
 
-def factory(told: list[pb.AuditEvent], **options: Any) -> pb.PBServerFactory:
-    users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
-    portal = Portal(pb.Realm(User), [users])
-    return pb.PBServerFactory(portal, audit=told.append, **options)
+    def perspective_leave(self) -> None:
+        pb.session_of(self).end()
 
+    def perspective_book(self) -> Book:
+        return Book()
 
-def kinds(told: list[pb.AuditEvent]) -> list[tuple[str, str]]:
-    return [(event.kind, event.reason) for event in told]
+    def perspective_news(self) -> News:
+        return self.news
 
+    async def perspective_rows(self) -> Any:
+        try:
+            number = 0
+            while True:
+                yield number
+                number += 1
+        finally:
+            self.closed += 1
 
-def when_lost(broker: Any, tell: Callable[[], object]) -> None:
-    """Have somebody told when a connection is lost, which it may be already."""
-    if broker.disconnected:
-        tell()
-    else:
-        broker.notifyOnDisconnect(tell)
-
-
-@pytest.mark.parametrize("why", ["max_session", "idle", "ended", "replaced"])
-def test_sessions_end_on_asyncio(why: str) -> None:
-    policies = {
-        "max_session": pb.SessionPolicy(max_session=0.1),
-        "idle": pb.SessionPolicy(idle_timeout=0.1),
-        "replaced": pb.SessionPolicy(per_user=1, when_full="end_oldest"),
-    }
-    told: list[pb.AuditEvent] = []
-    server = factory(told, session_policy=policies.get(why))
-
-    async def test() -> None:
-        async with pb_asyncio.serve(server, HERE, 0) as serving:
-            where = HERE, serving.port
-            avatar = await pb_asyncio.connect(*where, credentials=ALICE)
-            lost = asyncio.Event()
-            when_lost(avatar.broker, lost.set)
-            if why == "ended":
-                assert await avatar.callRemote("name") == b"alice"
-                assert server.sessions.end(b"alice") == 1
-            elif why == "replaced":
-                async with pb_asyncio.connect(*where, credentials=ALICE) as other:
-                    assert await other.callRemote("name") == b"alice"
-                    await lost.wait()
-            await lost.wait()
-
-    asyncio.run(test())
-    assert kinds(told)[0] == ("login", "")
-    assert ("logout", why) in kinds(told)
-    assert len(server.sessions) == 0
+    def logout(self) -> None:
+        self.logouts += 1
 
 
-class Tests(TestCase):
-    timeout = 30
+class Told:
+    """What an audit is told, and who waits for it.
 
-    def setUp(self) -> None:
-        self.told: list[pb.AuditEvent] = []
+    Args:
+        ends: The test.
+    """
 
-    async def ended(self, client: Any, **options: Any) -> pb.PBServerFactory:
-        """Log in, and wait until the server has ended the session."""
-        server = factory(self.told, allow_legacy_md5=True, **options)
-        port = REACTOR.listenTCP(0, server, interface=HERE)
-        self.addCleanup(port.stopListening)
-        there = TCP4ClientEndpoint(REACTOR, HERE, port.getHost().port)
-        await there.connect(client)
-        avatar = await client.login(ALICE)
-        lost: Deferred[Any] = Deferred()
-        when_lost(avatar.broker, lambda: lost.callback(None))
-        if not options:
-            assert await avatar.callRemote("name") == b"alice"
-            assert server.sessions.end(b"alice") == 1
+    def __init__(self, ends: Ends) -> None:
+        self.events: list[pb.AuditEvent] = []
+        self._ends = ends
+        self._awaited: list[tuple[tuple[str, str], Event]] = []
+
+    def __call__(self, event: pb.AuditEvent) -> None:
+        self.events.append(event)
+        for what, happens in self._awaited:
+            if what == (event.kind, event.reason):
+                happens()
+
+    def next(self, kind: str, reason: str = "") -> Event:
+        """Return the next event of the kind, and of the reason."""
+        event = self._ends.event()
+        self._awaited.append(((kind, reason), event))
+        return event
+
+    def kinds(self) -> list[tuple[str, str]]:
+        return [(event.kind, event.reason) for event in self.events]
+
+    def since(self, kind: str) -> list[pb.AuditEvent]:
+        return [event for event in self.events if event.kind == kind]
+
+
+class Server:
+    """A server that lets in alice, bob, and whoever does not say who it is.
+
+    Args:
+        ends: The test.
+        revokes: Whether the realm takes back what was obtained through avatars.
+        **options: The factory's.
+    """
+
+    def __init__(self, ends: Ends, revokes: bool = False, **options: Any) -> None:
+        self.users: dict[Any, User] = {}
+        self.told = Told(ends)
+        known = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame", bob=b"sesame")
+        realm = pb.Realm(self._made, revokes_references=revokes)
+        portal = Portal(realm, [known, AllowAnonymousAccess()])
+        self.factory = pb.PBServerFactory(portal, audit=self.told, **options)
+
+    def _made(self, name: Any) -> User:
+        self.users[name] = User(name)
+        return self.users[name]
+
+    @property
+    def sessions(self) -> pb.Sessions:
+        return self.factory.sessions
+
+
+@contextmanager
+def ended() -> Iterator[None]:
+    """Expect that what is called has gone while it was, or before."""
+    with pytest.raises((pb.PBConnectionLost, pb.DeadReferenceError)):
+        yield
+
+
+class Scenarios(Ends):
+    """What holds on both loops."""
+
+    async def log_in(self, client: Any, who: Any = ALICE, **options: Any) -> Any:
+        return await self.given(client.login(who, **options))
+
+    async def enter(self, port: int, who: Any = ALICE, **options: Any) -> Any:
+        """Log in over a connection of its own."""
+        return await self.log_in(await self.connect(port, **options), who)
+
+    # How long.
+
+    async def test_a_session_lasts_no_longer_than_it_may(self) -> None:
+        server = Server(self, session_policy=pb.SessionPolicy(max_session=0.05))
+        avatar = await self.enter(await self.serve(server.factory))
+        lost = self.lost(avatar.broker)
+        # However much it calls.
+        with ended():
+            while True:
+                await avatar.callRemote("name")
         await lost
-        return server
+        assert server.told.kinds() == [("login", ""), ("logout", "max_session")]
+        assert server.users[b"alice"].logouts == 1
+        assert list(server.sessions) == []
 
-    async def test_they_end_on_the_reactor(self) -> None:
-        for why, policy in {
-            "max_session": pb.SessionPolicy(max_session=0.1),
-            "idle": pb.SessionPolicy(idle_timeout=0.1),
-        }.items():
-            await self.ended(pb.PBClientFactory(), session_policy=policy)
-            assert kinds(self.told)[-1] == ("logout", why)
+    async def test_who_calls_nothing_is_logged_out(self) -> None:
+        server = Server(self, session_policy=pb.SessionPolicy(idle_timeout=0.05))
+        avatar = await self.enter(await self.serve(server.factory))
+        await self.lost(avatar.broker)
+        assert server.told.kinds() == [("login", ""), ("logout", "idle")]
 
-    async def test_a_legacy_client_is_ended_like_any_other(self) -> None:
-        server = await self.ended(twisted_pb.PBClientFactory())
-        assert kinds(self.told) == [("login", ""), ("logout", "ended")]
-        assert self.told[0].mechanism == "md5"
-        assert len(server.sessions) == 0
+    async def test_a_limit_may_come_later(self) -> None:
+        server = Server(self)
+        avatar = await self.enter(await self.serve(server.factory))
+        assert await avatar.callRemote("name") == b"alice"
+        policy = pb.SessionPolicy(max_session=0.01)
+        server.factory.change_login(session_policy=policy)
+        await self.lost(avatar.broker)
+        assert server.told.kinds()[-1] == ("logout", "max_session")
+
+    # How many.
+
+    async def test_one_more_is_refused(self) -> None:
+        server = Server(self, session_policy=pb.SessionPolicy(per_user=1))
+        port = await self.serve(server.factory)
+        first = await self.enter(port)
+        client = await self.connect(port)
+        with pytest.raises(UnauthorizedLogin):
+            await self.log_in(client)
+        assert server.told.kinds()[-1] == ("login_refused", "too many sessions")
+        # It is one of alice, and not of others.
+        bob = await self.log_in(client, BOB)
+        gone = server.told.next("logout", "disconnected")
+        first.broker.transport.loseConnection()
+        await gone
+        alice = await self.log_in(client)
+        assert await alice.callRemote("name") == b"alice"
+        assert await bob.callRemote("name") == b"bob"
+
+    async def test_or_the_oldest_ends(self) -> None:
+        policy = pb.SessionPolicy(per_user=1, when_full="end_oldest")
+        server = Server(self, session_policy=policy)
+        port = await self.serve(server.factory)
+        first = await self.enter(port)
+        waiting = first.callRemote("wait")
+        second = await self.enter(port)
+        with ended():
+            await waiting
+        await self.lost(first.broker)
+        assert await second.callRemote("name") == b"alice"
+        # Over the same connection, that stays.
+        third = await self.given(second.broker.factory.login(ALICE))
+        with pytest.raises(pb.Error, match="Invalid Object ID"):
+            await second.callRemote("name")
+        assert await third.callRemote("name") == b"alice"
+        replaced = ("logout", "replaced")
+        assert server.told.kinds() == [
+            ("login", ""),
+            *[replaced, ("login", "")] * 2,
+        ]
+
+    # Somebody ends them.
+
+    async def test_calls_that_are_under_way_end_with_the_session(self) -> None:
+        server = Server(self)
+        port = await self.serve(server.factory)
+        alice, bob = await self.enter(port), await self.enter(port, BOB)
+        waiting = [alice.callRemote("wait") for _ in range(10)]
+        assert await alice.callRemote("name") == b"alice"
+        later = [alice.callRemote("name") for _ in range(100)]
+        assert server.sessions.end(b"alice") == 1
+        for each in waiting:
+            with ended():
+                await each
+        for each in later:
+            with ended():
+                await each
+        with ended():
+            await alice.callRemote("name")
+        assert await bob.callRemote("name") == b"bob"
+        assert server.users[b"alice"].logouts == 1
+        assert [each.avatar_id for each in server.sessions] == [b"bob"]
+
+    async def test_a_method_may_end_the_session_that_it_is_called_in(self) -> None:
+        server = Server(self)
+        avatar = await self.enter(await self.serve(server.factory))
+        with ended():
+            await avatar.callRemote("leave")
+        await self.lost(avatar.broker)
+        assert server.told.kinds()[-1] == ("logout", "ended")
+        assert server.users[b"alice"].logouts == 1
+
+    async def test_all_are_ended_together(self) -> None:
+        server = Server(self)
+        port = await self.serve(server.factory)
+        avatars = [await self.enter(port, who) for who in (ALICE, BOB, Anonymous())]
+        assert server.sessions.end_all() == 3
+        for avatar in avatars:
+            await self.lost(avatar.broker)
+        assert [user.logouts for user in server.users.values()] == [1, 1, 1]
+
+    async def test_what_was_obtained_is_taken_back_and_no_more(self) -> None:
+        server = Server(self, revokes=True)
+        client = await self.connect(await self.serve(server.factory))
+        alice, bob = await self.log_in(client), await self.log_in(client, BOB)
+        held = {}
+        for name, avatar in (("alice", alice), ("bob", bob)):
+            rows = avatar.stream("rows")
+            book, news = await avatar.callRemote("book"), await avatar.callRemote("news")
+            held[name] = (book, news, rows, await rows.__anext__())
+        waiting = alice.callRemote("wait")
+        assert server.sessions.end(b"alice") == 1
+        book, _, rows, _ = held["alice"]
+        for call in (alice.callRemote("name"), book.callRemote("title")):
+            with pytest.raises(pb.Error, match="Invalid Object ID"):
+                await call
+        with pytest.raises(pb.Error):
+            while True:
+                await rows.__anext__()
+        book, news, rows, _ = held["bob"]
+        assert await book.callRemote("title") == "Moby-Dick"
+        assert [await rows.__anext__() for _ in range(1000)] == list(range(1, 1001))
+        assert await bob.callRemote("name") == b"bob"
+        assert server.users[b"alice"].news.observers == []
+        assert server.users[b"alice"].closed == 1
+        assert len(server.users[b"bob"].news.observers) == 1
+        assert server.users[b"bob"].closed == 0
+        # Nothing more is kept here, whoever has it.
+        assert list(client._broker.locallyCachedObjects) == [news.luid]
+        await rows.aclose()
+        client.disconnect()
+        with ended():
+            await waiting
+
+    async def test_what_comes_too_late_is_an_error(self) -> None:
+        server = Server(self, revokes=True)
+        client = await self.connect(await self.serve(server.factory))
+        alice, bob = await self.log_in(client), await self.log_in(client, BOB)
+        later: Deferred[Any] = Deferred()
+        server.users[b"alice"].perspective_wait = (  # type: ignore[method-assign]
+            lambda: later
+        )
+        waiting = alice.callRemote("wait")
+        assert await bob.callRemote("name") == b"bob"
+        server.sessions.end(b"alice")
+        later.callback(Book())
+        with pytest.raises(pb.Error, match="the session has ended"):
+            await waiting
+
+    # What is known of them.
+
+    async def test_a_session_knows_of_tls(self) -> None:
+        certificates = ClientCertificates(self.authority.cert_pem.bytes(), "email")
+        passwords = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]
+        mechanisms = [certificates, *passwords]
+        server = Server(self, mechanisms=mechanisms)
+        port = await self.serve(server.factory, tls=True)
+        own = self.authority.issue_cert("alice@example.com")
+        held = [
+            await self.enter(port, OwnCertificate(), tls=True, own=own),
+            # A password may be used by somebody with a certificate as well.
+            await self.enter(port, ALICE, tls=True, own=own),
+            await self.enter(port, ALICE, tls=True),
+        ]
+        external, shown, without = server.sessions
+        by_password = passwords[0 if self.binds_channels else 1]
+        der = own.cert_chain_pems[0].bytes()
+        for session, mechanism, has_shown in (
+            (external, "EXTERNAL", True),
+            (shown, by_password, True),
+            (without, by_password, False),
+        ):
+            assert session.mechanism == mechanism
+            assert session.is_tls
+            assert session.certificate == (as_der(der) if has_shown else None)
+            assert session.peer.host == HERE  # type: ignore[attr-defined]
+        assert external.avatar_id == b"alice@example.com"
+        # When it ends, so does the session.
+        assert external.expires is not None
+        assert without.expires is None
+        del held
+
+    async def test_a_session_knows_that_there_is_no_tls(self) -> None:
+        server = Server(self)
+        held = await self.enter(await self.serve(server.factory))
+        (session,) = server.sessions
+        assert (session.is_tls, session.certificate) == (False, None)
+        assert session.mechanism == "SCRAM-SHA-256"
+        del held
+
+    async def test_an_audit_is_told_all_of_it(self) -> None:
+        server = Server(self, tickets=Tickets())
+        port = await self.serve(server.factory, tls=True)
+        client = await self.connect(port, tls=True)
+        with pytest.raises(UnauthorizedLogin):
+            await self.log_in(client, WRONG)
+        avatar = await self.log_in(client)
+        ticket = await request_ticket(avatar)
+        stolen = Ticket(ticket.text())
+        for _ in range(2):
+            gone = server.told.next("logout", "disconnected")
+            avatar.broker.transport.loseConnection()
+            await gone
+            avatar = await self.enter(port, ticket, tls=True)
+        thief = await self.connect(port, tls=True)
+        with pytest.raises(UnauthorizedLogin):
+            await self.log_in(thief, stolen)
+        server.factory.change_login(login_tries=3)
+        server.sessions.end(b"alice")
+        await self.lost(avatar.broker)
+        out = ("logout", "disconnected")
+        assert server.told.kinds() == [
+            ("login_refused", "credentials"),
+            ("login", ""),
+            ("ticket_issued", ""),
+            *[out, ("login", "")] * 2,
+            ("ticket_reused", ""),
+            ("login_refused", "credentials"),
+            ("policy_changed", ""),
+            ("logout", "ended"),
+        ]
+        # There is nothing else that it could be told of.
+        assert {event.kind for event in server.told.events} == set(get_args(AuditKind))
+        logins = server.told.since("login")
+        assert [login.mechanism for login in logins[1:]] == ["PB-TICKET"] * 2
+        assert [each.session for each in server.told.since("logout")] == [
+            login.session for login in logins
+        ]
+
+    # Who may come in.
+
+    async def test_changes_hold_for_those_who_are_connected(self) -> None:
+        server = Server(self)
+        port = await self.serve(server.factory)
+        client = await self.connect(port, allow_legacy_md5=True)
+        alice = await self.log_in(client)
+        server.factory.change_login(mechanisms=["ANONYMOUS"])
+        with pytest.raises(pb.NoMechanism):
+            await self.log_in(client)
+        nobody = await self.log_in(client, Anonymous())
+        with pytest.raises(UnauthorizedLogin):
+            await self.log_in(client, mechanisms=[])
+        server.factory.change_login(mechanisms=None, allow_legacy_md5=True)
+        legacy = await self.log_in(client, mechanisms=[])
+        server.factory.change_login(session_policy=pb.SessionPolicy(per_user=2))
+        with pytest.raises(UnauthorizedLogin):
+            await self.log_in(client)
+        # Whoever is there stays.
+        for avatar in (alice, legacy):
+            assert await avatar.callRemote("name") == b"alice"
+        assert await nobody.callRemote("name") == ()
+
+    async def test_who_tries_again_and_again_waits_and_comes_in(self) -> None:
+        delays = pb.LoginDelays(free=1, first=0.05, longest=0.05)
+        server = Server(self, login_delays=delays)
+        port = await self.serve(server.factory)
+        for _ in range(3):
+            client = await self.connect(port)
+            with pytest.raises(UnauthorizedLogin):
+                await self.log_in(client, WRONG)
+        alice = await self.enter(port)
+        assert await alice.callRemote("name") == b"alice"
+
+    async def test_who_waits_holds_up_nobody_and_leaves_nothing(self) -> None:
+        """An hour is longer than anything here lasts."""
+        delays = pb.LoginDelays(free=1, first=3600, longest=3600)
+        server = Server(self, login_delays=delays)
+        port = await self.serve(server.factory)
+        client = await self.connect(port)
+        with pytest.raises(UnauthorizedLogin):
+            await self.log_in(client, WRONG)
+        waiting = self.log_in_later(client)
+        # Somebody else, from the same address, and over the same connection.
+        bob = await self.enter(port, BOB)
+        assert await bob.callRemote("name") == b"bob"
+        assert await self.log_in(client, Anonymous()) is not None
+        client.disconnect()
+        await waiting
+        assert server.told.kinds().count(("login", "")) == 2
+
+    def log_in_later(self, client: Any) -> Any:
+        """Begin a login that does not come to its end; return what waits for that."""
+        event = self.event()
+
+        def failed(failure: Any) -> None:
+            failure.trap(pb.PBConnectionLost)
+            event()
+
+        client.login(ALICE).addErrback(failed)
+        return event
+
+
+def as_der(pem: bytes) -> bytes:
+    from twisted.internet.ssl import Certificate
+
+    return Certificate.loadPEM(pem).dumps()  # type: ignore[no-any-return]
+
+
+class TestOnReactor(Scenarios, OnReactor):
+    pass
+
+
+class TestOnAsyncio(Scenarios, OnAsyncio):
+    pass
+
+
+class TestLegacyClients(OnReactor):
+    """Those of twisted.spread, on this side of the wire."""
+
+    async def legacy(self, server: Server) -> Any:
+        number = await self.serve(server.factory)
+        client = twisteds.PBClientFactory()
+        await TCP4ClientEndpoint(REACTOR, HERE, number).connect(client)
+        root = await client.getRootObject()
+        self.brokers.append(root.broker)
+        return client
+
+    async def test_they_are_refused_unless_somebody_says_otherwise(self) -> None:
+        server = Server(self)
+        client = await self.legacy(server)
+        with pytest.raises(UnauthorizedLogin):
+            await client.login(ALICE)
+        assert server.told.kinds() == [("login_refused", "md5 is not allowed")]
+        server.factory.change_login(allow_legacy_md5=True)
+        avatar = await client.login(ALICE)
+        assert await avatar.callRemote("name") == b"alice"
+        assert server.told.events[-1].mechanism == "md5"
+
+    async def test_they_see_the_connection_end(self) -> None:
+        server = Server(self, allow_legacy_md5=True)
+        client = await self.legacy(server)
+        avatar = await client.login(ALICE)
+        told = self.event()
+        avatar.notifyOnDisconnect(told)
+        waiting = avatar.callRemote("wait")
+        assert await avatar.callRemote("name") == b"alice"
+        assert server.sessions.end(b"alice") == 1
+        with pytest.raises(twisteds.PBConnectionLost):
+            await waiting
+        await told
+        with pytest.raises(twisteds.DeadReferenceError):
+            await avatar.callRemote("name")
+        assert server.told.kinds() == [("login", ""), ("logout", "ended")]
+
+    async def test_they_see_that_what_they_had_is_gone(self) -> None:
+        server = Server(self, revokes=True, allow_legacy_md5=True)
+        client = await self.legacy(server)
+        alice, bob = await client.login(ALICE), await client.login(BOB)
+        book, news = await alice.callRemote("book"), await alice.callRemote("news")
+        theirs = await bob.callRemote("book")
+        assert server.sessions.end(b"alice") == 1
+        for gone in (alice.callRemote("name"), book.callRemote("title")):
+            with pytest.raises(twisteds.RemoteError, match="Invalid Object ID"):
+                await gone
+        assert server.users[b"alice"].news.observers == []
+        assert await theirs.callRemote("title") == "Moby-Dick"
+        # It lets go of what was taken back, and neither end minds.
+        del alice, book, news
+        gc.collect()
+        assert await bob.callRemote("name") == b"bob"
+        assert server.sessions.end(b"bob") == 1
+        await self.lost(bob.broker)

@@ -220,9 +220,9 @@ class LoginRoot(Referenceable):
             return self._open(attempt, who, result, confirm)
         except UnauthorizedLogin:
             refusal = Failure()
-        except Exception as error:
+        except Exception:
             # Told as well, but not held against anybody: it may be our own fault.
-            self._tell_refusal(attempt, "error", Failure(error))
+            self._tell_refusal(attempt, "error", is_logged=self.broker.may_log())
             raise
         finally:
             self._deciding -= 1
@@ -352,20 +352,19 @@ class LoginRoot(Referenceable):
             detail: What the mechanism says about it besides.
         """
         attempt.refused()
-        self._tell_refusal(
-            attempt, reason, failure or Failure(LoginRefused()), detail=detail
-        )
+        is_logged = self._logs_refusal(failure or Failure(LoginRefused()))
+        self._tell_refusal(attempt, reason, is_logged=is_logged, detail=detail)
         self._refusals += 1
         if self.is_over() and not self.broker.disconnected:
             # When this has been answered.
             self.broker._call_later(0, self.broker.transport.loseConnection)
 
     def _tell_refusal(
-        self, attempt: Attempt, reason: str, failure: Failure, *, detail: str = ""
+        self, attempt: Attempt, reason: str, *, is_logged: bool, detail: str = ""
     ) -> None:
         self.door.audit.tell(
             "login_refused",
-            is_logged=self._logs_refusal(failure),
+            is_logged=is_logged,
             peer=peer_of(self.broker),
             mechanism=attempt.mechanism,
             username=attempt.username,
