@@ -339,9 +339,8 @@ class Login:
         self._sessions.audit.tell(
             "logout", reason=reason, seconds=seconds, **self.fields()
         )
-        if self._sessions.has_limits and not (
-            broker.disconnected or self._sessions.over(broker)
-        ):
+        has_limits = self._sessions.has_limits or session.expires is not None
+        if has_limits and not (broker.disconnected or self._sessions.over(broker)):
             # What it was handed may still be there, and has no session any more that
             # could end.
             broker.logged_out()

@@ -177,9 +177,10 @@ class Sessions:
 
     @property
     def has_limits(self) -> bool:
-        """Whether sessions end at some time."""
+        """Whether there is a limit that somebody without a session would escape."""
         policy = self._policy
-        return policy.idle_timeout is not None or policy.max_session is not None
+        limits = (policy.idle_timeout, policy.max_session, policy.per_user)
+        return any(limit is not None for limit in limits)
 
     # Logins
 
