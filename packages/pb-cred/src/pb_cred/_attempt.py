@@ -32,7 +32,6 @@ class Attempt:
     Attributes:
         context: As above.
         mechanism: As above.
-        is_settled: Whether it was refused or has come to something.
     """
 
     def __init__(
@@ -40,7 +39,6 @@ class Attempt:
     ) -> None:
         self.context = context
         self.mechanism = mechanism
-        self.is_settled = False
         self._broker = broker
         self._tries = tries
         self._source = source_of(context.peer)
@@ -104,11 +102,9 @@ class Attempt:
 
     def refused(self) -> None:
         """Count it against those that come after it."""
-        self.is_settled = True
         now = clock_of(self._broker).seconds()
         self._tries.refused(self._source, self.username, now)
 
     def admitted(self) -> None:
         """Have those that come after it not wait for those before."""
-        self.is_settled = True
         self._tries.admitted(self._source, self.username)

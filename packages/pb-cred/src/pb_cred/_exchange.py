@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
 
-from pb_broker import Broker, Referenceable
+from pb_broker import Broker
 from pb_broker._clock import clock_of
-from pb_jelly import Jellier
 
+from ._one_login import ForOneLogin
 from ._threads import in_thread
 from ._tls import security_of
 from .errors import LoginRefused
@@ -222,10 +222,7 @@ class Exchanges:
         if turn is not None:
             exchange.is_given_up = True
             turn.cancel()
-        broker = self._root.broker
-        if exchange.luid in broker.localObjects:
-            # The peer need not let go of it for us to.
-            broker.unregisterReference(exchange.luid)
+        exchange.take_back(self._root.broker)
 
 
 def _cleaned(failure: Failure) -> Failure:
@@ -234,7 +231,7 @@ def _cleaned(failure: Failure) -> Failure:
     return failure
 
 
-class Exchange(Referenceable):
+class Exchange(ForOneLogin):
     """What a peer sends the messages of one login to.
 
     Args:
@@ -248,9 +245,6 @@ class Exchange(Referenceable):
         turn: What answers the message before; None if that is answered.
         is_given_up: Whether it was ended before that was answered.
     """
-
-    #: No luid is 0: this one has not been sent yet.
-    luid: int = 0
 
     def __init__(
         self,
@@ -267,19 +261,6 @@ class Exchange(Referenceable):
         self.turn: Deferred[Any] | None = None
         self.is_given_up = False
         self._exchanges = exchanges
-
-    def jellyFor(self, jellier: Jellier) -> Any:
-        """Return the reference that the peer gets, and remember it."""
-        broker: Any = jellier.invoker
-        ownership = broker.ownership
-        if ownership is None:
-            expression = super().jellyFor(jellier)
-        else:
-            # Whoever else is logged in over the connection, and until when.
-            with ownership.giving_to_nobody():
-                expression = super().jellyFor(jellier)
-        self.luid = expression[1]
-        return expression
 
     def remote_step(self, data: Any) -> Deferred[Any]:
         """Go on with the login.

@@ -57,7 +57,7 @@ class LoginRoot(Referenceable):
         self.portal = portal
         self.broker = broker
         self.door = Door(portal) if door is None else door
-        self._challenges = _md5.Challenges(broker, self._admit_md5)
+        self._challenges = _md5.Challenges(broker, self.admit)
         self._exchanges = Exchanges(self)
         self._refusals = 0
         # How many are being decided on, and who waits for that.
@@ -150,9 +150,6 @@ class LoginRoot(Referenceable):
             A Deferred with the avatar.
         """
         return self.admit(Anonymous(), mind, _anonymous.MECHANISM)
-
-    def _admit_md5(self, credentials: Any, mind: Any, mechanism: str) -> Deferred[Any]:
-        return self.admit(credentials, mind, mechanism)
 
     def admit(
         self,

@@ -22,11 +22,11 @@ from twisted.cred.credentials import IUsernameHashedPassword
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pb_broker import Broker, ProtocolError, Referenceable, RemoteReference
+from pb_broker import Broker, ProtocolError, RemoteReference
 from pb_broker._shell import as_deferred
-from pb_jelly import Jellier
 
 from ._hashing import Password
+from ._one_login import ForOneLogin
 from .errors import LoginRefused
 from .interfaces import IUsernameMD5Password
 
@@ -141,13 +141,11 @@ class Challenges:
         if challenger not in self._open:
             return False
         del self._open[challenger]
-        if challenger.luid in self._broker.localObjects:
-            # The peer need not let go of it for us to.
-            self._broker.unregisterReference(challenger.luid)
+        challenger.take_back(self._broker)
         return True
 
 
-class Challenger(Referenceable):
+class Challenger(ForOneLogin):
     """What a peer sends its response to; good for one.
 
     Args:
@@ -156,28 +154,12 @@ class Challenger(Referenceable):
         challenge: What it was sent.
     """
 
-    #: No luid is 0: this one has not been sent yet.
-    luid: int = 0
-
     def __init__(
         self, challenges: Challenges, username: bytes, challenge: bytes
     ) -> None:
         self.challenge = challenge
         self._challenges = challenges
         self._username = username
-
-    def jellyFor(self, jellier: Jellier) -> Any:
-        """Return the reference that the peer gets, and remember it."""
-        broker: Any = jellier.invoker
-        ownership = broker.ownership
-        if ownership is None:
-            expression = super().jellyFor(jellier)
-        else:
-            # Whoever else is logged in over the connection, and until when.
-            with ownership.giving_to_nobody():
-                expression = super().jellyFor(jellier)
-        self.luid = expression[1]
-        return expression
 
     def remote_respond(self, response: Any, mind: Any = None) -> Deferred[Any]:
         """Finish the login.

@@ -357,16 +357,17 @@ class Sessions:
                 if was_called:
                     login.heard = now
                 is_idle = idle_timeout is not None and now - login.heard >= idle_timeout
-                if now >= login.deadline or is_idle:
-                    is_due = now >= login.deadline
-                    self._force(login, login.why_due(now) if is_due else "idle")
+                if now >= login.deadline:
+                    self._force(login, login.why_due(now), now)
+                elif is_idle:
+                    self._force(login, "idle", now)
         self._schedule()
 
-    def _force(self, login: Login, reason: Reason) -> None:
+    def _force(self, login: Login, reason: Reason, now: float) -> None:
         """End a session; whatever goes wrong, there are others to look at."""
         try:
             login.force(reason)
         except Exception:
             # Later again.
-            login.deadline = self._clock.seconds() + _LONGEST_PERIOD
+            login.deadline = now + _LONGEST_PERIOD
             _log.failure("A session could not be ended", pb_event="session_not_ended")
