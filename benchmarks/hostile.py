@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from twisted.logger import globalLogBeginner
 from . import _attacks, _machine, _rows
 from ._attacks import LONGEST, Figure
 from ._conversations import conversations
+from ._processes import running, said
 from .peers.siege import ATTACKS
 
 __all__ = ["SECTIONS", "main", "tables"]
@@ -35,43 +35,6 @@ _GROWTH: Final = 1.0
 
 #: By how many objects of any type: of each call or connection it would be thousands.
 _OBJECTS: Final = 100
-
-
-@contextmanager
-def _running(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run one of the peers for as long as it is needed."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            f"benchmarks.peers.{module}",
-            *arguments,
-        ],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def _said(process: subprocess.Popen[str]) -> str:
-    """Return the next line that a peer prints.
-
-    Raises:
-        RuntimeError: It has ended instead.
-    """
-    assert process.stdout is not None
-    line = process.stdout.readline().strip()
-    if not line:
-        raise RuntimeError("a peer ended too early")
-    return line
 
 
 def fairness(seconds: float, runs: int) -> Iterator[Figure]:
@@ -96,15 +59,15 @@ def _slowest(row: dict[str, Any]) -> float:
 
 def _besieged(attack: str, seconds: float) -> dict[str, Any]:
     """Return what a client measures while a server is attacked."""
-    with _running("siege", "server") as server:
-        ports = ["--ports", *_said(server).split()]
+    with running("siege", "server") as server:
+        ports = ["--ports", *said(server).split()]
         options = ["--server", str(server.pid), "--seconds", str(seconds)]
-        with _running("siege", "client", *ports, *options) as client:
+        with running("siege", "client", *ports, *options) as client:
             # It is connected: how long that takes is up to the system's queues.
-            _said(client)
+            said(client)
             if attack not in ATTACKS:
                 return _latency(client)
-            with _running("siege", "attacker", "--attack", attack, *ports) as attacker:
+            with running("siege", "attacker", "--attack", attack, *ports) as attacker:
                 row = _latency(client)
                 if attacker.poll() is not None:
                     raise RuntimeError(f"the attacker has given up: {attack}")
@@ -116,7 +79,7 @@ def _latency(client: subprocess.Popen[str]) -> dict[str, Any]:
     assert client.stdin is not None
     client.stdin.write("go\n")
     client.stdin.flush()
-    row: dict[str, Any] = json.loads(_said(client))
+    row: dict[str, Any] = json.loads(said(client))
     return row
 
 
@@ -131,12 +94,12 @@ def soak(seconds: float, stops: int) -> Iterator[Figure]:
         What has stayed behind at either end.
     """
     found = []
-    with _running("soak", "server") as server:
-        options = ["--port", _said(server), "--seconds", str(seconds)]
+    with running("soak", "server") as server:
+        options = ["--port", said(server), "--seconds", str(seconds)]
         options += ["--stops", str(stops)]
-        with _running("soak", "client", *options) as client:
+        with running("soak", "client", *options) as client:
             for _ in range(stops + 1):
-                found.append(json.loads(_said(client)))
+                found.append(json.loads(said(client)))
                 print(f"soak: {found[-1]['calls']:,} calls", file=sys.stderr)
     # A process takes a while to reach the size at which it stays.
     steady = found[len(found) // 4 :]

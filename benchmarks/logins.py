@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
@@ -28,6 +28,7 @@ from pb_cred.stores import MemoryPasswords
 
 from . import _machine, _rows
 from ._attacks import LONGEST
+from ._processes import running, said
 from .peers import _login_ends as ends
 from .peers.logins import LOOPS
 
@@ -54,42 +55,16 @@ _STALLING: Final = (
 )
 
 
-@contextmanager
 def _running(
     role: str, folder: Path, way: str, **options: Any
-) -> Iterator[subprocess.Popen[str]]:
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """Run one of the peers for as long as it is needed."""
     arguments = ["--folder", str(folder), "--way", way]
     for name, value in options.items():
         if value is not False:
             arguments.append(f"--{name}")
             arguments += [] if value is True else [str(value)]
-    program = [sys.executable, "-W", "ignore", "-m", "benchmarks.peers.logins"]
-    process = subprocess.Popen(
-        [*program, role, *arguments],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def _said(process: subprocess.Popen[str]) -> str:
-    """Return the next line that a peer prints.
-
-    Raises:
-        RuntimeError: It has ended instead.
-    """
-    assert process.stdout is not None
-    line = process.stdout.readline().strip()
-    if not line:
-        raise RuntimeError("a peer ended too early")
-    return line
+    return running("logins", role, *arguments)
 
 
 def _tell(process: subprocess.Popen[str], what: str) -> str:
@@ -97,7 +72,7 @@ def _tell(process: subprocess.Popen[str], what: str) -> str:
     assert process.stdin is not None
     process.stdin.write(what + "\n")
     process.stdin.flush()
-    return _said(process)
+    return said(process)
 
 
 def _figure(
@@ -154,9 +129,9 @@ def _besieged(
     """Return what honest users and attackers have to say."""
     way = "PLAIN, cheap Argon2id"
     with _running("server", folder, way, delays=delays) as server:
-        port = int(_said(server))
+        port = int(said(server))
         with _running("honest", folder, way, port=port) as honest:
-            _said(honest)
+            said(honest)
             with _running(
                 "attacker",
                 folder,
@@ -167,7 +142,7 @@ def _besieged(
                 tries=chosen.tries,
                 seconds=seconds,
             ) as attacker:
-                attack = json.loads(_said(attacker))
+                attack = json.loads(said(attacker))
             row: dict[str, Any] = json.loads(_tell(honest, "go"))
     return {**row, "attack": attack}
 
@@ -360,14 +335,14 @@ def stalls(chosen: argparse.Namespace, folder: Path) -> Iterator[_rows.Row]:
 
 def _stalled(folder: Path, way: str, loop: str, users: int) -> Iterator[_rows.Row]:
     with _running("server", folder, way, loop=loop, crowded=True) as server:
-        port = int(_said(server))
+        port = int(said(server))
         _tell(server, "watch")
         options = {"port": port, "count": users}
         with _running("crowd", folder, way, **options) as crowd:
             for phase, most in [("connecting", None), ("logging in", _LONGEST_STALL)]:
                 with _machine.Meter(server.pid) as meter:
                     before = _machine.processor_time_of(crowd.pid)
-                    _said(crowd) if phase == "connecting" else _tell(crowd, "go")
+                    said(crowd) if phase == "connecting" else _tell(crowd, "go")
                     used = _machine.processor_time_of(crowd.pid) - before
                 row = json.loads(_tell(server, "tell"))
                 _tell(server, "watch")
@@ -402,7 +377,7 @@ def cost(chosen: argparse.Namespace, folder: Path) -> Iterator[_rows.Row]:
     for _ in range(chosen.rounds):
         for way in ends.MECHANISMS:
             with _running("cost", folder, way, count=chosen.logins) as both:
-                row = json.loads(_said(both))
+                row = json.loads(said(both))
             value = row.pop("value")
             of_way = found.setdefault(way, [])
             of_way.append(
