@@ -27,7 +27,7 @@ from pb_broker._session import Session
 from pb_broker._tables import CacheTable, ExportTable, Local, LocalIDs
 from pb_broker.paging import CallbackPageCollector, StringPager
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import PBClientFactory, PBServerFactory, _exchange, pb
+from pb_cred import PBClientFactory, PBServerFactory, _login_context, pb
 from pb_cred._scram import NAME, ScramClient
 from pb_cred._tls import Security
 from pb_cred.mechanisms import LoginContext
@@ -301,7 +301,7 @@ def encrypted() -> Iterator[None]:
     """
     tls = Security(is_tls=True, is_verified=True)
     with (
-        mock.patch.object(_exchange, "security_of", return_value=tls),
+        mock.patch.object(_login_context, "security_of", return_value=tls),
         mock.patch.object(pb.Broker, "may_log", return_value=False),
     ):
         yield

@@ -26,7 +26,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import PBClientFactory, PBServerFactory, _exchange, pb
+from pb_cred import PBClientFactory, PBServerFactory, _login_context, pb
 from pb_cred._external import ExternalClientMechanism
 from pb_cred._known_mechanisms import client_mechanisms
 from pb_cred._tls import Security
@@ -716,7 +716,7 @@ def over_tls(monkeypatch: pytest.MonkeyPatch) -> Any:
             certificate=found[0] if found else None,
             chain=found[1:],
         )
-        monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
 
     return show
 

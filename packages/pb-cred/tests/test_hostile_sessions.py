@@ -28,7 +28,7 @@ from pb_cred import (
     PBClientFactory,
     PBServerFactory,
     SessionPolicy,
-    _exchange,
+    _login_context,
     pb,
 )
 from pb_cred import asyncio as pb_asyncio
@@ -48,7 +48,7 @@ def quiet() -> Any:
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     security = Security(is_tls=True, is_verified=True)
-    monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+    monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
 
 
 def checkers() -> Any:

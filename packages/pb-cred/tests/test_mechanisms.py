@@ -28,7 +28,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import PBClientFactory, PBServerFactory, _exchange, _scram, mechanisms, pb
+from pb_cred import (
+    PBClientFactory,
+    PBServerFactory,
+    _login_context,
+    _scram,
+    mechanisms,
+    pb,
+)
 from pb_cred._scram import NAME, PLUS, ScramClient, ScramServer, derive
 from pb_cred._scram_verifier import make_verifier, stand_in
 from pb_cred._tls import Security
@@ -112,7 +119,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
 
     return secure
 
@@ -762,7 +769,7 @@ def test_a_channel_to_the_middle_is_not_one_to_the_server(
             Security(is_tls=True, channel_binding=b"%032d" % len(legs)),
         )
 
-    monkeypatch.setattr(_exchange, "security_of", leg)
+    monkeypatch.setattr(_login_context, "security_of", leg)
     realm = OneRealm()
     result, middle = attacked(realm, lambda middle: None)
     trapped(result, UnauthorizedLogin)

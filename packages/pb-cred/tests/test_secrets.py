@@ -40,7 +40,7 @@ from pb_broker.testing import MemoryTransport, Pair, connected_pair
 from pb_cred import (
     PBClientFactory,
     PBServerFactory,
-    _exchange,
+    _login_context,
     _scram,
     _scram_verifier,
     _stores,
@@ -138,7 +138,7 @@ def secure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
 
     return secure
 

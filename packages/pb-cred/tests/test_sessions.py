@@ -18,7 +18,7 @@ from pb_cred import (
     PBClientFactory,
     PBServerFactory,
     SessionPolicy,
-    _exchange,
+    _login_context,
     pb,
     tickets,
 )
@@ -576,7 +576,7 @@ def test_a_factory_that_makes_itself_in_its_own_way_has_sessions() -> None:
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     security = Security(is_tls=True, is_verified=True)
-    monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+    monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
 
 
 def ask_for_ticket(pair: Pair, avatar: Any) -> Any:

@@ -28,7 +28,7 @@ from pb_cred import (
     PBClientFactory,
     PBClientService,
     PBServerFactory,
-    _exchange,
+    _login_context,
     _ticket_server,
     pb,
 )
@@ -92,7 +92,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of connections; at first, the best."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
 
     secure(VERIFIED)
     return secure

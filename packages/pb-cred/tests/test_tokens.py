@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import PBClientFactory, PBServerFactory, _exchange, pb, tokens
+from pb_cred import PBClientFactory, PBServerFactory, _login_context, pb, tokens
 from pb_cred._bearer_message import MAX_TOKEN
 from pb_cred._known_mechanisms import client_mechanisms
 from pb_cred._tls import Security
@@ -608,7 +608,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_exchange, "security_of", lambda transport: security)
+        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
 
     return secure
 

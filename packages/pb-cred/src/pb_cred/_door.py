@@ -16,8 +16,8 @@ from pb_broker import Broker
 from ._attempt import Attempt
 from ._audit import Audit
 from ._delays import LoginDelays, Tries
-from ._exchange import context_of
 from ._known_mechanisms import served, server_mechanisms, usual_server_mechanisms
+from ._login_context import context_of
 from ._sessions import SessionPolicy, Sessions
 from .mechanisms import LoginContext, ServerMechanism
 

@@ -16,41 +16,21 @@ from twisted.python.failure import Failure
 from pb_broker import Broker
 from pb_broker._clock import clock_of
 
+from ._login_context import context_of
 from ._one_login import ForOneLogin
-from ._threads import in_thread
-from ._tls import security_of
 from .errors import LoginRefused
-from .mechanisms import Claim, LoginContext, ServerExchange, Verified, is_name
+from .mechanisms import Claim, ServerExchange, Verified, is_name
 
 if TYPE_CHECKING:
     from ._attempt import Attempt
     from ._door import Door
 
-__all__ = ["Exchange", "Exchanges", "context_of"]
+__all__ = ["Exchange", "Exchanges"]
 
 #: The longest message of a mechanism, in bytes.
 MAX_MESSAGE: Final = 16 * 1024
 #: How much of a mechanism's words on a refusal is told, in characters.
 _MOST_DETAIL: Final = 200
-
-
-def context_of(broker: Broker) -> LoginContext:
-    """Return what is known of a connection before a login over it."""
-    transport: Any = broker.transport
-    security = security_of(transport)
-
-    def run(function: Callable[..., Any], *args: Any) -> Any:
-        return in_thread(broker, function, *args)
-
-    return LoginContext(
-        peer=transport.getPeer(),
-        is_tls=security.is_tls,
-        is_verified=security.is_verified,
-        certificate=security.certificate,
-        chain=security.chain,
-        channel_binding=security.channel_binding,
-        _run=run,
-    )
 
 
 class _Root(Protocol):

@@ -14,8 +14,9 @@ from pb_broker import Broker, NoSuchMethod, RemoteReference
 from pb_broker._shell import as_deferred
 
 from . import _anonymous, _md5
-from ._exchange import MAX_MESSAGE, context_of
+from ._exchange import MAX_MESSAGE
 from ._known_mechanisms import client_mechanisms
+from ._login_context import context_of
 from ._without_tls import warn_client
 from .errors import MechanismError, NoMechanism
 from .mechanisms import ClientExchange, ClientMechanism, LoginContext, is_name

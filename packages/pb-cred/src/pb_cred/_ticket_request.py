@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from pb_broker import NoSuchMethod, RemoteReference
 from pb_broker._shell import as_deferred
 
-from ._exchange import context_of
+from ._login_context import context_of
 from ._ticket import Ticket, is_ticket
 from .errors import MechanismError, NoMechanism, NoTicket
 

@@ -34,7 +34,7 @@ from pb_broker._profile import Profile
 from pb_cred import _anonymous, _factories, _md5
 from pb_cred._audit import Audit
 from pb_cred._avatar import Avatar
-from pb_cred._exchange import context_of
+from pb_cred._login_context import context_of
 from pb_cred._login_root import LoginRoot, PortalRoot
 from pb_cred._md5 import challenge, respond
 from pb_cred._session import Who, open_session
