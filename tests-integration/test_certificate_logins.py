@@ -15,13 +15,11 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet import reactor, ssl
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred.certificates import ClientCertificates, OwnCertificate
+from tls_ends import Ends
 
 REACTOR: Any = reactor
 EMAIL = "alice@example.com"
@@ -55,31 +53,18 @@ def by_email(*trusted: trustme.CA, **options: Any) -> ClientCertificates:
     return ClientCertificates(pems, "email", **options)
 
 
-class Tests(TestCase):
-    timeout = 20
-
+class Tests(Ends):
     def setUp(self) -> None:
-        self.servers = trustme.CA()
+        super().setUp()
         self.users = trustme.CA()
         self.alice = self.users.issue_cert(EMAIL)
-        self.brokers: list[Any] = []
-        self.addCleanup(self.hang_up)
-
-    def hang_up(self) -> Any:
-        async def gone() -> None:
-            for broker in self.brokers:
-                broker.transport.loseConnection()
-            while not all(broker.disconnected for broker in self.brokers):
-                await deferLater(REACTOR, 0, lambda: None)
-
-        return Deferred.fromCoroutine(gone())
 
     def asking(self, *trusted: trustme.CA) -> Any:
         """Return a server's TLS that asks for certificates, but does not insist.
 
         It takes certificates of those that it trusts; if that is nobody, anybody's.
         """
-        mine = own(self.servers.issue_cert("localhost"))
+        mine = own(self.authority.issue_cert("localhost"))
         options: dict[str, Any] = {}
         if trusted:
             roots = [read(each.cert_pem).original for each in trusted]
@@ -91,7 +76,7 @@ class Tests(TestCase):
             context.getContext().set_verify(SSL.VERIFY_PEER, lambda *args: True)
         return context
 
-    def serve(self, certificates: ClientCertificates, tls: Any) -> int:
+    def serve_users(self, certificates: ClientCertificates, tls: Any) -> int:
         factory: Any = pb.PBServerFactory(
             users(), mechanisms=[certificates, "SCRAM-SHA-256"]
         )
@@ -111,16 +96,10 @@ class Tests(TestCase):
             more["extraCertChain"] = [read(each).original for each in sent]
         return ssl.optionsForClientTLS(
             "localhost",
-            trustRoot=read(self.servers.cert_pem),
+            trustRoot=read(self.authority.cert_pem),
             clientCertificate=None if issued is None else own(issued),
             extraCertificateOptions=more,
         )
-
-    async def connect(self, port: int, tls: Any) -> Any:
-        factory = pb.PBClientFactory()
-        broker: Any = await pb.connect("localhost", port, factory, contextFactory=tls)
-        self.brokers.append(broker)
-        return factory
 
     async def who(
         self, port: int, tls: Any, credentials: Any = None
@@ -142,7 +121,7 @@ class Tests(TestCase):
             await factory.login(credentials or OwnCertificate())
 
     async def test_a_user_logs_in_with_a_certificate(self) -> None:
-        port = self.serve(by_email(self.users), self.asking(self.users))
+        port = self.serve_users(by_email(self.users), self.asking(self.users))
         assert await self.who(port, self.showing(self.alice)) == ALICE
         myself = OwnCertificate(EMAIL)
         assert await self.who(port, self.showing(self.alice), myself) == ALICE
@@ -153,14 +132,14 @@ class Tests(TestCase):
     async def test_so_it_is_in_an_older_tls(self) -> None:
         tls = self.asking(self.users)
         tls.getContext().set_max_proto_version(SSL.TLS1_2_VERSION)
-        port = self.serve(by_email(self.users), tls)
+        port = self.serve_users(by_email(self.users), tls)
         assert await self.who(port, self.showing(self.alice)) == ALICE
         broker = self.brokers[-1]
         handle = broker.transport.getHandle()
         assert handle.get_protocol_version_name() == "TLSv1.2"
 
     async def test_another_may_log_in_with_a_password(self) -> None:
-        port = self.serve(by_email(self.users), self.asking(self.users))
+        port = self.serve_users(by_email(self.users), self.asking(self.users))
         bob = UsernamePassword(b"bob", b"sesame")
         expected = (b"bob", "SCRAM-SHA-256")
         assert await self.who(port, self.showing(None), bob) == expected
@@ -168,18 +147,18 @@ class Tests(TestCase):
         assert await self.who(port, self.showing(self.alice), bob) == expected
 
     async def test_who_has_shown_no_certificate_has_no_way_in(self) -> None:
-        port = self.serve(by_email(self.users), self.asking(self.users))
+        port = self.serve_users(by_email(self.users), self.asking(self.users))
         await self.refused(port, self.showing(None), pb.NoMechanism)
 
     async def test_nor_is_there_one_without_tls(self) -> None:
-        port = self.serve(by_email(self.users), None)
+        port = self.serve_users(by_email(self.users), None)
         factory = pb.PBClientFactory()
         self.brokers.append(await pb.connect("localhost", port, factory))
         with pytest.raises(pb.NoMechanism):
             await factory.login(OwnCertificate())
 
     async def test_tls_that_takes_anybody_lets_nobody_else_in(self) -> None:
-        port = self.serve(by_email(self.users), self.asking())
+        port = self.serve_users(by_email(self.users), self.asking())
         assert await self.who(port, self.showing(self.alice)) == ALICE
         others = trustme.CA()
         forged = others.issue_cert(EMAIL)
@@ -189,24 +168,24 @@ class Tests(TestCase):
 
     async def test_tls_may_trust_others_who_are_not_trusted_with_users(self) -> None:
         others = trustme.CA()
-        port = self.serve(by_email(self.users), self.asking(self.users, others))
+        port = self.serve_users(by_email(self.users), self.asking(self.users, others))
         assert await self.who(port, self.showing(self.alice)) == ALICE
         await self.refused(port, self.showing(others.issue_cert(EMAIL)))
 
     async def test_what_stands_in_between_is_sent_or_known(self) -> None:
         between = self.users.create_child_ca()
         alice = between.issue_cert(EMAIL)
-        port = self.serve(by_email(self.users), self.asking())
+        port = self.serve_users(by_email(self.users), self.asking())
         await self.refused(port, self.showing(alice))
         tls = self.showing(alice, between.cert_pem)
         assert await self.who(port, tls) == ALICE
         pem = between.cert_pem.bytes()
-        port = self.serve(by_email(self.users, intermediates=pem), self.asking())
+        port = self.serve_users(by_email(self.users, intermediates=pem), self.asking())
         assert await self.who(port, self.showing(alice)) == ALICE
 
     async def test_authorities_change_while_the_server_runs(self) -> None:
         certificates = by_email(self.users)
-        port = self.serve(certificates, self.asking())
+        port = self.serve_users(certificates, self.asking())
         assert await self.who(port, self.showing(self.alice)) == ALICE
         new = trustme.CA()
         certificates.trust(new.cert_pem.bytes())
@@ -214,9 +193,9 @@ class Tests(TestCase):
         assert await self.who(port, self.showing(new.issue_cert(EMAIL))) == ALICE
 
     async def test_a_server_has_to_be_verified_unless_it_need_not(self) -> None:
-        port = self.serve(by_email(self.users), self.asking(self.users))
+        port = self.serve_users(by_email(self.users), self.asking(self.users))
         # Nobody has asked for a name.
-        tls = own(self.alice).options(read(self.servers.cert_pem))
+        tls = own(self.alice).options(read(self.authority.cert_pem))
         await self.refused(port, tls, pb.NoMechanism)
         anyway = OwnCertificate(needs_verified_server=False)
         assert await self.who(port, tls, anyway) == ALICE
