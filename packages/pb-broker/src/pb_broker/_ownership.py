@@ -308,6 +308,18 @@ def _ended() -> Error:
     return Error("the session has ended")
 
 
+def _are_over(owners: frozenset[Owner] | None) -> bool:
+    """Tell whether there were owners, and none is left."""
+    return bool(owners) and _left(owners) == _NOBODY
+
+
+def _left(owners: frozenset[Owner] | None) -> frozenset[Owner] | None:
+    """Return those owners that have not gone meanwhile; None if they are unknown."""
+    if owners is None:
+        return None
+    return frozenset(owner for owner in owners if not owner.is_over)
+
+
 class OwnedSession(Session):
     """A session in which what the peer is given has owners."""
 
@@ -332,7 +344,7 @@ class OwnedSession(Session):
         """Send a call; see :meth:`Session.call`."""
         ownership = self._ownership
         owners = ownership.owners_for(perspective)
-        if owners and all(owner.is_over for owner in owners):
+        if _are_over(owners):
             return self._broker.shell.failed(Failure(_ended()))
         with ownership.giving(owners):
             return super().call(verb, perspective, luid, name, args, kw, wanted)
@@ -360,26 +372,21 @@ class OwnedSession(Session):
     def _answer(self, result: Any, request: int, wanted: Any, served: Any) -> None:
         ownership = self._ownership
         owners = served.owners if type(served) is _Served else ownership.caller
-        if owners:
-            owners = frozenset(owner for owner in owners if not owner.is_over)
-            if not owners:
-                # A stream, say, which nobody will take from.
-                self.exported_no_more(result)
-                self._failed(Failure(_ended()), request, wanted)
-                return
-        with ownership.giving(owners):
+        if _are_over(owners):
+            # A stream, say, which nobody will take from.
+            self.exported_no_more(result)
+            self._failed(Failure(_ended()), request, wanted)
+            return
+        with ownership.giving(_left(owners)):
             super()._answer(result, request, wanted, served)
 
     def _fail_later(
         self, failure: Failure, request: int, wanted: Any, served: Any
     ) -> None:
-        owners = served.owners
-        if owners:
-            owners = frozenset(owner for owner in owners if not owner.is_over)
-            if not owners:
-                # What it says may carry something.
-                failure = Failure(_ended())
-        with self._ownership.giving(owners):
+        if _are_over(served.owners):
+            # What it says may carry something.
+            failure = Failure(_ended())
+        with self._ownership.giving(_left(served.owners)):
             super()._fail_later(failure, request, wanted, served)
 
 

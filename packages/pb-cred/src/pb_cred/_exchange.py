@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._attempt import Attempt
     from ._door import Door
 
-__all__ = ["Exchange", "Exchanges"]
+__all__ = ["MAX_MESSAGE", "Exchange", "Exchanges", "cleaned"]
 
 #: The longest message of a mechanism, in bytes.
 MAX_MESSAGE: Final = 16 * 1024
@@ -87,7 +87,7 @@ class Exchanges:
             A Deferred with what to answer.
         """
         begun = maybeDeferred(self._begin, name, data, mind)
-        return begun.addErrback(_cleaned)
+        return begun.addErrback(cleaned)
 
     def _begin(self, name: Any, data: Any, mind: Any) -> Deferred[Any]:
         root = self._root
@@ -181,7 +181,7 @@ class Exchanges:
             if failure.check(LoginRefused) is not None:
                 detail = str(failure.value)[:_MOST_DETAIL]
                 return self._refuse(exchange.attempt, "credentials", detail)
-        return _cleaned(failure)
+        return cleaned(failure)
 
     def _refuse(self, attempt: Attempt, reason: str, detail: str = "") -> Deferred[Any]:
         self._root.count_refusal(attempt, reason, detail=detail)
@@ -205,8 +205,8 @@ class Exchanges:
         exchange.take_back(self._root.broker)
 
 
-def _cleaned(failure: Failure) -> Failure:
-    """Return a failure without the variables of frames: they have the message."""
+def cleaned(failure: Failure) -> Failure:
+    """Return a failure without the variables of frames: they may have a password."""
     failure.cleanFailure()
     return failure
 

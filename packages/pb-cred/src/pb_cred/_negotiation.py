@@ -14,7 +14,7 @@ from pb_broker import Broker, NoSuchMethod, RemoteReference
 from pb_broker._shell import as_deferred
 
 from . import _anonymous, _md5
-from ._exchange import MAX_MESSAGE
+from ._exchange import MAX_MESSAGE, cleaned
 from ._known_mechanisms import client_mechanisms
 from ._login_context import context_of
 from ._without_tls import warn_client
@@ -145,13 +145,7 @@ class _Login:
 def _call(target: RemoteReference, *args: Any) -> Deferred[Any]:
     """Call the server."""
     answer = maybeDeferred(lambda: as_deferred(target.callRemote(*args)))
-    return answer.addErrback(_cleaned)
-
-
-def _cleaned(failure: Failure) -> Failure:
-    """Return a failure without the variables of frames, which may have a password."""
-    failure.cleanFailure()
-    return failure
+    return answer.addErrback(cleaned)
 
 
 def _message(made: Any) -> bytes:
