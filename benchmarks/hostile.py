@@ -13,7 +13,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,17 +37,20 @@ _GROWTH: Final = 1.0
 _OBJECTS: Final = 100
 
 
-def fairness(seconds: float, runs: int) -> Iterator[Figure]:
+def fairness(
+    seconds: float, runs: int, attacks: Sequence[str] = tuple(ATTACKS)
+) -> Iterator[Figure]:
     """Attack a server while another client makes small calls.
 
     Args:
         seconds: How long each attack lasts.
         runs: How often there is each; the one counts that others disturbed least.
+        attacks: Names of the attacks, besides that of no attack at all.
 
     Yields:
         How long the slowest of the calls took.
     """
-    for attack in ("nobody attacks", *ATTACKS):
+    for attack in ("nobody attacks", *attacks):
         row = min((_besieged(attack, seconds) for _ in range(runs)), key=_slowest)
         most = row.pop("max")
         yield Figure("fairness", attack, most, "ms, the slowest call", LONGEST, row)
@@ -151,7 +154,7 @@ def _sections(chosen: argparse.Namespace) -> dict[str, Iterator[Figure]]:
         "shared": _attacks.shared(runs),
         "numbers": _attacks.numbers(count, runs),
         "memory": _attacks.memory(scale),
-        "fairness": fairness(chosen.siege, runs),
+        "fairness": fairness(chosen.siege, runs, chosen.attack or tuple(ATTACKS)),
         "conversations": conversations(chosen.conversations, chosen.step),
         "soak": soak(chosen.seconds, chosen.stops),
     }
@@ -257,6 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--scale", type=float, default=1.0, help="shrink what has a size")
     add("--slack", type=float, default=1.0, help="how many times more may be")
     add("--siege", type=float, default=5.0, help="seconds for each attack on a server")
+    add("--attack", action="append", choices=list(ATTACKS), help="on a server")
     add("--conversations", type=int, default=200, help="how many to cut")
     add("--step", type=int, default=1, help="bytes from one cut to the next")
     add("--seconds", type=float, default=60.0, help="for the soak")

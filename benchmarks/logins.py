@@ -325,7 +325,7 @@ def stalls(chosen: argparse.Namespace, folder: Path) -> Iterator[_rows.Row]:
     found: dict[tuple[str, str], list[_rows.Row]] = {}
     for _ in range(chosen.rounds):
         for way in chosen.way or _STALLING:
-            for loop in _loops():
+            for loop in chosen.loop or _loops():
                 _machine.wait_until_quiet(chosen.patience if chosen.quiet else 0)
                 for row in _stalled(folder, way, loop, chosen.users):
                     found.setdefault((row["case"], row["phase"]), []).append(row)
@@ -375,7 +375,7 @@ def cost(chosen: argparse.Namespace, folder: Path) -> Iterator[_rows.Row]:
     """
     found: dict[str, list[_rows.Row]] = {}
     for _ in range(chosen.rounds):
-        for way in ends.MECHANISMS:
+        for way in chosen.mechanism or ends.MECHANISMS:
             with _running("cost", folder, way, count=chosen.logins) as both:
                 row = json.loads(said(both))
             value = row.pop("value")
@@ -480,6 +480,8 @@ def main(arguments: list[str] | None = None) -> int:
     add("--patience", type=float, default=600.0, help="seconds for all tries")
     add("--guesses", type=int, default=100, help="of which verifications are counted")
     add("--way", action="append", choices=_STALLING, help="of which to see stalls")
+    add("--loop", action="append", choices=LOOPS, help="on which to see stalls")
+    add("--mechanism", action="append", choices=ends.MECHANISMS, help="to cost")
     add("--users", type=int, default=200, help="who log in at once")
     add("--logins", type=int, default=100, help="of which the cost is the mean")
     add(

@@ -159,7 +159,7 @@ def test_memory_of_codecs_and_of_what_lives(tmp_path: Path) -> None:
 #: Everything that `hostile` does, but little of it.
 TINY = [
     *("--runs", "1", "--scale", "0.002", "--siege", "0.2", "--seconds", "0"),
-    *("--conversations", "1", "--step", "40", "--stops", "1"),
+    *("--attack", "garbage", "--conversations", "1", "--step", "40", "--stops", "1"),
 ]
 
 
@@ -205,11 +205,18 @@ FEW = [
     *("--tries", "20", "--attackers", "4", "--hosts", "2", "--logins", "1"),
 ]
 
+#: One way to log in on one event loop, and two mechanisms: what every other way, loop
+#: and mechanism does is for the tests of logins to say.
+ONE_WAY = [
+    *("--way", "PLAIN, Argon2id", "--loop", "asyncio"),
+    *("--mechanism", "MD5", "--mechanism", "EXTERNAL"),
+]
+
 
 def test_logins_write_rows(tmp_path: Path) -> None:
     out = tmp_path / "logins.jsonl"
     # Nothing is so slow.
-    run("logins", *FEW, "--slack", "1e9", "--out", out)
+    run("logins", *FEW, *ONE_WAY, "--slack", "1e9", "--out", out)
     rows = rows_in(out)
     assert all(row["ok"] for row in rows)
     parts = {row["part"] for row in rows}
@@ -223,19 +230,19 @@ def test_logins_write_rows(tmp_path: Path) -> None:
     same = [row for row in rows if row["part"] == "enumeration"]
     assert [row["value"] for row in same] == [0] * 4
     assert all(row["verifications"] > 0 for row in same)
-    for loop in ("twisted", "asyncio", "uvloop"):
-        assert found[f"PLAIN, Argon2id, on {loop}, logging in"]["ticks"] > 0
+    assert found["PLAIN, Argon2id, on asyncio, logging in"]["ticks"] > 0
     ways = {row["case"] for row in rows if row["part"] == "cost"}
-    assert {"MD5", "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER"} <= ways
+    assert ways == {"MD5", "EXTERNAL"}
 
 
 def test_logins_that_take_too_long_are_told_of(tmp_path: Path) -> None:
     out = tmp_path / "logins.jsonl"
-    options = ["--sections", "enumeration,stalls", "--slack", "0"]
+    options = [*ONE_WAY, "--sections", "enumeration,stalls", "--slack", "0"]
     ran = run("logins", *FEW, *options, "--out", out, expected=1)
     failed = [row for row in rows_in(out) if not row["ok"]]
     assert {row["part"] for row in failed} == {"stalls"}
     assert all(row["case"].endswith("logging in") for row in failed)
+    assert failed != []
     assert ran.stdout.count("\nFAILED stalls: ") == len(failed)
 
 
