@@ -5,7 +5,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -533,6 +533,34 @@ class TestClasses:
             made.clear()
             assert read(self.DATA, policy=policy) == []
             assert made == []
+
+    @pytest.mark.parametrize("version", [2.0, [b"decimal", 2, 0]])
+    def test_version_that_equals_an_integer(self, version: Any) -> None:
+        key = [b"unicode", b"Cell.persistenceVersion"]
+        state = [b"dictionary", [key, version], [[b"unicode", b"a"], 1]]
+        data = PB.encode([b"Cell", state])
+        assert read(data) == []
+        with pytest.raises(JellyError, match="Cell of the version"):
+            decoded(data)
+
+    def test_errors_of_the_program_are_left_to_the_two_steps(self) -> None:
+        class Busy:
+            def __new__(cls) -> Busy:
+                raise OSError
+
+        @dataclass
+        class Failing:
+            x: int
+            y: int = field(init=False, default_factory=lambda: 1 // 0)
+            z: int = field(init=False, default_factory=lambda: {}.a)  # type: ignore[attr-defined]
+
+        for cls in (Busy, Failing):
+            policy = SecurityOptions(ClassRegistry())
+            policy.allowBasicTypes()
+            copyable("thing", policy=policy)(cls)
+            with pytest.raises(JellyError):
+                decoded(self.DATA, policy=policy)
+            assert read(self.DATA, policy=policy) == []
 
     def test_functions_take_two_steps(self) -> None:
         def make(*args: Any) -> str:

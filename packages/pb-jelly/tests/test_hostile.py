@@ -13,8 +13,9 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,9 @@ from pb_jelly import (
     Limits,
     MalformedJelly,
     SecurityOptions,
+    Unjellier,
     Unjellyable,
+    copyable,
     globalSecurity,
     jelly,
     unjelly,
@@ -473,6 +476,135 @@ def test_frozensets_that_happen_to_have_the_same_hash() -> None:
     pairs = {frozenset({(a, b), a}) for a in (-1, -2) for b in (-1, -2, 3)}
     assert unjelly(jelly(pairs), limits=Limits()) == pairs
     assert unjelly([b"set", [b"frozenset"], [b"frozenset"]]) == {frozenset()}
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@dataclass(frozen=True)
+class Frozen:
+    left: Any = 0
+    right: Any = 0
+
+
+@dataclass(frozen=True)
+class Inheriting(Frozen):
+    __hash__ = Frozen.__hash__
+
+
+@dataclass(frozen=True)
+class Ignoring:
+    left: Any = field(default=0, hash=False)
+    right: Any = field(default=0, compare=False)
+
+
+def values_policy() -> SecurityOptions:
+    policy = SecurityOptions(ClassRegistry())
+    for cls in (Frozen, Inheriting, Ignoring):
+        copyable(cls.__name__, policy=policy)(cls)
+    policy.allowInstancesOf(Pair)
+    return policy
+
+
+def expression_of(cls: type[Any], left: Any, right: Any) -> Any:
+    if cls is Pair:
+        name = f"{__name__}.Pair".encode()
+        return [b"@object", name, [b"tuple", left, right], [b"None"]]
+    state = [
+        b"dictionary",
+        [[b"unicode", b"left"], left],
+        [[b"unicode", b"right"], right],
+    ]
+    return [cls.__name__.encode(), state]
+
+
+def doubled_instances(cls: type[Any], levels: int, start: int = 0) -> list[Any]:
+    """Return references to instances, each of which is twice in the next."""
+    made: list[Any] = [[b"reference", start, expression_of(cls, 1, 1)]]
+    for number in range(start, start + levels):
+        one = [b"dereference", number]
+        made.append([b"reference", number + 1, expression_of(cls, one, one)])
+    return made
+
+
+@pytest.mark.parametrize("cls", [Frozen, Inheriting, Pair])
+def test_instances_that_take_for_ever_to_hash(cls: type[Any]) -> None:
+    policy = values_policy()
+    before = doubled_instances(cls, 60)
+    last = [b"dereference", 60]
+    for holder in (
+        [b"set", last],
+        [b"frozenset", last],
+        [b"dictionary", [last, 1]],
+        [b"set", [b"tuple", last]],
+        [b"dictionary", [last, 1], [2, [b"dereference", 99]]],
+    ):
+        sexp = [b"list", *before, holder, [b"reference", 99, 5]]
+        with pytest.raises(LimitExceeded) as caught:
+            Unjellier(policy, modern=True, limits=Limits(depth=500)).unjellyFull(sexp)
+        assert caught.value.limit == "nodes"
+    # To make them is nothing.
+    value = Unjellier(policy, modern=True).unjellyFull([b"list", *before])
+    assert len(value) == 61
+
+
+def test_instances_whose_hash_ignores_the_fields() -> None:
+    sexp = [b"list", *doubled_instances(Ignoring, 60), [b"set", [b"dereference", 60]]]
+    value = Unjellier(values_policy(), limits=Limits()).unjellyFull(sexp)
+    assert value[-1] == {value[-2]}
+
+
+def test_instance_in_a_set_of_its_own_that_takes_for_ever_to_hash() -> None:
+    one = [b"dereference", 60]
+    outer = expression_of(Frozen, one, [b"set", [b"dereference", 99]])
+    sexp = [b"list", *doubled_instances(Frozen, 60), [b"reference", 99, outer]]
+    with pytest.raises(LimitExceeded) as caught:
+        Unjellier(values_policy(), limits=Limits()).unjellyFull(sexp)
+    assert caught.value.limit == "nodes"
+
+
+def test_instances_that_take_for_ever_to_compare() -> None:
+    def cached(start: int) -> list[Any]:
+        # A frozenset remembers its hash, so that only comparing takes long.
+        made: list[Any] = [[b"reference", start, expression_of(Frozen, 1, 1)]]
+        for number in range(start, start + 40):
+            part = [b"frozenset", [b"dereference", number], [b"tuple", 1]]
+            made.append([b"reference", number + 1, expression_of(Frozen, part, part)])
+        return made
+
+    sexp = [b"list", *cached(0), *cached(100)]
+    sexp.append([b"set", [b"dereference", 40], [b"dereference", 140]])
+    with pytest.raises(LimitExceeded) as caught:
+        Unjellier(values_policy(), limits=Limits()).unjellyFull(sexp)
+    assert caught.value.limit == "nodes"
+
+
+@pytest.mark.parametrize("cls", [tuple, Frozen, Pair])
+def test_values_too_deep_to_hash(cls: type[Any]) -> None:
+    def wrapped(part: Any) -> Any:
+        return [b"tuple", part] if cls is tuple else expression_of(cls, part, 1)
+
+    def chain(length: int) -> list[Any]:
+        made: list[Any] = [b"list", [b"reference", 0, wrapped(1)]]
+        for number in range(1, length):
+            made.append([b"reference", number, wrapped([b"dereference", number - 1])])
+        return [*made, [b"set", [b"dereference", length - 1]]]
+
+    policy = values_policy()
+    if cls is tuple:
+        assert len(Unjellier(policy, modern=True).unjellyFull(chain(1000))) == 1001
+    with pytest.raises(LimitExceeded) as caught:
+        Unjellier(policy, modern=True).unjellyFull(chain(200_000))
+    assert (caught.value.limit, caught.value.allowed) == ("depth", 1000)
+
+
+def test_value_that_contains_itself_and_is_hashed() -> None:
+    itself = expression_of(Frozen, [b"dereference", 1], 2)
+    sexp = [b"list", [b"reference", 1, itself], [b"set", [b"dereference", 1]]]
+    with pytest.raises(MalformedJelly, match="be hashed: 'RecursionError'"):
+        Unjellier(values_policy(), limits=Limits()).unjellyFull(sexp)
 
 
 def test_few_shared_tuples_are_nothing_to_speak_of() -> None:

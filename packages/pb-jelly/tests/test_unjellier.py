@@ -50,6 +50,14 @@ class Thing(Unjellyable):
     a: Any
 
 
+class Partial(Unjellyable):
+    """An object that has what it needs made of a part of its expression."""
+
+    def unjellyFor(self, unjellier: Any, jellyList: list[Any]) -> Any:
+        self.part = unjellier.unjelly(jellyList[1])
+        return self
+
+
 @pytest.fixture
 def policy() -> SecurityOptions:
     policy = SecurityOptions(ClassRegistry())
@@ -287,11 +295,112 @@ def test_members_that_get_their_state_late(policy: SecurityOptions) -> None:
     assert next(iter(table)).other[0] is table
 
 
-def test_hashes_raise_what_they_raise(policy: SecurityOptions) -> None:
-    with pytest.raises(AttributeError, match="name"):
-        unjelly([b"set", [NAMED, [b"None"]]], policy)
-    with pytest.raises(TypeError, match="unhashable type: 'list'"):
-        unjelly([b"set", [NAMED, attributes(name=[b"list"])]], policy)
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [([b"None"], AttributeError), (attributes(name=[b"list"]), TypeError)],
+)
+@pytest.mark.parametrize(
+    "holder",
+    [
+        lambda key: [b"set", key],
+        lambda key: [b"frozenset", key],
+        lambda key: [b"dictionary", [key, 1]],
+        lambda key: [b"dictionary", [[b"tuple", key], 1]],
+        lambda key: [b"set", [b"frozenset", key]],
+        lambda key: [b"dictionary", [key, [b"dereference", 9]]],
+    ],
+)
+def test_error_of_a_hash_method(
+    policy: SecurityOptions, holder: Any, state: Any, kind: type[Exception]
+) -> None:
+    sexp = [b"list", 5, holder([NAMED, state]), [b"reference", 9, [b"list"]]]
+    with pytest.raises(MalformedJelly, match=f"be hashed: '{kind.__name__}'") as caught:
+        unjelly(sexp, policy)
+    assert isinstance(caught.value.__cause__, kind)
+    # A dict that waits for a value is filled when that is there.
+    assert caught.value.path[:3] in ("[1]", "[2]")
+
+
+def test_error_of_a_comparison(policy: SecurityOptions) -> None:
+    class Incomparable(Named):
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("never equal, never different")
+
+        __hash__ = Named.__hash__
+
+    policy.allowInstancesOf(Incomparable)
+    key = [qual(Incomparable).encode(), attributes(name=1)]
+    for sexp in ([b"set", key, key], [b"dictionary", [key, 1], [key, 2]]):
+        with pytest.raises(MalformedJelly, match="be hashed: 'ValueError'"):
+            unjelly(sexp, policy)
+
+
+def test_memory_error_of_a_hash_method(policy: SecurityOptions) -> None:
+    class Large(Named):
+        def __hash__(self) -> int:
+            raise MemoryError
+
+    policy.allowInstancesOf(Large)
+    with pytest.raises(MemoryError):
+        unjelly([b"set", [qual(Large).encode(), [b"None"]]], policy)
+
+
+@pytest.mark.parametrize("number", [2.0, [b"decimal", 2, 0]])
+def test_number_of_a_dereference_is_an_integer(number: Any) -> None:
+    with pytest.raises(MalformedJelly, match="a dereference takes a number"):
+        unjelly([b"list", [b"reference", 2, [b"list"]], [b"dereference", number]])
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        lambda part: [b"list", part],
+        lambda part: [b"tuple", part],
+        lambda part: [b"set", part],
+        lambda part: [b"dictionary", [1, part]],
+        lambda part: [PLAIN, attributes(a=part)],
+        lambda part: [SETTING, attributes(a=part)],
+        lambda part: [b"thing", attributes(a=part)],
+        lambda part: [b"hook", part],
+        lambda part: [b"factory", attributes(a=part)],
+    ],
+)
+@pytest.mark.parametrize(
+    "inner",
+    [
+        5,
+        [b"list"],
+        [PLAIN, attributes(a=1)],
+        [b"thing", attributes(a=1)],
+        [b"call", 3],
+        [b"factory", attributes(a=1)],
+        [b"hook", 5],
+    ],
+)
+def test_number_of_two_references(
+    policy: SecurityOptions, outer: Any, inner: Any
+) -> None:
+    policy.registry.setUnjellyableForClass("call", lambda unjellier, sexp: Plain())
+    policy.registry.setUnjellyableFactoryForClass("factory", lambda state: Plain())
+    policy.registry.setUnjellyableForClass("hook", Partial)
+    sexp = [b"reference", 2, outer([b"reference", 2, inner])]
+    for whole in (sexp, [b"reference", 1, [b"list", sexp]]):
+        with pytest.raises(MalformedJelly, match="the reference 2 is defined twice"):
+            unjelly(whole, policy)
+
+
+@pytest.mark.parametrize("error", [TypeError, RuntimeError, KeyError])
+def test_class_whose_instances_cannot_be_blank(error: type[Exception]) -> None:
+    class Busy:
+        def __new__(cls) -> Busy:
+            raise error
+
+    policy = SecurityOptions(ClassRegistry())
+    policy.allowInstancesOf(Busy)
+    with pytest.raises(MalformedJelly, match="blank instances of 'Busy'") as caught:
+        unjelly([b"list", [qual(Busy).encode(), [b"None"]]], policy)
+    assert isinstance(caught.value.__cause__, error)
+    assert caught.value.path == "[0]"
 
 
 # Instances.

@@ -577,6 +577,8 @@ class Reader:
             raise _GiveUpError
         made: Any = None
         if not copier.is_enum:
+            if target.has_new:
+                raise _GiveUpError
             made = target.make.__new__(target.make)
             if key >= 0:
                 self._objects[key] = made

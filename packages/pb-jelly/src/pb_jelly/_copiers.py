@@ -23,6 +23,7 @@ from pb_jelly._state import (
     attributes_in,
     has_own_getstate,
     has_own_setstate,
+    is_generated,
     slots_of,
 )
 from pb_jelly.errors import JellyError, MalformedJelly, UnjellyableType
@@ -136,9 +137,15 @@ class Copier:
             return None
         if self._version > 1:
             state = dict(state)
-            if state.pop(self._version_key) != self._version:
+            version = state.pop(self._version_key)
+            # Equal is not enough: a float is no version.
+            if type(version) is not int or version != self._version:
                 return None
-        return form.load(inst, state)
+        try:
+            return form.load(inst, state)
+        except Exception:
+            # Raised once more by the two steps, which say where it is.
+            return None
 
     def fill(self, inst: Any, state: Any) -> None:
         """Give a blank instance its state.
@@ -445,13 +452,7 @@ def _runs_code(cls: Any, fields: list[_Field]) -> bool:
 
 def _is_generated(method: Any) -> bool:
     """Say whether a method is the one of object, or was made by a library."""
-    if method in _OF_OBJECT:
-        return True
-    # What is compiled from text has no file.  The rest is in attrs itself.
-    code = getattr(method, "__code__", None)
-    return getattr(method, "__module__", None) == "attr._make" or (
-        code is not None and code.co_filename.startswith("<")
-    )
+    return method in _OF_OBJECT or is_generated(method)
 
 
 def _is_computed(cls: type[Any], name: str) -> bool:

@@ -14,6 +14,7 @@ from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._names import full_name
+from pb_jelly._native import caused
 from pb_jelly._show import shown
 from pb_jelly._state import (
     builtin_exception,
@@ -178,6 +179,12 @@ def enum_member(cls: type[Any], key: object) -> Enum:
                 return cls(key)
         except (LookupError, ValueError):
             pass
+        except Exception as error:
+            # A ``_missing_`` of the class may raise anything.
+            kind = shown(type(error).__name__)
+            name = shown(full_name(cls))
+            refusal = MalformedJelly(f"{name}: {shown(key)} was refused: {kind}")
+            raise caused(refusal, error) from error
     raise MalformedJelly(f"{shown(full_name(cls))} has no member {shown(key)}")
 
 

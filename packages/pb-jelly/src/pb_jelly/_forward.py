@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._native import caused
 from pb_jelly._show import shown
-from pb_jelly.errors import LimitExceeded, MalformedJelly
+from pb_jelly._state import hashed_fields
+from pb_jelly.errors import JellyError, LimitExceeded, MalformedJelly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,12 +46,19 @@ __all__ = [
     "check_hashes",
     "hashed",
     "known",
-    "unhashable",
+    "not_hashed",
 ]
 
 #: So many keys of one dict, or members of one set, may have the same hash; and so few
 #: need not be looked at.  Powers of two, as floats, come to 34.
 FEW_KEYS: Final = 64
+
+#: So deep may be what is hashed.  Python's stack ends at some 100,000 levels of tuples,
+#: with the process, and sooner in a thread.
+_MOST_LEVELS: Final = 1000
+
+#: What is hashed and compared by itself.
+_SCALARS: Final = frozenset((str, bytes, int, float, bool, type(None)))
 
 #: Nobody can choose the hashes of these.
 _UNPREDICTABLE: Final = frozenset((str, bytes))
@@ -255,8 +263,12 @@ class Forward:
                 for key, value in zip(flat[::2], flat[1::2], strict=True)
                 if not _unknown((key, value)) and not self._not_whole([known(key)])
             ]
-            self._hash([key for key, _ in pairs], lambda: early.update(pairs))
-            blank.update(early)
+
+            def put() -> None:
+                early.update(pairs)
+                blank.update(early)
+
+            self._hash([key for key, _ in pairs], put)
 
         def fill(flat: list[Any]) -> None:
             keys = flat[::2]
@@ -275,7 +287,13 @@ class Forward:
         if not waits:
             return self._hash(values, action)
         self.is_needed = True
-        return self._begin(lambda: self._hash(values, action), waits)
+
+        def act() -> Any:
+            # By now there is more to them.
+            self._count_parts(values)
+            return self._hash(values, action)
+
+        return self._begin(act, waits)
 
     def _hash(self, values: list[Any], action: Callable[[], Any]) -> Any:
         """Do something that takes the hash of values that are whole."""
@@ -296,19 +314,18 @@ class Forward:
         Raises:
             LimitExceeded: It is too much.
         """
-        composed = [x for x in values if type(x) is tuple or type(x) is frozenset]
+        composed = [x for x in values if _members(x, compares=True) is not None]
         if len(set(map(hash, composed))) == len(composed):
             return
         # One that is there twice is not compared with itself.
         alike: dict[int, dict[int, Any]] = {}
         for value in composed:
             alike.setdefault(hash(value), {})[id(value)] = value
-        parts: dict[int, int] = {}
+        parts = _Parts(self._nodes, compares=True)
         for group in alike.values():
             if len(group) > 1:
                 for value in group.values():
-                    number = _parts(value, (tuple, frozenset), parts, self._nodes)
-                    self._count(len(group) * number)
+                    self._count(len(group) * parts.number(value))
 
     def _count(self, nodes: int) -> None:
         """Count values that are looked at.
@@ -320,28 +337,36 @@ class Forward:
         if self._hashed > self._nodes:
             raise LimitExceeded("nodes", self._hashed, self._nodes)
 
+    def _count_parts(self, values: list[Any]) -> None:
+        """Count what it takes to hash values.
+
+        Raises:
+            LimitExceeded: It takes too long, or too much of the stack: what is shared
+                is hashed anew wherever it occurs, so that few items can make many.
+        """
+        parts = _Parts(self._nodes, compares=False)
+        for value in values:
+            self._count(1 if type(value) in _SCALARS else parts.number(value))
+
     def _not_whole(self, values: list[Any]) -> list[Later]:
         """Return what is done once those values are whole that are not.
 
         An instance that is told from others by its identity is whole at any time.
 
         Raises:
-            LimitExceeded: To hash the values takes too long: a tuple that is shared
-                is hashed anew wherever it occurs, so that few items can make many.
+            LimitExceeded: To hash them takes too much.
         """
         waits: list[Later] = []
-        parts: dict[int, int] = {}
-        for value in values:
-            is_tuple = type(value) is tuple
-            self._count(_parts(value, (tuple,), parts, self._nodes) if is_tuple else 1)
-        todo = values[:]
+        self._count_parts(values)
+        todo = [value for value in values if type(value) not in _SCALARS]
+        seen: set[int] = set()
         for value in todo:
-            if type(value) is tuple:
-                # What is in each is looked at here only once.
-                if parts.pop(id(value), 0):
-                    todo.extend(value)
-            elif id(value) in self.blank and _has_own_hash(type(value)):
+            if id(value) in self.blank and _has_own_hash(type(value)):
                 waits.append(self.blank[id(value)])
+            elif id(value) not in seen:
+                # What is in each is looked at here only once.
+                seen.add(id(value))
+                todo.extend(_members(value, compares=False) or ())
         return waits
 
 
@@ -355,34 +380,79 @@ def _has_own_hash(cls: type[Any]) -> bool:
     return own is not object.__hash__
 
 
-def _parts(
-    value: Any, kinds: tuple[type[Any], ...], known: dict[int, int], most: int
-) -> int:
-    """Return how many values are looked at to hash one, or to compare it with its like.
+def _members(value: Any, *, compares: bool) -> Any:
+    """Return the values that are looked at to hash a value, or to compare it.
 
     Args:
-        value: A tuple or a frozenset.
-        kinds: The types of which the parts are looked at wherever one occurs.
-        known: What has been found out, by id; it is added to.
-        most: At most one more than this is returned.
+        value: The value.
+        compares: Whether it is compared as well; a frozenset remembers its hash.
+
+    Returns:
+        A collection; None for what has a hash that depends on no others, as far as that
+        can be known.
     """
-    todo = [value]
-    while todo:
-        outer = todo[-1]
-        if id(outer) in known:
-            todo.pop()
-            continue
-        inner = [part for part in outer if type(part) in kinds]
-        unknown = [part for part in inner if id(part) not in known]
-        if unknown:
-            todo.extend(unknown)
-            continue
-        number = len(outer) - len(inner) + sum([known[id(part)] for part in inner])
-        if type(outer) is frozenset and outer:
-            # Each may be compared with all that have the same hash.
-            number *= max(Counter(map(hash, outer)).values())
-        known[id(outer)] = min(number, most) + 1
-    return known[id(value)]
+    cls = type(value)
+    if cls in _SCALARS:
+        return None
+    if isinstance(value, tuple) and cls.__hash__ is tuple.__hash__:
+        return tuple.__getitem__(value, slice(None))
+    if cls is frozenset:
+        return value if compares else None
+    fields = hashed_fields(cls)
+    return [getattr(value, name, None) for name in fields] if fields else None
+
+
+class _Parts:
+    """Counts the values that are looked at to hash one, or to compare it with its like.
+
+    Args:
+        compares: Whether the values are compared.
+        most: At most one more than this is counted.
+    """
+
+    def __init__(self, most: int, *, compares: bool) -> None:
+        self._most = most
+        self._compares = compares
+        # By id: the number of values, and how many levels there are of them.
+        self._known: dict[int, tuple[int, int]] = {}
+
+    def number(self, value: Any) -> int:
+        """Return how many values are looked at.
+
+        Raises:
+            LimitExceeded: They are nested so deep that Python's own hashing, which
+                recurses without a check, would run out of stack.
+        """
+        known = self._known
+        todo = [value]
+        opened: set[int] = set()
+        while todo:
+            outer = todo[-1]
+            if id(outer) in known:
+                todo.pop()
+                continue
+            members = _members(outer, compares=self._compares)
+            if members is None:
+                known[id(outer)] = (1, 0)
+                continue
+            inner = [part for part in members if type(part) not in _SCALARS]
+            if id(outer) not in opened:
+                opened.add(id(outer))
+                # What is open already contains itself, and will not be hashed at all.
+                unknown = [part for part in inner if id(part) not in opened]
+                if unknown:
+                    todo.extend(unknown)
+                    continue
+            counts = [known.get(id(part), (1, 0)) for part in inner]
+            number = len(members) - len(inner) + sum([count for count, _ in counts])
+            levels = 1 + max([level for _, level in counts], default=0)
+            if levels > _MOST_LEVELS:
+                raise LimitExceeded("depth", levels, _MOST_LEVELS)
+            if type(outer) is frozenset and outer:
+                # Each may be compared with all that have the same hash.
+                number *= max(Counter(map(hash, outer)).values())
+            known[id(outer)] = (min(number, self._most) + 1, levels)
+        return known[id(value)][0]
 
 
 def _put(
@@ -406,15 +476,16 @@ def hashed(values: list[Any], action: Callable[[], Any]) -> Any:
     """Do something that takes the hash of values, and return what it returned.
 
     Raises:
-        MalformedJelly: One of them has none.
+        MalformedJelly: One of them has none, or cannot be compared with another.
         LimitExceeded: Too many have the same.
     """
     try:
         if len(values) > FEW_KEYS:
             check_hashes(values)
         return action()
-    except TypeError as error:
-        raise caused(unhashable(values) or error, None) from None
+    except Exception as error:
+        refusal = not_hashed(values, error)
+        raise refusal from refusal.__cause__
 
 
 def check_hashes(values: list[Any]) -> None:
@@ -425,7 +496,7 @@ def check_hashes(values: list[Any]) -> None:
 
     Raises:
         LimitExceeded: More than `FEW_KEYS` have the same hash.
-        TypeError: One has none.
+        Exception: Whatever the ``__hash__`` of one raises.
     """
     if _UNPREDICTABLE.issuperset(map(type, values)):
         return
@@ -437,8 +508,30 @@ def check_hashes(values: list[Any]) -> None:
         raise LimitExceeded("equal_hashes", most, FEW_KEYS)
 
 
-def unhashable(values: Iterable[Any]) -> MalformedJelly | None:
-    """Return the error for keys or members if one of them has no hash."""
+def not_hashed(values: Iterable[Any], error: Exception) -> Exception:
+    """Return the error for keys or members of which one could not be put in.
+
+    Args:
+        values: The keys or members.
+        error: The error of the dict or set, or of a method of one of the values: a
+            class that has a hash need not have one with what a peer has put into it.
+
+    Returns:
+        A `MalformedJelly`, whose cause is *error* if a method raised it; *error* itself
+        if it is not about the values.
+    """
+    if isinstance(error, (JellyError, MemoryError)):
+        return error
+    refusal = _unhashable(values)
+    if refusal is not None:
+        return refusal
+    kind = shown(type(error).__name__)
+    refusal = MalformedJelly(f"a key or member that cannot be hashed: {kind}")
+    return caused(refusal, error)
+
+
+def _unhashable(values: Iterable[Any]) -> MalformedJelly | None:
+    """Return the error for keys or members if one of them is of a type without hash."""
     todo = list(values)
     seen: set[int] = set()
     while todo:

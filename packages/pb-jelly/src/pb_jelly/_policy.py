@@ -68,12 +68,16 @@ class Target:
         make: The class or the callable.
         has_setstate: Whether a generic instance takes its state in by itself.
         has_callback: Whether instances have a ``postUnjelly``.
+        has_new: Whether a blank instance is made by a method of the class.
         is_plain: Whether the state of an instance is its ``__dict__`` and nobody is
             asked or told.
         copier: What `copyable` registered, if it did.
     """
 
-    __slots__ = ("copier", "has_callback", "has_setstate", "is_plain", "kind", "make")
+    __slots__ = (
+        *("copier", "has_callback", "has_new", "has_setstate"),
+        *("is_plain", "kind", "make"),
+    )
 
     def __init__(self, kind: int, make: Any, copier: Copier | None = None) -> None:
         self.kind = kind
@@ -81,9 +85,10 @@ class Target:
         self.copier = copier
         self.has_setstate = kind == GENERIC and has_own_setstate(make)
         self.has_callback = hasattr(make, "postUnjelly")
+        self.has_new = make.__new__ is not object.__new__
         self.is_plain = (
             kind == STATE
-            and make.__new__ is object.__new__
+            and not self.has_new
             and make.setStateFor is Unjellyable.setStateFor
             and not issubclass(make, BaseException)
             and not self.has_callback

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._forward import IDLE, Forward, known
 from pb_jelly._show import shown
+from pb_jelly._state import hashed_fields
 from pb_jelly.errors import MalformedJelly
 
 if TYPE_CHECKING:
     from pb_jelly._forward import Later
 
-__all__ = ["MOST_NUMBER", "References", "Running", "is_number"]
+__all__ = ["MOST_NUMBER", "References", "Running", "check_dereference", "is_number"]
 
 #: References are numbered from 1 by everybody.  Larger numbers could be chosen so that
 #: they all have the same hash.
@@ -23,19 +24,31 @@ def is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST_NUMBER
 
 
+def check_dereference(sexp: list[Any]) -> None:
+    """Refuse a dereference of anything but one number.
+
+    Raises:
+        MalformedJelly: It is one.
+    """
+    if len(sexp) != 2 or not is_number(sexp[1]):
+        raise MalformedJelly("a dereference takes a number")
+
+
 class Running:
     """A hook that is running.
 
     Attributes:
         number: The number by which its object can be referred to, if it has one.
+        has_defined: Whether the number stands for an object of this hook.
         is_met: Whether what the number stands for so far has been referred to.
         waits: The steps that will give the object its state.
     """
 
-    __slots__ = ("is_met", "number", "waits")
+    __slots__ = ("has_defined", "is_met", "number", "waits")
 
     def __init__(self, number: int | None) -> None:
         self.number = number
+        self.has_defined = False
         self.is_met = False
         self.waits: list[Any] = []
 
@@ -96,6 +109,7 @@ class References:
         """
         if running is not None:
             running.is_met = number in self.undefined
+            running.has_defined = True
         self.define(number, value)
         self.unfinished[number] = running
 
@@ -103,11 +117,12 @@ class References:
         """Note what object a hook makes that its number stands for.
 
         Raises:
-            MalformedJelly: The number has been defined as something else, and that has
-                been referred to.
+            MalformedJelly: The number is that of something else, or has been defined
+                as another object of the hook, and that has been referred to.
         """
-        if number in self.undefined or number not in self.objects:
+        if not running.has_defined:
             running.is_met = number in self.undefined
+            running.has_defined = True
             self.define(number, value)
         elif self.objects[number] is not value:
             if running.is_met:
@@ -123,8 +138,7 @@ class References:
         Raises:
             MalformedJelly: It is not one.
         """
-        if len(sexp) != 2 or not is_number(sexp[1]):
-            raise MalformedJelly("a dereference takes a number")
+        check_dereference(sexp)
         value = self.undefined[sexp[1]] = self._waiting().value()
         self.objects[sexp[1]] = value
         return value
@@ -140,8 +154,8 @@ class References:
             if running is not None:
                 running.is_met = True
             self._waiting().met(value)
-        elif type(value) is tuple and value:
-            # To hash a tuple is to hash all that is in it, each time anew.
+        elif (value and isinstance(value, tuple)) or hashed_fields(type(value)):
+            # To hash it is to hash all that is in it, each time anew.
             self.be_wary()
         return known(value)
 

@@ -25,7 +25,9 @@ __all__ = [
     "getInstanceState",
     "has_own_getstate",
     "has_own_setstate",
+    "hashed_fields",
     "hides_state",
+    "is_generated",
     "leaf_hook",
     "numbered_hook",
     "restore",
@@ -315,6 +317,54 @@ def _own_slots(cls: type[Any]) -> list[str]:
         for name in ((slots,) if isinstance(slots, str) else slots)
         if name not in ("__dict__", "__weakref__")
     ]
+
+
+_hashed: WeakKeyDictionary[type[Any], tuple[str, ...]] = WeakKeyDictionary()
+
+
+def hashed_fields(cls: type[Any]) -> tuple[str, ...]:
+    """Return the names of the fields that the hash of an instance depends on.
+
+    Returns:
+        The names, where the decorator of dataclasses or of attrs has made the
+        ``__hash__`` of the class; none at all for other classes.
+    """
+    names = _hashed.get(cls)
+    if names is None:
+        names = _hashed[cls] = _find_hashed_fields(cls)
+    return names
+
+
+def _find_hashed_fields(cls: type[Any]) -> tuple[str, ...]:
+    """Return the names of the fields that a generated ``__hash__`` looks at."""
+    owner = next(base for base in cls.__mro__ if "__hash__" in vars(base))
+    if not is_generated(owner.__hash__):
+        return ()
+    if "__attrs_attrs__" in vars(owner):
+        fields: Any = vars(owner)["__attrs_attrs__"]
+        return tuple(
+            field.name
+            for field in fields
+            if (field.eq if field.hash is None else field.hash)
+        )
+    if "__dataclass_fields__" in vars(owner):
+        import dataclasses
+
+        return tuple(
+            field.name
+            for field in dataclasses.fields(owner)
+            if (field.compare if field.hash is None else field.hash)
+        )
+    return ()
+
+
+def is_generated(method: Any) -> bool:
+    """Say whether a method was made by the decorator of dataclasses or of attrs."""
+    # What is compiled from text has no file.  The rest is in attrs itself.
+    code = getattr(method, "__code__", None)
+    return getattr(method, "__module__", None) == "attr._make" or (
+        code is not None and code.co_filename.startswith("<")
+    )
 
 
 def hides_state(cls: type[Any], base: type[Any] = object) -> bool:

@@ -32,12 +32,17 @@ from pb_jelly._forward import (
     check_hashes,
     hashed,
     known,
-    unhashable,
+    not_hashed,
 )
 from pb_jelly._frames import BUILD, ROOT, WAITING, Frame, place
 from pb_jelly._native import UNLIMITED, caused, mypyc_attr
 from pb_jelly._policy import FACTORY, GENERIC, HOOK, STATE, Target, table_for
-from pb_jelly._references import References, Running, is_number
+from pb_jelly._references import (
+    References,
+    Running,
+    check_dereference,
+    is_number,
+)
 from pb_jelly._resolver import Resolver, head_of, headless
 from pb_jelly._show import shown
 from pb_jelly._special import ABSENT, Build, open_special
@@ -280,7 +285,10 @@ class Unjellying:
                         except (KeyError, TypeError, ValueError):
                             value = references.not_defined(x)
                         else:
-                            if number in unfinished or type(value) in _WATCHED:
+                            if type(number) is not int:
+                                # A float is found by an equal int.
+                                check_dereference(x)
+                            if number in unfinished or type(value) not in _UNWATCHED:
                                 value = references.watched(number, value)
                         if type(value) is Later and kind == LIST:
                             filled, values, kind = values, values[:], WAITING
@@ -405,9 +413,9 @@ class Unjellying:
                                 if len(values) > 2 * FEW_KEYS:
                                     check_hashes(values[::2])
                                 filled.update(zip(flat, flat))  # noqa: B905
-                            except TypeError as error:
-                                refusal = unhashable(values[::2]) or error
-                                raise caused(refusal, None) from None
+                            except Exception as error:
+                                refusal = not_hashed(values[::2], error)
+                                raise refusal from refusal.__cause__
                         it, values, kind, filled, level = stack.pop()
                     elif kind == LIST:
                         it, values, kind, filled, level = stack.pop()
@@ -666,8 +674,8 @@ class Unjellying:
         return ABSENT, None
 
 
-#: What is looked at once more when it is referred to.
-_WATCHED: Final = frozenset((Later, tuple))
+#: All but these is looked at once more when it is referred to.
+_UNWATCHED: Final = frozenset((list, dict, set, frozenset, str, bytes, int, float))
 #: Keys and members of these types are always whole, and quickly hashed.
 _SAFE: Final = frozenset((str, bytes, int, float, bool, type(None)))
 # What is done with values later. (The compiler takes no closure in a method of an
@@ -733,7 +741,9 @@ def _blank(cls: Any) -> Any:
     """Return a blank instance."""
     try:
         return cls.__new__(cls)
-    except TypeError as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         name = shown(cls.__name__)
         refusal = MalformedJelly(f"blank instances of {name} cannot be made")
         raise caused(refusal, error) from error
