@@ -63,6 +63,32 @@ class SlaveDuckPond(pb.RemoteCache):
 pb.setUnjellyableForClass(MasterDuckPond, SlaveDuckPond)
 
 
+class Sign(pb.Copyable):
+    def __init__(self):
+        self.text = "keep off the ice"
+
+
+class ReceiverSign(pb.RemoteCopy):
+    """Has a method of the name of the attribute that arrives."""
+
+    def text(self):
+        return "no text"
+
+
+class Lantern(pb.Cacheable):
+    def getStateToCacheAndObserveFor(self, perspective, observer):
+        return {"colour": "red"}
+
+
+class ReceiverLantern(pb.RemoteCache):
+    def colour(self):
+        return "none"
+
+
+pb.setUnjellyableForClass(Sign, ReceiverSign)
+pb.setUnjellyableForClass(Lantern, ReceiverLantern)
+
+
 class Pages(pb.Referenceable):
     def remote_send(self, collector):
         util.StringPager(collector, b"0123456789" * 5, 20)
@@ -84,6 +110,9 @@ class Shop(pb.Root):
     def remote_same(self, pond):
         return pond is self.pond
 
+    def remote_signs(self):
+        return Sign(), Lantern()
+
     def remote_pages(self):
         return Pages()
 
@@ -100,6 +129,9 @@ def client(factory, shop):
     print("client:", ducks.cacheducks)
     yield root.callRemote("breed", "ugly duckling")
     print("client:", ducks.cacheducks, (yield root.callRemote("same", ducks)))
+    sign, lantern = yield root.callRemote("signs")
+    print("client:", sign.text, lantern.colour)
+    del lantern
     pages = yield root.callRemote("pages")
     print("client:", (yield util.getAllPages(pages, "send")))
     ring = [1, "two", 3.0, None, True, (b"four",), {"five": {6}}]

@@ -18,6 +18,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -475,20 +476,84 @@ def test_names_of_a_caches_methods(peer: Peer, victim: Victim) -> None:
     assert peer.call(b"ok", target=7, verb=b"cachemessage")[0] == b"answer"
 
 
+class Copied(pb.RemoteCopy):
+    def confirm(self) -> str:
+        return "confirmed"
+
+    @classmethod
+    def named(cls) -> str:
+        return cls.__name__
+
+    @staticmethod
+    def price() -> int:
+        return 5
+
+    @cached_property
+    def total(self) -> int:
+        return 7
+
+
+pb.setUnjellyableForClass(b"test.hostile.Copied", Copied)
+COPIED: Any = b"test.hostile.Copied"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(b"confirm", b"named", b"price", b"setCopyableState", b"unjellyFor"),
+        *(b"__init__", b"__reduce_ex__", b"__init_subclass__"),
+    ],
+)
+@pytest.mark.parametrize("key", [lambda name: [b"unicode", name], bytes])
+def test_state_of_a_copy_with_the_name_of_a_method(
+    peer: Peer, victim: Victim, key: Any, name: bytes
+) -> None:
+    state = [b"dictionary", [key(name), [b"unicode", b"shadowed"]]]
+    kind, text = peer.fails(b"keep", [b"tuple", [COPIED, state]])
+    assert kind == b"pb_jelly.errors.MalformedJelly"
+    assert f"'Copied' has a method named {name.decode()!r} (at args[0])" in text
+    cached = {b"confirm": b"observe_ok", b"named": b"refuse", b"price": b"secret"}
+    state = [b"dictionary", [key(cached.get(name, name)), 5]]
+    kind, text = peer.fails(b"keep", [b"tuple", [CACHED, 7, state]])
+    assert kind == b"pb_jelly.errors.MalformedJelly"
+    assert "has a method named" in text
+    assert victim.kept == []
+
+
+def test_state_of_a_copy_with_the_name_of_a_computed_attribute(
+    peer: Peer, victim: Victim
+) -> None:
+    state = [b"dictionary", [[b"unicode", b"total"], 1000], [[b"unicode", b"x"], 1]]
+    peer.call(b"keep", [b"tuple", [COPIED, state]])
+    (copied,) = victim.kept
+    assert vars(copied) == {"x": 1}
+    assert copied.total == 7
+
+
+def test_update_of_a_cache_with_the_name_of_a_method(
+    peer: Peer, victim: Victim
+) -> None:
+    peer.call(b"keep", [b"tuple", [CACHED, 7, DICT]])
+    (cached,) = victim.kept
+    for name in (b"observe_ok", b"observe_update", b"remoteMessageReceived"):
+        state = [b"dictionary", [[b"unicode", name], 5]]
+        kind, text = peer.fails(
+            b"update", [b"tuple", state], target=7, verb=b"cachemessage"
+        )
+        assert kind == b"pb_jelly.errors.MalformedJelly"
+        assert "has a method named" in text
+    assert vars(cached) == {"broker": peer.broker, "luid": 7}
+
+
 def test_attributes_of_a_copy_are_data(peer: Peer, victim: Victim) -> None:
     """Whatever they are called, they stand in the way of nothing of ours."""
-    names = [
-        *(b"__class__", b"__dict__", b"broker", b"luid", b"__del__", b"_belong"),
-        *(b"_borgify", b"remoteMessageReceived", b"processUniqueID", b"__init__"),
-    ]
+    names = [b"__class__", b"__dict__", b"broker", b"luid", b"_belong", b"_pb_prefix"]
     state = [b"dictionary", *([[b"unicode", name], 5] for name in names)]
     peer.call(b"keep", [b"tuple", [CACHED, 7, state]])
     (cached,) = victim.kept
     assert type(cached) is Cached
     assert (cached.broker, cached.luid) == (peer.broker, 7)
-    # What is no method any more cannot be called as one, by its own peer.
-    kind, _ = peer.fails(b"ok", target=7, verb=b"cachemessage")
-    assert kind == b"builtins.TypeError"
+    assert peer.call(b"ok", target=7, verb=b"cachemessage")[0] == b"answer"
     assert (cached.broker, cached.luid) == (peer.broker, 7)
     # It goes back to where it came from, as what it is.
     assert peer.call(b"echo", [b"tuple", [b"cached", 7]]) == [

@@ -535,7 +535,8 @@ class Reader:
             for name in state:
                 if type(name) is not str:
                     raise _GiveUpError
-            target.make.setStateFor(made, None, state)
+            # As `Unjellyable.setStateFor` does, if the state is the ``__dict__``.
+            object.__setattr__(made, "__dict__", state)
             return made
         if op == SET or op == FROZENSET:  # noqa: SIM109
             items: list[Any] = []

@@ -19,7 +19,10 @@ is the broker's own instance dropped.
 
 from __future__ import annotations
 
+from inspect import signature
+from types import MemberDescriptorType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 
@@ -31,9 +34,10 @@ from pb_jelly import (
     getInstanceState,
     setInstanceState,
 )
+from pb_jelly.codec import set_attributes
 
 from ._context import perspective_of
-from ._copyable import Copyable, RemoteCopy, attributes_of
+from ._copyable import Copyable, RemoteCopy, allows_shadowing, attributes_of
 from ._exposure import Called, arguments_of, find_method
 from ._referenceable import Serializable
 from ._stub import Caller
@@ -98,11 +102,25 @@ class RemoteCache(Called, RemoteCopy, Serializable):
 
     It is kept up to date by calls to its ``observe_*`` methods.  Two instances are
     equal if they are the same copy.
+
+    The class may be frozen.  What it has for slots is kept in the ``__dict__`` that the
+    instances of one copy share.
     """
 
     broker: Any = None
     luid: int | None = None
     _pb_prefix = "observe_"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep attributes in slots where the instances of one copy share them."""
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__:
+            for name, member in vars(base).items():
+                if type(member) is MemberDescriptorType and name not in vars(cls):
+                    setattr(cls, name, _Shared(name))
+        for name, member in list(vars(cls).items()):
+            if type(member) is MemberDescriptorType:
+                setattr(cls, name, _Shared(name))
 
     def setCopyableState(self, state: Any) -> None:
         """Take the state that came with the object."""
@@ -116,12 +134,14 @@ class RemoteCache(Called, RemoteCopy, Serializable):
                 number the copy belongs to.
 
         Raises:
-            MalformedJelly: The state cannot be attributes.
+            MalformedJelly: The state cannot be attributes: one has the name of a method
+                of the class, for one.
         """
         attributes = attributes_of(state)
         attributes.pop("broker", None)
         attributes.pop("luid", None)
-        self.__dict__.update(attributes)
+        is_safe = not allows_shadowing(self.broker)
+        set_attributes(self, attributes, keep=True, safe=is_safe)
 
     def observe_update(self, newState: Any) -> None:
         """Take the attributes that the original says have changed."""
@@ -166,9 +186,9 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         invoker._check_caches()
         _belong(self, invoker, luid)
         mine = self._borgify()
-        initialize = getattr(mine, "__init__", None)
-        if initialize is not None:
-            initialize()
+        # Where it has to be given what only the state has, it is left out.
+        if not needs_arguments(type(mine)):
+            mine.__init__()  # type: ignore[misc]
         _belong(self, invoker, luid)
         unjellier.announce(mine)
         invoker.cacheLocally(luid, self)
@@ -178,7 +198,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
                 mine.setCopyableState(state)
             finally:
                 # Programs assign __dict__ or update it: both are to work.
-                self.__dict__ = mine.__dict__
+                object.__setattr__(self, "__dict__", mine.__dict__)
                 _belong(self, invoker, luid)
 
         unjellier.unjelly_state(jellyList[2], fill)
@@ -187,7 +207,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
     def _borgify(self) -> RemoteCache:
         """Return another instance that shares this one's state."""
         blank = type(self).__new__(type(self))
-        blank.__dict__ = self.__dict__
+        object.__setattr__(blank, "__dict__", self.__dict__)
         return blank
 
     def __eq__(self, other: object) -> bool:
@@ -208,8 +228,63 @@ class RemoteCache(Called, RemoteCopy, Serializable):
 
 # No method: an attribute that the peer sends may have the name of any.
 def _belong(cache: RemoteCache, broker: Any, luid: int) -> None:
-    cache.broker = broker
-    cache.luid = luid
+    # Past a class that is frozen.
+    object.__setattr__(cache, "broker", broker)
+    object.__setattr__(cache, "luid", luid)
+
+
+class _Shared:
+    """An attribute that is in the ``__dict__`` although the class has a slot for it.
+
+    Args:
+        name: The name of the attribute.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, inst: Any, owner: type[Any] | None = None) -> Any:
+        if inst is None:
+            # To the decorator of dataclasses it would be the default of the field.
+            raise AttributeError(f"an attribute of instances: {self._name!r}")
+        try:
+            return inst.__dict__[self._name]
+        except KeyError:
+            raise self._missing(inst) from None
+
+    def __set__(self, inst: Any, value: Any) -> None:
+        inst.__dict__[self._name] = value
+
+    def __delete__(self, inst: Any) -> None:
+        try:
+            del inst.__dict__[self._name]
+        except KeyError:
+            raise self._missing(inst) from None
+
+    def _missing(self, inst: Any) -> AttributeError:
+        owner = type(inst).__name__
+        return AttributeError(f"{owner!r} object has no attribute {self._name!r}")
+
+
+_needing: WeakKeyDictionary[type[Any], bool] = WeakKeyDictionary()
+
+
+def needs_arguments(cls: type[Any]) -> bool:
+    """Say whether ``__init__`` of a class has to be given arguments."""
+    needs = _needing.get(cls)
+    if needs is None:
+        try:
+            signature(cls.__init__).bind(None)
+            needs = False
+        except TypeError:
+            needs = True
+        except ValueError:
+            # It is written in C, and does not say.
+            needs = False
+        _needing[cls] = needs
+    return needs
 
 
 class RemoteCacheMethod:
@@ -237,13 +312,13 @@ class RemoteCacheMethod:
         return (
             self.name == other.name
             and self.broker is other.broker
-            and self.cached == other.cached
+            and self.cached is other.cached
             and self.perspective == other.perspective
         )
 
     def __hash__(self) -> int:
         """Return a hash that equal methods share."""
-        return hash((self.name, id(self.broker), self.cached))
+        return hash((self.name, id(self.broker), id(self.cached)))
 
     def __call__(self, *args: Any, **kw: Any) -> Deferred[Any]:
         """Call the method; see :meth:`pb_broker.RemoteReference.callRemote`.
@@ -320,12 +395,12 @@ class RemoteCacheObserver(Caller):
         return (
             self.broker is other.broker
             and self.perspective == other.perspective
-            and self.cached == other.cached
+            and self.cached is other.cached
         )
 
     def __hash__(self) -> int:
         """Return a hash that equal observers share."""
-        return hash((id(self.broker), self.cached))
+        return hash((id(self.broker), id(self.cached)))
 
     def __repr__(self) -> str:
         """Name the original's class; never its own repr."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from zope.interface import implementer
 
@@ -15,12 +17,17 @@ from pb_jelly import (
     qual,
     setInstanceState,
 )
+from pb_jelly.codec import attributes_of as state_of_instance
+from pb_jelly.codec import set_attributes
 
 from ._context import perspective_of
 from ._referenceable import Serializable
 from .interfaces import IUnjellyable
 
-__all__ = ["Copyable", "RemoteCopy", "attributes_of"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Copyable", "RemoteCopy", "allows_shadowing", "attributes_of"]
 
 
 class Copyable(Serializable):
@@ -32,8 +39,14 @@ class Copyable(Serializable):
     """
 
     def getStateToCopy(self) -> Any:
-        """Return what the copy shall hold: by default, all attributes."""
-        return self.__dict__
+        """Return what the copy shall hold.
+
+        Returns:
+            By default all attributes, those in slots included, but for values that a
+            `functools.cached_property` has computed: the ``__dict__`` itself, wherever
+            that is all.
+        """
+        return state_of_instance(self)
 
     def getStateToCopyFor(self, perspective: Any) -> Any:
         """Return what the copy for ``perspective`` shall hold."""
@@ -92,7 +105,8 @@ class RemoteCopy(Unjellyable):
     """A copy of an object that lives at the other end.
 
     Register a subclass with :func:`pb_broker.setUnjellyableForClass` for the name
-    that the Copyable sends.  An instance is made without calling ``__init__``.
+    that the Copyable sends.  An instance is made without calling ``__init__``, and its
+    attributes are set past any ``__setattr__``, so the class may be frozen.
     """
 
     def setCopyableState(self, state: Any) -> None:
@@ -102,9 +116,11 @@ class RemoteCopy(Unjellyable):
             state: What the original's ``getStateToCopyFor`` returned.
 
         Raises:
-            MalformedJelly: The state cannot be attributes.
+            MalformedJelly: The state cannot be attributes: one has the name of a method
+                of the class, for one, or there is neither a slot nor a ``__dict__``
+                for it.
         """
-        self.__dict__ = attributes_of(state)
+        set_attributes(self, attributes_of(state), safe=not _shadowing_allowed.get())
 
     def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
         """Fill this blank instance from ``jellyList`` and return it."""
@@ -112,5 +128,30 @@ class RemoteCopy(Unjellyable):
             return setInstanceState(self, unjellier, jellyList)
         if len(jellyList) != 2:
             raise MalformedJelly("a copy is its type and its state")
-        unjellier.unjelly_state(jellyList[1], self.setCopyableState)
+        set_state = self.setCopyableState
+        if allows_shadowing(unjellier.invoker):
+            set_state = partial(_shadowing, self.setCopyableState)
+        unjellier.unjelly_state(jellyList[1], set_state)
         return self
+
+
+def allows_shadowing(broker: Any) -> bool:
+    """Say whether a broker is one that copies ``twisted.spread`` in this, too.
+
+    There, state that a peer sends may stand in the place of a method of the class.
+    """
+    profile = getattr(broker, "profile", None)
+    return getattr(profile, "lenient", False) is True
+
+
+#: Whether the state that is being set comes through such a broker.
+_shadowing_allowed: Final[ContextVar[bool]] = ContextVar("shadowing", default=False)
+
+
+def _shadowing(set_state: Callable[[Any], object], state: Any) -> None:
+    """Set state, whatever the names of the attributes are."""
+    token = _shadowing_allowed.set(True)
+    try:
+        set_state(state)
+    finally:
+        _shadowing_allowed.reset(token)

@@ -878,7 +878,8 @@ class Session:
         cache = self.cached_here.pop(luid, None)
         if cache is not None:
             # All instances share these attributes: none has to report its end.
-            cache.broker = None
+            # Set past a class that is frozen.
+            object.__setattr__(cache, "broker", None)
 
     # The end
 

@@ -15,6 +15,7 @@ from operator import attrgetter
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from pb_jelly._attributes import is_generated, layout_of
 from pb_jelly._extended import enum_key, enum_member
 from pb_jelly._names import full_name
 from pb_jelly._native import caused
@@ -23,8 +24,6 @@ from pb_jelly._state import (
     attributes_in,
     has_own_getstate,
     has_own_setstate,
-    is_generated,
-    slots_of,
 )
 from pb_jelly.errors import JellyError, MalformedJelly, UnjellyableType
 
@@ -461,6 +460,16 @@ def _is_computed(cls: type[Any], name: str) -> bool:
     return hasattr(type(found), "__set__") and type(found) is not MemberDescriptorType
 
 
+def _properties(cls: type[Any]) -> frozenset[str]:
+    """Return the names that a class has for properties."""
+    return frozenset(
+        name
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, property)
+    )
+
+
 class _Members:
     """The state of the members of an enumeration."""
 
@@ -500,16 +509,12 @@ class _Attributes:
         self._has_getstate = has_own_getstate(cls)
         self._has_setstate = has_own_setstate(cls)
         self._has_dict = cls.__dictoffset__ != 0
-        self._slots = frozenset(slots_of(cls))
-        # Methods, properties and the like are of the class.  Were they set, a peer
-        # could put itself in the place of a method; and what is cached by a
+        layout = layout_of(cls)
+        self._slots = frozenset(layout.state_slots)
+        # Methods and properties are of the class.  Were they set, a peer could put
+        # itself in the place of a method; and what is cached by a
         # functools.cached_property is made again.
-        self._own = frozenset(
-            name
-            for base in cls.__mro__
-            for name, value in vars(base).items()
-            if hasattr(type(value), "__get__")
-        ).difference(self._slots)
+        self._own = layout.methods | layout.computed | _properties(cls)
         self.quick: frozenset[str] | None = None
 
     def dump(self, inst: Any) -> dict[str, Any]:

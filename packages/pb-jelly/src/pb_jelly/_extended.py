@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_jelly._attributes import computed_names, state_slots
 from pb_jelly._names import full_name
 from pb_jelly._native import caused
 from pb_jelly._show import shown
@@ -21,8 +22,8 @@ from pb_jelly._state import (
     has_own_getstate,
     has_own_setstate,
     restore,
-    slots_of,
     state_of,
+    without,
 )
 from pb_jelly.errors import MalformedJelly, UnjellyableType
 
@@ -211,7 +212,8 @@ def exception_parts(error: BaseException) -> tuple[Any, Any, Any, bool]:
         state = state_of(error)
     else:
         state = dict(rest[0]) if rest and rest[0] else {}
-        for name in slots_of(cls):
+        state = without(state, computed_names(cls))
+        for name in state_slots(cls):
             if hasattr(error, name):
                 state[name] = getattr(error, name)
     return args, state or None, error.__cause__, error.__suppress_context__

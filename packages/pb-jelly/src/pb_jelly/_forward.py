@@ -30,9 +30,9 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_jelly._attributes import hashed_fields
 from pb_jelly._native import caused
 from pb_jelly._show import shown
-from pb_jelly._state import hashed_fields
 from pb_jelly.errors import JellyError, LimitExceeded, MalformedJelly
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pb_jelly import _extended as extended
+from pb_jelly._attributes import layout_of
 from pb_jelly._names import full_name, qual
 from pb_jelly._policy import registry_of
 from pb_jelly._show import shown
@@ -137,7 +138,7 @@ class Kinds:
             kind.numbered = getattr(hook, "numbered", None)
             if hook is Jellyable.jellyFor:
                 state = getattr(cls, "getStateFor", None)
-                is_plain = state is Jellyable.getStateFor
+                is_plain = state is Jellyable.getStateFor and layout_of(cls).is_plain
                 kind.op = PLAIN if is_plain else SELF_STATED
                 kind.keeps_empty = True
             return kind

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_jelly._attributes import layout_of
 from pb_jelly._copiers import Copier
 from pb_jelly._live import ALL_EDITS, EVERYTHING, LiveDict
 from pb_jelly._security import (
@@ -91,6 +92,7 @@ class Target:
             and not self.has_new
             and make.setStateFor is Unjellyable.setStateFor
             and not issubclass(make, BaseException)
+            and layout_of(make).is_plain
             and not self.has_callback
         )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_jelly._attributes import hashed_fields
 from pb_jelly._forward import IDLE, Forward, known
 from pb_jelly._show import shown
-from pb_jelly._state import hashed_fields
 from pb_jelly.errors import MalformedJelly
 
 if TYPE_CHECKING:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
+from pb_jelly._attributes import (
+    attributes_of,
+    computed_names,
+    fill_slots,
+    layout_of,
+    set_attributes,
+    slots_of,
+    state_slots,
+)
 from pb_jelly._names import qual
 from pb_jelly._show import shown
 from pb_jelly.errors import MalformedJelly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from pb_jelly._jellier import Jellier
     from pb_jelly._unjellier import Unjellier
@@ -25,16 +33,14 @@ __all__ = [
     "getInstanceState",
     "has_own_getstate",
     "has_own_setstate",
-    "hashed_fields",
     "hides_state",
-    "is_generated",
     "leaf_hook",
     "numbered_hook",
     "restore",
     "setInstanceState",
     "shows_all",
-    "slots_of",
     "state_of",
+    "without",
 ]
 
 _Hook = TypeVar("_Hook", bound="Callable[..., Any]")
@@ -76,9 +82,10 @@ class Jellyable:
             jellier: What is serializing; it has ``invoker``, for one.
 
         Returns:
-            The instance's ``__dict__``, unless it is overridden.
+            The attributes of the instance, those in slots included, unless it is
+            overridden: the ``__dict__`` itself, wherever that is all.
         """
-        return self.__dict__
+        return attributes_of(self)
 
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the expression to send: the name of the class, and the state.
@@ -145,8 +152,8 @@ class Unjellyable:
 
         Args:
             unjellier: What is unserializing.
-            state: What the other side's ``getStateFor`` returned.  It becomes the
-                instance's ``__dict__``, unless this is overridden.
+            state: What the other side's ``getStateFor`` returned: the attributes of
+                the instance, unless this is overridden.
 
         Raises:
             MalformedJelly: The state is not that of an instance.
@@ -226,18 +233,28 @@ def state_of(inst: object) -> Any:
     Returns:
         What its class's ``__getstate__`` returns; where the class has none of its
         own, what Python 3.11 and later have: the ``__dict__`` or None if that is
-        empty; and if any slots are set, a tuple of this and a dict of the slots.  With
-        the attributes of an exception are those that the builtin exceptions keep
-        elsewhere, such as its arguments.
+        empty; and if any slots are set, a tuple of this and a dict of the slots.  What
+        the class computes from others is left out.  With the attributes of an exception
+        are those that the builtin exceptions keep elsewhere, such as its arguments.
     """
     cls = type(inst)
     if has_own_getstate(cls):
         return inst.__getstate__()  # type: ignore[attr-defined, unused-ignore]
     attributes = getattr(inst, "__dict__", None) or None
+    computed = computed_names(cls)
+    if attributes is not None and not computed.isdisjoint(attributes):
+        attributes = without(attributes, computed) or None
     if isinstance(inst, BaseException):
         attributes = {**_members(inst), **(attributes or {})} or None
-    slots = {name: getattr(inst, name) for name in slots_of(cls) if hasattr(inst, name)}
+    slots = {
+        name: getattr(inst, name) for name in state_slots(cls) if hasattr(inst, name)
+    }
     return (attributes, slots) if slots else attributes
+
+
+def without(attributes: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    """Return attributes without those that have one of some names."""
+    return {name: value for name, value in attributes.items() if name not in names}
 
 
 def builtin_exception(cls: type[Any]) -> type[BaseException]:
@@ -284,86 +301,8 @@ def shows_all(cls: type[Any]) -> bool:
     """Say whether the state of any instance of a class is its ``__dict__``."""
     return (
         not has_own_getstate(cls)
-        and not slots_of(cls)
         and not issubclass(cls, BaseException)
-        and cls.__dictoffset__ != 0
-    )
-
-
-_slots: WeakKeyDictionary[type[Any], tuple[str, ...]] = WeakKeyDictionary()
-
-
-def slots_of(cls: type[Any]) -> tuple[str, ...]:
-    """Return the names of the slots that instances of a class have.
-
-    Private names are given as they are in the instance.
-    """
-    names = _slots.get(cls)
-    if names is None:
-        names = _slots[cls] = tuple(
-            name for base in cls.__mro__ for name in _own_slots(base)
-        )
-    return names
-
-
-def _own_slots(cls: type[Any]) -> list[str]:
-    """Return the names of the slots that a class adds."""
-    slots = cls.__dict__.get("__slots__", ())
-    owner = cls.__name__.lstrip("_")
-    return [
-        f"_{owner}{name}"
-        if owner and name.startswith("__") and not name.endswith("__")
-        else name
-        for name in ((slots,) if isinstance(slots, str) else slots)
-        if name not in ("__dict__", "__weakref__")
-    ]
-
-
-_hashed: WeakKeyDictionary[type[Any], tuple[str, ...]] = WeakKeyDictionary()
-
-
-def hashed_fields(cls: type[Any]) -> tuple[str, ...]:
-    """Return the names of the fields that the hash of an instance depends on.
-
-    Returns:
-        The names, where the decorator of dataclasses or of attrs has made the
-        ``__hash__`` of the class; none at all for other classes.
-    """
-    names = _hashed.get(cls)
-    if names is None:
-        names = _hashed[cls] = _find_hashed_fields(cls)
-    return names
-
-
-def _find_hashed_fields(cls: type[Any]) -> tuple[str, ...]:
-    """Return the names of the fields that a generated ``__hash__`` looks at."""
-    owner = next(base for base in cls.__mro__ if "__hash__" in vars(base))
-    if not is_generated(owner.__hash__):
-        return ()
-    if "__attrs_attrs__" in vars(owner):
-        fields: Any = vars(owner)["__attrs_attrs__"]
-        return tuple(
-            field.name
-            for field in fields
-            if (field.eq if field.hash is None else field.hash)
-        )
-    if "__dataclass_fields__" in vars(owner):
-        import dataclasses
-
-        return tuple(
-            field.name
-            for field in dataclasses.fields(owner)
-            if (field.compare if field.hash is None else field.hash)
-        )
-    return ()
-
-
-def is_generated(method: Any) -> bool:
-    """Say whether a method was made by the decorator of dataclasses or of attrs."""
-    # What is compiled from text has no file.  The rest is in attrs itself.
-    code = getattr(method, "__code__", None)
-    return getattr(method, "__module__", None) == "attr._make" or (
-        code is not None and code.co_filename.startswith("<")
+        and layout_of(cls).is_plain
     )
 
 
@@ -407,12 +346,10 @@ def restore(inst: Any, state: Any) -> None:
         attributes = attributes_in(state)
         if isinstance(inst, BaseException):
             _fill_exception(inst, attributes)
-        elif hasattr(inst, "__dict__"):
-            object.__setattr__(inst, "__dict__", attributes)
         else:
-            _fill_slots(inst, attributes)
+            set_attributes(inst, attributes)
     if slots is not None:
-        _fill_slots(inst, attributes_in(slots))
+        fill_slots(inst, attributes_in(slots))
 
 
 def attributes_in(state: Any) -> dict[str, Any]:
@@ -446,12 +383,3 @@ def _fill_exception(error: BaseException, attributes: dict[str, Any]) -> None:
                 raise MalformedJelly(f"a wrong value for {shown(name)}") from None
         else:
             error.__dict__[name] = value
-
-
-def _fill_slots(inst: Any, values: dict[str, Any]) -> None:
-    """Set slots, and nothing but slots: other descriptors may do anything."""
-    names = slots_of(type(inst))
-    for name, value in values.items():
-        if name not in names:
-            raise MalformedJelly(f"no place for an attribute named {shown(name)}")
-        object.__setattr__(inst, name, value)

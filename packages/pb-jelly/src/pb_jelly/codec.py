@@ -10,6 +10,7 @@ minor version does.
 
 from __future__ import annotations
 
+from pb_jelly._attributes import attributes_of, set_attributes
 from pb_jelly._forward import FEW_KEYS
 from pb_jelly._policy import CurrentTables, PolicyTable, Target, current_tables
 from pb_jelly._references import MOST_NUMBER
@@ -54,5 +55,7 @@ __all__ = [
     "CurrentTables",
     "PolicyTable",
     "Target",
+    "attributes_of",
     "current_tables",
+    "set_attributes",
 ]
