@@ -1,4 +1,4 @@
-"""The state of copies and caches: slots, frozen classes, attributes that are computed."""
+"""The state of copies and caches: slots, frozen classes, computed attributes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 import pb_broker as pb
+
 from .support import Echo, connected, failure_of, logged, result_of, root_of
 
 T = TypeVar("T")

@@ -501,9 +501,11 @@ def test_an_exception_that_is_its_own_argument() -> None:
     error.args = ([error],)
     back = through(error)
     assert back.args[0][0] is back
-    error.args = (error,)
-    with pytest.raises(MalformedJelly, match="cycle"):
-        through(error)
+    other = KeyError((1, frozenset([error])))
+    for args in ((error,), (1, (error,)), (other, other)):
+        error.args = args
+        with pytest.raises(UnjellyableType, match="holds the exception itself"):
+            through(error)
 
 
 def test_under_the_permissive_policy() -> None:

@@ -509,7 +509,8 @@ class Reader:
                 if not _is_simple(key):
                     raise _GiveUpError
                 odd += _may_collide(key)
-                if odd > FEW_KEYS:
+                # One of the others may have the same hash.
+                if odd >= FEW_KEYS and total > FEW_KEYS:
                     raise _GiveUpError
             pairs[key] = self._value(depth)
             number -= 1
@@ -540,13 +541,14 @@ class Reader:
             return made
         if op == SET or op == FROZENSET:  # noqa: SIM109
             items: list[Any] = []
+            total: i64 = number
             odd: i64 = 0
             while number > 0:
                 item = self._value(depth)
                 if not _is_simple(item):
                     raise _GiveUpError
                 odd += _may_collide(item)
-                if odd > FEW_KEYS:
+                if odd >= FEW_KEYS and total > FEW_KEYS:
                     raise _GiveUpError
                 items.append(item)
                 number -= 1

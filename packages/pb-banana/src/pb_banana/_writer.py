@@ -16,12 +16,14 @@ why it is one class with typed attributes, and recurses: to a depth that it coun
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly.codec import (
     BYTEARRAY,
     COPIED,
     DICT,
+    FEW_KEYS,
     FROZENSET,
     LEAVES,
     LIST,
@@ -29,6 +31,7 @@ from pb_jelly.codec import (
     PLAIN,
     SET,
     TUPLE,
+    takes_hashing,
 )
 from pb_jelly.errors import JellyError
 
@@ -66,6 +69,8 @@ _MEDIUM: Final = _TABLE << 7
 # Numbers that are surely ints of the machine, and how many digits these may have.
 _MACHINE: Final = 1 << 62
 _MACHINE_DIGITS: Final = 9
+# Numbers of which no more than two have the same hash.
+_OWN_HASH: Final = sys.hash_info.modulus // 2
 _STRINGS: Final[list[bytes]] = _headers(STRING)
 _LISTS: Final[list[bytes]] = _headers(LIST_TOKEN)
 
@@ -138,6 +143,7 @@ class Writer:
         "_marks",
         "_most_bits",
         "_most_items",
+        "_nested",
         "_numbered",
         "_numbers",
         "_out",
@@ -165,6 +171,8 @@ class Writer:
         self._large_bytes: int = 0
         self._is_busy: bool = False
         self._is_narrow: bool = False
+        # The hashes of keys and members that hold more than scalars.
+        self._nested: set[int] = set()
         self._deepest: i64 = 0
         self._limits: Limits | None = None
         self._depth: i64 = 0
@@ -253,6 +261,8 @@ class Writer:
                 self._marks.clear()
                 self._numbers.clear()
             self._deepest = 0
+            if self._nested:
+                self._nested = set()
             if self._parts:
                 self._parts = []
                 self._large_bytes = 0
@@ -329,6 +339,7 @@ class Writer:
     def _pairs(self, pairs: dict[Any, Any], depth: i64) -> None:
         """Write the items of a mapping."""
         keys = self._keys
+        odd: i64 = 0
         for k, v in pairs.items():
             if type(k) is str:
                 text: str = k
@@ -337,9 +348,63 @@ class Writer:
                     known = self._pair_with(text)
                 self._out.write(known)
             else:
+                odd += self._hashed(k)
+                if odd >= FEW_KEYS and len(pairs) > FEW_KEYS:
+                    raise _GiveUpError
                 self._out.write(_PAIR)
                 self._put(k, depth)
             self._put(v, depth)
+
+    def _state(self, attributes: dict[Any, Any], depth: i64) -> None:
+        """Write the attributes of an instance."""
+        for name in attributes:
+            if type(name) is not str:
+                raise _GiveUpError
+        self._pairs(attributes, depth)
+
+    def _hashed(self, key: Any) -> i64:
+        """Note a key or a member, for what it takes to hash it where it is read.
+
+        Returns:
+            1 if many others can have the same hash, else 0.
+        """
+        cls = type(key)
+        if cls is int:
+            return 0 if -_OWN_HASH < key < _OWN_HASH else 1
+        if cls is str or cls is bytes:
+            return 0
+        if cls is tuple:
+            for item in key:
+                cls = type(item)
+                if not (
+                    cls is str
+                    or cls is int
+                    or item is None
+                    or cls is bytes
+                    or cls is float
+                    or cls is bool
+                ):
+                    self._note_nested(key)
+                    break
+        elif cls is frozenset or (
+            not (key is None or cls is float or cls is bool) and takes_hashing(cls)
+        ):
+            self._note_nested(key)
+        return 1
+
+    def _note_nested(self, key: Any) -> None:
+        """Note a key that holds more than scalars.
+
+        Where two have the same hash, they are compared with all that is in them.
+        """
+        try:
+            found = hash(key)
+        except Exception:
+            # What is in it is written all the same, or refused, by the two steps.
+            raise _GiveUpError from None
+        if found in self._nested:
+            raise _GiveUpError
+        self._nested.add(found)
 
     def _pair_with(self, key: str) -> bytes:
         """Return how a pair begins, up to its value."""
@@ -444,8 +509,15 @@ class Writer:
                 self._open(key, len(x), depth, _SET_OPENINGS, _SET_WORD)
             else:
                 self._open(key, len(x), depth, _FROZENSET_OPENINGS, _FROZENSET_WORD)
+            odd: i64 = 0
             for item in x:
+                odd += self._hashed(item)
+                if odd >= FEW_KEYS and len(x) > FEW_KEYS:
+                    raise _GiveUpError
                 self._put(item, depth - 1)
+            if odd and op == FROZENSET:
+                # A member may hold it in turn.
+                self._nested.add(key)
         elif op == ORDERED:
             self._open(key, len(x), depth, _ORDERED_OPENINGS, _ORDERED_WORD)
             self._pairs(x, depth - 2)
@@ -533,13 +605,15 @@ class Writer:
         self._out.write(_PAIR)
         self._string(kind.tag)
         self._open(id(state), len(state), depth - 1, _DICT_OPENINGS, _DICTIONARY)
-        self._pairs(state, depth - 3)
+        self._state(state, depth - 3)
 
     def _finished(self, limits: Limits) -> list[bytes]:
         """Return the message, if what it amounts to is surely within the limits."""
         if self._marks:
-            if self._parts or (
-                self._deepest + _MARGIN + len(self._marks) > limits.depth
+            if (
+                self._parts
+                or self._nested
+                or (self._deepest + _MARGIN + len(self._marks) > limits.depth)
             ):
                 raise _GiveUpError
             data = spliced(

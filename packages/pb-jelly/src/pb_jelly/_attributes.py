@@ -2,8 +2,8 @@
 
 They are those in its ``__dict__`` and in the slots of its class, but for what the class
 computes from others and keeps there: the value of a `functools.cached_property`, or the
-``__orig_class__`` that ``Box[int]()`` notes.  A method is an attribute of the class, and
-a peer that could set one of that name on an instance would stand in its place.
+``__orig_class__`` that ``Box[int]()`` notes.  A method is an attribute of the class: a
+peer that could set one of that name on an instance would stand in its place.
 """
 
 from __future__ import annotations
@@ -219,10 +219,14 @@ def set_attributes(
         if not hasattr(inst, "__dict__"):
             fill_slots(inst, others)
             return
-    if keep:
-        inst.__dict__.update(attributes)
-    else:
-        object.__setattr__(inst, "__dict__", attributes)
+    if not keep:
+        try:
+            object.__setattr__(inst, "__dict__", attributes)
+            return
+        except (AttributeError, TypeError):
+            # Types written in C may have one that cannot be replaced.
+            inst.__dict__.clear()
+    inst.__dict__.update(attributes)
 
 
 def fill_slots(inst: Any, values: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """This module says how instances of a registered class become state, and come back.
 
-There are three kinds of class.  A dataclass, and a class made by attrs, says what its
-fields are; a new instance is made by its own ``__init__``, so that what checks or
-converts values there does so with what a peer has sent.  A member of an enumeration is
+There are three kinds of class.  A dataclass, and a class made by attrs or by pydantic,
+says what its fields are; a new instance is made by its own ``__init__``, so that what
+checks or converts values there does so with what a peer has sent.  A member of an enumeration is
 its name.  Of any other class it is the attributes that are sent, and they are set
 without a call of ``__init__``, as `pickle` does it.
 """
@@ -24,6 +24,7 @@ from pb_jelly._state import (
     attributes_in,
     has_own_getstate,
     has_own_setstate,
+    why_not_blank,
 )
 from pb_jelly.errors import JellyError, MalformedJelly, UnjellyableType
 
@@ -37,6 +38,7 @@ _METADATA: Final = "pb"
 
 _DATACLASS: Final = "__dataclass_fields__"
 _ATTRS: Final = "__attrs_attrs__"
+_VALIDATOR: Final = "__pydantic_validator__"
 #: What runs within or beside the ``__init__`` that is made for a class.
 _STEPS: Final = ("__post_init__", "__attrs_pre_init__", "__attrs_post_init__")
 _OF_OBJECT: Final[tuple[Any, ...]] = (object.__init__, object.__setattr__)
@@ -49,7 +51,9 @@ def is_finished(cls: type[Any]) -> bool:
     attrs, which may make another class of it.
     """
     own = vars(cls)
-    return _DATACLASS in own or _ATTRS in own or issubclass(cls, Enum)
+    return (
+        _DATACLASS in own or _ATTRS in own or _VALIDATOR in own or issubclass(cls, Enum)
+    )
 
 
 class Copier:
@@ -108,7 +112,13 @@ class Copier:
         Raises:
             UnjellyableType: It cannot be; the message says why.
         """
-        self._form()
+        if is_finished(self.cls):
+            self._form()
+            return
+        # What decorators will make of it is not known yet.
+        reason = _why_not_attributes(self.cls)
+        if reason:
+            raise _uncopyable(self.cls, reason)
 
     def state_of(self, inst: Any) -> dict[str, Any]:
         """Return the state of an instance, as it is sent.
@@ -259,12 +269,54 @@ def _form_of(cls: type[Any], name: str) -> _Form:
     """
     if issubclass(cls, Enum):
         return _Members(cls, name)
+    reason = why_not_blank(cls)
+    if reason:
+        raise _uncopyable(cls, reason)
     for base in cls.__mro__:
         if _ATTRS in vars(base):
             return _Fields(cls, name, _attrs_fields(cls))
         if _DATACLASS in vars(base):
             return _Fields(cls, name, _dataclass_fields(cls))
+        if _is_model(base):
+            return _Model(cls, name)
+    reason = _why_not_attributes(cls)
+    if reason:
+        raise _uncopyable(cls, reason)
     return _Attributes(cls, name)
+
+
+def _is_model(cls: type[Any]) -> bool:
+    """Say whether a class is a model of pydantic."""
+    return _VALIDATOR in vars(cls) and _DATACLASS not in vars(cls)
+
+
+def _why_not_attributes(cls: type[Any]) -> str:
+    """Return why the attributes of instances are not all there is to say about a class.
+
+    A library that brings its own pickling, or that keeps its own account of each
+    instance, knows what its instances are; what a peer sends would get past it.
+
+    Returns:
+        The reason; nothing if they are.
+    """
+    if hasattr(cls, "_sa_class_manager"):
+        return "SQLAlchemy makes its instances; register a dataclass of its columns"
+    home = _top(cls.__module__)
+    for name in ("__setstate__", "__reduce__", "__reduce_ex__"):
+        owner = next((base for base in cls.__mro__ if name in vars(base)), object)
+        method = vars(owner)[name] if owner is not object else None
+        module = getattr(method, "__module__", None) or owner.__module__
+        if method is not None and _top(module) != home:
+            return (
+                f"its {name} is that of {shown(module)}, which checks nothing that a "
+                "peer sends; define it in the class, or register a dataclass"
+            )
+    return ""
+
+
+def _top(module: str) -> str:
+    """Return the package that a module is in, at the top."""
+    return module.partition(".")[0]
 
 
 class _Field(NamedTuple):
@@ -304,11 +356,59 @@ def _dataclass_fields(cls: type[Any]) -> list[_Field]:
     """Return the fields of a dataclass that are sent."""
     from dataclasses import fields
 
-    return [
-        _Field(field.name, field.name if field.init else None, False)
-        for field in fields(cls)
-        if _is_sent(cls, field.name, field.metadata, field.init)
-    ]
+    aliases = None
+    if hasattr(cls, _VALIDATOR):
+        aliases = _aliases(cls, cls.__pydantic_fields__, cls.__pydantic_config__ or {})
+    found: list[_Field] = []
+    for field in fields(cls):
+        if not _is_sent(cls, field.name, field.metadata, field.init):
+            continue
+        argument: str | None = field.name if field.init else None
+        if aliases is not None and argument is not None:
+            if field.name not in aliases:
+                continue
+            argument = aliases[field.name]
+        found.append(_Field(field.name, argument, False))
+    return found
+
+
+def _aliases(
+    cls: type[Any], fields: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return by which names ``__init__`` takes the fields of a class of pydantic.
+
+    Args:
+        cls: The class.
+        fields: What pydantic says of the fields, by their names.
+        config: What the class says of itself.
+
+    Returns:
+        The names by those of the fields, without fields that are excluded from what is
+        dumped.
+
+    Raises:
+        UnjellyableType: A field has no such name, or is excluded and has no default.
+    """
+    by_name = config.get("populate_by_name") or config.get("validate_by_name")
+    aliases: dict[str, str] = {}
+    for name, field in fields.items():
+        if field.exclude is True:
+            if field.is_required():
+                raise _uncopyable(
+                    cls, f"the field {shown(name)} is excluded and has no default"
+                )
+            continue
+        alias: object = field.validation_alias
+        if by_name or alias is None:
+            alias = name
+        if not isinstance(alias, str):
+            raise _uncopyable(
+                cls,
+                f"the field {shown(name)} has several aliases; allow its own name with "
+                "validate_by_name",
+            )
+        aliases[name] = alias
+    return aliases
 
 
 def _attrs_fields(cls: Any) -> list[_Field]:
@@ -379,6 +479,66 @@ class _Fields:
             if name in state:
                 # Past a class that is frozen.
                 object.__setattr__(inst, name, state[name])
+        return inst
+
+
+class _Model:
+    """The state of models of pydantic: their fields, which their ``__init__`` checks.
+
+    Private attributes are not sent, nor are fields that are excluded from what the
+    model dumps, nor what is computed.
+    """
+
+    quick: frozenset[str] | None = None
+
+    def __init__(self, cls: Any, name: str) -> None:
+        self._name = name
+        fields: dict[str, Any] = cls.model_fields
+        config: dict[str, Any] = cls.model_config
+        self._is_root = getattr(cls, "__pydantic_root_model__", False) is True
+        self._is_open = config.get("extra") == "allow"
+        self._arguments = _aliases(cls, fields, config)
+        self._others = frozenset(fields).union(self._arguments.values())
+        self._required = tuple(
+            field_name
+            for field_name in self._arguments
+            if fields[field_name].is_required()
+        )
+
+    def dump(self, inst: Any) -> dict[str, Any]:
+        attributes: dict[str, Any] = inst.__dict__
+        for name in self._arguments:
+            if name not in attributes:
+                raise UnjellyableType(
+                    f"{self._name}: the field {shown(name)} has no value"
+                )
+        state = {name: attributes[name] for name in self._arguments}
+        if self._is_open:
+            for name, value in (inst.__pydantic_extra__ or {}).items():
+                state.setdefault(name, value)
+        return state
+
+    def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
+        known = {
+            name: state[name]
+            for name in state
+            if name in self._arguments or (self._is_open and name not in self._others)
+        }
+        if not ignore:
+            _refuse_others(state, known, f"{self._name} has no field")
+        for name in self._required:
+            if name not in known:
+                raise MalformedJelly(
+                    f"{self._name}: the field {shown(name)} is missing"
+                )
+        return known
+
+    def load(self, inst: Any, state: dict[str, Any]) -> Any:
+        if self._is_root:
+            inst.__init__(**state)
+            return inst
+        arguments = self._arguments
+        inst.__init__(**{arguments.get(name, name): state[name] for name in state})
         return inst
 
 

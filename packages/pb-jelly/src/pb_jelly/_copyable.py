@@ -58,9 +58,10 @@ def copyable(
     """Register a class whose instances are copied to peers, and made of what they send.
 
     A class decorator, with or without parentheses, above or below ``@dataclass`` or
-    the decorators of attrs.  The class may be a dataclass, a class made by attrs, an
-    enumeration, or another class; it needs no base.  On the wire an instance is its
-    name and a dictionary of its fields, as a ``Copyable`` of Perspective Broker is.
+    the decorators of attrs.  The class may be a dataclass, a class made by attrs, a
+    model of pydantic, an enumeration, or another class; it needs no base.  On the wire
+    an instance is its name and a dictionary of its fields, as a ``Copyable`` of
+    Perspective Broker is.
 
     Without *registry* and *policy*, the class is registered for the whole process, and
     `globalSecurity` allows it.
@@ -109,9 +110,8 @@ def copyable(
         called = full_name(cls) if name is None else name
         _check_name(called, cls, where)
         copier = Copier(cls, called, version, upgrade, ignore_unknown)
-        if is_finished(cls):
-            copier.check()
-        else:
+        copier.check()
+        if not is_finished(cls):
             _mark(cls, copier, where)
         where.set_copier(copier)
         if policy is not None:

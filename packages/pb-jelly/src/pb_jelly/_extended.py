@@ -19,9 +19,9 @@ from pb_jelly._native import caused
 from pb_jelly._show import shown
 from pb_jelly._state import (
     builtin_exception,
+    check_names,
+    give_state,
     has_own_getstate,
-    has_own_setstate,
-    restore,
     state_of,
     without,
 )
@@ -208,15 +208,37 @@ def exception_parts(error: BaseException) -> tuple[Any, Any, Any, bool]:
     # or the name of a failed import.
     reduced: Any = base.__reduce__(error)
     _, args, *rest = reduced
+    _check_arguments(error, args)
     if has_own_getstate(cls):
         state = state_of(error)
     else:
         state = dict(rest[0]) if rest and rest[0] else {}
         state = without(state, computed_names(cls))
+        check_names(cls, state)
         for name in state_slots(cls):
             if hasattr(error, name):
                 state[name] = getattr(error, name)
     return args, state or None, error.__cause__, error.__suppress_context__
+
+
+def _check_arguments(error: BaseException, args: Any) -> None:
+    """Refuse an exception that is one of its own arguments.
+
+    Raises:
+        UnjellyableType: It is, and could not be made of them.
+    """
+    todo = list(args)
+    seen: set[int] = set()
+    for part in todo:
+        if part is error:
+            name = shown(full_name(type(error)))
+            raise UnjellyableType(f"an argument of {name} holds the exception itself")
+        if id(part) not in seen:
+            seen.add(id(part))
+            if isinstance(part, BaseException):
+                todo.extend(part.args)
+            elif isinstance(part, (tuple, frozenset)):
+                todo.extend(part)
 
 
 def new_exception(cls: type[Any], args: object) -> BaseException:
@@ -245,10 +267,7 @@ def fill_exception(error: Any, state: Any, cause: Any, suppress: Any) -> None:
     Raises:
         MalformedJelly: They are not such as an exception has.
     """
-    if has_own_setstate(type(error)):
-        error.__setstate__(state)
-    else:
-        restore(error, state)
+    give_state(error, state)
     if type(suppress) is not bool:
         raise MalformedJelly("an exception without its last item")
     try:

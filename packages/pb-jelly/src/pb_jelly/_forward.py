@@ -41,17 +41,24 @@ if TYPE_CHECKING:
 __all__ = [
     "FEW_KEYS",
     "IDLE",
+    "UNLIMITED_NODES",
     "Forward",
     "Later",
     "check_hashes",
+    "check_work",
+    "has_own_hash",
     "hashed",
     "known",
     "not_hashed",
+    "takes_hashing",
 ]
 
 #: So many keys of one dict, or members of one set, may have the same hash; and so few
 #: need not be looked at.  Powers of two, as floats, come to 34.
 FEW_KEYS: Final = 64
+
+#: How many values hashing may have to look at where no limits are given.
+UNLIMITED_NODES: Final = 1_000_000
 
 #: So deep may be what is hashed.  Python's stack ends at some 100,000 levels of tuples,
 #: with the process, and sooner in a thread.
@@ -337,6 +344,15 @@ class Forward:
         if self._hashed > self._nodes:
             raise LimitExceeded("nodes", self._hashed, self._nodes)
 
+    def count_work(self, values: list[Any]) -> None:
+        """Count what it takes to hash values, and to compare those that are alike.
+
+        Raises:
+            LimitExceeded: It is too much.
+        """
+        self._count_parts(values)
+        self._count_comparisons(values)
+
     def _count_parts(self, values: list[Any]) -> None:
         """Count what it takes to hash values.
 
@@ -361,7 +377,7 @@ class Forward:
         todo = [value for value in values if type(value) not in _SCALARS]
         seen: set[int] = set()
         for value in todo:
-            if id(value) in self.blank and _has_own_hash(type(value)):
+            if id(value) in self.blank and has_own_hash(type(value)):
                 waits.append(self.blank[id(value)])
             elif id(value) not in seen:
                 # What is in each is looked at here only once.
@@ -374,7 +390,7 @@ class Forward:
 IDLE: Final = Forward(0)
 
 
-def _has_own_hash(cls: type[Any]) -> bool:
+def has_own_hash(cls: type[Any]) -> bool:
     """Say whether the hash of an instance may depend on its state."""
     own: object = cls.__hash__
     return own is not object.__hash__
@@ -453,6 +469,28 @@ class _Parts:
                 number *= max(Counter(map(hash, outer)).values())
             known[id(outer)] = (min(number, self._most) + 1, levels)
         return known[id(value)][0]
+
+
+def takes_hashing(cls: type[Any]) -> bool:
+    """Say whether instances of a class are hashed anew wherever they occur."""
+    return issubclass(cls, tuple) or bool(hashed_fields(cls))
+
+
+def check_work(containers: Iterable[Any], nodes: int) -> None:
+    """Refuse containers whose keys or members take too long to hash or to compare.
+
+    Args:
+        containers: Dicts, sets and frozensets of one message.
+        nodes: How many values may be looked at, over all.
+
+    Raises:
+        LimitExceeded: It is more than that.
+    """
+    forward = Forward(nodes)
+    for container in containers:
+        keys = [key for key in container if type(key) not in _SCALARS]
+        if keys:
+            forward.count_work(keys)
 
 
 def _put(

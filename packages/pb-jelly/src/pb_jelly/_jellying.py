@@ -15,6 +15,7 @@ peers number references just so, by the order in which objects first occur again
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,14 @@ from pb_jelly._atoms import (
     unpersistable_atom,
 )
 from pb_jelly._code import CODE, write_code
+from pb_jelly._forward import (
+    FEW_KEYS,
+    UNLIMITED_NODES,
+    check_hashes,
+    check_work,
+    has_own_hash,
+    takes_hashing,
+)
 from pb_jelly._kinds import Kind, Kinds
 from pb_jelly._measure import check_size
 from pb_jelly._names import qual
@@ -39,7 +48,7 @@ from pb_jelly._native import UNLIMITED, caused, mypyc_attr
 from pb_jelly._paths import Frame, place
 from pb_jelly._policy import sending_table
 from pb_jelly._show import shown
-from pb_jelly._state import state_of
+from pb_jelly._state import check_names, state_of
 from pb_jelly._table import (
     BYTEARRAY,
     COPIED,
@@ -64,7 +73,7 @@ from pb_jelly.errors import JellyError, LimitExceeded, UnjellyableType
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pb_jelly._atoms import SExp
     from pb_jelly._jellier import Jellier
@@ -85,6 +94,8 @@ _HEADS: Final = {
 }
 
 _MAPPINGS: Final = (DICT, ORDERED)
+#: The containers whose members are hashed.
+_HASHING: Final = frozenset((dict, set, frozenset, OrderedDict))
 _NO_KIND: Final = Kind(0)
 
 #: How many hooks may be within one another before running out of Python's stack is
@@ -103,6 +114,7 @@ class Jellying:
     _deepest_hook = 0
     _deepest = 0
     _nodes = 1
+    _has_frozensets = False
 
     def __init__(
         self,
@@ -178,6 +190,8 @@ class Jellying:
         if self._cooked:
             self._cooked = [key for key in self._cooked if not self._refer(key)]
         limits = self._limits
+        if (self._numbers or self._has_frozensets) and not self._lenient:
+            self._check_work()
         if limits is not None and (
             # An item is at most four nodes, and a container at most three levels more
             # than were counted, not to speak of the references that it is within.
@@ -314,6 +328,8 @@ class Jellying:
                         continue
                     key = id(x)
                     if key in seen:
+                        if self._has_frozensets and not self._lenient:
+                            self._check_member(x, [*stack, (it, out, pairs, level)])
                         number = numbers.get(key)
                         if number is None:
                             number = numbers[key] = len(numbers) + 1
@@ -332,6 +348,11 @@ class Jellying:
                         size = len(x)
                         if size >= most_items:
                             raise LimitExceeded("list_items", size + 1, most_items)
+                        if op >= DICT:
+                            if size > FEW_KEYS and op != DEQUE:
+                                self._check_keys(x)
+                            if op == FROZENSET and size:
+                                self._has_frozensets = True
                         made: Any = [_HEADS[op]]
                         seen[key] = made
                         kept.append(x)
@@ -351,6 +372,7 @@ class Jellying:
                         if len(state) >= most_items:
                             used = len(state) + 1
                             raise LimitExceeded("list_items", used, most_items)
+                        check_names(cls, state)
                         inner = [b"dictionary"]
                         made = [kind.tag, inner]
                         seen[key] = made
@@ -428,6 +450,50 @@ class Jellying:
         if type(made) is list:
             self._nodes += len(made) + len(parts or ())
         return made, parts
+
+    def _check_keys(self, keys: Iterable[Any]) -> None:
+        """Refuse keys or members of which more have the same hash than may be read."""
+        if not self._lenient:
+            check_hashes(list(keys))
+
+    def _check_member(self, x: Any, stack: list[Frame]) -> None:
+        """Refuse a member of a frozenset that is within the state of that member.
+
+        Neither of the two could be made before the other.
+
+        Args:
+            x: What occurs again.
+            stack: The frames around it, outermost first.
+        """
+        frames = list(reversed(stack))
+        for _, out, pairs, _ in frames:
+            head = out[0] if out and pairs is None else None
+            if head == frozenset_atom:
+                break
+            if head != tuple_atom:
+                return
+        todo = [x]
+        for part in todo:
+            if type(part) is tuple or type(part) is frozenset:
+                todo.extend(part)
+            elif has_own_hash(type(part)) and id(part) in self._seen:
+                if _is_open(self._seen[id(part)], frames):
+                    name = shown(qual(type(part)))
+                    raise UnjellyableType(
+                        f"a frozenset within the state of a member of it, of {name}"
+                    )
+
+    def _check_work(self) -> None:
+        """Refuse keys and members that would take too long to hash where it is read.
+
+        It is only what is shared that takes longer to hash than to write, and only
+        frozensets that take longer to compare.
+        """
+        kept = self._kept
+        if self._has_frozensets or _shares_keys(kept, self._numbers):
+            limits = self._limits
+            nodes = UNLIMITED_NODES if limits is None else 2 * limits.nodes
+            check_work([x for x in kept if type(x) in _HASHING], nodes)
 
     def _types(self) -> Kinds:
         """Return what finds out what is done with the values of a type."""
@@ -529,6 +595,30 @@ class Jellying:
 
 
 _UNLIMITED: Final = (UNLIMITED,) * 5
+
+
+def _is_open(made: list[Any], frames: list[Frame]) -> bool:
+    """Say whether parts of an expression are still being serialized.
+
+    Args:
+        made: The expression.
+        frames: All frames.
+    """
+    for _, out, pairs, _ in frames:
+        if out is made:
+            return True
+        for item in made:
+            if item is pairs:
+                return True
+    return False
+
+
+def _shares_keys(kept: list[Any], numbers: dict[int, int]) -> bool:
+    """Say whether something occurs again that is hashed anew wherever it occurs."""
+    for x in kept:
+        if id(x) in numbers and takes_hashing(type(x)):
+            return True
+    return False
 
 
 def _too_many_digits(number: int, bits: int) -> LimitExceeded:

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pb_jelly import _extended as extended
+from pb_jelly._advice import advice
 from pb_jelly._attributes import layout_of
 from pb_jelly._names import full_name, qual
 from pb_jelly._policy import registry_of
@@ -22,6 +23,7 @@ from pb_jelly._state import (
     has_own_setstate,
     hides_state,
     shows_all,
+    why_not_blank,
 )
 from pb_jelly._table import (
     COPIED,
@@ -184,8 +186,11 @@ class Kinds:
         if kind.refusal is None and not is_builtin and not self.allows_class(cls):
             refusal = None if self._modern else _unknown(cls)
             kind.refusal = refusal or InsecureJelly(
-                f"the policy does not allow the class {shown(self.name(cls))}"
+                f"the policy does not allow the class {shown(self.name(cls))}: list it "
+                f"with allowInstancesOf, or {advice(cls)}"
             )
+        elif kind.refusal is None and kind.op == OBJECT and not self._lenient:
+            kind.refusal = _unreadable(cls)
         if kind.refusal is not None:
             kind.op = REFUSED
         elif kind.op == OBJECT and shows_all(cls):
@@ -233,13 +238,27 @@ def _unknown(cls: type[Any]) -> UnjellyableType | None:
     is_group = any(base.__name__ == "BaseExceptionGroup" for base in cls.__mro__)
     if cls in TYPES[True] or late_entry(cls) or issubclass(cls, Enum) or is_group:
         return UnjellyableType(
-            f"{shown(full_name(cls))} has no form that every peer understands"
+            f"{shown(full_name(cls))} has no form that every peer understands: "
+            f"{advice(cls)}"
         )
     return None
+
+
+def _unreadable(cls: type[Any]) -> UnjellyableType | None:
+    """Return the error for a class whose instances could not be made again."""
+    reason = why_not_blank(cls)
+    if not reason and any(base.__name__ == "PurePath" for base in cls.__mro__):
+        # Its slots hold what it has computed, and are others on each Python.
+        reason = "it extends a path"
+    if not reason:
+        return None
+    return UnjellyableType(
+        f"instances of {shown(full_name(cls))} cannot be made again: {reason}"
+    )
 
 
 def _hidden(cls: type[Any]) -> UnjellyableType:
     """Return the error for a class whose instances hold what cannot be had."""
     return UnjellyableType(
-        f"instances of {shown(full_name(cls))} do not show their state"
+        f"instances of {shown(full_name(cls))} do not show their state: {advice(cls)}"
     )

@@ -11,6 +11,7 @@ import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from pb_jelly._native import caused
 from pb_jelly._scalars import (
     datetime_text,
     dump_datetime,
@@ -140,8 +141,29 @@ def _zone(zone: datetime.tzinfo | None) -> list[SExp]:
         return items + [text.encode("utf-8", "surrogatepass") for text in name]
     key = getattr(zone, "key", None)
     if isinstance(key, str) and type(zone) is _zone_info():
+        _check_key(zone)
         return [key.encode("utf-8", "surrogatepass")]
-    raise UnjellyableType(f"a time zone of the type {type(zone).__name__:.80}")
+    raise UnjellyableType(
+        f"a time zone of the type {type(zone).__name__:.80}: send the time in UTC, "
+        "with a fixed offset, or in a zone of zoneinfo"
+    )
+
+
+def _check_key(zone: Any) -> None:
+    """Refuse a zone that its key does not stand for.
+
+    Raises:
+        UnjellyableType: It was read from a file.
+    """
+    try:
+        # Refuses such a zone, for pickle; nothing else knows where a zone is from.
+        zone.__reduce__()
+    except Exception as error:
+        refusal = UnjellyableType(
+            "a time zone that was read from a file, which its key does not stand for: "
+            "send the time in UTC, or with a fixed offset"
+        )
+        raise caused(refusal, error) from error
 
 
 def _load_zone(items: list[Any]) -> datetime.tzinfo | None:

@@ -20,7 +20,7 @@ from pb_jelly._security import (
 )
 from pb_jelly._state import (
     Unjellyable,
-    has_own_getstate,
+    give_state,
     has_own_setstate,
     restore,
 )
@@ -102,12 +102,8 @@ class Target:
             inst.setStateFor(unjellier, state)
         elif self.copier is not None:
             self.copier.fill(inst, state)
-        elif self.has_setstate and (
-            # A class that leaves its state to Python does not expect to be told that
-            # there is none.
-            state is not None or has_own_getstate(self.make)
-        ):
-            inst.__setstate__(state)
+        elif self.has_setstate:
+            give_state(inst, state)
         else:
             restore(inst, state)
 

@@ -105,7 +105,9 @@ def dump_decimal(value: Decimal, bits: int) -> list[SExp]:
     """
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
-        raise UnjellyableType("a Decimal that is not finite has no wire form")
+        raise UnjellyableType(
+            "a Decimal that is not finite has no wire form: send it as text"
+        )
     # Making an integer of many digits takes time quadratic in their number, so this
     # is settled by the number alone: three digits are just less than ten bits.
     if bits and len(digits) * 10 // 3 > bits + 10:
@@ -133,7 +135,10 @@ def dump_datetime(value: datetime.datetime, bits: int) -> list[SExp]:
         UnjellyableType: It has a time zone.
     """
     if value.tzinfo is not None:
-        raise UnjellyableType("a datetime with a time zone has no wire form")
+        raise UnjellyableType(
+            "a datetime with a time zone has no wire form: send its isoformat(), or "
+            "one in UTC without a zone"
+        )
     return [b"datetime", datetime_text(value)]
 
 
@@ -162,7 +167,9 @@ def dump_time(value: datetime.time, bits: int) -> list[SExp]:
         UnjellyableType: It has a time zone.
     """
     if value.tzinfo is not None:
-        raise UnjellyableType("a time with a time zone has no wire form")
+        raise UnjellyableType(
+            "a time with a time zone has no wire form: send its isoformat()"
+        )
     return [b"time", time_text(value)]
 
 

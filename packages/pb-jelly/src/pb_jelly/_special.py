@@ -14,7 +14,7 @@ from pb_jelly._atoms import None_atom, unicode_atom
 from pb_jelly._names import find_function, find_module
 from pb_jelly._resolver import text_of
 from pb_jelly._show import shown
-from pb_jelly._state import Unpersistable, has_own_setstate, restore
+from pb_jelly._state import Unpersistable, give_state, has_own_setstate
 from pb_jelly._table import (
     CLASS,
     ENUM,
@@ -182,10 +182,7 @@ def _subclass(
         raise MalformedJelly(f"{shown(text_of(name))} extends no builtin type")
 
     def set_state(inst: Any, state: Any) -> None:
-        if has_own_setstate(cls):
-            inst.__setstate__(state)
-        else:
-            restore(inst, state)
+        give_state(inst, state)
         unjellier._made(inst)
 
     if extended.is_mutable(base):

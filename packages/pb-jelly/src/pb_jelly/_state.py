@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from pb_jelly._attributes import (
     attributes_of,
@@ -17,7 +18,7 @@ from pb_jelly._attributes import (
 )
 from pb_jelly._names import qual
 from pb_jelly._show import shown
-from pb_jelly.errors import MalformedJelly
+from pb_jelly.errors import MalformedJelly, UnjellyableType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -30,7 +31,9 @@ __all__ = [
     "Unjellyable",
     "Unpersistable",
     "builtin_exception",
+    "check_names",
     "getInstanceState",
+    "give_state",
     "has_own_getstate",
     "has_own_setstate",
     "hides_state",
@@ -40,6 +43,7 @@ __all__ = [
     "setInstanceState",
     "shows_all",
     "state_of",
+    "why_not_blank",
     "without",
 ]
 
@@ -213,10 +217,7 @@ def setInstanceState(inst: Any, unjellier: Unjellier, jellyList: list[Any]) -> A
     Raises:
         MalformedJelly: There is no state in the expression, or not one of an instance.
     """
-    setter = getattr(inst, "__setstate__", None)
-    unjellier.unjelly_state(
-        _state_in(jellyList), setter or (lambda state: restore(inst, state))
-    )
+    unjellier.unjelly_state(_state_in(jellyList), lambda state: give_state(inst, state))
     return inst
 
 
@@ -236,20 +237,110 @@ def state_of(inst: object) -> Any:
         empty; and if any slots are set, a tuple of this and a dict of the slots.  What
         the class computes from others is left out.  With the attributes of an exception
         are those that the builtin exceptions keep elsewhere, such as its arguments.
+
+    Raises:
+        UnjellyableType: It is not the state of an instance that could be made of it.
     """
     cls = type(inst)
     if has_own_getstate(cls):
-        return inst.__getstate__()  # type: ignore[attr-defined, unused-ignore]
+        state = inst.__getstate__()  # type: ignore[attr-defined, unused-ignore]
+        if not has_own_setstate(cls):
+            _check_restorable(cls, state)
+        return state
     attributes = getattr(inst, "__dict__", None) or None
     computed = computed_names(cls)
     if attributes is not None and not computed.isdisjoint(attributes):
         attributes = without(attributes, computed) or None
     if isinstance(inst, BaseException):
         attributes = {**_members(inst), **(attributes or {})} or None
+    if attributes is not None:
+        check_names(cls, attributes)
     slots = {
         name: getattr(inst, name) for name in state_slots(cls) if hasattr(inst, name)
     }
     return (attributes, slots) if slots else attributes
+
+
+_STR: Final = frozenset((str,))
+
+
+def check_names(cls: type[Any], attributes: dict[Any, Any]) -> None:
+    """Refuse attributes that could not be given to another instance.
+
+    Raises:
+        UnjellyableType: One has another name than text.
+    """
+    if not _STR.issuperset(map(type, attributes)):
+        name = next(name for name in attributes if type(name) is not str)
+        raise UnjellyableType(
+            f"an attribute of {shown(qual(cls))} is named {shown(name)}, not by a str"
+        )
+
+
+def _check_restorable(cls: type[Any], state: Any) -> None:
+    """Refuse what `restore` would not take for the state of an instance.
+
+    Raises:
+        UnjellyableType: It is no state.
+    """
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    for part in parts:
+        if part is not None and type(part) is not dict:
+            raise UnjellyableType(
+                f"__getstate__ of {shown(qual(cls))} returned {shown(part)}, and there "
+                "is no __setstate__ to take it"
+            )
+        check_names(cls, part or {})
+        if cls.__dictoffset__ == 0 or part is not parts[0]:
+            for name in part or {}:
+                if name not in slots_of(cls):
+                    raise UnjellyableType(
+                        f"__getstate__ of {shown(qual(cls))} returned the attribute "
+                        f"{shown(name)}, for which there is no place"
+                    )
+
+
+_blank: WeakKeyDictionary[type[Any], str] = WeakKeyDictionary()
+
+
+def why_not_blank(cls: Any) -> str:
+    """Return why blank instances of a class cannot be made; nothing if they can.
+
+    Where the class has a ``__new__`` of its own, it is called once to see that.
+    """
+    if cls.__new__ is object.__new__:
+        return ""
+    reason = _blank.get(cls)
+    if reason is None:
+        reason = ""
+        try:
+            is_one = isinstance(cls.__new__(cls), cls)
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = f"its __new__ cannot be called without arguments: {error!r:.100}"
+        else:
+            if not is_one:
+                reason = "its __new__ returns an instance of another class"
+        _blank[cls] = reason
+    return reason
+
+
+def give_state(inst: Any, state: Any) -> None:
+    """Put state into a blank instance, by its ``__setstate__`` or the ordinary rules.
+
+    Raises:
+        MalformedJelly: The ordinary rules do not allow it.
+    """
+    cls = type(inst)
+    if has_own_setstate(cls) and (
+        # A class that leaves its state to Python does not expect to be told that
+        # there is none.
+        state is not None or has_own_getstate(cls)
+    ):
+        inst.__setstate__(state)
+    else:
+        restore(inst, state)
 
 
 def without(attributes: dict[str, Any], names: Container[str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pb_jelly._atoms import (
 )
 from pb_jelly._forward import (
     FEW_KEYS,
+    UNLIMITED_NODES,
     Later,
     check_hashes,
     hashed,
@@ -108,7 +109,7 @@ class Unjellying:
         self._resolver: Resolver | None = None
         self._depth = UNLIMITED if limits is None else limits.depth
         # A value may be looked at once when it is put off and once when it is hashed.
-        nodes = 1_000_000 if limits is None else 2 * limits.nodes
+        nodes = UNLIMITED_NODES if limits is None else 2 * limits.nodes
         self._references = References(nodes)
         self._hooks: list[Running] = []
         self._callbacks: list[Callable[[], Any]] = []

@@ -11,7 +11,7 @@ minor version does.
 from __future__ import annotations
 
 from pb_jelly._attributes import attributes_of, set_attributes
-from pb_jelly._forward import FEW_KEYS
+from pb_jelly._forward import FEW_KEYS, takes_hashing
 from pb_jelly._policy import CurrentTables, PolicyTable, Target, current_tables
 from pb_jelly._references import MOST_NUMBER
 from pb_jelly._table import (
@@ -58,4 +58,5 @@ __all__ = [
     "attributes_of",
     "current_tables",
     "set_attributes",
+    "takes_hashing",
 ]
