@@ -1,7 +1,7 @@
 """Shows what becomes of calls and references when the connection goes.
 
 Prints:
-    the call that was waiting: PBConnectionLost
+    the call that was waiting: MaybeExecuted
     told that the reference is dead: True
     a call on a dead reference: DeadReferenceError
 """

@@ -27,6 +27,7 @@ from zope.interface.verify import verifyObject
 import pb_broker as pb
 from pb_broker import asyncio as pb_asyncio
 from pb_broker._asyncio import AsyncioShell, AsyncioTransport, BrokerProtocol, _address
+from pb_broker._session import Session
 from pb_broker.paging import CallbackPageCollector, StringPager
 
 from .support import Echo, logged
@@ -633,6 +634,7 @@ class FakeBroker:
 
     def __init__(self) -> None:
         self._gathered: list[bytes] | None = None
+        self._session = Session(self)  # type: ignore[arg-type]
         self.written = 0
 
     def _count_written(self, size: int) -> None:

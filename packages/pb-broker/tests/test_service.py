@@ -143,6 +143,7 @@ def test_calls_that_are_held() -> None:
     served.stop()
     stopped = served.outcome(reference.callRemote("echo", 4))
     assert stopped[0].check(CancelledError)
+    assert stopped[0].check(pb.NotSent)
 
 
 def test_calls_that_are_not() -> None:

@@ -316,6 +316,7 @@ class AsyncioTransport(DirectTransport):
         self.connected = True
         self.disconnecting = False
         self.producer: Any = None
+        broker._session.handed = 0
 
     def write(self, data: bytes) -> None:
         """Send ``data`` in the loop's next turn."""
@@ -339,12 +340,16 @@ class AsyncioTransport(DirectTransport):
             self._waiting.append(data)
             self._flush()
         elif not self.disconnecting and self.connected:
+            session = self._broker._session
+            session.handed = session._request
             self._transport.write(data)
 
     def _flush(self) -> None:
         waiting = self._taken()
         if not waiting or not self.connected:
             return
+        session = self._broker._session
+        session.handed = session._request
         size = sum(map(len, waiting))
         if len(waiting) == 1:
             self._transport.write(waiting[0])

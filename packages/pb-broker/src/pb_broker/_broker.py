@@ -40,7 +40,7 @@ from ._shell import TWISTED, Shell, as_deferred
 from ._tables import OWN_ID, ExportTable, Local, LocalObjects, process_unique_id
 from ._turns import Turns
 from .banana import Banana
-from .errors import DeadReferenceError, Error, ProtocolError
+from .errors import DeadReferenceError, Error, ProtocolError, reason_text
 
 __all__ = ["Broker"]
 
@@ -358,8 +358,9 @@ class Broker(Flow, Banana):
 
         What had arrived is not handled any more where the peer had too many calls here.
 
-        Each call that waits fails with PBConnectionLost, each cache is told that it
-        is observed no more, and each callback of :meth:`notifyOnDisconnect` runs.
+        Each call that waits fails with NotSent or MaybeExecuted, each cache is told
+        that it is observed no more, and each callback of :meth:`notifyOnDisconnect`
+        runs.
 
         Args:
             reason: Why the connection was lost.
@@ -376,8 +377,9 @@ class Broker(Flow, Banana):
         if self.why_given_up is not None:
             reason = Failure(self.why_given_up)
         self.lost_reason = reason
-        self._unsent = None
-        self._session.close(reason)
+        unsent, self._unsent = self._unsent, None
+        calls = {each[1] for each in unsent or () if each[0] in _messages.CALLS}
+        self._session.close(reason, calls)
         never_ready = self.connects is not None
         # A copy: a callback may take others back.
         notifiers = list(self._disconnects or ())
@@ -412,8 +414,13 @@ class Broker(Flow, Banana):
             DeadReferenceError: It is lost already.
         """
         if self.disconnected:
-            raise DeadReferenceError("the connection is gone")
+            raise self.gone()
         self.disconnects.append(notifier)
+
+    def gone(self) -> DeadReferenceError:
+        """Return the error of a call over this connection, which is lost."""
+        why = reason_text(self.lost_reason)
+        return DeadReferenceError(f"the connection is gone: {why}" if why else "")
 
     def dontNotifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
         """Take back one :meth:`notifyOnDisconnect`, if there was one."""
@@ -465,6 +472,7 @@ class Broker(Flow, Banana):
         gathers = self._gathered is None and is_socket(self.transport)
         if gathers:
             self._gathered = []
+            self._handed = self._session._request
         is_done = False
         self._busy += 1
         try:
@@ -483,7 +491,7 @@ class Broker(Flow, Banana):
             if not is_done:
                 # Whatever it was: nobody knows any more what is to be done next.
                 self._gathered = None
-                self._abort()
+                self._abort(self._handed if gathers else None)
         if self._session.releases:
             self._flush_releases()
         has_sent = False
@@ -562,13 +570,19 @@ class Broker(Flow, Banana):
     def _call_later(self, delay: float, function: Callable[[], object]) -> Any:
         return self._timing().callLater(delay, function)
 
-    def _abort(self) -> None:
+    def _abort(self, handed: int | None = None) -> None:
+        """End the connection now.
+
+        Args:
+            handed: Number of the last call that the transport was handed; None for all.
+        """
         self._hung_up = True
         self._unread = None
         abort = getattr(self.transport, "abortConnection", None)
         if abort is None:
             self.transport.loseConnection()
         else:
+            self._session.send_no_more(handed)
             abort()
 
     def drain(self) -> None:
@@ -741,7 +755,7 @@ class Broker(Flow, Banana):
             if not wanted and (callback is not None or errback is not None):
                 raise TypeError("a call without an answer cannot have callbacks")
         if self.disconnected:
-            raise DeadReferenceError("Calling Stale Broker")
+            raise self.gone()
         answer: Deferred[Any] | None = self._session.call(
             _VERBS[prefix], perspective, objectID, message, args, kw, wanted
         )

@@ -41,7 +41,7 @@ from ._copyable import Copyable, RemoteCopy, allows_shadowing, attributes_of
 from ._exposure import Called, arguments_of, find_method
 from ._referenceable import Serializable
 from ._stub import Caller
-from .errors import DeadReferenceError, ProtocolError
+from .errors import ProtocolError
 
 __all__ = ["Cacheable", "RemoteCache", "RemoteCacheMethod", "RemoteCacheObserver"]
 
@@ -343,7 +343,7 @@ def _luid_of_copy(broker: Any, cached: Cacheable) -> int:
         DeadReferenceError: The connection is gone.
     """
     if broker.disconnected:
-        raise DeadReferenceError("Calling Stale Broker")
+        raise broker.gone()
     luid: int | None = broker.cachedRemotelyAs(cached)
     if luid is None:
         raise ProtocolError("the peer has no cached copy of this object")

@@ -18,13 +18,10 @@ from ._root import LaterRoot
 from ._shell import Shell
 from ._turns import Turns
 from ._watch import Heartbeat, Watch, as_heartbeat
-from .errors import ClosingDown, DeadReferenceError
+from .errors import ClosingDown, DeadReferenceError, reason_text
 from .interfaces import IPBRoot
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
-
-#: How much of a reason an error shows, in characters.
-_MOST_REASON: Final = 300
 
 if TYPE_CHECKING:
     _ClientFactory = ClientFactory[Broker]
@@ -471,7 +468,7 @@ def ready(broker: Broker) -> Deferred[Broker]:
     ends the connection.
     """
     if broker.disconnected:
-        return fail(DeadReferenceError("the connection is gone"))
+        return fail(broker.gone())
     deferred: Deferred[Broker] = Deferred(lambda _: broker._abort())
     broker.notifyOnConnect(lambda: _give(deferred, broker))
     broker.notifyOnFail(lambda: _give(deferred, Failure(_never_ready(broker))))
@@ -481,8 +478,8 @@ def ready(broker: Broker) -> Deferred[Broker]:
 def _never_ready(broker: Broker) -> DeadReferenceError:
     """Return the error of a connection that has ended too early, with the reason."""
     lost: Any = broker.lost_reason
-    said = f"the connection ended before it was ready: {lost.value}"
-    error = DeadReferenceError(said[:_MOST_REASON])
+    why = reason_text(lost)
+    error = DeadReferenceError(f"the connection ended before it was ready: {why}")
     # A certificate that was not accepted, most of all.
     error.__cause__ = lost.value
     return error

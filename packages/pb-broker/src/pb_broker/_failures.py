@@ -29,6 +29,7 @@ from .errors import (
     Error,
     InvalidArgument,
     NoSuchMethod,
+    NotExecuted,
     PBConnectionLost,
     ProtocolError,
     RemoteError,
@@ -103,7 +104,7 @@ def _known_exceptions() -> dict[str, type[Exception]]:
         wire_name(cls): cls
         for cls in (
             *(BananaError, ClosingDown, InsecureJelly),
-            *(InvalidArgument, NoSuchMethod, ProtocolError),
+            *(InvalidArgument, NoSuchMethod, NotExecuted, ProtocolError),
         )
     }
     for value in vars(builtins).values():
@@ -127,6 +128,10 @@ class _ErrorClasses:
 
     def register(self, cls: type[Exception], name: str) -> None:
         self._known[name] = cls
+
+    def known(self, name: str) -> type[Exception] | None:
+        """Return the class here that a name on the wire stands for, or None."""
+        return self._known.get(name)
 
     def find(self, names: tuple[str, ...]) -> type[RemoteError]:
         for name in names:
@@ -207,6 +212,35 @@ def remote_error(
     return error
 
 
+#: Ends of a call that a method has made itself.  What they say of that call does not
+#: hold for the method's, and their names are published: peers look for these.
+_OUTCOMES = (DeadReferenceError, PBConnectionLost)
+#: Names of the errors that say whether a call was executed begin so on the wire.
+_OWN = f"{NotExecuted.__module__}."
+
+
+def _name_text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
+
+
+def _without_promise(names: list[str]) -> list[str]:
+    """Return the names of a remote class and its bases that promise no caller anything.
+
+    A method that was begun passes on what a call of its own ended with.
+
+    Args:
+        names: The full names, nearest first.
+    """
+    last = -1
+    for number, name in enumerate(names):
+        cls = _classes.known(name)
+        if name == wire_name(NotExecuted) or (
+            cls is not None and issubclass(cls, NotExecuted)
+        ):
+            last = number
+    return names[last + 1 :] or [wire_name(Error)]
+
+
 def _text(value: object) -> str:
     try:
         text = str(value)
@@ -278,10 +312,15 @@ class CopyableFailure(Failure, Copyable):
         """Return names and texts: nothing of this process but what they say."""
         if self._forwarded is not None:
             name, parents, traceback = self._forwarded
+            if isinstance(self.value, NotExecuted):
+                parents = _without_promise([_name_text(name), *parents])
+                name = parents[0].encode()
         else:
             cls: Any = self.type
-            name = wire_name(cls).encode()
             parents = [wire_name(base) for base in inspect.getmro(cls)]
+            if issubclass(cls, _OUTCOMES):
+                parents = [each for each in parents if not each.startswith(_OWN)]
+            name = parents[0].encode()
             traceback = _text(self.getTraceback()) if self.unsafeTracebacks else ""
         if not self.unsafeTracebacks:
             # One that another program has shown to this one was not meant for others.

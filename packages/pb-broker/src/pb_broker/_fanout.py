@@ -72,7 +72,7 @@ class _Call:
         """
         broker = observer.broker
         if broker.disconnected:
-            raise DeadReferenceError("Calling Stale Broker")
+            raise broker.gone()
         session = broker._session
         luid: Any
         if isinstance(observer, RemoteCacheObserver):

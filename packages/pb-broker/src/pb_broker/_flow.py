@@ -62,6 +62,8 @@ class Flow:
 
     #: Whether the peer has as many calls here as it may.
     _is_full: bool = False
+    #: Number of the last call that was made before the present batch was gathered.
+    _handed: int = 0
     #: Bytes written since the transport was looked at, and who will look again.
     _unchecked: int = 0
     _clogged: Any = None
@@ -157,6 +159,7 @@ class Flow:
         keep_large_blocks()
         transport: Any = self.transport
         gathered = self._gathered
+        self._handed = self._session._request
         if gathered and not has_gathered(transport, gathered):
             transport.write(b"".join(gathered))
             gathered.clear()

@@ -16,6 +16,7 @@ from .errors import ProtocolError
 __all__ = [
     "ANSWER",
     "CACHEMESSAGE",
+    "CALLS",
     "DECACHE",
     "DECREF",
     "DID_NOT_UNDERSTAND",
@@ -39,6 +40,9 @@ DECREF: Final = b"decref"
 DECACHE: Final = b"decache"
 UNCACHE: Final = b"uncache"
 DID_NOT_UNDERSTAND: Final = b"didNotUnderstand"
+
+#: The verbs of calls: a request id follows.
+CALLS: Final = frozenset({MESSAGE, CACHEMESSAGE})
 
 PROTOCOL_VERSION: Final = 6
 

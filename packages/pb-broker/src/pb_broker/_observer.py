@@ -6,6 +6,7 @@ is of a class of its own.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -129,9 +130,9 @@ class ObservedSession(Session):
         super()._failed(failure, request, wanted)
         self._finished(request, failure.value)
 
-    def close(self, reason: Failure) -> None:
+    def close(self, reason: Failure, unsent: Container[int] = ()) -> None:
         """End the session; see :meth:`Session.close`."""
-        super().close(reason)
+        super().close(reason, unsent)
         running = self._broker.observed
         for request in list(running):
             self._finished(request, PBConnectionLost(reason))

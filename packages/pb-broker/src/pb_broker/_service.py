@@ -11,7 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.internet import ClientService, backoffPolicy
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    fail,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -24,7 +30,7 @@ from ._factories import PBClientFactory, ready
 from ._remote import RemoteReference
 from ._shell import TWISTED, as_deferred
 from ._stub import Caller
-from .errors import DeadReferenceError
+from .errors import DeadReferenceError, NotSent
 
 __all__ = ["PBClientService", "ServiceReference"]
 
@@ -210,6 +216,10 @@ def _close(failure: Failure, broker: Broker) -> Failure:
     return failure
 
 
+class _Stopped(NotSent, CancelledError):
+    """A call waited for a connection of a service that was stopped."""
+
+
 class ServiceReference(Caller):
     """What a service's calls go to, through each of its connections.
 
@@ -228,11 +238,21 @@ class ServiceReference(Caller):
         """Call a method; see :meth:`pb_broker.RemoteReference.callRemote`.
 
         A call that was made is not made again: if the connection is lost before the
-        answer has come, it fails with PBConnectionLost.
+        answer has come, it fails with MaybeExecuted, or with NotSent where it was not
+        sent.  One that waits for a connection fails with NotSent when the service is
+        stopped.
         """
         when = self._service._when_current(None if self._hold else 0)
+        when.addErrback(self._never_connected)
         when.addCallback(
             lambda current: as_deferred(current.callRemote(_name, *args, **kw))
         )
         answer: Deferred[Any] = self._service._shell.given(when)
         return answer
+
+    def _never_connected(self, failure: Failure) -> Failure:
+        """Return why a call was not made, with what that means for the call."""
+        if failure.check(CancelledError) and not self._service.running:
+            # Not the caller has given up.
+            return Failure(_Stopped("the service was stopped, and the call not made"))
+        return failure

@@ -8,7 +8,7 @@ the broker each expression that is to go.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextvars import copy_context
 from types import AsyncGeneratorType
 from typing import Any, Final, Protocol
@@ -39,8 +39,9 @@ from .errors import (
     ClosingDown,
     DeadReferenceError,
     Error,
+    MaybeExecuted,
     NoSuchMethod,
-    PBConnectionLost,
+    NotSent,
     ProtocolError,
 )
 
@@ -137,6 +138,8 @@ class Session:
         context: Who is served by the value that is being serialized or
             unserialized right now, or None.
         exports: Our objects that the peer can call.
+        handed: Number of the last call of which the transport may have been handed
+            something; None if it is the last one made.
         imports: How many of the peer's references we hold.
         pending: Calls that wait for an answer, by request id.
         refusal: Why no call of the peer's is served any more; None if they are.
@@ -154,6 +157,7 @@ class Session:
         "closed",
         "context",
         "exports",
+        "handed",
         "imports",
         "local_ids",
         "pending",
@@ -178,6 +182,7 @@ class Session:
         # A list, because finalizers may add to it at any time, in any thread.
         self.releases: list[tuple[bytes, int | bytes]] = []
         self.context: ServingContext | None = None
+        self.handed: int | None = None
         self.imports = 0
         self.serving = 0
         self.refusal: str | None = None
@@ -492,8 +497,7 @@ class Session:
         if type(expression) is not list or len(expression) < 2:
             return False
         verb, request = expression[:2]
-        calls = (_messages.MESSAGE, _messages.CACHEMESSAGE)
-        if verb not in calls or type(request) is not int:
+        if verb not in _messages.CALLS or type(request) is not int:
             return False
         if self._broker.may_log():
             self._log("call_refused", "Refused a call: {error}", error=error)
@@ -883,11 +887,21 @@ class Session:
 
     # The end
 
-    def close(self, reason: Failure) -> None:
+    def send_no_more(self, handed: int | None = None) -> None:
+        """Learn that the transport is handed nothing from now on.
+
+        Args:
+            handed: Number of the last call that it was handed; None for all.
+        """
+        if self.handed is None:
+            self.handed = self._request if handed is None else handed
+
+    def close(self, reason: Failure, unsent: Container[int] = ()) -> None:
         """End the session: fail every call, release everything the peer held.
 
         Args:
             reason: Why the connection was lost.
+            unsent: Numbers of calls that wait to be sent.
         """
         self.closed = True
         if self._timer is not None:
@@ -895,15 +909,24 @@ class Session:
             self._timer = None
         pending, self.pending = self.pending, _NO_CALLS
         # A copy: whoever is told may give up others.
-        for deferred in list(pending.values()):
+        for request, deferred in list(pending.items()):
             if not deferred.called:
-                self._fire(deferred, Failure(PBConnectionLost(reason)))
+                error = (
+                    NotSent(reason)
+                    if request in unsent or not self._was_handed(request)
+                    else MaybeExecuted(reason)
+                )
+                self._fire(deferred, Failure(error))
         if self._caches is not None:
             for entry in self._caches.clear():
                 self._stopped_observing(entry)
         self.exports.clear()
         self.cached_here = _NO_CACHES
         self.releases.clear()
+
+    def _was_handed(self, request: int) -> bool:
+        """Say whether the transport may have been handed anything of a call."""
+        return self.handed is None or request <= self.handed
 
 
 def _failure_of(value: Any) -> Failure:

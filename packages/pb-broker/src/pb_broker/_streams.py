@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from ._referenceable import Referenceable
 from ._tables import process_unique_id
-from .errors import Error, ProtocolError
+from .errors import DeadReferenceError, Error, MaybeExecuted, NotSent, ProtocolError
 
 __all__ = ["RemoteStream", "StreamSource"]
 
@@ -231,6 +231,11 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
                 self._coming = self._ask()
             items, is_done = _checked(await self._coming)
             self._items.extend(items)
+        except (DeadReferenceError, NotSent) as error:
+            if self._source is None:
+                raise
+            # No more was asked for, but the method has begun.
+            raise MaybeExecuted(self._source.broker.lost_reason) from error
         finally:
             self._coming = None
             if is_done:

@@ -6,6 +6,10 @@ says that the peer spoke the protocol wrongly (its child
 exception is it?*  :class:`RemoteError` carries one that was raised at the other
 end.  :class:`Error` is the family's root, and also what an application raises to
 say "tell the caller, and do not log it here".
+
+A third question has a family of its own: *did the call run?*  :class:`NotExecuted`
+says that it did not, so that it can be made again; :class:`MaybeExecuted` that this
+end cannot know.
 """
 
 from __future__ import annotations
@@ -18,21 +22,38 @@ __all__ = [
     "DeadReferenceError",
     "Error",
     "InvalidArgument",
+    "MaybeExecuted",
     "NoSuchMethod",
+    "NotExecuted",
+    "NotSent",
     "PBConnectionLost",
     "PeerTimeout",
     "ProtocolError",
     "RemoteError",
+    "reason_text",
     "shown_name",
 ]
 
 #: How much of a name an error shows, in characters.
 _SHOWN: Final = 100
 
+#: How much of the reason of an end an error shows, in characters.
+_MOST_REASON: Final = 250
+
 
 def shown_name(name: bytes) -> str:
     """Return the name of a method as an error shows it."""
     return name[:_SHOWN].decode(errors="replace")
+
+
+def reason_text(reason: object) -> str:
+    """Return why a connection ended, for people; empty if nothing says so.
+
+    Args:
+        reason: An exception, a Failure with one, or None.
+    """
+    value: object = getattr(reason, "value", reason)
+    return "" if value is None else str(value)[:_MOST_REASON]
 
 
 class Error(Exception):
@@ -47,15 +68,62 @@ class ProtocolError(Exception):
     """The peer sent something that the protocol does not allow."""
 
 
-class DeadReferenceError(ProtocolError, Error):
+class NotExecuted(Error):
+    """A call was surely not begun at the other end, so that it is safe to repeat it.
+
+    Raised by a remotely callable method, it tells the caller that the method has done
+    nothing.  One that a method gets from a call of its own is not passed on as such:
+    the method itself has been begun.
+    """
+
+
+class DeadReferenceError(ProtocolError, NotExecuted):
     """A method was called on a reference whose connection is gone."""
+
+    def __str__(self) -> str:
+        """Return a sentence that says so."""
+        return super().__str__() or "the connection is gone"
 
 
 class PBConnectionLost(Error):
     """The connection was lost before a call was answered.
 
     Its only argument is the :class:`~twisted.python.failure.Failure` that says why.
+    What a call fails with is one of :class:`NotSent` and :class:`MaybeExecuted`.
     """
+
+    _meaning = "the connection was lost before the call was answered"
+
+    def __str__(self) -> str:
+        """Return a sentence that says what this means for the call, and the reason."""
+        reason = self.args[0] if self.args else None
+        if isinstance(reason, str):
+            return reason
+        why = reason_text(reason)
+        return f"{self._meaning}: {why}" if why else self._meaning
+
+
+class NotSent(NotExecuted, PBConnectionLost):
+    """The connection was lost, and the other end cannot have begun the call.
+
+    Nothing of the call was handed to the transport, or the other end had said before
+    that it takes no more calls.
+    """
+
+    _meaning = "the connection was lost before the call was sent; it was not executed"
+
+
+class MaybeExecuted(PBConnectionLost):
+    """The connection was lost after a call was sent and before it was answered.
+
+    This end cannot know whether the call was executed: to repeat it is safe only where
+    executing it twice is as good as once.
+    """
+
+    _meaning = (
+        "the connection was lost before the call was answered; "
+        "it may have been executed"
+    )
 
 
 class CallTimeout(Error, TimeoutError):
@@ -99,8 +167,12 @@ class PeerTimeout(Error, TimeoutError):
         self.seconds = seconds
 
 
-class ClosingDown(Error):
+class ClosingDown(NotExecuted):
     """The other end finishes what it has begun, and takes no more calls."""
+
+    def __str__(self) -> str:
+        """Return a sentence that says so."""
+        return super().__str__() or "the other end takes no more calls"
 
 
 class InvalidArgument(Error, TypeError):

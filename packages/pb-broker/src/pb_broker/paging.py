@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from ._referenceable import Referenceable
 from ._shell import as_deferred
-from .errors import PBConnectionLost
+from .errors import MaybeExecuted
 
 __all__ = [
     "CallbackPageCollector",
@@ -204,8 +204,8 @@ def getAllPages(
 
     Returns:
         A Deferred with the list of pages; or with why the call failed, or with
-        :class:`~pb_broker.PBConnectionLost` if the connection is lost before the
-        last page.
+        :class:`~pb_broker.MaybeExecuted` if the connection is lost before the last
+        page.
     """
     pages: Deferred[list[Any]] = Deferred()
 
@@ -218,8 +218,9 @@ def getAllPages(
         if not pages.called:
             pages.callback(result)
 
-    def lost(_: Any) -> None:
-        finish(Failure(PBConnectionLost("the connection was lost between two pages")))
+    def lost(reference: Any) -> None:
+        # Some pages may have come: the method has been called.
+        finish(Failure(MaybeExecuted(reference.broker.lost_reason)))
 
     notify = getattr(referenceable, "notifyOnDisconnect", None)
     collector = CallbackPageCollector(finish)

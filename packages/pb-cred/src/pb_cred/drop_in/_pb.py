@@ -135,6 +135,10 @@ class Broker(pb_broker.Broker, Banana):
     profile: Profile = _legacy.PROFILE
     pb_types: Mapping[bytes, Any] = {**pb_broker.Broker.pb_types, **FAILURES}
 
+    def gone(self) -> DeadReferenceError:
+        """Return the error of a call over this connection, in the original's words."""
+        return DeadReferenceError("Calling Stale Broker")
+
 
 class PBClientFactory(_factories.PBClientFactory):
     """Makes the client's end of a connection, and logs in."""
