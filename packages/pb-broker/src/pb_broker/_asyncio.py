@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from threading import get_ident
@@ -40,7 +40,7 @@ from ._broker import Broker
 from ._output import DirectTransport
 from ._shell import Shell, forget, late_call
 
-__all__ = ["AsyncioShell", "AsyncioTransport", "BrokerProtocol"]
+__all__ = ["AsyncioShell", "AsyncioTransport", "BrokerProtocol", "TLSAcceptor"]
 
 #: Whether tasks can begin to run when they are made.
 _IS_EAGER: Final = sys.version_info >= (3, 12)
@@ -388,6 +388,10 @@ class AsyncioTransport(DirectTransport):
             self._broker._gathered = None
         return waiting
 
+    def secured(self, transport: asyncio.Transport) -> None:
+        """Go on over a transport that encrypts, in place of the one until now."""
+        self._transport = transport
+
     def lost(self) -> None:
         """Learn that there is no connection any more."""
         self.connected = False
@@ -497,13 +501,26 @@ class BrokerProtocol(asyncio.Protocol):
         """Begin."""
         peer = _address(transport.get_extra_info("peername"))
         broker = self._factory.buildProtocol(peer)
-        if broker is None:
+        if not isinstance(broker, Broker):
+            # It is turned away.
             transport.abort()
             return
         self.broker = broker
         self._transport = AsyncioTransport(transport, self._loop, self.broker)
         protocol: Any = self.broker
         protocol.makeConnection(self._transport)
+
+    def secured(self, unsecured: _Unsecured, transport: asyncio.Transport) -> None:
+        """Go on over a transport that encrypts."""
+        if self._transport.connected:
+            self._transport.secured(transport)
+            unsecured.move_to(transport)
+
+    def never_secured(self, exc: Exception | None) -> None:
+        """End: there was no handshake, and nothing has been sent."""
+        if self._transport.connected:
+            self.broker._session.handed = 0
+            self.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Hand on what has arrived."""
@@ -529,3 +546,134 @@ class BrokerProtocol(asyncio.Protocol):
         self.broker.connectionLost(Failure(reason))
         if self._when_lost is not None:
             self._when_lost(self)
+
+
+class _Unsecured(asyncio.Transport):
+    """Stands for the transport of a connection until TLS is agreed on.
+
+    What is written waits until then.
+
+    Args:
+        transport: The transport that does not encrypt.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._written: list[bytes] = []
+        self._is_reading = True
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Keep ``data`` until it can be encrypted."""
+        self._written.append(bytes(data))
+
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        """Keep each piece until it can be encrypted."""
+        self._written += map(bytes, list_of_data)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait."""
+        return sum(map(len, self._written))
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is being closed."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection; nothing can be sent over it yet."""
+        self._transport.abort()
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        """Have nothing read once TLS is agreed on."""
+        self._is_reading = False
+
+    def resume_reading(self) -> None:
+        """Have the connection read once TLS is agreed on."""
+        self._is_reading = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection, which is not encrypted yet."""
+        return self._transport.get_extra_info(name, default)
+
+    def move_to(self, transport: asyncio.Transport) -> None:
+        """Hand on what waits to the transport that encrypts."""
+        if not self._is_reading:
+            transport.pause_reading()
+        if self._written:
+            transport.writelines(self._written)
+
+
+class TLSAcceptor(asyncio.Protocol):
+    """Accepts a connection of a server that talks TLS.
+
+    asyncio would make the handshake before it told of the connection.  Here there is
+    a broker from the beginning, so that the connection counts as one that has yet to
+    log in, has to be ready in time, and can be turned away or ended.
+
+    Args:
+        factory: Makes the broker.
+        loop: The loop.
+        options: Arguments of the loop's ``start_tls``.
+    """
+
+    def __init__(
+        self, factory: Any, loop: AbstractEventLoop, options: dict[str, Any]
+    ) -> None:
+        self._loop = loop
+        self._options = options
+        self._protocol = BrokerProtocol(factory, loop)
+        # Bytes that a loop has read before the handshake has begun.
+        self._early: list[bytes] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin."""
+        unsecured = _Unsecured(transport)
+        self._protocol.connection_made(unsecured)
+        if not transport.is_closing():
+            handshake = self._secure(transport, unsecured)
+            self._task = self._loop.create_task(handshake)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what has arrived for the handshake."""
+        self._early.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End before the handshake has begun."""
+        self._protocol.connection_lost(exc)
+
+    async def _secure(self, transport: Any, unsecured: _Unsecured) -> None:
+        """Make the handshake, and have the broker talk over what encrypts."""
+        secured: asyncio.Transport | None = None
+        error: Exception | None = None
+        if self._early:
+            # Before the handshake begins, which is in the loop's next turn as well.
+            self._loop.call_soon(_feed, transport, b"".join(self._early))
+        try:
+            secured = await self._loop.start_tls(
+                transport, self._protocol, server_side=True, **self._options
+            )
+        except OSError as failure:
+            # Not ours to log: a peer can make as many as it likes.
+            error = failure
+        finally:
+            # A loop may take the end of the connection for that of the handshake.
+            if secured is None or secured.is_closing():
+                transport.abort()
+                self._protocol.never_secured(error)
+            else:
+                self._protocol.secured(unsecured, secured)
+
+
+def _feed(transport: Any, data: bytes) -> None:
+    """Hand data to the protocol that a transport has now, which has a buffer."""
+    protocol = transport.get_protocol()
+    view = memoryview(data)
+    while view:
+        buffer = protocol.get_buffer(len(view))
+        size = min(len(view), len(buffer))
+        buffer[:size] = view[:size]
+        protocol.buffer_updated(size)
+        view = view[size:]

@@ -16,6 +16,7 @@ from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._root import LaterRoot
 from ._shell import Shell
+from ._turned_away import TurnedAway
 from ._turns import Turns
 from ._watch import Heartbeat, Watch, as_heartbeat
 from .errors import ClosingDown, DeadReferenceError, reason_text
@@ -336,12 +337,12 @@ class PBServerFactory(_Watching, ServerFactory):
     def buildProtocol(self, addr: Any) -> Any:
         """Return a broker for a connection from ``addr``, with its root object.
 
-        None, for which the connection is closed at once, is for one that comes too
-        late, or that is one of too many who have yet to log in.
+        A connection that comes too late, or that is one of too many that have yet to
+        log in, gets a protocol that ends it at once.
         """
         if self._draining is not None or self._turns_away():
             # Before anything is made for it: there may be many.
-            return None
+            return TurnedAway()
         broker = _make_broker(self, False)
         root = self.root.rootObject(broker)
         later = broker.shell.awaitable(root)

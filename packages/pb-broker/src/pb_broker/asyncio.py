@@ -18,18 +18,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from functools import partial
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
-from ._asyncio import AsyncioShell, BrokerProtocol
+from ._asyncio import AsyncioShell, BrokerProtocol, TLSAcceptor
 from ._factories import PBClientFactory, PBServerFactory, ready, serving
 from ._service import PBClientService
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
@@ -339,10 +338,14 @@ class Serving:
         factory = self._factory
         factory.clock = factory.shell = shell
 
-        def protocol() -> BrokerProtocol:
-            return BrokerProtocol(factory, loop)
-
         where = dict(self._where)
+        tls = _tls_options(where)
+
+        def protocol() -> asyncio.Protocol:
+            if tls is None:
+                return BrokerProtocol(factory, loop)
+            return TLSAcceptor(factory, loop, tls)
+
         path = where.pop("path", None)
         server = self._server = Server(factory, shell)
         if path is None:
@@ -392,6 +395,23 @@ def serve(
         :class:`Server`.
     """
     return Serving(serving(root), _where(host, port, path, options, ssl=ssl), grace)
+
+
+def _tls_options(where: dict[str, Any]) -> dict[str, Any] | None:
+    """Take out what TLS is to be like, for the loop's ``start_tls``; None without it.
+
+    Raises:
+        TypeError: It is not to be like anything that there is.
+    """
+    context = where.get("ssl")
+    if context is None:
+        return None
+    if not isinstance(context, SSLContext):
+        raise TypeError("ssl is an ssl.SSLContext, or None for no TLS")
+    del where["ssl"]
+    names = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
+    options = {name: where.pop(name) for name in names if name in where}
+    return {"sslcontext": context, **options}
 
 
 def _where(

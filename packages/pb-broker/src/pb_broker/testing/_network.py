@@ -17,8 +17,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pb_broker._turned_away import TurnedAway
+
 from ._leftovers import due_calls, left_of_ends
-from ._turned_away import TurnedAway
 
 __all__ = ["Link", "SimulatedNetwork", "SimulatedTransport"]
 

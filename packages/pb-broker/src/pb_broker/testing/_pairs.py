@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker._factories import PBClientFactory, PBServerFactory
+from pb_broker._turned_away import TurnedAway
 
 from ._leftovers import due_calls, left_of_ends
-from ._turned_away import TurnedAway
 
 __all__ = ["MemoryTransport", "Pair", "PairMaker", "connected_pair", "end_pair"]
 
