@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 import pb_broker as pb
-from pb_broker.testing import Pair, connected_pair
+from pb_broker.paging import CallbackPageCollector, Pager, getAllPages
+from pb_broker.testing import Pair, SimulatedNetwork, connected_pair, left_behind
 
 from .support import Echo, failure_of, logged, result_of, root_of
 
@@ -16,9 +19,11 @@ from .support import Echo, failure_of, logged, result_of, root_of
 class Serving:
     """A server with a few connections."""
 
-    def __init__(self, connections: int) -> None:
-        self.root = Echo()
-        self.factory = pb.PBServerFactory(self.root)
+    def __init__(
+        self, connections: int, root: Any = None, linger: float | None = None
+    ) -> None:
+        self.root = Echo() if root is None else root
+        self.factory = pb.PBServerFactory(self.root, linger=linger)
         self.factory.clock = self.clock = Clock()
         self.pairs = [self.connect() for _ in range(connections)]
         self.drained: list[int] = []
@@ -33,6 +38,13 @@ class Serving:
         for pair in self.pairs:
             pair.flush()
 
+    def linger(self, seconds: float = 0.05) -> None:
+        """Let a linger pass, and the turn after it."""
+        self.flush()
+        self.clock.advance(seconds)
+        self.clock.advance(0)
+        self.flush()
+
 
 def waiting(pair: Pair) -> tuple[Deferred[Any], list[Any]]:
     outcomes: list[Any] = []
@@ -42,12 +54,37 @@ def waiting(pair: Pair) -> tuple[Deferred[Any], list[Any]]:
     return call, outcomes
 
 
-def test_what_is_idle_is_closed_at_once() -> None:
+def test_idle_connections_are_closed_after_the_linger() -> None:
     serving = Serving(3)
+    serving.drain()
+    serving.flush()
+    serving.clock.advance(0.04)
+    serving.flush()
+    assert [pair.closed for pair in serving.pairs] == [False] * 3
+    assert serving.drained == []
+    serving.linger(0.01)
+    assert [pair.closed for pair in serving.pairs] == [True] * 3
+    assert serving.drained == [0]
+    assert serving.clock.getDelayedCalls() == []
+
+
+def test_idle_connections_are_closed_at_once_without_a_linger() -> None:
+    serving = Serving(3, linger=0)
     serving.drain()
     assert serving.drained == []
     serving.flush()
     assert [pair.closed for pair in serving.pairs] == [True] * 3
+    assert serving.drained == [0]
+
+
+def test_linger_of_a_program() -> None:
+    serving = Serving(1, linger=3)
+    serving.drain()
+    serving.flush()
+    serving.linger(2.9)
+    assert not serving.pairs[0].closed
+    serving.linger(0.1)
+    assert serving.pairs[0].closed
     assert serving.drained == [0]
 
 
@@ -73,6 +110,8 @@ def test_calls_that_have_come_are_answered() -> None:
     serving.root.waiting[1].errback(pb.Error("failed"))
     pair.flush()
     assert second[0].check(pb.Error)
+    assert not pair.closed
+    serving.linger()
     assert pair.closed
     assert serving.drained == [0]
     assert serving.clock.getDelayedCalls() == []
@@ -110,6 +149,7 @@ def test_the_server_may_still_ask_its_peers() -> None:
     assert not pair.closed
     asked[0].callback("an answer")
     assert result_of(call, pair) == "an answer"
+    serving.linger()
     assert pair.closed
 
 
@@ -146,7 +186,7 @@ def test_whoever_asks_for_it_again_waits_for_the_same() -> None:
     serving.drain()
     serving.drain(1)
     serving.root.waiting[0].callback(1)
-    serving.flush()
+    serving.linger()
     assert (serving.drained, outcomes) == ([0, 0], [1])
     assert serving.clock.getDelayedCalls() == []
 
@@ -160,3 +200,315 @@ def test_and_may_be_in_a_hurry() -> None:
         serving.clock.advance(1)
         serving.flush()
     assert serving.drained == [1, 1]
+
+
+class TestLinger:
+    """What a peer is told before its connection is closed."""
+
+    def test_call_that_comes_meanwhile_is_refused(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        serving.drain()
+        serving.flush()
+        serving.clock.advance(0.04)
+        refused = failure_of(root_of(pair).callRemote("echo", 1), pair)
+        assert isinstance(refused.value, pb.ClosingDown)
+        assert isinstance(refused.value, pb.NotExecuted)
+        assert not pair.closed
+
+    def test_it_begins_anew_with_each_answer(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        _, outcomes = waiting(pair)
+        serving.drain()
+        serving.linger(10)
+        serving.root.waiting[0].callback("done")
+        serving.linger(0.04)
+        assert outcomes == ["done"]
+        refused = failure_of(root_of(pair).callRemote("echo", 1), pair)
+        assert isinstance(refused.value, pb.ClosingDown)
+        serving.linger(0.011)
+        assert pair.closed
+
+    def test_refused_calls_do_not_make_it_longer(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        serving.drain()
+        for _ in range(4):
+            failure_of(root_of(pair).callRemote("echo", 1), pair)
+            serving.clock.advance(0.0125)
+        serving.linger(0)
+        assert pair.closed
+
+    def test_call_at_the_very_end_was_surely_not_begun(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        failures: list[Any] = []
+        root = root_of(pair)
+        _, before = waiting(pair)
+        serving.drain(1)
+        serving.flush()
+        call = root.callRemote("echo", 1)
+        call.addErrback(lambda failure: failures.append(failure.value))
+        # It is on its way when the connection ends.
+        pair.close(ConnectionDone())
+        assert type(failures[0]) is pb.ClosingDown
+        assert before[0].check(pb.MaybeExecuted)
+        assert serving.root.kept == []
+
+    def test_call_that_crosses_the_notice_may_have_been_executed(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        failures: list[Any] = []
+        call = root_of(pair).callRemote("echo", 1)
+        call.addErrback(lambda failure: failures.append(failure.value))
+        serving.drain()
+        pair.close(ConnectionDone())
+        assert type(failures[0]) is pb.MaybeExecuted
+
+    def test_nothing_is_logged(self) -> None:
+        with logged() as events:
+            serving = Serving(2)
+            serving.drain()
+            serving.linger()
+        assert events == []
+        assert serving.drained == [0]
+        for pair in serving.pairs:
+            assert left_behind(pair.server) == left_behind(pair.client) == []
+
+    def test_both_ends_may_close(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        serving.drain()
+        pair.client.drain()
+        serving.linger()
+        assert pair.closed
+        assert pair.client.peer_has_closed()
+        assert pair.server.peer_has_closed()
+
+    def test_peer_that_does_not_answer(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        serving.drain()
+        # Nothing is carried.
+        serving.clock.advance(0.9)
+        serving.clock.advance(0)
+        assert not pair.server_transport.disconnecting
+        serving.clock.advance(0.1)
+        serving.clock.advance(0)
+        assert pair.server_transport.disconnecting
+        assert not pair.server_transport.aborted
+        # Nor does it close its end, as it has to over TLS.
+        serving.clock.advance(5)
+        assert pair.server_transport.aborted
+        pair.close()
+        assert serving.drained == [0]
+
+    def test_peer_that_has_yet_to_say_anything(self) -> None:
+        serving = Serving(0)
+        client = pb.PBClientFactory().buildProtocol(None)
+        pair = Pair(client, serving.factory.buildProtocol(None))
+        failures: list[Any] = []
+        call = client.remoteForName("root").callRemote("echo", 1)
+        call.addErrback(lambda failure: failures.append(failure.value))
+        serving.drain()
+        pair.flush()
+        assert isinstance(failures[0], pb.ClosingDown)
+        serving.pairs.append(pair)
+        serving.linger()
+        assert pair.closed
+
+    def test_two_round_trips_over_a_long_way(self) -> None:
+        network = SimulatedNetwork()
+        server = pb.PBServerFactory(Echo())
+        client = pb.PBClientFactory()
+        link = network.connect(client, server, latency=(0.2, 0.2))
+        network.run(5)
+        drained: list[Any] = []
+        server.drain().addCallback(drained.append)
+        network.run(0.75)
+        assert link.is_connected
+        refused: list[Any] = []
+        call = link.client.remoteForName("root").callRemote("echo", 1)
+        call.addErrback(lambda failure: refused.append(failure.value))
+        network.run(2)
+        assert not link.is_connected
+        assert isinstance(refused[0], pb.ClosingDown)
+        assert drained == [0]
+        network.close()
+
+    def test_time_that_is_up_does_not_cut_it_short(self) -> None:
+        serving = Serving(1)
+        (pair,) = serving.pairs
+        serving.drain(0)
+        serving.clock.advance(0)
+        refused = failure_of(root_of(pair).callRemote("echo", 1), pair)
+        assert isinstance(refused.value, pb.ClosingDown)
+        serving.linger()
+        assert serving.drained == [0]
+
+
+class Source(pb.Root):
+    """Gives out streams and pages, as slowly as a test likes."""
+
+    def __init__(self) -> None:
+        self.more: list[Deferred[None]] = []
+        self.closed = False
+
+    async def remote_items(self) -> Any:
+        try:
+            for number in range(3):
+                self.more.append(Deferred())
+                await self.more[-1]
+                yield number
+        finally:
+            self.closed = True
+
+    def remote_pages(self, collector: Any) -> None:
+        self.pager = Pages(collector)
+
+    async def remote_fetch(self, other: Any) -> Any:
+        return await getAllPages(other, "pages")
+
+
+class Pages(Pager):
+    """Sends three pages."""
+
+    number = 0
+
+    def nextPage(self) -> int:
+        self.number += 1
+        if self.number == 3:
+            self.stopPaging()
+        return self.number
+
+
+class TestStreams:
+    def begin(self) -> tuple[Serving, list[Any]]:
+        serving = Serving(1, Source())
+        got: list[Any] = []
+
+        async def read() -> None:
+            stream = root_of(serving.pairs[0]).stream("items", batch=1)
+            try:
+                async for item in stream:
+                    got.append(item)
+                got.append("end")
+            except pb.Error as error:
+                got.append(error)
+
+        Deferred.fromCoroutine(read())
+        serving.flush()
+        self.go_on(serving)
+        assert got == [0]
+        return serving, got
+
+    def go_on(self, serving: Serving) -> None:
+        serving.root.more[-1].callback(None)
+        serving.clock.advance(0)
+        serving.flush()
+
+    def test_open_one_is_read_to_its_end(self) -> None:
+        serving, got = self.begin()
+        serving.drain(100)
+        for _ in range(2):
+            serving.linger(10)
+            self.go_on(serving)
+        assert got == [0, 1, 2, "end"]
+        serving.linger()
+        assert serving.drained == [0]
+
+    def test_one_that_is_closed_is_over(self) -> None:
+        serving, got = self.begin()
+        serving.drain(100)
+        serving.flush()
+        stream = next(iter(serving.pairs[0].server._streams.values()))
+        stream.remote_close()
+        serving.linger()
+        assert serving.drained == [0]
+        assert got == [0, "end"]
+
+    def test_one_that_is_cut_off_ends_with_closing_down(self) -> None:
+        serving, got = self.begin()
+        serving.drain(5)
+        serving.flush()
+        serving.clock.advance(5)
+        serving.flush()
+        assert isinstance(got[1], pb.ClosingDown)
+        assert serving.root.closed
+        assert serving.drained == [1]
+        assert serving.clock.getDelayedCalls() == []
+
+    def test_new_one_is_refused(self) -> None:
+        serving, _ = self.begin()
+        serving.drain(5)
+        refused = failure_of(root_of(serving.pairs[0]).callRemote("items"), *serving.pairs)
+        assert isinstance(refused.value, pb.ClosingDown)
+
+
+class TestPagers:
+    def test_one_that_has_begun_sends_all_pages(self) -> None:
+        serving = Serving(1, Source())
+        (pair,) = serving.pairs
+        got: list[Any] = []
+        getAllPages(root_of(pair), "pages").addCallback(got.append)
+        pair.server.dataReceived(pair.client_transport.take())
+        assert pair.server.has_begun()
+        serving.drain(5)
+        serving.linger()
+        assert got == [[1, 2, 3]]
+        assert serving.drained == [0]
+
+    def test_one_that_is_cut_off_ends_with_closing_down(self) -> None:
+        serving = Serving(1, Source())
+        (pair,) = serving.pairs
+        got: list[Any] = []
+        getAllPages(root_of(pair), "pages").addErrback(got.append)
+        pair.server.dataReceived(pair.client_transport.take())
+        serving.drain(0)
+        serving.clock.advance(0)
+        pair.flush()
+        assert got[0].check(pb.ClosingDown)
+        assert serving.drained == [1]
+
+    def test_lost_connection_is_none(self) -> None:
+        serving = Serving(1, Source())
+        (pair,) = serving.pairs
+        got: list[Any] = []
+        getAllPages(root_of(pair), "pages").addErrback(got.append)
+        pair.server.dataReceived(pair.client_transport.take())
+        pair.client.dataReceived(pair.server_transport.take())
+        pair.close(ConnectionDone())
+        assert got[0].check(pb.MaybeExecuted)
+
+    def test_pages_that_a_call_waits_for_are_taken(self) -> None:
+        class Here(pb.Referenceable):
+            def remote_pages(self, collector: Any) -> None:
+                self.pager = Pages(collector)
+
+        serving = Serving(1, Source())
+        (pair,) = serving.pairs
+        call = root_of(pair).callRemote("fetch", Here())
+        pair.server.dataReceived(pair.client_transport.take())
+        serving.drain(5)
+        assert result_of(call, pair) == [1, 2, 3]
+        serving.linger()
+        assert serving.drained == [0]
+
+
+def test_collectors_that_a_program_makes_are_called_as_well() -> None:
+    got: list[Any] = []
+    with_collector = CallbackPageCollector(got.append)
+
+    class Root(pb.Root):
+        def remote_collector(self) -> Any:
+            return with_collector
+
+    serving = Serving(1, Root())
+    (pair,) = serving.pairs
+    collector = result_of(root_of(pair).callRemote("collector"), pair)
+    serving.drain()
+    Pages(collector)
+    pair.flush()
+    assert got == [[1, 2, 3]]
+    pair.server.connectionLost(Failure(ConnectionDone()))

@@ -25,6 +25,7 @@ from pb_jelly.codec import CurrentTables, current_tables
 from . import _messages
 from ._atoms import PB_TYPES
 from ._clock import clock_of
+from ._closing import LINGER, Closing
 from ._context import ServingContext
 from ._failures import for_log
 from ._flow import HUGE, Flow
@@ -105,6 +106,10 @@ class Broker(Flow, Banana):
     clock: Any = None
     #: What those who have yet to log in share; None for those who have.
     _turns: Turns | None = None
+    #: How the connection is closed; None while it is not.
+    _closing: Closing | None = None
+    #: Streams that are open here, by id; None for none.
+    _streams: dict[int, Any] | None = None
 
     def __init__(self, isClient: Any = True, security: Any = None) -> None:
         self.limits: BrokerLimits | None = None
@@ -352,6 +357,8 @@ class Broker(Flow, Banana):
             self.factory.clientConnectionMade(self)
         if self._session.releases:
             self._flush_releases()
+        if self._closing is not None:
+            self._closing.tell()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Handle what had arrived, then end everything that needs the connection.
@@ -374,6 +381,8 @@ class Broker(Flow, Banana):
                 self._continue()
         self.disconnected = 1
         self._stop_looking()
+        if self._closing is not None:
+            self._closing.cancel()
         if self.why_given_up is not None:
             reason = Failure(self.why_given_up)
         self.lost_reason = reason
@@ -392,6 +401,7 @@ class Broker(Flow, Banana):
         self._failures = None
         self._cleanups = None
         self._producers = None
+        self._streams = None
         lost = getattr(self.factory, "broker_lost", None)
         if lost is not None:
             lost(self, reason)
@@ -588,11 +598,75 @@ class Broker(Flow, Banana):
     def drain(self) -> None:
         """Take no more calls, and close the connection when those here are answered.
 
-        What the peer calls from now on fails with :class:`~pb_broker.ClosingDown`.
+        What the peer calls from now on fails with :class:`~pb_broker.ClosingDown`, as
+        long as the factory lingers.  Streams and pagers that have begun go on to their
+        end.
         """
         self._session.refusal = "no more calls are taken here"
-        if not self._session.serving and not self.disconnected:
-            self.transport.loseConnection()
+        if self._closing is None and not self.disconnected:
+            linger: float = getattr(self.factory, "linger", LINGER)
+            self._closing = Closing(self, linger)
+            self._closing.begin()
+
+    def has_begun(self) -> bool:
+        """Tell whether a call, a stream or a pager has begun here and not ended."""
+        return bool(self._session.serving or self._streams or self._producers)
+
+    def has_ended(self) -> None:
+        """Learn that a call, a stream or a pager has ended that had begun here."""
+        if self._closing is not None:
+            self._closing.ended()
+
+    def cut_off(self, why: Exception) -> None:
+        """End what has begun here, and the connection when that has been sent.
+
+        Streams end with ``why``; calls have no answer.
+
+        Args:
+            why: As for :meth:`give_up`.
+        """
+        if self.why_given_up is not None or self.disconnected:
+            return
+        self.why_given_up = why
+        self._log_given_up(why)
+        for stream in list((self._streams or {}).values()):
+            stream.cut_off(Failure(why))
+        if self._producers:
+            # The transport would wait for their last page.
+            self.transport.unregisterProducer()
+        self._hung_up = True
+        self.drain()
+        self.time_is_up()
+        assert self._closing is not None
+        self._closing.close()
+
+    def time_is_up(self) -> None:
+        """Do not wait any more for the peer to do its part, if this closes down."""
+        if self._closing is not None:
+            self._closing.time_is_up()
+
+    def peer_has_closed(self) -> bool:
+        """Tell whether the peer has said that it takes no more calls."""
+        return self._session.refused_after is not None
+
+    def tell_closing(self, answered: Callable[[], object]) -> None:
+        """Tell the peer that no call is taken any more.
+
+        Args:
+            answered: Called when it has been told.
+        """
+        self._session.tell_closing(answered)
+
+    def stream_began(self, stream: Any) -> None:
+        """Learn of a stream that has begun here."""
+        if self._streams is None:
+            self._streams = {}
+        self._streams[id(stream)] = stream
+
+    def stream_ended(self, stream: Any) -> None:
+        """Learn that a stream has ended."""
+        if self._streams and self._streams.pop(id(stream), None) is not None:
+            self.has_ended()
 
     def may_log(self) -> bool:
         """Say whether one more line may go to the log on account of the peer.
@@ -627,13 +701,16 @@ class Broker(Flow, Banana):
         """
         if self.why_given_up is None and not self.disconnected:
             self.why_given_up = why
-            _log.info(
-                "The connection to {peer} is given up: {why}",
-                pb_event="connection_given_up",
-                peer=self._peer(),
-                why=why,
-            )
+            self._log_given_up(why)
             self._abort()
+
+    def _log_given_up(self, why: Exception) -> None:
+        _log.info(
+            "The connection to {peer} is given up: {why}",
+            pb_event="connection_given_up",
+            peer=self._peer(),
+            why=why,
+        )
 
     def ask_for_life(self) -> None:
         """Have the peer send something, which it does without logging anything."""
@@ -1071,6 +1148,7 @@ class Broker(Flow, Banana):
         if not self.pageProducers:
             transport: Any = self.transport
             transport.unregisterProducer()
+            self.has_ended()
 
     def pauseProducing(self) -> None:
         """Do nothing: a page is sent only when asked for."""

@@ -11,7 +11,9 @@ from twisted.python.failure import Failure
 
 from ._broker import Broker
 from ._clock import clock_of
+from ._closing import LINGER
 from ._observer import CallObserver
+from ._output import undelivered
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._root import LaterRoot
@@ -293,6 +295,10 @@ class PBServerFactory(_Watching, ServerFactory):
         login_backlog: With how many connections that have yet to log in some are turned
             away, by chance, and with how many all; None means the default, 100 and
             1,000.
+        linger: For how many seconds at least a server that closes down answers calls
+            with :class:`~pb_broker.ClosingDown` before it closes a connection, so that
+            their callers know that they were not begun; two round trips are waited for
+            in any case.  None means the default, 0.05; with 0 it closes at once.
         observer: Who is told of each call, there and back; None for nobody.
 
     Raises:
@@ -305,6 +311,8 @@ class PBServerFactory(_Watching, ServerFactory):
     login_backlog: tuple[int, int] | None = None
     #: Decides who is turned away.
     random: Random = Random()
+    #: How many seconds a connection of a server that closes lingers at least.
+    linger: float = LINGER
     _connections: _Connections | None = None
     # Who waits until all are closed; None if this does not close down.
     _draining: list[Deferred[int]] | None = None
@@ -322,9 +330,12 @@ class PBServerFactory(_Watching, ServerFactory):
         login_timeout: float | None = None,
         heartbeat: Heartbeat | bool | None = None,
         login_backlog: tuple[int, int] | None = None,
+        linger: float | None = None,
         observer: CallObserver | None = None,
     ) -> None:
         self.observer = observer
+        if linger is not None:
+            self.linger = linger
         self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
         if login_backlog is not None:
             self.login_backlog = login_backlog
@@ -416,12 +427,14 @@ class PBServerFactory(_Watching, ServerFactory):
         """Close down: finish what has begun, and begin nothing more.
 
         New connections are closed at once (stop listening as well, so that nobody
-        tries), new calls fail with :class:`~pb_broker.ClosingDown`, and each
-        connection is closed when the calls that have come over it are answered.
+        tries), and new calls fail with :class:`~pb_broker.ClosingDown`.  When the calls
+        that have come over a connection are answered, and its streams and pagers are
+        at their end, it lingers, and is closed.
 
         Args:
-            timeout: After how many seconds the connections that are left are cut
-                off; None for never.
+            timeout: After how many seconds the connections are cut off over which
+                there is something left to be done; None for never.  Streams then fail
+                with ``ClosingDown``.
 
         Returns:
             A Deferred with how many had to be cut off, when all are closed.
@@ -445,9 +458,13 @@ class PBServerFactory(_Watching, ServerFactory):
                 _give(drained, self._cut_off)
 
     def _cut_all(self) -> None:
-        self._cut_off = len(self._open.all)
         for broker in list(self._open.all):
-            broker.give_up(ClosingDown("the server has closed down"))
+            if broker.has_begun() or undelivered(broker.transport):
+                self._cut_off += broker.why_given_up is None
+                broker.cut_off(ClosingDown("the server has closed down"))
+            else:
+                # Others are still told that their calls are not begun.
+                broker.time_is_up()
 
 
 def serving(

@@ -59,6 +59,7 @@ class Flow:
     _flush_releases: Callable[[], None]
     _peer_limits: Callable[[], BrokerLimits]
     give_up: Callable[[Exception], None]
+    has_ended: Callable[[], None]
 
     #: Whether the peer has as many calls here as it may.
     _is_full: bool = False
@@ -115,9 +116,8 @@ class Flow:
         """Learn that a call of the peer's was answered, some time after it came."""
         if self._is_full:
             self._go_on()
-        session = self._session
-        if session.refusal is not None and not session.serving:
-            self.transport.loseConnection()
+        if self._session.refusal is not None:
+            self.has_ended()
 
     # What is sent
 

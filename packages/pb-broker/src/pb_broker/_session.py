@@ -65,6 +65,11 @@ _VALUES: Final = frozenset(
 #: No end gives this id to an object; and what is called of it.
 _NO_OBJECT: Final = 0
 _ALIVE: Final = b"ping"
+#: No method has this name.  See :mod:`pb_broker._closing`.
+_CLOSING: Final = b"closing down"
+
+#: Methods of what may go on when no call is taken any more.
+_CONTINUING: Final = frozenset({b"next", b"close", b"gotPage", b"endedPaging"})
 
 # What stands for tables that nothing has been put into.
 _NO_CACHES: Final[dict[int, Any]] = {}
@@ -142,6 +147,8 @@ class Session:
             something; None if it is the last one made.
         imports: How many of the peer's references we hold.
         pending: Calls that wait for an answer, by request id.
+        refused_after: Number of the last call before the peer said that it takes no
+            more; None if it did not.
         refusal: Why no call of the peer's is served any more; None if they are.
         releases: What is still to be told to the peer: verbs and luids.
         serving: How many of the peer's calls have not been answered yet.
@@ -162,6 +169,7 @@ class Session:
         "local_ids",
         "pending",
         "refusal",
+        "refused_after",
         "releases",
         "serving",
     )
@@ -186,6 +194,7 @@ class Session:
         self.imports = 0
         self.serving = 0
         self.refusal: str | None = None
+        self.refused_after: int | None = None
         self.closed = False
 
     @property
@@ -407,6 +416,29 @@ class Session:
         answer.deadline = None
         self._broker.shell.ignore(answer)
 
+    def tell_closing(self, answered: Callable[[], object]) -> None:
+        """Tell the peer that no call is taken here any more.
+
+        Args:
+            answered: Called when it has been told.
+        """
+        answer: Any = Session.call(
+            self, _messages.MESSAGE, None, _NO_OBJECT, _CLOSING, (), {}, True
+        )
+        answer.deadline = None
+
+        def ended(_: object) -> None:
+            if not self.closed:
+                answered()
+
+        self._broker.shell.watch(answer, ended)
+        self._broker.shell.ignore(answer)
+
+    def _note_closing(self, name: bytes) -> None:
+        """Note which calls the peer cannot begin, if this is a call that tells so."""
+        if name == _CLOSING and self.refused_after is None:
+            self.refused_after = self._request
+
     def _answer_of(self, request: int, name: bytes) -> Any:
         """Return what becomes of a call that has been sent."""
         if self._broker._is_full:
@@ -580,11 +612,13 @@ class Session:
     ) -> None:
         """Call a method of ``target`` for the peer, and see to the answer."""
         try:
-            if self.refusal is not None:
+            if self.refusal is not None and not _continues(target):
+                self._note_closing(name)
                 raise ClosingDown(self.refusal)
             if self.serving:
                 self._broker._check_calls()
             if target is None:
+                self._note_closing(name)
                 raise Error("Invalid Object ID")
             try:
                 message = name.decode()
@@ -911,11 +945,12 @@ class Session:
         # A copy: whoever is told may give up others.
         for request, deferred in list(pending.items()):
             if not deferred.called:
-                error = (
-                    NotSent(reason)
-                    if request in unsent or not self._was_handed(request)
-                    else MaybeExecuted(reason)
-                )
+                if request in unsent or not self._was_handed(request):
+                    error: Error = NotSent(reason)
+                elif self._was_refused(request, getattr(deferred, "name", b"")):
+                    error = ClosingDown("the other end has closed down")
+                else:
+                    error = MaybeExecuted(reason)
                 self._fire(deferred, Failure(error))
         if self._caches is not None:
             for entry in self._caches.clear():
@@ -927,6 +962,16 @@ class Session:
     def _was_handed(self, request: int) -> bool:
         """Say whether the transport may have been handed anything of a call."""
         return self.handed is None or request <= self.handed
+
+    def _was_refused(self, request: int, name: bytes) -> bool:
+        """Say whether a call was made when the peer had said that it takes no more."""
+        after = self.refused_after
+        return after is not None and request > after and name not in _CONTINUING
+
+
+def _continues(target: object) -> bool:
+    """Tell whether an object belongs to what has begun, so that it can be called."""
+    return getattr(type(target), "continues", False) is True
 
 
 def _failure_of(value: Any) -> Failure:

@@ -42,11 +42,15 @@ _BATCH: Final = 100
 class StreamSource(Referenceable):
     """What a peer has of an async generator here.
 
+    It can be called when no call is taken any more: it has begun.
+
     Args:
         broker: The connection's broker.
         generator: The generator.
         perspective: For whom its items are serialized.
     """
+
+    continues = True
 
     def __init__(
         self, broker: Any, generator: AsyncGenerator[Any, None], perspective: Any
@@ -69,6 +73,7 @@ class StreamSource(Referenceable):
         self._timer: Any = None
         broker._localCleanup[process_unique_id(self)] = self._close
         broker.notifyOnDisconnect(self._close)
+        broker.stream_began(self)
 
     def remote_next(self, most: int) -> Deferred[Any]:
         """Return the next items.
@@ -158,11 +163,26 @@ class StreamSource(Referenceable):
         self._room = 0
         if self._failure is not None and not self._items:
             asked.errback(self._failure)
+            self._broker.stream_ended(self)
             return
         count = min(self._most, len(self._items))
         items = [self._items.popleft() for _ in range(count)]
         done = self._is_over and not self._items and self._failure is None
         asked.callback((items, done))
+        if done:
+            self._broker.stream_ended(self)
+
+    def cut_off(self, failure: Failure) -> None:
+        """End the stream where it is.
+
+        Args:
+            failure: What the peer gets in place of more items.
+        """
+        self._items.clear()
+        self._failure = failure
+        self._is_over = True
+        self._look()
+        self._close()
 
     def _close(self) -> None:
         """End the generator, wherever it is."""
@@ -177,6 +197,7 @@ class StreamSource(Referenceable):
             running.addErrback(lambda _: None)
             running.cancel()
         self._look()
+        self._broker.stream_ended(self)
 
 
 class RemoteStream(AsyncIterator[_T], Generic[_T]):

@@ -106,8 +106,7 @@ class PBConnectionLost(Error):
 class NotSent(NotExecuted, PBConnectionLost):
     """The connection was lost, and the other end cannot have begun the call.
 
-    Nothing of the call was handed to the transport, or the other end had said before
-    that it takes no more calls.
+    Nothing of the call was handed to the transport.
     """
 
     _meaning = "the connection was lost before the call was sent; it was not executed"
@@ -168,7 +167,10 @@ class PeerTimeout(Error, TimeoutError):
 
 
 class ClosingDown(NotExecuted):
-    """The other end finishes what it has begun, and takes no more calls."""
+    """The other end finishes what it has begun, and takes no more calls.
+
+    It has said so in answer to this call, or before the call was made.
+    """
 
     def __str__(self) -> str:
         """Return a sentence that says so."""

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from ._referenceable import Referenceable
 from ._shell import as_deferred
-from .errors import MaybeExecuted
+from .errors import ClosingDown, MaybeExecuted
 
 __all__ = [
     "CallbackPageCollector",
@@ -172,11 +172,13 @@ class FilePager(Pager):
 
 
 class CallbackPageCollector(Referenceable):
-    """Collects pages.
+    """Collects pages, also when no call is taken any more: they have been asked for.
 
     Args:
         callback: Called once with the list of all pages.
     """
+
+    continues = True
 
     def __init__(self, callback: Callable[[list[Any]], object]) -> None:
         self.pages: list[Any] = []
@@ -204,8 +206,8 @@ def getAllPages(
 
     Returns:
         A Deferred with the list of pages; or with why the call failed, or with
-        :class:`~pb_broker.MaybeExecuted` if the connection is lost before the last
-        page.
+        :class:`~pb_broker.ClosingDown` or :class:`~pb_broker.MaybeExecuted` if the
+        other end closes down, or the connection is lost, before the last page.
     """
     pages: Deferred[list[Any]] = Deferred()
 
@@ -219,8 +221,12 @@ def getAllPages(
             pages.callback(result)
 
     def lost(reference: Any) -> None:
-        # Some pages may have come: the method has been called.
-        finish(Failure(MaybeExecuted(reference.broker.lost_reason)))
+        if reference.broker.peer_has_closed():
+            error: Exception = ClosingDown("the other end closed down between two pages")
+        else:
+            # Some pages may have come: the method has been called.
+            error = MaybeExecuted(reference.broker.lost_reason)
+        finish(Failure(error))
 
     notify = getattr(referenceable, "notifyOnDisconnect", None)
     collector = CallbackPageCollector(finish)

@@ -170,6 +170,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_backlog: As for :class:`pb_broker.PBServerFactory`.
         login_tries: How many refused logins end a connection; None means the default,
             6.
+        linger: As for :class:`pb_broker.PBServerFactory`.
         observer: As for :class:`pb_broker.PBServerFactory`.
         mechanisms: By which mechanisms peers may log in, the best first: names, or
             objects from :mod:`pb_cred.mechanisms`.  None means those of
@@ -216,6 +217,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
         heartbeat: Heartbeat | bool | None = None,
         login_backlog: tuple[int, int] | None = None,
         login_tries: int | None = None,
+        linger: float | None = None,
         observer: CallObserver | None = None,
         mechanisms: Iterable[str | ServerMechanism] | None = None,
         allow_legacy_md5: bool | None = None,
@@ -266,6 +268,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
             login_timeout=login_timeout,
             heartbeat=heartbeat,
             login_backlog=login_backlog,
+            linger=linger,
             observer=observer,
         )
 
