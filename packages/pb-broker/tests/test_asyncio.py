@@ -835,3 +835,64 @@ async def test_a_connection_that_is_not_wanted() -> None:
     with pytest.raises((pb.DeadReferenceError, OSError)):
         await pb_asyncio.connect("127.0.0.1", server.port)
     await server.close()
+
+
+class Kept(pb.Cacheable):
+    def getStateToCacheAndObserveFor(self, who: Any, observer: Any) -> Any:
+        return {}
+
+    def stoppedObserving(self, who: Any, observer: Any) -> None:
+        pass
+
+
+class KeptCopy(pb.RemoteCache):
+    """A copy that is let go of when there is no loop any more."""
+
+
+pb.setUnjellyableForClass(Kept, KeptCopy)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+def test_what_outlives_its_loop_is_collected_without_noise(
+    is_lost: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(Patient):
+        def remote_kept(self) -> Any:
+            return Kept()
+
+        async def remote_items(self) -> Any:
+            for number in range(1000):
+                yield number
+
+    async def main() -> list[Any]:
+        server = await pb_asyncio.serve(Root(), "127.0.0.1", 0)
+        connecting = pb_asyncio.connect("127.0.0.1", server.port)
+        root = await connecting
+        begun = root.stream("items", batch=2)
+        assert await begun.__anext__() == 0
+        left = root.stream("items")
+        assert await left.__anext__() == 0
+        kept = [await root.callRemote("child"), await root.callRemote("kept")]
+        call = root.callRemote("wait")
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await root.callRemote("echo")
+        if is_lost:
+            root.broker.transport.abortConnection()
+            await until(lambda: root.broker.disconnected)
+        return [begun, left, kept, call, root, root.broker, connecting, server]
+
+    ignored: list[Any] = []
+    loop = asyncio.new_event_loop()
+    things = loop.run_until_complete(main())
+    loop.close()
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    with logged() as events:
+        while things:
+            things.pop(0)
+            gc.collect()
+    kinds = [each.exc_type for each in ignored]
+    # What asyncio says of connections that nobody has closed.
+    assert [kind for kind in kinds if kind is not ResourceWarning] == []
+    assert events == []
+    assert caplog.records == []

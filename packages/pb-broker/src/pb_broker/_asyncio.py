@@ -173,6 +173,16 @@ class AsyncioShell(Shell):
         """Take note of a failure, if it is one, that nobody asks for."""
         answer.add_done_callback(_note)
 
+    def abandon(self, call: Any) -> None:
+        """Give up a call that nobody waits for; its failure is nobody's."""
+        if call.done():
+            _note(call)
+        elif self._loop.is_closed():
+            forget(call)
+        else:
+            self.ignore(call)
+            call.cancel()
+
     def watch(self, answer: Any, ended: Callable[[Any], None]) -> None:
         """Have ``ended`` called with what a call fails with, or None, and no more."""
 
@@ -232,11 +242,15 @@ class AsyncioShell(Shell):
         call.add_done_callback(lambda _: timer.cancel())
 
     def call_in_thread(self, function: Any) -> None:
-        """Call a function in the thread of the loop: now, if this is it."""
+        """Call a function in the thread of the loop: now, if this is it.
+
+        A loop that has been closed has no connections, and nothing to be done.
+        """
         if get_ident() == self._thread:
-            function()
+            if not self._loop.is_closed():
+                function()
         else:
-            # A loop that has been closed has no connections.
+            # It may be closed meanwhile.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(function)
 

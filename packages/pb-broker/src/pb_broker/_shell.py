@@ -81,6 +81,11 @@ class Shell:
         """Take note of a failure, if it is one, that nobody asks for."""
         answer.addErrback(lambda _: None)
 
+    def abandon(self, call: Any) -> None:
+        """Give up a call that nobody waits for; its failure is nobody's."""
+        self.ignore(call)
+        call.cancel()
+
     def given(self, deferred: Deferred[Any]) -> Any:
         """Return what a program is given for a Deferred, which it may cancel."""
         return deferred

@@ -298,8 +298,7 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         """End the stream: what was asked for is not wanted any more."""
         coming = getattr(self, "_coming", None)
         if coming is not None:
-            self._source.broker.shell.ignore(coming)
-            coming.cancel()
+            self._source.broker.shell.abandon(coming)
 
 
 def _checked(answer: Any) -> tuple[list[Any], bool]:
