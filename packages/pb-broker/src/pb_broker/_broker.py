@@ -39,6 +39,7 @@ from ._remote import RemoteReference
 from ._session import READY_HANDLERS, Jellied, Session
 from ._shell import TWISTED, Shell, as_deferred
 from ._tables import OWN_ID, ExportTable, Local, LocalObjects, process_unique_id
+from ._tls_hints import hint_for_client
 from ._turns import Turns
 from .banana import Banana
 from .errors import DeadReferenceError, Error, ProtocolError, reason_text
@@ -98,8 +99,6 @@ class Broker(Flow, Banana):
     observed: dict[int, ObservedCall]
     #: On whose account the peer was given what, if somebody keeps count of that.
     ownership: Ownership | None = None
-    #: Why this end gave the connection up; None if it did not.
-    why_given_up: Exception | None = None
     #: Why the connection was lost; None while it is not.
     lost_reason: Failure | None = None
     #: The ``IReactorTime`` that this connection goes by; None for the reactor.
@@ -489,6 +488,9 @@ class Broker(Flow, Banana):
             more = self._handle_batch(data)
             is_done = True
         except (BananaError, ProtocolError) as error:
+            if self._connection.dialect is None:
+                # It may never have been PB: whoever waits is told what it was.
+                self.why_given_up = error
             _log.error(
                 "The peer broke the protocol: {error}",
                 pb_event="protocol_broken",
@@ -711,6 +713,19 @@ class Broker(Flow, Banana):
             peer=self._peer(),
             why=why,
         )
+
+    def tls_hint(self, reason: object) -> str:
+        """Return what may be wrong about TLS with a connection that is not ready.
+
+        Args:
+            reason: The error that it ended with; None if it has not.
+
+        Returns:
+            A few words; empty at a server, and where nothing points to TLS.
+        """
+        if not self.isClient:
+            return ""
+        return hint_for_client(reason, self.transport, has_heard=self.heard)
 
     def ask_for_life(self) -> None:
         """Have the peer send something, which it does without logging anything."""

@@ -26,6 +26,9 @@ from .interfaces import IPBRoot
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
 
+#: How much of a reason an error shows, in characters.
+_MOST_REASON: Final = 300
+
 if TYPE_CHECKING:
     _ClientFactory = ClientFactory[Broker]
 else:
@@ -129,6 +132,8 @@ class PBClientFactory(_Watching, _ClientFactory):
 
     protocol: Any = Broker
     noisy = False
+    # Why a broker has given up its connection; None if none has.
+    _given_up: Failure | None = None
 
     def __init__(
         self,
@@ -194,11 +199,13 @@ class PBClientFactory(_Watching, _ClientFactory):
             reconnecting: Whether a subclass is connecting again, so that whoever
                 waits gets the next connection's root object.
         """
+        given_up, self._given_up = self._given_up, None
         if reconnecting:
             self._broker = None
             self._root = None
         else:
-            self._failAll(reason)
+            # A connector knows no more than that the connection was aborted here.
+            self._failAll(given_up or reason)
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:
         """Learn from a broker that its connection is lost.
@@ -211,6 +218,8 @@ class PBClientFactory(_Watching, _ClientFactory):
             reason: Why.
         """
         super().broker_lost(broker, reason)
+        if broker.why_given_up is not None:
+            self._given_up = reason
         if not self._connector_tells and self._broker in (None, broker):
             self._failAll(reason)
 
@@ -459,7 +468,8 @@ class PBServerFactory(_Watching, ServerFactory):
 
     def _cut_all(self) -> None:
         for broker in list(self._open.all):
-            if broker.has_begun() or undelivered(broker.transport):
+            is_ready = broker.connects is None
+            if broker.has_begun() or (is_ready and undelivered(broker.transport)):
                 self._cut_off += broker.why_given_up is None
                 broker.cut_off(ClosingDown("the server has closed down"))
             else:
@@ -497,7 +507,10 @@ def _never_ready(broker: Broker) -> DeadReferenceError:
     """Return the error of a connection that has ended too early, with the reason."""
     lost: Any = broker.lost_reason
     why = reason_text(lost)
-    error = DeadReferenceError(f"the connection ended before it was ready: {why}")
+    hint = "" if hasattr(lost.value, "hint") else broker.tls_hint(lost.value)
+    hint = hint and f" ({hint})"
+    said = f"the connection ended before it was ready: {why}"
+    error = DeadReferenceError(said[: _MOST_REASON - len(hint)] + hint)
     # A certificate that was not accepted, most of all.
     error.__cause__ = lost.value
     return error

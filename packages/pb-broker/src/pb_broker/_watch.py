@@ -134,7 +134,8 @@ class Watch:
         for broker, watched in list(self._watched.items()):
             if broker.connects is not None:
                 if now - watched.since >= self._handshake:
-                    broker.give_up(PeerTimeout("handshake", self._handshake))
+                    hint = broker.tls_hint(None)
+                    broker.give_up(PeerTimeout("handshake", self._handshake, hint))
             elif not broker.is_authenticated:
                 if now - watched.since >= self._login:
                     broker.give_up(PeerTimeout("login", self._login))

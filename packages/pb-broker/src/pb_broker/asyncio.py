@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from functools import partial
-from ssl import SSLContext
+from ssl import SSLContext, SSLError
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -27,6 +27,7 @@ from zope.interface import implementer
 from ._asyncio import AsyncioShell, BrokerProtocol, TLSAcceptor
 from ._factories import PBClientFactory, PBServerFactory, ready, serving
 from ._service import PBClientService
+from ._tls_hints import hinted
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -135,10 +136,13 @@ async def _opened(
     where = dict(where)
     path = where.pop("path", None)
     made: Any
-    if path is None:
-        _, made = await loop.create_connection(protocol, **where)
-    else:
-        _, made = await loop.create_unix_connection(protocol, path, **where)
+    try:
+        if path is None:
+            _, made = await loop.create_connection(protocol, **where)
+        else:
+            _, made = await loop.create_unix_connection(protocol, path, **where)
+    except SSLError as error:
+        raise hinted(error) from error
     broker: Broker = made.broker
     return broker
 

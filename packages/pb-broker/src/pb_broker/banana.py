@@ -54,6 +54,8 @@ class Banana(Protocol):
     currentDialect: bytes | None = None
     prefixLimit: int | None = None
     sizeLimit: int = Limits().string_bytes
+    #: Why this end gave the connection up; None if it did not.
+    why_given_up: Exception | None = None
 
     def __init__(self, isClient: Any = True) -> None:
         self.isClient = isClient
@@ -144,6 +146,7 @@ class Banana(Protocol):
                 peer=getattr(self.transport, "getPeer", lambda: None)(),
             )
             self._hung_up = True
+            self.why_given_up = error
             self.transport.loseConnection()
             return []
         reply = connection.data_to_send()

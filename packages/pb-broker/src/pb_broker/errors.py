@@ -154,16 +154,21 @@ class PeerTimeout(Error, TimeoutError):
         what: What did not come in time: ``"handshake"``, ``"login"`` or
             ``"heartbeat"``.
         seconds: How long it was waited for.
+        hint: What may be the cause; empty if nothing points to any.
 
     Attributes:
         what: As above.
         seconds: As above.
+        hint: As above.
     """
 
-    def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(f"no {what} within {seconds:g} s")
+    def __init__(self, what: str, seconds: float, hint: str = "") -> None:
+        super().__init__(
+            f"no {what} within {seconds:g} s" + (f": {hint}" if hint else "")
+        )
         self.what = what
         self.seconds = seconds
+        self.hint = hint
 
 
 class ClosingDown(NotExecuted):
