@@ -190,9 +190,7 @@ def test_handshake_that_has_come_before_it_is_read(run: Any, contexts: Any) -> N
         factory = pb.PBServerFactory(pb.Root())
         async with pb_asyncio.serve(factory, HERE, 0, ssl=serving, grace=0) as server:
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            client = trusting.wrap_bio(
-                incoming, outgoing, server_hostname="localhost"
-            )
+            client = trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
             stranger = socket.create_connection((HERE, server.port))
             with pytest.raises(ssl.SSLWantReadError):
                 client.do_handshake()

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 import pb_broker as pb
 from pb_broker.paging import CallbackPageCollector, Pager, getAllPages
-from pb_broker.testing import Pair, SimulatedNetwork, connected_pair, left_behind
+from pb_broker.testing import Link, Pair, SimulatedNetwork, connected_pair, left_behind
 
 from .support import Echo, failure_of, logged, result_of, root_of
 
@@ -22,7 +22,7 @@ class Serving:
     def __init__(
         self, connections: int, root: Any = None, linger: float | None = None
     ) -> None:
-        self.root = Echo() if root is None else root
+        self.root: Any = Echo() if root is None else root
         self.factory = pb.PBServerFactory(self.root, linger=linger)
         self.factory.clock = self.clock = Clock()
         self.pairs = [self.connect() for _ in range(connections)]
@@ -44,6 +44,22 @@ class Serving:
         self.clock.advance(seconds)
         self.clock.advance(0)
         self.flush()
+
+
+def is_closed(pair: Pair) -> bool:
+    return pair.closed
+
+
+def is_closing(pair: Pair) -> bool:
+    return pair.server_transport.disconnecting
+
+
+def is_aborted(pair: Pair) -> bool:
+    return pair.server_transport.aborted
+
+
+def is_connected(link: Link) -> bool:
+    return link.is_connected
 
 
 def waiting(pair: Pair) -> tuple[Deferred[Any], list[Any]]:
@@ -82,7 +98,7 @@ def test_linger_of_a_program() -> None:
     serving.drain()
     serving.flush()
     serving.linger(2.9)
-    assert not serving.pairs[0].closed
+    assert not is_closed(serving.pairs[0])
     serving.linger(0.1)
     assert serving.pairs[0].closed
     assert serving.drained == [0]
@@ -110,7 +126,7 @@ def test_calls_that_have_come_are_answered() -> None:
     serving.root.waiting[1].errback(pb.Error("failed"))
     pair.flush()
     assert second[0].check(pb.Error)
-    assert not pair.closed
+    assert not is_closed(pair)
     serving.linger()
     assert pair.closed
     assert serving.drained == [0]
@@ -146,7 +162,7 @@ def test_the_server_may_still_ask_its_peers() -> None:
     pair.flush()
     serving.drain()
     pair.flush()
-    assert not pair.closed
+    assert not is_closed(pair)
     asked[0].callback("an answer")
     assert result_of(call, pair) == "an answer"
     serving.linger()
@@ -214,7 +230,7 @@ class TestLinger:
         refused = failure_of(root_of(pair).callRemote("echo", 1), pair)
         assert isinstance(refused.value, pb.ClosingDown)
         assert isinstance(refused.value, pb.NotExecuted)
-        assert not pair.closed
+        assert not is_closed(pair)
 
     def test_it_begins_anew_with_each_answer(self) -> None:
         serving = Serving(1)
@@ -293,11 +309,11 @@ class TestLinger:
         # Nothing is carried.
         serving.clock.advance(0.9)
         serving.clock.advance(0)
-        assert not pair.server_transport.disconnecting
+        assert not is_closing(pair)
         serving.clock.advance(0.1)
         serving.clock.advance(0)
-        assert pair.server_transport.disconnecting
-        assert not pair.server_transport.aborted
+        assert is_closing(pair)
+        assert not is_aborted(pair)
         # Nor does it close its end, as it has to over TLS.
         serving.clock.advance(5)
         assert pair.server_transport.aborted
@@ -327,12 +343,12 @@ class TestLinger:
         drained: list[Any] = []
         server.drain().addCallback(drained.append)
         network.run(0.75)
-        assert link.is_connected
+        assert is_connected(link)
         refused: list[Any] = []
         call = link.client.remoteForName("root").callRemote("echo", 1)
         call.addErrback(lambda failure: refused.append(failure.value))
         network.run(2)
-        assert not link.is_connected
+        assert not is_connected(link)
         assert isinstance(refused[0], pb.ClosingDown)
         assert drained == [0]
         network.close()
@@ -442,7 +458,9 @@ class TestStreams:
     def test_new_one_is_refused(self) -> None:
         serving, _ = self.begin()
         serving.drain(5)
-        refused = failure_of(root_of(serving.pairs[0]).callRemote("items"), *serving.pairs)
+        refused = failure_of(
+            root_of(serving.pairs[0]).callRemote("items"), *serving.pairs
+        )
         assert isinstance(refused.value, pb.ClosingDown)
 
 

@@ -108,7 +108,7 @@ class TestLostConnections:
         with connected() as pair:
             root = root_of(pair)
             pair.close(ConnectionLost("a cable"))
-            with pytest.raises(pb.NotExecuted, match="gone: .*a cable") as caught:
+            with pytest.raises(pb.NotExecuted, match=r"gone: .*a cable") as caught:
                 root.callRemote("echo")
             assert isinstance(caught.value, pb.DeadReferenceError)
             (failed,) = pb.call_observers([root], "echo")
@@ -176,7 +176,7 @@ class TestLostConnections:
                 sent = root.callRemote("wait")
                 root.broker.transport.loseConnection()
                 late = root.callRemote("echo")
-                return await asyncio.gather(sent, late, return_exceptions=True)
+                return list(await asyncio.gather(sent, late, return_exceptions=True))
 
         kinds = [type(error) for error in asyncio.run(main())]
         assert kinds == [pb.MaybeExecuted, pb.NotSent]

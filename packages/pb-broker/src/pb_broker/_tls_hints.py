@@ -84,4 +84,3 @@ def hinted(error: SSLError) -> SSLError:
     clearer = kind(error.errno, f"{error.strerror}: {_NO_TLS}")
     clearer.library, clearer.reason = error.library, error.reason
     return clearer
-

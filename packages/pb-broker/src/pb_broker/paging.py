@@ -222,7 +222,9 @@ def getAllPages(
 
     def lost(reference: Any) -> None:
         if reference.broker.peer_has_closed():
-            error: Exception = ClosingDown("the other end closed down between two pages")
+            error: Exception = ClosingDown(
+                "the other end closed down between two pages"
+            )
         else:
             # Some pages may have come: the method has been called.
             error = MaybeExecuted(reference.broker.lost_reason)
