@@ -58,15 +58,20 @@ def test_text_says_what_and_where(error: errors.BananaError, text: str) -> None:
     assert str(error) == text
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        errors.UnknownVocabulary("no", offset=3, path="[1]"),
-        errors.LimitExceeded("depth", 65, 64, path="[0]", offset=7),
-    ],
-)
+def example(name: str) -> errors.BananaError:
+    """Return an error of a class, with all that it can have."""
+    cls: type[errors.BananaError] = getattr(errors, name)
+    if issubclass(cls, errors.LimitExceeded):
+        return cls("depth", 65, 64, path="[0]", offset=7)
+    return cls("no", offset=3, path="[1]")
+
+
+@pytest.mark.parametrize("error", [*map(example, errors.__all__)], ids=repr)
 def test_copies_say_the_same(error: errors.BananaError) -> None:
-    for same in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+    protocols = range(pickle.HIGHEST_PROTOCOL + 1)
+    pickled = [pickle.loads(pickle.dumps(error, protocol)) for protocol in protocols]
+    for same in (copy.copy(error), copy.deepcopy(error), *pickled):
         assert type(same) is type(error)
         assert str(same) == str(error)
+        assert same.args == error.args
         assert same.__dict__ == error.__dict__

@@ -13,11 +13,13 @@ from hypothesis import given
 from pb_banana import (
     FILE_LIMITS,
     PB_VOCABULARY,
+    BananaError,
     Encoder,
     FormatError,
     IncompleteError,
     InvalidToken,
     SExp,
+    dumps,
 )
 from pb_banana.__main__ import main, to_bytes, to_text
 from pb_banana.errors import NotationError
@@ -127,8 +129,53 @@ def test_output_is_utf_8(run: Any) -> None:
 def test_what_came_before_an_error_is_shown(run: Any) -> None:
     code, output, complaint = run(stdin=b"\x01\x81\x02\x81\x88")
     assert code == 1
-    assert output == b"1\n2\n"
+    assert output == b"1\n2\n... byte 4: 0x88 is not a type byte\n"
     assert complaint == ("pb_banana: standard input: byte 4: 0x88 is not a type byte\n")
+
+
+WHOLE = MAGIC + PB.encode([b"list", [b"tuple", 1, b"long string"], 2.5, 300])
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (WHOLE[:-1], '(list (tuple 1 "long string") 2.5)'),
+        (WHOLE[:-5], '(list (tuple 1 "long string"))'),
+        (WHOLE[:18], '(list (tuple 1 "lo"))'),
+        (WHOLE[:8], "(list)"),
+        (MAGIC + b"\x05\x82cut", '"cut"'),
+        (WHOLE + WHOLE[:18], '(list (tuple 1 "lo"))'),
+        (WHOLE[4:18], '(list (tuple 1 "lo"))'),
+        (WHOLE[4:] + WHOLE[4:18], '(list (tuple 1 "lo"))'),
+        (MAGIC + b"\x03\x80\x01\x81\x88\x01\x81", "(1)"),
+        (b"\x03\x80\x01\x81\x88\x01\x81", "(1)"),
+        (b"\x01\x81\x03\x80\x01\x81\x88\x01\x81", "(1)"),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 3, 1000])
+def test_damaged_data_is_shown_up_to_the_damage(
+    run: Any, data: bytes, shown: str, piece: int
+) -> None:
+    code, output, complaint = run(stdin=data)
+    assert code == 1
+    lines = output.decode().splitlines()
+    assert lines[-2] == shown
+    assert lines[-1].startswith("... byte ")
+    assert lines[-1][4:] in complaint
+    # What is not all of it is not taken for all of it.
+    assert run("-e", stdin=output)[0] == 1
+    pieces = iter(cut(data, piece))
+    text: list[str] = []
+    with pytest.raises(BananaError):
+        text.extend(to_text(pieces, dialect="pb", width=88, limits=FILE_LIMITS))
+    assert "".join(text) == output.decode()
+
+
+def test_file_of_several_values(run: Any) -> None:
+    data = dumps([1]) + dumps("two") + dumps({})
+    text = b'%file 1\n(list 1)\n("unicode" "two")\n(dictionary)\n'
+    assert run(stdin=data) == (0, text, "")
+    assert run("-e", stdin=text) == (0, data, "")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +187,12 @@ def test_what_came_before_an_error_is_shown(run: Any) -> None:
         (b"\x01\x80" * 2000, "byte 2000: over the limit of 1000 for depth: 1001"),
         (MAGIC, "byte 4: the value has no end"),
         (MAGIC[:2], "byte 0: the data ends within its first four bytes"),
-        (MAGIC + b"\x01\x81\x01", "byte 6: there is more than a value"),
+        (
+            MAGIC + b"\x01\x81\x01",
+            "byte 6: the data does not begin with the magic bytes",
+        ),
+        (MAGIC + b"\x01\x81" + MAGIC, "byte 10: the value has no end"),
+        (MAGIC + b"\x01\x81" + MAGIC + b"\x88", "byte 10: 0x88 is not a type byte"),
         (b"\x89PB\x02\x01\x81", "byte 3: version 2 of the format is not known here"),
         (b"\x89PNG\r\n", "byte 0: the data does not begin with the magic bytes"),
     ],
@@ -160,8 +212,7 @@ def test_bad_data(run: Any, data: bytes, complaint: str) -> None:
         (b"%file 2\n1", "line 1 is neither '%file 1' nor a known dialect"),
         (b"%dialect pb2\n1", "line 1 is neither '%file 1' nor a known dialect"),
         (b"%dialect klingon\n1", "line 1 is neither '%file 1' nor a known dialect"),
-        (b"%file 1\n1 2", "a file holds 1 expression, not 2"),
-        (b"%file 1\n", "a file holds 1 expression, not 0"),
+        (b"%file 1\n", "a file holds an expression at the least"),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0"),
         (b"1" + b"0" * 20_000, "line 1, column 1: so long an integer must be"),
         (b"0x1" + b"0" * 20_000, "over the limit of 4096 for prefix_bytes: 11429"),

@@ -5,6 +5,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import gzip
 import io
 import textwrap
 import uuid
@@ -31,6 +32,7 @@ from pb_banana import (
     Limits,
     dump,
     dumps,
+    iter_load,
     load,
     loads,
 )
@@ -205,7 +207,8 @@ class TestFiles:
             given = 0
 
             def read(self, wanted: int) -> bytes:
-                head = b"" if self.given else MAGIC + b"\x7f\x7f\x0f\x80"
+                whole = MAGIC + b"\x7f\x7f\x0f\x80"
+                head = whole[self.given : self.given + wanted]
                 self.given += wanted
                 return head.ljust(wanted, b"\x81")
 
@@ -223,9 +226,6 @@ def damaged() -> Iterator[tuple[bytes, type[BananaError]]]:
     whole = dumps(["text", 1.5, 2**40])
     for length in range(len(whole)):
         yield whole[:length], IncompleteError
-    yield whole + b"\x01", FormatError
-    yield whole + b"\x88", FormatError
-    yield whole + whole, FormatError
     yield MAGIC + b"\x88", InvalidToken
     yield b"\x89PB\x02" + whole[4:], FormatError
     yield b"\x89PC\x01" + whole[4:], FormatError
@@ -246,6 +246,100 @@ def test_damaged_data(data: bytes, kind: type[BananaError]) -> None:
         with pytest.raises(kind) as slowly:
             load(Slow(data, size))
         assert str(slowly.value) == str(caught.value)
+
+
+@pytest.mark.parametrize("more", [b"\x01", b"\x88", dumps("more")])
+def test_more_data_than_a_value(more: bytes) -> None:
+    with pytest.raises(FormatError, match="more than a value"):
+        loads(dumps(["text"]) + more)
+
+
+class Pipe(io.RawIOBase):
+    """A file that cannot go back, and gives at most so many bytes at a time."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        super().__init__()
+        self._data = data
+        self._most = most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._data[: min(self._most, len(buffer))]
+        self._data = self._data[len(piece) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+VALUES: list[Any] = [
+    *(5, None, "text", [], {"a": [1, (2.5, b"x" * 300)]}, "x" * 100_000),
+    *(list(range(1000)), [[["deep"]]], b"y" * 70_000, 2**300, -1),
+]
+
+
+def files(data: bytes, path: Path) -> Iterator[tuple[str, Any]]:
+    """Return files of each kind that have some data."""
+    path.write_bytes(data)
+    yield "memory", io.BytesIO(data)
+    yield "buffered", path.open("rb")
+    yield "raw", path.open("rb", buffering=0)
+    yield "compressed", gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data)))
+    for most in (1, 7, 100_000):
+        yield "pipe", Pipe(data, most)
+        yield "buffered pipe", io.BufferedReader(Pipe(data, most), 16)
+        yield "object", Slow(data, most)
+
+
+class TestFilesOfSeveralValues:
+    def test_values_one_after_the_other(self, tmp_path: Path) -> None:
+        data = b"".join(map(dumps, VALUES))
+        for kind, file in files(data + b"rest", tmp_path / "data"):
+            for value in VALUES:
+                assert load(file) == value, kind
+            # Nothing that is after the last has been taken.
+            assert file.read(4) in (b"rest", b"r"), kind
+            if hasattr(file, "close"):
+                file.close()
+
+    def test_all_values(self, tmp_path: Path) -> None:
+        data = b"".join(map(dumps, VALUES))
+        for kind, file in files(data, tmp_path / "data"):
+            assert list(iter_load(file)) == VALUES, kind
+            assert list(iter_load(file)) == []
+            with pytest.raises(IncompleteError, match="within its first four bytes"):
+                load(file)
+            if hasattr(file, "close"):
+                file.close()
+
+    def test_what_has_been_written_with_dump(self) -> None:
+        file = io.BytesIO()
+        for value in VALUES:
+            dump(value, file)
+        file.seek(0)
+        assert list(iter_load(file)) == VALUES
+
+    def test_values_before_a_damage(self, tmp_path: Path) -> None:
+        for end in (b"\x89PB", dumps([1])[:-1], b"other", MAGIC + b"\x88"):
+            data = dumps(1) + dumps([2]) + end
+            for kind, file in files(data, tmp_path / "data"):
+                values = iter_load(file)
+                assert [next(values), next(values)] == [1, [2]], kind
+                with pytest.raises(BananaError):
+                    next(values)
+                if hasattr(file, "close"):
+                    file.close()
+
+    def test_policy_and_limits(self) -> None:
+        policy = pb_jelly.SecurityOptions()
+        policy.allowInstancesOf(Point)
+        data = dumps(Point(1, 2), security=policy) * 2
+        values = iter_load(io.BytesIO(data), security=policy)
+        assert list(values) == [Point(1, 2)] * 2
+        with pytest.raises(pb_jelly.InsecureJelly):
+            next(iter_load(io.BytesIO(data)))
+        with pytest.raises(pb_jelly.LimitExceeded):
+            next(iter_load(io.BytesIO(data), security=policy, limits=Limits(depth=1)))
 
 
 @given(st.binary(max_size=30), st.booleans())

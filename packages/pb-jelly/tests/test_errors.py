@@ -77,11 +77,20 @@ def test_limit_exceeded_can_be_shared_with_another_root() -> None:
     assert (error.limit, error.used, error.allowed, error.path) == ("nodes", 2, 1, "")
 
 
-@pytest.mark.parametrize(
-    "error", [InsecureJelly("no", path=".x"), LimitExceeded("nodes", 2, 1, path=".x")]
-)
+def example(name: str) -> JellyError:
+    """Return an error of a class, with all that it can have."""
+    cls: type[JellyError] = getattr(errors, name)
+    if issubclass(cls, LimitExceeded):
+        return cls("nodes", 2, 1, path=".x")
+    return cls("no", path=".x")
+
+
+@pytest.mark.parametrize("error", [*map(example, errors.__all__)], ids=repr)
 def test_copies_are_the_same(error: JellyError) -> None:
-    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+    protocols = range(pickle.HIGHEST_PROTOCOL + 1)
+    pickled = [pickle.loads(pickle.dumps(error, protocol)) for protocol in protocols]
+    for twin in (copy.copy(error), copy.deepcopy(error), *pickled):
         assert type(twin) is type(error)
         assert str(twin) == str(error)
+        assert twin.args == error.args
         assert vars(twin) == vars(error)

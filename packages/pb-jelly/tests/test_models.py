@@ -25,8 +25,8 @@ from pb_jelly import (
 
 class Payment(pydantic.BaseModel):
     amount: int
-    note: str = pydantic.Field("", alias="Note")
-    secret: str = pydantic.Field("unset", exclude=True)
+    note: str = pydantic.Field(default="", alias="Note")
+    secret: str = pydantic.Field(default="unset", exclude=True)
     _private: int = pydantic.PrivateAttr(1)
 
     @pydantic.computed_field  # type: ignore[prop-decorator]
@@ -61,8 +61,8 @@ class Tree(pydantic.BaseModel):
 @dataclasses.dataclass
 class Data:
     x: int
-    y: int = pydantic.Field(5, alias="why")
-    secret: str = pydantic.Field("unset", exclude=True)
+    y: int = pydantic.Field(default=5, alias="why")
+    secret: str = pydantic.Field(default="unset", exclude=True)
 
 
 CLASSES: list[Any] = [Payment, Frozen, Numbers, Open, Named, Tree, Data]
@@ -88,8 +88,8 @@ def expression(name: str, **entries: Any) -> Any:
         Payment(amount=3, Note="tea"),
         Frozen(x=[Frozen()]),
         Numbers([1, 2]),
-        Open(X=1, other=2),
-        Named(a=5),
+        Open.model_validate({"X": 1, "other": 2}),
+        Named.model_validate({"a": 5}),
         Tree(branches=[Tree()]),
         Data(x=1, why=2),
     ],
@@ -199,7 +199,7 @@ def test_classes_with_pickling_of_their_own() -> None:
             return super().__new__(cls)
 
         def __setstate__(self, state: Any) -> None:
-            uuid.UUID.__setstate__(self, state)
+            uuid.UUID.__setstate__(self, state)  # type: ignore[attr-defined]
 
         def __reduce__(self) -> Any:
             return super().__reduce__()

@@ -2,7 +2,7 @@
 
 Three ways in, from the smallest to the largest:
 
-- `dumps` and `loads`, `dump` and `load` keep objects as bytes;
+- `dumps` and `loads`, `dump`, `load` and `iter_load` keep objects as bytes;
 - `Encoder` and `Decoder` turn s-expressions into bytes and a stream of bytes,
   cut anywhere, into s-expressions;
 - `Connection` is one end of a connection: it agrees with the other on a dialect,
@@ -20,7 +20,7 @@ from ._decoder import Decoder
 from ._encoder import Encoder
 from ._reader import message_shapes
 from ._stateless import decode, encode
-from ._storage import FILE_LIMITS, dump, dumps, load, loads
+from ._storage import FILE_LIMITS, dump, dumps, iter_load, load, loads
 from ._vocabulary import PB_VOCABULARY
 from .errors import (
     BananaError,
@@ -58,6 +58,7 @@ __all__ = [
     "encode",
     "int2b128",
     "is_compiled",
+    "iter_load",
     "load",
     "loads",
     "message_shapes",

@@ -10,8 +10,8 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from functools import partial
 from itertools import chain
@@ -23,7 +23,8 @@ from ._decoder import Decoder
 from ._dialects import VOCABULARIES
 from ._encoder import Encoder
 from ._notation import parse, render
-from ._storage import FILE_LIMITS, MAGIC, read_expression, write_expression
+from ._storage import FILE_LIMITS, MAGIC, next_expression, write_expression
+from ._vocabulary import PB_VOCABULARY
 from .errors import BananaError, IncompleteError, NotationError
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def to_text(
         limits: What one expression may cost.
 
     Yields:
-        The text, an expression at a time and as soon as that is complete.
+        The text, an expression at a time and as soon as that is complete; at last as
+        much as there is of one that is damaged, with a line that says so.
 
     Raises:
         BananaError: The bytes are not what they should be, from some place on.
@@ -69,19 +71,139 @@ def to_text(
     head = next(pieces, b"")
     pieces = chain([head], pieces)
     if head.startswith(MAGIC[:1]):
-        expression = read_expression(pieces, limits)
-        yield f"{_FILE_LINE}\n{_block(expression, _words('pb'), width)}"
-        return
-    if dialect != "pb":
-        yield f"%dialect {dialect}\n"
+        yield f"{_FILE_LINE}\n"
+        dialect = "pb"
+        expressions = _values(pieces, limits)
+    else:
+        if dialect != "pb":
+            yield f"%dialect {dialect}\n"
+        expressions = _expressions(pieces, limits, VOCABULARIES[dialect.encode()])
     words = _words(dialect)
-    decoder = Decoder(limits, vocabulary=VOCABULARIES[dialect.encode()])
+    try:
+        for expression in expressions:
+            yield _block(expression, words, width)
+    except _DamagedError as damage:
+        if damage.expression:
+            yield _block(damage.expression[0], words, width)
+        # No text: what is above is not to be taken for all that there was.
+        yield f"... {damage.error}\n"
+        raise damage.error from None
+
+
+class _DamagedError(Exception):
+    """An expression is damaged.
+
+    Args:
+        error: What is wrong with it.
+        expression: A list of as much of it as there is before that; an empty one if
+            there is nothing.
+    """
+
+    def __init__(self, error: BananaError, expression: list[SExp]) -> None:
+        super().__init__()
+        self.error = error
+        self.expression = expression
+
+
+class _Tape:
+    """A file of pieces, which keeps what has been read of the present expression.
+
+    Args:
+        pieces: The pieces, none of them empty.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = b""
+        self._taken: list[bytes] = []
+
+    def peek(self, size: int) -> bytes:
+        """Return what is there; nothing at the end."""
+        if not self._piece:
+            self._piece = next(self._pieces, b"")
+        return self._piece
+
+    def read(self, size: int) -> bytes:
+        """Take so many bytes, or fewer."""
+        data = self.peek(size)[:size]
+        self._piece = self._piece[size:]
+        self._taken.append(data)
+        return data
+
+    def taken(self) -> bytes:
+        """Return what has been taken since the last call."""
+        data = b"".join(self._taken)
+        self._taken.clear()
+        return data
+
+    def rest(self) -> bytes:
+        """Return what has been looked at and not been taken."""
+        return self._piece
+
+
+def _values(pieces: Iterator[bytes], limits: Limits) -> Iterator[SExp]:
+    """Return the expressions of a file that `pb_banana.dump` wrote.
+
+    Raises:
+        _DamagedError: One is damaged.
+    """
+    tape = _Tape(pieces)
+    start = 0
+    while True:
+        try:
+            expression = next_expression(tape, limits)
+        except BananaError as error:
+            data = (tape.taken() + tape.rest())[len(MAGIC) :]
+            end = max(0, (error.offset or 0) - len(MAGIC))
+            if isinstance(error, IncompleteError):
+                end = len(data)
+            error.offset = (error.offset or 0) + start
+            raise _damaged(error, data[:end], limits, PB_VOCABULARY) from None
+        if expression is None:
+            return
+        yield expression
+        start += len(tape.taken())
+
+
+def _expressions(
+    pieces: Iterator[bytes], limits: Limits, vocabulary: Mapping[int, bytes] | None
+) -> Iterator[SExp]:
+    """Return the expressions of a stream in a dialect.
+
+    Raises:
+        _DamagedError: One is damaged.
+    """
+    decoder = Decoder(limits, vocabulary=vocabulary)
+    # The bytes of the expression that is being read, and where they begin.
+    kept: list[bytes] = []
+    start = 0
     # The nothing at the end brings out an error that came with the last data.
     for piece in chain(pieces, [b""]):
-        for expression in decoder.feed(piece):
-            yield _block(expression, words, width)
+        kept.append(piece)
+        try:
+            yield from decoder.feed(piece)
+        except BananaError as error:
+            data = b"".join(kept)[: (error.offset or 0) - start]
+            raise _damaged(error, data, limits, vocabulary) from None
+        if decoder.offset > start:
+            kept = [b"".join(kept)[decoder.offset - start :]]
+            start = decoder.offset
     if not decoder.is_idle:
-        raise IncompleteError("the expression has no end", offset=decoder.offset)
+        error = IncompleteError("the expression has no end", offset=decoder.offset)
+        raise _DamagedError(error, decoder.unfinished())
+
+
+def _damaged(
+    error: BananaError,
+    data: bytes,
+    limits: Limits,
+    vocabulary: Mapping[int, bytes] | None,
+) -> _DamagedError:
+    """Return the error for an expression of which some bytes are good."""
+    decoder = Decoder(limits, vocabulary=vocabulary)
+    with suppress(BananaError):
+        decoder.feed(data)
+    return _DamagedError(error, decoder.unfinished())
 
 
 def to_bytes(text: str, *, dialect: str, limits: Limits) -> bytes:
@@ -105,9 +227,9 @@ def to_bytes(text: str, *, dialect: str, limits: Limits) -> bytes:
         dialect = match["dialect"] or "pb"
     expressions = parse(text, words=_words(dialect), start=start)
     if match is not None and match["file"]:
-        if len(expressions) != 1:
-            raise NotationError(f"a file holds 1 expression, not {len(expressions)}")
-        return write_expression(expressions[0], limits)
+        if not expressions:
+            raise NotationError("a file holds an expression at the least")
+        return b"".join(write_expression(each, limits) for each in expressions)
     encoder = Encoder(limits, vocabulary=VOCABULARIES[dialect.encode()])
     return b"".join(map(encoder.encode, expressions))
 

@@ -81,6 +81,38 @@ class Decoder(Decoding):
         """Where the first expression begins that has not been returned."""
         return self._start
 
+    @property
+    def needed(self) -> int:
+        """How many bytes the expression that is being read takes at the least.
+
+        So many can be read of a file without reading what is after the expression.
+        """
+        if self._missing:
+            return self._missing
+        # There is no token of less than one byte.
+        return self._left + sum(left for _, left in self._stack)
+
+    @property
+    def surplus(self) -> int:
+        """How many bytes have been taken after the last expression that was returned.
+
+        It is known where `feed` has stopped at its *max_messages*.
+        """
+        return len(self._buffer) - self._position if self._backlog else 0
+
+    def unfinished(self) -> list[SExp]:
+        """Give up, and return what there is of the expression that was being read.
+
+        Returns:
+            A list of the expression alone, whose last list, and the lists around that,
+            may lack items; an empty list if nothing of it has been read.  A string that
+            was being read is there as far as it came.
+        """
+        if self._missing:
+            self._current.append(b"".join(self._pieces))
+            self._missing = 0
+        return self._root[-1:]
+
     def feed(self, data: bytes, max_messages: int = 0) -> list[SExp]:
         """Take the next bytes of the stream.
 

@@ -3,12 +3,14 @@
 The format: the four bytes ``89 50 42 01`` (a byte that begins no token, "PB",
 and the version of the format), then one expression, in which the words of the
 dialect "pb" are numbers.  It is the jelly of the object, modern types included.
+A file may hold several of these, one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from os import SEEK_CUR
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pb_jelly
@@ -29,8 +31,10 @@ __all__ = [
     "MAGIC",
     "dump",
     "dumps",
+    "iter_load",
     "load",
     "loads",
+    "next_expression",
     "read_expression",
     "write_expression",
 ]
@@ -130,7 +134,7 @@ def loads(
         found = read(data, len(MAGIC), limits, tables)
         if found:
             return found[0]
-    return _load([data], security, limits)
+    return _object_of(read_expression([data], limits), security, limits)
 
 
 def dump(
@@ -141,6 +145,8 @@ def dump(
     limits: Limits | None = None,
 ) -> None:
     """Write an object to a file.
+
+    Several objects can be written one after the other; `iter_load` reads them all.
 
     Args:
         obj: The object.
@@ -160,11 +166,12 @@ def load(
     security: Taster | None = None,
     limits: Limits | None = None,
 ) -> Any:
-    """Read the object from a file that `dump` wrote.
+    """Read an object from a file that `dump` wrote.
 
     Args:
-        file: A binary file, or anything with its ``read``; it is read to its
-            end, but no further than the limits allow.
+        file: A binary file, or anything with its ``read``.  No more is taken from it
+            than the object, so that others that were written after it can be loaded
+            one after the other; `iter_load` gives all.
         security: As for `loads`.
         limits: As for `loads`.
 
@@ -173,28 +180,139 @@ def load(
 
     Raises:
         TypeError: The file gives something else than bytes.
-        Exception: As `loads` does.
+        IncompleteError: It ends before the object does, or there is none (any more).
+        Exception: As `loads` does, but for what follows the object.
     """
-    return _load(_pieces_of(file), security, limits)
-
-
-def _load(
-    pieces: Iterable[bytes], security: Taster | None, limits: Limits | None
-) -> Any:
     limits = FILE_LIMITS if limits is None else limits
+    expression = next_expression(file, limits)
+    if expression is None:
+        _check_magic(b"")
+    return _object_of(expression, security, limits)
+
+
+def iter_load(
+    file: _Readable,
+    *,
+    security: Taster | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Any]:
+    """Read the objects from a file that `dump` wrote one after the other.
+
+    Args:
+        file: As for `load`.
+        security: As for `loads`.
+        limits: As for `loads`; they are those of each object.
+
+    Yields:
+        The objects, each of which is read when it is asked for.
+
+    Raises:
+        Exception: As `load` does, but for the end of the file after an object.
+    """
+    limits = FILE_LIMITS if limits is None else limits
+    while (expression := next_expression(file, limits)) is not None:
+        yield _object_of(expression, security, limits)
+
+
+def _object_of(expression: SExp | None, security: Taster | None, limits: Limits) -> Any:
     security = pb_jelly.globalSecurity if security is None else security
-    expression = read_expression(pieces, limits)
     return pb_jelly.unjelly(expression, security, modern=True, limits=limits)
 
 
-def _pieces_of(file: _Readable) -> Iterator[bytes]:
-    while True:
-        piece: object = file.read(_PIECE)
-        if not isinstance(piece, bytes):
-            raise TypeError("the file gives no bytes: it must be in binary mode")
+def next_expression(file: _Readable, limits: Limits) -> SExp | None:
+    """Return the next expression in a file; None at its end.
+
+    How that is done without taking more than the expression depends on the file.  What
+    a buffered one has in its buffer can be looked at; another may be able to go back;
+    and of all others, such as a pipe, no more is read than the expression surely takes.
+    """
+    head = b""
+    while len(head) < len(MAGIC):
+        piece = _read(file, len(MAGIC) - len(head))
         if not piece:
-            return
-        yield piece
+            break
+        head += piece
+    if not head:
+        return None
+    _check_magic(head)
+    decoder = Decoder(limits, vocabulary=PB_VOCABULARY, header_bytes=len(MAGIC))
+    # Nothing but the header: it is passed over.
+    decoder.feed(head)
+    source = _source_of(file)
+    while True:
+        piece = source.take(decoder.needed)
+        if not piece:
+            raise IncompleteError("the value has no end", offset=decoder.offset)
+        found = decoder.feed(piece, 1)
+        source.give_back(decoder.surplus if found else 0)
+        if found:
+            return found[0]
+
+
+class _Source:
+    """A file that cannot go back, of which no more is read than is needed.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def take(self, needed: int) -> bytes:
+        """Return the next bytes; none at the end.
+
+        Args:
+            needed: How many are needed at the least.
+        """
+        return _read(self.file, min(needed, _PIECE))
+
+    def give_back(self, surplus: int) -> None:
+        """Have the file go on before so many of the bytes that were taken last."""
+
+
+class _Seekable(_Source):
+    """A file that can go back."""
+
+    def take(self, needed: int) -> bytes:
+        return _read(self.file, _PIECE)
+
+    def give_back(self, surplus: int) -> None:
+        if surplus:
+            self.file.seek(-surplus, SEEK_CUR)
+
+
+class _Buffered(_Source):
+    """A file whose buffer can be looked at."""
+
+    _seen = 0
+
+    def take(self, needed: int) -> bytes:
+        if needed >= _PIECE:
+            return super().take(needed)
+        piece: bytes = self.file.peek(needed)
+        self._seen = len(piece)
+        return piece
+
+    def give_back(self, surplus: int) -> None:
+        seen, self._seen = self._seen, 0
+        if seen:
+            _read(self.file, seen - surplus)
+
+
+def _source_of(file: _Readable) -> _Source:
+    """Return what reads a file no further than it has to."""
+    if hasattr(file, "peek"):
+        return _Buffered(file)
+    seekable: Callable[[], bool] = getattr(file, "seekable", bool)
+    return _Seekable(file) if seekable() else _Source(file)
+
+
+def _read(file: _Readable, size: int) -> bytes:
+    piece: object = file.read(size)
+    if not isinstance(piece, bytes):
+        raise TypeError("the file gives no bytes: it must be in binary mode")
+    return piece
 
 
 def write_expression(expression: SExp, limits: Limits) -> bytes:

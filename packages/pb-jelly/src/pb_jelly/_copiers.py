@@ -2,9 +2,9 @@
 
 There are three kinds of class.  A dataclass, and a class made by attrs or by pydantic,
 says what its fields are; a new instance is made by its own ``__init__``, so that what
-checks or converts values there does so with what a peer has sent.  A member of an enumeration is
-its name.  Of any other class it is the attributes that are sent, and they are set
-without a call of ``__init__``, as `pickle` does it.
+checks or converts values there does so with what a peer has sent.  A member of an
+enumeration is its name.  Of any other class it is the attributes that are sent, and
+they are set without a call of ``__init__``, as `pickle` does it.
 """
 
 from __future__ import annotations

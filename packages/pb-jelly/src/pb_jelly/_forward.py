@@ -390,10 +390,16 @@ class Forward:
 IDLE: Final = Forward(0)
 
 
-def has_own_hash(cls: type[Any]) -> bool:
-    """Say whether the hash of an instance may depend on its state."""
+def has_own_hash(cls: type[Any], base: type[Any] = object) -> bool:
+    """Say whether a class says itself what the hash of an instance is.
+
+    Args:
+        cls: The class.
+        base: Whose method is not its own.
+    """
     own: object = cls.__hash__
-    return own is not object.__hash__
+    inherited: object = base.__hash__
+    return own is not inherited
 
 
 def _members(value: Any, *, compares: bool) -> Any:
@@ -410,7 +416,7 @@ def _members(value: Any, *, compares: bool) -> Any:
     cls = type(value)
     if cls in _SCALARS:
         return None
-    if isinstance(value, tuple) and cls.__hash__ is tuple.__hash__:
+    if isinstance(value, tuple) and not has_own_hash(cls, tuple):
         return tuple.__getitem__(value, slice(None))
     if cls is frozenset:
         return value if compares else None

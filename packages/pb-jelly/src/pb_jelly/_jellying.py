@@ -476,12 +476,13 @@ class Jellying:
         for part in todo:
             if type(part) is tuple or type(part) is frozenset:
                 todo.extend(part)
-            elif has_own_hash(type(part)) and id(part) in self._seen:
-                if _is_open(self._seen[id(part)], frames):
-                    name = shown(qual(type(part)))
-                    raise UnjellyableType(
-                        f"a frozenset within the state of a member of it, of {name}"
-                    )
+                continue
+            made = self._seen.get(id(part))
+            if made is not None and has_own_hash(type(part)) and _is_open(made, frames):
+                name = shown(qual(type(part)))
+                raise UnjellyableType(
+                    f"a frozenset within the state of a member of it, of {name}"
+                )
 
     def _check_work(self) -> None:
         """Refuse keys and members that would take too long to hash where it is read.
@@ -615,10 +616,7 @@ def _is_open(made: list[Any], frames: list[Frame]) -> bool:
 
 def _shares_keys(kept: list[Any], numbers: dict[int, int]) -> bool:
     """Say whether something occurs again that is hashed anew wherever it occurs."""
-    for x in kept:
-        if id(x) in numbers and takes_hashing(type(x)):
-            return True
-    return False
+    return any(id(x) in numbers and takes_hashing(type(x)) for x in kept)
 
 
 def _too_many_digits(number: int, bits: int) -> LimitExceeded:
