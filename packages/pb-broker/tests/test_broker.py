@@ -105,6 +105,21 @@ def test_disconnect_callbacks() -> None:
         assert not pair.client.disconnects
 
 
+def test_disconnect_callbacks_are_a_list() -> None:
+    with connected() as pair:
+        root = root_of(pair)
+        told: list[Any] = []
+        root.notifyOnDisconnect(told.append)
+        root.notifyOnDisconnect(told.append)
+        assert root.disconnectCallbacks == [told.append] * 2
+        assert pair.client.disconnects == [root._disconnected]
+        root.dontNotifyOnDisconnect(told.append)
+        assert root.disconnectCallbacks == [told.append]
+        pair.client.disconnects.append(lambda: told.append("appended"))
+        pair.close()
+        assert told == [root, "appended"]
+
+
 def test_dead_references_say_so_at_once() -> None:
     with connected() as pair:
         root = root_of(pair)
@@ -449,18 +464,21 @@ def test_what_waits_when_a_connection_is_given_up_is_left_alone() -> None:
     pair.closed = True
 
 
-def test_a_method_may_end_the_program() -> None:
-    """What is no Exception goes on its way, and ends the connection."""
+def test_exception_of_a_kind_that_nobody_knows() -> None:
+    """What is neither an Exception nor one of Python's others goes on its way."""
+
+    class OddError(BaseException):
+        """Nobody but the program knows what it is for."""
 
     class Ending(Echo):
         def remote_end(self) -> None:
-            raise SystemExit(1)
+            raise OddError
 
     pair = connected_pair(Ending())
     for name in ("keep", "end", "keep"):
         args = () if name == "end" else (1,)
         root_of(pair).callRemote(name, *args).addErrback(lambda _: None)
-    with pytest.raises(SystemExit):
+    with pytest.raises(OddError):
         pair.server.dataReceived(pair.client_transport.take())
     assert pair.server_transport.aborted
     assert pair.server_factory.root.kept == [1]

@@ -6,6 +6,7 @@ import gc
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 import pb_broker as pb
 from pb_jelly import MalformedJelly, UnjellyableType, jelly, unjelly
@@ -178,6 +179,53 @@ def test_lost_connection_stops_observing_once() -> None:
         gc.collect()
         assert len(original.stopped) == len(late.stopped) == 1
         assert not [event for event in events if "log_failure" in event]
+
+
+def test_change_while_a_connection_is_cleaned_up() -> None:
+    """Whatever brings it about: a call that fails, or the end of another cache."""
+
+    class Farewell(Original):
+        after: Any = None
+
+        def stoppedObserving(self, perspective: Any, observer: Any) -> None:
+            super().stoppedObserving(perspective, observer)
+            if self.after is not None:
+                self.after()
+
+    class Waits(pb.Referenceable):
+        def remote_wait(self) -> Any:
+            return Deferred()
+
+    root = Serves()
+    outcomes: list[Any] = []
+
+    def change(value: int, **kw: Any) -> None:
+        original.value += value
+        for observer in list(original.observers):
+            answer = observer.callRemote("add", value, **kw)
+            if answer is not None:
+                answer.addBoth(outcomes.append)
+
+    with connected(root) as gone, connected(root) as there:
+        # Both orders, of which one is that of the table.
+        before, original, behind = Farewell(), Original(), Farewell()
+        before.after = lambda: change(10)
+        behind.after = lambda: change(100, pbanswer=False)
+        kept = []
+        for each in (before, original, behind):
+            root.original = each
+            kept.append(result_of(root_of(gone).callRemote("original"), gone))
+        root.original = original
+        copy = result_of(root_of(there).callRemote("original"), there)
+        result_of(root_of(gone).callRemote("keep", Waits()), gone)
+        waiting = root.kept[0].callRemote("wait")
+        waiting.addErrback(lambda _: change(1000))
+        gone.close()
+        there.flush()
+        assert copy.value == original.value == 1111
+        assert outcomes[0].check(pb.DeadReferenceError)
+        assert outcomes[1:] == [11, 1111]
+        assert len(original.observers) == 1
 
 
 def test_an_unsendable_state_is_not_observed() -> None:

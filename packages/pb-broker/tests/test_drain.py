@@ -438,7 +438,7 @@ class TestStreams:
         serving, got = self.begin()
         serving.drain(100)
         serving.flush()
-        stream = next(iter(serving.pairs[0].server._streams.values()))
+        stream = next(iter(serving.pairs[0].server._session.streams.values()))
         stream.remote_close()
         serving.linger()
         assert serving.drained == [0]

@@ -31,6 +31,10 @@ class News(pb.Cacheable, pb.RemoteCache):
     def stoppedObserving(self, perspective: Any, observer: Any) -> None:
         self.observers.remove(observer)
 
+    def observe_told(self, thing: Any) -> str:
+        self.__dict__.setdefault("kept", []).append(thing)
+        return "kept"
+
 
 pb.setUnjellyableForClass(News, News)
 
@@ -73,6 +77,40 @@ class Shelf(pb.Referenceable):
     def remote_tell(self, listener: Any) -> Any:
         return listener.callRemote("keep", Child()).addCallback(lambda _: None)
 
+    def remote_plain(self) -> Any:
+        plain = Shelf()
+        plain.perspective = None
+        plain.waiting, plain.heard = self.waiting, self.heard
+        return plain
+
+    async def remote_tell_late(self, told: Any) -> None:
+        """Tell after a while: what came with the call, or what was there before."""
+        self.waiting.append(Deferred())
+        for reference in await self.waiting[-1] or [told]:
+            try:
+                self.heard.append(await reference.callRemote("keep", Child()))
+            except pb.Error as error:
+                self.heard.append(str(error))
+
+    def remote_tell_by_callback(self, told: Any) -> Any:
+        waiting: Deferred[Any] = Deferred()
+        waiting.addCallback(lambda _: told.callRemote("keep", Child()))
+        waiting.addErrback(lambda failure: self.heard.append(str(failure.value)))
+        self.waiting.append(waiting)
+        return waiting
+
+    async def remote_ask_late(self, told: Any) -> None:
+        other = await told.callRemote("other")
+        self.waiting.append(Deferred())
+        self.waiting[-1].addCallback(lambda _: other.callRemote("keep", Child()))
+        self.waiting[-1].addErrback(lambda failure: self.heard.append(failure.value))
+
+    async def remote_change_late(self) -> None:
+        self.waiting.append(Deferred())
+        await self.waiting[-1]
+        for observer in self.news.observers:
+            self.heard.append(await observer.callRemote("told", Child()))
+
 
 class Root(pb.Root):
     def __init__(self) -> None:
@@ -91,9 +129,14 @@ class Root(pb.Root):
 class Keeper(pb.Referenceable):
     def __init__(self) -> None:
         self.kept: list[Any] = []
+        self.others: list[Any] = []
 
-    def remote_keep(self, thing: Any) -> None:
+    def remote_keep(self, thing: Any) -> str:
         self.kept.append(thing)
+        return "kept"
+
+    def remote_other(self) -> Any:
+        return self.others.pop()
 
 
 class Given:
@@ -351,3 +394,145 @@ def test_each_object_is_there_as_long_as_one_of_its_owners(
             for which, reference in references.items():
                 is_owned = any(which in each for each in has)
                 assert given_.is_gone(reference) != is_owned
+
+
+class Wrapped(pb.Copyable, pb.RemoteCopy):
+    """Something whose presence has a message read in two steps."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def unjellyFor(self, unjellier: Any, jellyList: list[Any]) -> Any:
+        return unjellier.unjelly(jellyList[1])["inner"]
+
+
+pb.setUnjellyableForClass(Wrapped, Wrapped)
+
+
+class TestLate:
+    """What is handed out after a wait, for somebody who has gone meanwhile."""
+
+    def late(self, given_: Given, name: str, *args: Any) -> Shelf:
+        """Begin a call that waits, and end the session that it was made in.
+
+        Somebody else is there, to whom things could be given instead.
+        """
+        reference, shelf, owner = given_.shelf()
+        # As most objects, it has no perspective.
+        plain = given_.call(reference, "plain")
+        plain.callRemote(name, *args).addErrback(lambda _: None)
+        given_.pair.flush()
+        given_.shelf()
+        given_.ownership.take_back(owner, shelf)
+        return shelf
+
+    def test_by_what_came_with_the_call(self, given_: Given) -> None:
+        keeper = Keeper()
+        shelf = self.late(given_, "tell_late", keeper)
+        exports = dict(given_.pair.server.localObjects)
+        shelf.waiting[0].callback(None)
+        given_.pair.flush()
+        assert shelf.heard == ["the session has ended"]
+        assert keeper.kept == []
+        assert given_.pair.server.localObjects.keys() == exports.keys()
+
+    def test_by_what_was_there_before(self, given_: Given) -> None:
+        """Only the context tells on whose account that is."""
+        root = Keeper()
+        given_.pair.client.setNameForLocal("root", root)
+        shelf = self.late(given_, "tell_late", Keeper())
+        shelf.waiting[0].callback([given_.pair.server.remoteForName("root")])
+        given_.pair.flush()
+        assert shelf.heard == ["the session has ended"]
+        assert root.kept == []
+
+    def test_by_a_callback(self, given_: Given) -> None:
+        """Which is run in no context of the call."""
+        keeper = Keeper()
+        shelf = self.late(given_, "tell_by_callback", keeper)
+        shelf.waiting[0].callback(None)
+        given_.pair.flush()
+        assert shelf.heard == ["the session has ended"]
+        assert keeper.kept == []
+
+    @pytest.mark.parametrize("in_two_steps", [False, True])
+    def test_by_what_an_answer_brought(self, given_: Given, in_two_steps: bool) -> None:
+        keeper, other = Keeper(), Keeper()
+        keeper.others.append(Wrapped(other) if in_two_steps else other)
+        shelf = self.late(given_, "ask_late", keeper)
+        shelf.waiting[0].callback(None)
+        given_.pair.flush()
+        assert [str(error) for error in shelf.heard] == ["the session has ended"]
+        assert other.kept == []
+
+    def test_to_others(self, given_: Given) -> None:
+        """They get what was meant for them, on their own account."""
+        second, theirs, other = given_.shelf()
+        others = Keeper()
+        given_.call(second, "take", others)
+        shelf = self.late(given_, "tell_late", Keeper())
+        shelf.waiting[0].callback(theirs.heard)
+        given_.pair.flush()
+        assert shelf.heard == ["kept"]
+        assert given_.call(others.kept[0], "called_back") == ["got"]
+        given_.ownership.take_back(other, theirs)
+        assert given_.is_gone(others.kept[0])
+
+    def test_to_caches_of_others(self, given_: Given) -> None:
+        (first, mine, owner), (second, theirs, other) = given_.shelf(), given_.shelf()
+        theirs.news = mine.news
+        # Made for one of them, who goes.
+        kept = [given_.call(first, "news"), given_.call(second, "news")]
+        first.callRemote("change_late").addErrback(lambda _: None)
+        given_.pair.flush()
+        given_.ownership.take_back(owner, mine)
+        mine.waiting[0].callback(None)
+        given_.pair.flush()
+        assert mine.heard == ["kept"]
+        assert given_.call(kept[1].kept[0], "called_back") == ["got"]
+        given_.ownership.take_back(other, theirs)
+        assert given_.is_gone(kept[1].kept[0])
+
+    def test_by_a_call_that_many_get(self, given_: Given) -> None:
+        first, mine, owner = given_.shelf()
+        second, theirs, _ = given_.shelf()
+        keepers = [Keeper(), Keeper()]
+        given_.call(first, "take", keepers[0])
+        given_.call(second, "take", keepers[1])
+        given_.ownership.take_back(owner, mine)
+        answers = pb.call_observers([*mine.heard, *theirs.heard], "keep", "text")
+        assert "the session has ended" in str(failure_of(answers[0], given_.pair))
+        assert result_of(answers[1], given_.pair) == "kept"
+        assert keepers[0].kept == []
+
+    def test_while_the_session_lasts(self, given_: Given) -> None:
+        """What was handed out late goes with it."""
+        (reference, shelf, owner), _ = given_.shelf(), given_.shelf()
+        keeper = Keeper()
+        for name in ("tell_late", "tell_by_callback"):
+            call = reference.callRemote(name, keeper)
+            given_.pair.flush()
+            shelf.waiting.pop().callback(None)
+            result_of(call, given_.pair)
+        assert len(keeper.kept) == 2
+        given_.ownership.take_back(owner, shelf)
+        assert all(map(given_.is_gone, keeper.kept))
+
+
+def test_references_of_the_peer_are_forgotten(given_: Given) -> None:
+    shelf, mine, _ = given_.shelf()
+    keeper = Keeper()
+    for _ in range(3):
+        given_.call(shelf, "take", keeper)
+    assert [count for _, count in given_.ownership._of_imports.values()] == [3]
+    mine.heard.clear()
+    gc.collect()
+    given_.pair.flush()
+    assert given_.ownership._of_imports == {}
+    # Those that are made twice from one message, which has to be read anew.
+    for value in ([keeper, Wrapped(keeper)], {"again": keeper, 1: Wrapped(1)}):
+        given_.call(shelf, "take", value)
+    mine.heard.clear()
+    gc.collect()
+    given_.pair.flush()
+    assert given_.ownership._of_imports == {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 import pb_broker as pb
+from pb_banana import Limits
 from pb_broker import asyncio as pb_asyncio
 from pb_broker._streams import RemoteStream
 from pb_broker.testing import Pair
@@ -328,6 +330,328 @@ class TestOnTheWire:
             assert result_of(stream.callRemote("next", 1), pair) == ([], True)
 
 
+class TestReaders:
+    """Those that take items from one stream."""
+
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_second_reader_at_a_time(self, begun: bool) -> None:
+        source = Source()
+        with connected(source) as pair:
+            stream = root_of(pair).stream("slow", 3, batch=1)
+            got = []
+            if begun:
+                got.append(result_of(ensureDeferred(anext_of(stream)), pair))
+            first = ensureDeferred(anext_of(stream))
+            second = ensureDeferred(anext_of(stream))
+            failure = failure_of(second, pair)
+            assert failure.check(pb.StreamBusy)
+            assert failure.check(RuntimeError)
+            if begun:
+                assert source.waiting is not None
+                source.waiting.callback(None)
+            got.append(result_of(first, pair))
+            for _ in range(len(got), 3):
+                assert source.waiting is not None
+                source.waiting.callback(None)
+                got.append(result_of(ensureDeferred(anext_of(stream)), pair))
+            assert got == [0, 1, 2]
+
+    def test_readers_in_turn(self) -> None:
+        async def some_of(stream: Any, count: int) -> list[int]:
+            got = []
+            async for item in stream:
+                got.append(item)
+                if len(got) == count:
+                    break
+            return got
+
+        with connected(Source()) as pair:
+            stream = root_of(pair).stream("count", 10, batch=3)
+            assert result_of(ensureDeferred(some_of(stream, 4)), pair) == [0, 1, 2, 3]
+            assert result_of(ensureDeferred(some_of(stream, 5)), pair) == [
+                *range(4, 9),
+            ]
+            assert all_of(stream, pair) == [9]
+            assert all_of(stream, pair) == []
+
+    def test_item_after_a_reader_that_was_cancelled(self) -> None:
+        source = Source()
+        with connected(source) as pair:
+            stream = root_of(pair).stream("slow", 3, batch=1)
+            for _ in range(2):
+                # Before the stream has begun, and while an item is to come.
+                given_up = ensureDeferred(anext_of(stream))
+                given_up.addErrback(lambda failure: failure.trap(CancelledError))
+                given_up.cancel()
+            assert result_of(ensureDeferred(anext_of(stream)), pair) == 0
+            given_up = ensureDeferred(anext_of(stream))
+            pair.flush()
+            given_up.addErrback(lambda failure: failure.trap(CancelledError))
+            given_up.cancel()
+            assert source.waiting is not None
+            source.waiting.callback(None)
+            assert result_of(ensureDeferred(anext_of(stream)), pair) == 1
+
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_reader_of_a_stream_that_is_closed(self, begun: bool) -> None:
+        source = Source()
+        with connected(source) as pair:
+            stream = root_of(pair).stream("slow", 3, batch=1)
+            if begun:
+                assert result_of(ensureDeferred(anext_of(stream)), pair) == 0
+            waiting = ensureDeferred(listed(stream))
+            result_of(ensureDeferred(stream.aclose()), pair)
+            assert result_of(waiting, pair) == []
+            gc.collect()
+            pair.flush()
+            assert source.ended == begun
+            assert len(pair.server.localObjects) == 1
+            assert not pair.client.waitingForAnswers
+
+    def test_reader_that_nothing_refers_to(self) -> None:
+        got: list[Any] = []
+
+        async def take(root: Any) -> None:
+            got.extend([item async for item in root.stream("count", 3, batch=1)])
+
+        with connected(Source()) as pair:
+            ensureDeferred(take(root_of(pair)))
+            gc.collect()
+            pair.pump()
+            gc.collect()
+            pair.flush()
+            assert got == [0, 1, 2]
+
+    def test_items_before_a_lost_connection(self) -> None:
+        with connected(Source()) as pair:
+            stream = root_of(pair).stream("count", 1000, batch=3)
+            assert result_of(ensureDeferred(anext_of(stream)), pair) == 0
+            pair.close()
+            got = [result_of(ensureDeferred(anext_of(stream)), pair) for _ in "12345"]
+            assert got == [1, 2, 3, 4, 5]
+            failure = failure_of(ensureDeferred(anext_of(stream)), pair)
+            assert failure.check(pb.DeadReferenceError, pb.PBConnectionLost)
+
+    def test_stream_without_an_answer(self) -> None:
+        with connected(Source()) as pair:
+            stream = root_of(pair).stream("count", 3, pbanswer=False)
+            failure = failure_of(ensureDeferred(listed(stream)), pair)
+            assert failure.check(pb.ProtocolError)
+
+    def test_on_asyncio(self) -> None:
+        async def test(source: AsyncioSource, root: Any) -> None:
+            stream = root.stream("count", 6, True, batch=1)
+            readers = [anext_of(stream), anext_of(stream)]
+            outcomes: list[Any] = await asyncio.gather(*readers, return_exceptions=True)
+            assert outcomes[0] == 0
+            assert isinstance(outcomes[1], pb.StreamBusy)
+            assert await listed(stream) == [1, 2, 3, 4, 5]
+            stream = root.stream("for_ever")
+            assert await anext_of(stream) == 0
+            waiting = asyncio.ensure_future(listed(stream))
+            await asyncio.sleep(0)
+            await stream.aclose()
+            assert await waiting == []
+
+        on_a_loop(test)
+
+
+class Large(pb.Root):
+    """Yields items whose sizes are those of the arguments."""
+
+    def __init__(self) -> None:
+        self.yielded = 0
+
+    async def remote_strings(self, *sizes: int) -> AsyncIterator[bytes]:
+        for size in sizes:
+            self.yielded += 1
+            yield b"x" * size
+
+    async def remote_lists(self, *sizes: int) -> AsyncIterator[list[int]]:
+        for size in sizes:
+            yield [0] * size
+
+    async def remote_deep(self, *sizes: int) -> AsyncIterator[list[Any]]:
+        for size in sizes:
+            yield [[[0] * size]]
+
+    async def remote_copies(self, *sizes: int) -> AsyncIterator[Any]:
+        for size in sizes:
+            yield Copied(size)
+
+    async def remote_one_of_them(self, count: int, bad: int) -> AsyncIterator[Any]:
+        for number in range(count):
+            yield object() if number == bad else number
+
+
+class Copied(pb.Copyable, pb.RemoteCopy):
+    """Shows in nothing how large its state is."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def getStateToCopy(self) -> Any:
+        return {"data": [0] * self.size}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    data: list[int]
+
+
+pb.setUnjellyableForClass(Copied, Copied)
+
+#: In which much fits by number, and little by size.
+SMALL = pb.BrokerLimits(
+    wire=Limits(message_bytes=10_000, nodes=1_000, string_bytes=5_000)
+)
+
+
+@contextmanager
+def small(root: Any) -> Iterator[Pair]:
+    server_factory = pb.PBServerFactory(root, limits=SMALL)
+    client_factory = pb.PBClientFactory(limits=SMALL)
+    with connected(
+        root, server_factory=server_factory, client_factory=client_factory
+    ) as pair:
+        yield pair
+
+
+class TestSizes:
+    """Batches that would not go into a message are sent in several."""
+
+    @pytest.mark.parametrize("batch", [1, 10, 100])
+    @pytest.mark.parametrize(
+        ("name", "sizes"),
+        [
+            ("strings", [4_000] * 25),
+            ("strings", [1, 4_000, 2, 3_000] * 20),
+            ("lists", [200] * 25),
+            ("lists", [900, 1, 900, 1, 2, 3, 900] * 5),
+            ("deep", [200] * 25),
+            ("copies", [200] * 25),
+            ("copies", [1] * 200 + [900] + [1] * 200),
+        ],
+    )
+    def test_items_in_several_messages(
+        self, name: str, sizes: list[int], batch: int
+    ) -> None:
+        with small(Large()) as pair, logged() as events:
+            stream = root_of(pair).stream(name, *sizes, batch=batch)
+            got = all_of(stream, pair)
+            if name == "deep":
+                got = [each[0][0] for each in got]
+            assert [len(each) for each in got] == sizes
+            assert events == []
+
+    def test_as_much_is_made_as_goes_into_a_message(self) -> None:
+        root = Large()
+        with small(root) as pair:
+            stream = root_of(pair).stream("strings", *[4_000] * 100)
+            result_of(ensureDeferred(anext_of(stream)), pair)
+            # What is there, what has been asked for after it, and one more for each.
+            assert root.yielded <= 8
+
+    @pytest.mark.parametrize("batch", [1, 10])
+    @pytest.mark.parametrize(
+        ("name", "size", "path", "limit"),
+        [
+            ("strings", 5_001, "items[7]", "string_bytes"),
+            ("lists", 1_000, "items[7]", "nodes"),
+            ("copies", 1_000, "items[7]", "nodes"),
+        ],
+    )
+    def test_one_item_over_a_limit(
+        self, name: str, size: int, path: str, limit: str, batch: int
+    ) -> None:
+        got: list[int] = []
+
+        async def take(stream: Any) -> None:
+            async for item in stream:
+                got.append(len(item))
+
+        with small(Large()) as pair, logged():
+            stream = root_of(pair).stream(name, *[1] * 7, size, 2, batch=batch)
+            failure = failure_of(ensureDeferred(take(stream)), pair)
+            assert path in str(failure.value)
+            assert limit in str(failure.value)
+            assert got == [1] * 7
+            del stream
+            gc.collect()
+            pair.flush()
+            assert len(pair.server.localObjects) == 1
+
+    @pytest.mark.parametrize("bad", [0, 1, 5, 9])
+    def test_items_before_one_that_cannot_be_sent(self, bad: int) -> None:
+        got: list[int] = []
+
+        async def take(stream: Any) -> None:
+            async for item in stream:
+                got.append(item)
+
+        with connected(Large()) as pair, logged():
+            stream = root_of(pair).stream("one_of_them", 10, bad)
+            failure = failure_of(ensureDeferred(take(stream)), pair)
+            assert failure.check(pb.InsecureJelly)
+            assert f"items[{bad}]" in str(failure.value)
+            assert got == list(range(bad))
+
+    def test_size_that_grows_again(self) -> None:
+        with small(Large()) as pair:
+            stream = result_of(
+                root_of(pair).callRemote("copies", *[800] * 4, *[1] * 200), pair
+            )
+            counts = []
+            is_last = False
+            while not is_last:
+                items, is_last = result_of(stream.callRemote("next", 100), pair)
+                counts.append(len(items))
+            assert counts[:3] == [1] * 3
+            assert max(counts) > 20
+            assert sum(counts) == 204
+
+
+class TestOpen:
+    """How many streams a peer may have open."""
+
+    def test_limit(self) -> None:
+        limits = pb.BrokerLimits(open_streams=2)
+        source = Source()
+        factory = pb.PBServerFactory(source, limits=limits)
+        with connected(source, server_factory=factory) as pair:
+            root = root_of(pair)
+            streams = [result_of(root.callRemote("count", 3), pair) for _ in range(2)]
+            failure = failure_of(root.callRemote("count", 3), pair)
+            assert failure.check(pb.Error)
+            assert "2 streams open" in str(failure.value)
+            result_of(streams[0].callRemote("close"), pair)
+            assert all_of(root.stream("count", 3), pair) == [0, 1, 2]
+
+    def test_stream_that_could_not_be_given(self) -> None:
+        limits = pb.BrokerLimits(exported_references=1)
+        source = Source()
+        factory = pb.PBServerFactory(source, limits=limits)
+        with connected(source, server_factory=factory) as pair, logged():
+            root = root_of(pair)
+            kept = result_of(root.callRemote("count", 3), pair)
+            failure_of(root.callRemote("count", 3), pair)
+            assert len(pair.server._session.streams) == 1
+            assert len(pair.server._localCleanup) == 1
+            del kept
+
+    def test_end_with_the_connection(self) -> None:
+        source = Source()
+        with connected(source) as pair:
+            root = root_of(pair)
+            streams = [result_of(root.callRemote("count", 9), pair) for _ in range(20)]
+            for stream in streams:
+                result_of(stream.callRemote("next", 1), pair)
+            assert pair.server.disconnects == []
+            pair.close()
+            assert source.ended == 20
+            assert not pair.server._session.streams
+
+
 class AsyncioSource(pb.Root):
     def __init__(self) -> None:
         self.yielded = 0
@@ -434,3 +758,26 @@ def _fired(value: Any) -> Deferred[Any]:
     deferred: Deferred[Any] = Deferred()
     deferred.callback(value)
     return deferred
+
+
+def test_a_stream_of_coroutines() -> None:
+    """As of a program's own object, which stands in for a reference."""
+
+    class Reference:
+        broker = None
+        left = 3
+
+        async def callRemote(self, name: str, most: int) -> Any:
+            self.left -= 1
+            return [self.left], not self.left
+
+    async def begin() -> Any:
+        return Reference()
+
+    async def main() -> None:
+        assert await listed(RemoteStream(begin)) == [2, 1, 0]
+
+    got: list[Any] = []
+    ensureDeferred(listed(RemoteStream(begin))).addCallback(got.append)
+    assert got == [[2, 1, 0]]
+    asyncio.run(main())

@@ -180,7 +180,7 @@ def test_what_is_published_of_a_broker_is_its_own() -> None:
         for table in tables:
             assert table == {}
             table["of a program's own"] = broker
-        lists: list[list[Any]] = [
+        lists: list[Any] = [
             broker.disconnects,
             broker.failures,
             broker.pageProducers,

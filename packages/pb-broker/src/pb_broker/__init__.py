@@ -71,6 +71,8 @@ from .errors import (
     PeerTimeout,
     ProtocolError,
     RemoteError,
+    StreamBusy,
+    WrongThread,
 )
 from .interfaces import IJellyable, IPBRoot, IUnjellyable
 
@@ -121,10 +123,12 @@ __all__ = [
     "SecurityOptions",
     "Serializable",
     "ServiceReference",
+    "StreamBusy",
     "TimedReference",
     "Unjellyable",
     "ViewPoint",
     "Viewable",
+    "WrongThread",
     "call_observers",
     "client",
     "connect",

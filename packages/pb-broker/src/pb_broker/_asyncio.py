@@ -39,6 +39,7 @@ from zope.interface import implementer
 from ._broker import Broker
 from ._output import DirectTransport
 from ._shell import Shell, forget, late_call
+from .errors import WrongThread
 
 __all__ = ["AsyncioShell", "AsyncioTransport", "BrokerProtocol", "TLSAcceptor"]
 
@@ -173,16 +174,6 @@ class AsyncioShell(Shell):
         """Take note of a failure, if it is one, that nobody asks for."""
         answer.add_done_callback(_note)
 
-    def abandon(self, call: Any) -> None:
-        """Give up a call that nobody waits for; its failure is nobody's."""
-        if call.done():
-            _note(call)
-        elif self._loop.is_closed():
-            forget(call)
-        else:
-            self.ignore(call)
-            call.cancel()
-
     def watch(self, answer: Any, ended: Callable[[Any], None]) -> None:
         """Have ``ended`` called with what a call fails with, or None, and no more."""
 
@@ -194,18 +185,22 @@ class AsyncioShell(Shell):
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         """Run a coroutine of the program's in a task."""
         loop = self._loop
+        named: Any = coroutine
+        contained: Any = _contained(named)
+        # For those who look at what tasks there are.
+        contained.__qualname__ = named.__qualname__
         task: asyncio.Task[Any]
         if _IS_EAGER and loop.get_task_factory() is None:
             make: Any = asyncio.Task
-            task = make(coroutine, loop=loop, eager_start=True)
+            task = make(contained, loop=loop, eager_start=True)
         else:
-            task = loop.create_task(coroutine)
+            task = loop.create_task(contained)
         if task.done():
-            return _deferred(task)
+            outcome = _outcome(task)
+            return fail(outcome) if isinstance(outcome, Failure) else succeed(outcome)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        waiting: Deferred[Any] = Deferred.fromFuture(task)
-        return waiting
+        return _waiting(task)
 
     def awaitable(self, result: Any) -> Deferred[Any] | None:
         """Return a Deferred for anything that can be awaited, or None."""
@@ -240,6 +235,23 @@ class AsyncioShell(Shell):
 
         timer = clock.callLater(seconds, late)
         call.add_done_callback(lambda _: timer.cancel())
+
+    def interrupt(self) -> None:
+        """End the loop as Ctrl-C does, where nobody else sees to that."""
+        self._loop.call_soon(_interrupt)
+
+    def check_thread(self) -> None:
+        """Refuse to go on in another thread than that of the loop."""
+        if get_ident() != self._thread:
+            raise self.wrong_thread()
+
+    def wrong_thread(self) -> WrongThread:
+        """Return the error of a call in another thread than that of the loop."""
+        return WrongThread(
+            "this connection belongs to its event loop's thread: from another one, "
+            "make the call in a coroutine and hand that to "
+            "asyncio.run_coroutine_threadsafe(coroutine, loop)"
+        )
 
     def call_in_thread(self, function: Any) -> None:
         """Call a function in the thread of the loop: now, if this is it.
@@ -276,18 +288,65 @@ class AsyncioShell(Shell):
         return future
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 async def _result_of(awaitable: Any) -> Any:
     return await awaitable
 
 
-def _deferred(task: asyncio.Task[Any]) -> Deferred[Any]:
-    """Return a Deferred of what a task that is done has given."""
+class _ContainedError(Exception):
+    """One of the exceptions that would end the loop, in a task that is to fail."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine, whatever it raises: a task hands some of that to the loop."""
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise _ContainedError(error) from error
+
+
+def _outcome(task: asyncio.Task[Any]) -> Any:
+    """Return what a task that is done has given, or a Failure."""
     if task.cancelled():
-        return fail(asyncio.CancelledError())
+        return Failure(asyncio.CancelledError())
     error = task.exception()
-    if error is not None:
-        return fail(Failure(error, type(error), error.__traceback__))
-    return succeed(task.result())
+    if error is None:
+        return task.result()
+    if isinstance(error, _ContainedError):
+        error = error.error
+    return Failure(error, type(error), error.__traceback__)
+
+
+def _waiting(task: asyncio.Task[Any]) -> Deferred[Any]:
+    """Return a Deferred of what a task will give.
+
+    Cancelling it cancels the task, and what that gives then is the result.
+    """
+    cancelled = object()
+    ending: Deferred[Any] = Deferred()
+
+    def cancel(waiting: Deferred[Any]) -> None:
+        task.cancel()
+        waiting.callback(cancelled)
+
+    def wait_on(result: Any) -> Any:
+        nonlocal ending
+        if result is cancelled:
+            ending = Deferred()
+            return ending
+        return result
+
+    waiting = ending = Deferred(cancel)
+    waiting.addCallback(wait_on)
+    task.add_done_callback(lambda _: ending.callback(_outcome(task)))
+    return waiting
 
 
 @implementer(ITransport, IConsumer)

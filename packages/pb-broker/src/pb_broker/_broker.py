@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import iscoroutine
+from threading import get_ident
 from time import perf_counter
 from typing import Any, Final
 
@@ -27,10 +28,12 @@ from ._atoms import PB_TYPES
 from ._clock import clock_of
 from ._closing import LINGER, Closing
 from ._context import ServingContext
+from ._endings import ENDINGS, is_ctrl_c
 from ._failures import for_log
 from ._flow import HUGE, Flow
 from ._large import keep_large_blocks
 from ._log_budget import LogBudget
+from ._notices import Notices
 from ._observer import CallObserver, ObservedCall, ObservedSession
 from ._output import has_unsent, is_socket
 from ._ownership import OwnedObservedSession, Ownership
@@ -42,7 +45,13 @@ from ._tables import OWN_ID, ExportTable, Local, LocalObjects, process_unique_id
 from ._tls_hints import hint_for_client
 from ._turns import Turns
 from .banana import Banana
-from .errors import DeadReferenceError, Error, ProtocolError, reason_text
+from .errors import (
+    DeadReferenceError,
+    Error,
+    PBConnectionLost,
+    ProtocolError,
+    reason_text,
+)
 
 __all__ = ["Broker"]
 
@@ -108,7 +117,6 @@ class Broker(Flow, Banana):
     #: How the connection is closed; None while it is not.
     _closing: Closing | None = None
     #: Streams that are open here, by id; None for none.
-    _streams: dict[int, Any] | None = None
 
     def __init__(self, isClient: Any = True, security: Any = None) -> None:
         self.limits: BrokerLimits | None = None
@@ -123,7 +131,7 @@ class Broker(Flow, Banana):
         self._continuation: Any = None
         self._policy = current_tables(self.security, lenient=self.profile.lenient)
         # What few connections use is made when it is used.
-        self._disconnects: list[Callable[[], object]] | None = None
+        self._disconnects: Notices | None = None
         self._failures: list[Callable[[], object]] | None = None
         self._producers: list[Any] | None = None
         self._cleanups: dict[Any, Callable[[], object]] | None = None
@@ -174,10 +182,10 @@ class Broker(Flow, Banana):
         return self._session.own_calls()
 
     @property
-    def disconnects(self) -> list[Callable[[], object]]:
-        """What :meth:`notifyOnDisconnect` was given."""
+    def disconnects(self) -> Notices:
+        """Callbacks given to :meth:`notifyOnDisconnect`, to be used as a list."""
         if self._disconnects is None:
-            self._disconnects = []
+            self._disconnects = Notices()
         return self._disconnects
 
     @property
@@ -254,6 +262,7 @@ class Broker(Flow, Banana):
 
     def connectionMade(self) -> None:
         """Begin: offer dialects, if this is the server."""
+        self._session.thread = get_ident()
         super().connectionMade()
         if self._login_limits is not None:
             self._connection.limits = self._login_limits.wire
@@ -293,7 +302,7 @@ class Broker(Flow, Banana):
         if known is not None:
             known(self)
 
-    def _count_import(self) -> None:
+    def _count_import(self, luid: int) -> None:
         session = self._session
         limits = self._peer_limits()
         if session.imports >= limits.imported_references:
@@ -301,6 +310,8 @@ class Broker(Flow, Banana):
                 f"the peer may make us hold {limits.imported_references} references"
             )
         session.imports += 1
+        if self.ownership is not None:
+            self.ownership.note_import(luid, self.ownership.caller)
 
     def _check_caches(self) -> None:
         """Refuse one more cached copy if the peer makes us keep as many as it may.
@@ -327,10 +338,27 @@ class Broker(Flow, Banana):
             perspective = session.perspective_of(message[2])
         return RemoteReference(perspective, self, luid, 1)
 
+    def _imported_on_account(
+        self, luid: int, message: list[Any]
+    ) -> RemoteReference | None:
+        """Do as :meth:`_imported`, and note to whom the reference belongs."""
+        reference = self._imported(luid, message)
+        ownership = self.ownership
+        if reference is not None and ownership is not None:
+            owners = ownership.caller
+            if message[0] == _messages.MESSAGE:
+                owners = ownership.owners_of_export(message[2])
+            elif message[0] == _messages.ANSWER:
+                owners = ownership.owners_of_call(message[1])
+            ownership.note_import(luid, owners)
+        return reference
+
     def _discard(self, references: list[RemoteReference]) -> None:
         """Forget references that will be made anew from the same message."""
         for reference in references:
             reference.doRefCount = 0
+            if self.ownership is not None:
+                self.ownership.forget_import(reference.luid)
         self._session.imports -= len(references)
 
     def _refuse_exports(self, what: str) -> None:
@@ -388,9 +416,12 @@ class Broker(Flow, Banana):
         unsent, self._unsent = self._unsent, None
         calls = {each[1] for each in unsent or () if each[0] in _messages.CALLS}
         self._session.close(reason, calls)
+        pagers, self._producers = self._producers, None
+        for pager in pagers or ():
+            self._fail_pager(pager, Failure(PBConnectionLost(reason)))
         never_ready = self.connects is not None
         # A copy: a callback may take others back.
-        notifiers = list(self._disconnects or ())
+        notifiers: list[Callable[..., object]] = list(self._disconnects or ())
         if never_ready:
             notifiers += self._failures or ()
         self.connects = None
@@ -399,11 +430,18 @@ class Broker(Flow, Banana):
         self._disconnects = None
         self._failures = None
         self._cleanups = None
-        self._producers = None
-        self._streams = None
         lost = getattr(self.factory, "broker_lost", None)
         if lost is not None:
             lost(self, reason)
+
+    def check_thread(self) -> None:
+        """Refuse to go on in another thread than that of the event loop.
+
+        Raises:
+            WrongThread: This is another one.
+        """
+        if get_ident() != self._session.thread:
+            raise self.shell.wrong_thread()
 
     def notifyOnConnect(self, notifier: Callable[[], object]) -> None:
         """Have ``notifier`` called when the connection is ready; now, if it is."""
@@ -440,11 +478,18 @@ class Broker(Flow, Banana):
         """Run something of the application's, which must not stop anything of ours."""
         try:
             callback(*args)
-        except Exception:
+        except ENDINGS:
+            failure = Failure()
             if self.may_log():
                 _log.failure(
-                    "A callback failed", for_log(Failure()), pb_event="callback_failed"
+                    "A callback failed", for_log(failure), pb_event="callback_failed"
                 )
+            self._see_to_ctrl_c(failure)
+
+    def _see_to_ctrl_c(self, failure: Failure) -> None:
+        """Hand Ctrl-C on to the event loop, if that may be what a failure is."""
+        if is_ctrl_c(failure.value):
+            self.shell.interrupt()
 
     # What arrives
 
@@ -534,7 +579,7 @@ class Broker(Flow, Banana):
                 session.receive(expression)
                 left -= 1
             data = b""
-        remote = self._imported if self.pb_types.get(b"remote") in _PLAIN else None
+        remote = self._importer()
         end = perf_counter() + _BATCH_SECONDS
         receive, known, discard = (
             connection.receive_message,
@@ -561,6 +606,12 @@ class Broker(Flow, Banana):
             if perf_counter() > end:
                 break
         return self._unread is not None or connection.has_backlog
+
+    def _importer(self) -> Callable[[int, list[Any]], RemoteReference | None] | None:
+        """Return what makes references in messages that are read in one step."""
+        if self.pb_types.get(b"remote") not in _PLAIN:
+            return None
+        return self._imported if self.ownership is None else self._imported_on_account
 
     def _yield_once(self) -> None:
         self._continuation = self._call_later(0, self._continue)
@@ -612,7 +663,7 @@ class Broker(Flow, Banana):
 
     def has_begun(self) -> bool:
         """Tell whether a call, a stream or a pager has begun here and not ended."""
-        return bool(self._session.serving or self._streams or self._producers)
+        return bool(self._session.serving or self._session.streams or self._producers)
 
     def has_ended(self) -> None:
         """Learn that a call, a stream or a pager has ended that had begun here."""
@@ -631,7 +682,7 @@ class Broker(Flow, Banana):
             return
         self.why_given_up = why
         self._log_given_up(why)
-        for stream in list((self._streams or {}).values()):
+        for stream in list(self._session.streams.values()):
             stream.cut_off(Failure(why))
         if self._producers:
             # The transport would wait for their last page.
@@ -659,15 +710,9 @@ class Broker(Flow, Banana):
         """
         self._session.tell_closing(answered)
 
-    def stream_began(self, stream: Any) -> None:
-        """Learn of a stream that has begun here."""
-        if self._streams is None:
-            self._streams = {}
-        self._streams[id(stream)] = stream
-
     def stream_ended(self, stream: Any) -> None:
         """Learn that a stream has ended."""
-        if self._streams and self._streams.pop(id(stream), None) is not None:
+        if self._session.streams.pop(id(stream), None) is not None:
             self.has_ended()
 
     def may_log(self) -> bool:
@@ -874,7 +919,7 @@ class Broker(Flow, Banana):
             return
         # First in the queue, then the question: whoever is busy looks afterwards.
         self._session.releases.append((verb, luid))
-        if self._busy:
+        if self._busy and get_ident() == self._session.thread:
             return
         self.shell.call_in_thread(self._flush_releases)
 
@@ -892,6 +937,8 @@ class Broker(Flow, Banana):
         try:
             while releases:
                 some = releases[:]
+                if self.ownership is not None:
+                    self.ownership.forget_releases(some)
                 parts += [encode(release) for release in some]
                 del releases[: len(some)]
         finally:
@@ -959,7 +1006,7 @@ class Broker(Flow, Banana):
         context = ServingContext(perspective, method, args, kw)
         try:
             expression = self._session.jelly(object, context)
-        except Exception:
+        except ENDINGS:
             self._session.undo(context)
             raise
         return Jellied(expression) if type(expression) is list else expression
@@ -1147,6 +1194,9 @@ class Broker(Flow, Banana):
 
     def registerPageProducer(self, pager: Any) -> None:
         """Have ``pager`` send a page whenever the transport has room for one."""
+        if self.disconnected:
+            self._fail_pager(pager, Failure(PBConnectionLost(self.lost_reason)))
+            return
         self.pageProducers.append(pager)
         if len(self.pageProducers) == 1:
             transport: Any = self.transport
@@ -1154,16 +1204,38 @@ class Broker(Flow, Banana):
 
     def resumeProducing(self) -> None:
         """Send a page of each pager."""
-        # Backwards, since those that are done are taken out.
-        for index in range(len(self.pageProducers) - 1, -1, -1):
-            pager = self.pageProducers[index]
-            pager.sendNextPage()
-            if not pager.stillPaging():
-                del self.pageProducers[index]
-        if not self.pageProducers:
+        producers = self.pageProducers
+        # Backwards, as ever.
+        over = {id(each) for each in producers[::-1] if not self._send_page(each)}
+        if over:
+            producers[:] = [each for each in producers if id(each) not in over]
+        if not producers:
             transport: Any = self.transport
             transport.unregisterProducer()
             self.has_ended()
+
+    def _send_page(self, pager: Any) -> bool:
+        """Send a page of a pager; tell whether it has more."""
+        try:
+            pager.sendNextPage()
+            return bool(pager.stillPaging())
+        except ENDINGS:
+            # No other pager, nor the transport that asks for pages, has to do with it.
+            failure = Failure()
+            if self.may_log():
+                _log.failure(
+                    "A pager failed", for_log(failure), pb_event="pager_failed"
+                )
+            self._fail_pager(pager, failure)
+            self._see_to_ctrl_c(failure)
+            return False
+
+    def _fail_pager(self, pager: Any, failure: Failure) -> None:
+        """Tell a pager that no more pages can be sent."""
+        # A program may have one that is not ours.
+        fail = getattr(pager, "paging_failed", None)
+        if fail is not None:
+            self._run_callback(fail, failure)
 
     def pauseProducing(self) -> None:
         """Do nothing: a page is sent only when asked for."""

@@ -25,6 +25,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pb_jelly import (
     Jellier,
@@ -39,6 +40,7 @@ from pb_jelly.codec import set_attributes
 from ._context import perspective_of
 from ._copyable import Copyable, RemoteCopy, allows_shadowing, attributes_of
 from ._exposure import Called, arguments_of, find_method
+from ._messages import encoded_name
 from ._referenceable import Serializable
 from ._stub import Caller
 from .errors import ProtocolError
@@ -320,18 +322,25 @@ class RemoteCacheMethod:
         """Return a hash that equal methods share."""
         return hash((self.name, id(self.broker), id(self.cached)))
 
-    def __call__(self, *args: Any, **kw: Any) -> Deferred[Any]:
+    def __call__(self, /, *args: Any, **kw: Any) -> Deferred[Any]:
         """Call the method; see :meth:`pb_broker.RemoteReference.callRemote`.
 
         Raises:
             ProtocolError: The peer does not have the copy.
             DeadReferenceError: The connection is gone.
         """
-        name = self.name if isinstance(self.name, bytes) else self.name.encode()
-        luid = _luid_of_copy(self.broker, self.cached)
-        deferred: Deferred[Any] = self.broker._sendMessage(
-            b"cache", self.perspective, luid, name, args, kw
-        )
+        name = encoded_name(self.name)
+        broker = self.broker
+        deferred: Deferred[Any]
+        if broker.disconnected and broker._session.has_yet_to_leave(self.cached):
+            # The original has not been told yet, and its other observers come next.
+            deferred = broker.shell.failed(Failure(broker.gone()))
+            if kw.get("pbanswer", True):
+                return deferred
+            broker.shell.ignore(deferred)
+            return None  # type: ignore[return-value]
+        luid = _luid_of_copy(broker, self.cached)
+        deferred = broker._sendMessage(b"cache", self.perspective, luid, name, args, kw)
         return deferred
 
 
@@ -381,6 +390,8 @@ class RemoteCacheObserver(Caller):
         Raises:
             ProtocolError: The peer does not have the copy (yet, or any more).
             DeadReferenceError: The connection is gone.
+            WrongThread: This is another thread than that of the event loop.
+            TypeError: The name is no text.
         """
         return self.remoteMethod(_name)(*args, **kw)
 

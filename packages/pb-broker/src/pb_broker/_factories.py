@@ -17,7 +17,7 @@ from ._output import undelivered
 from ._profile import MODERN, BrokerLimits, Profile
 from ._remote import RemoteReference
 from ._root import LaterRoot
-from ._shell import Shell
+from ._shell import TWISTED, Shell
 from ._turned_away import TurnedAway
 from ._turns import Turns
 from ._watch import Heartbeat, Watch, as_heartbeat
@@ -234,7 +234,11 @@ class PBClientFactory(_Watching, _ClientFactory):
 
         It fails if the connection cannot be made or is lost before it is ready.
         Cancelling it stops the waiting, and nothing else.
+
+        Raises:
+            WrongThread: This is another thread than that of the event loop.
         """
+        (self.shell or TWISTED).check_thread()
         root = self._root
         if self._broker and not self._broker.disconnected and root is not None:
             return succeed(root)

@@ -12,7 +12,7 @@ from pb_banana import encode
 from pb_jelly import Jellier, JellyError
 
 from ._cacheable import RemoteCacheObserver
-from ._messages import CACHEMESSAGE, HEADS, MESSAGE
+from ._messages import CACHEMESSAGE, HEADS, MESSAGE, encoded_name
 from ._remote import RemoteReference
 from ._tables import process_unique_id
 from .errors import DeadReferenceError, ProtocolError
@@ -141,8 +141,12 @@ def call_observers(
         The Deferreds of all answers, in the order of the observers.  One whose
         connection is gone, or whose peer has no copy any more, has a Deferred that has
         failed: the others are called all the same.  Without answers, an empty list.
+
+    Raises:
+        WrongThread: This is another thread than that of an observer's event loop.
+        TypeError: The name is no text.
     """
-    name = _name if isinstance(_name, bytes) else _name.encode()
+    name = encoded_name(_name)
     wanted = bool(kw.pop("pbanswer", True))
     call = _Call(name, args, kw, wanted)
     answers: list[Deferred[Any]] = []

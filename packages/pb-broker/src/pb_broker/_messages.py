@@ -29,6 +29,7 @@ __all__ = [
     "UNCACHE",
     "VERSION",
     "check",
+    "encoded_name",
 ]
 
 VERSION: Final = b"version"
@@ -120,3 +121,23 @@ def check(expression: Any) -> tuple[bytes, bool]:
             kind = type(expression[number]).__name__
             raise ProtocolError(f"{verb.decode()}: field {number} may not be {kind}")
     return verb, True
+
+
+def encoded_name(name: object) -> bytes:
+    """Return the name of a method as bytes.
+
+    Args:
+        name: The name, as a program gives it.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    if isinstance(name, str):
+        return name.encode()
+    if isinstance(name, bytes):
+        return name
+    raise TypeError(
+        "what is called is the name of a method, a str, "
+        f"and not {'an' if type(name).__name__[0] in 'aeiou' else 'a'} "
+        f"{type(name).__name__}"
+    )

@@ -76,6 +76,7 @@ class ObservedSession(Session):
         wanted: Any,
     ) -> Any:
         """Send a call; see :meth:`Session.call`."""
+        self._broker.check_thread()
         call = self._begun(name, True, wanted)
         answer = super().call(verb, perspective, luid, name, args, kw, wanted)
         return self._watched(call, answer)
@@ -84,6 +85,7 @@ class ObservedSession(Session):
         self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
     ) -> Any:
         """Send a call that many get; see :meth:`Session.call_shared`."""
+        self._broker.check_thread()
         call = self._begun(name, True, wanted)
         answer = super().call_shared(verb, luid, name, body, wanted)
         return self._watched(call, answer)

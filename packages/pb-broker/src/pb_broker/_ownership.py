@@ -8,10 +8,15 @@ each that it keeps a cache of, belongs to one or more *owners*.
 
 What a method returns belongs to the owners of the object that was called, at whatever
 depth: so what was obtained through an avatar belongs to its login.  What is sent in a
-call from here belongs to the owner whose perspective the call is made for; or, where
-there is none, to that of the call of the peer's that is being run.  Where nobody can
-tell, it belongs to all owners that there are at that time, and goes with the last of
-them.  What there was before the first is nobody's, and stays.
+call from here belongs to the owner whose perspective the call is made for.  Where there
+is none, it belongs to the owners on whose account the called reference came; and where
+those are unknown, to the owners of the call of the peer's that is being run, which is
+known in the context (see :mod:`contextvars`) of that call, however long it waits.
+Updates of a cache belong to the owners of the cache.  Where nothing tells, it belongs
+to all owners that there are at that time, and goes with the last of them.  What there
+was before the first is nobody's, and stays.
+
+A call whose owners are all over is not made, and a result of theirs is not sent.
 
 Nobody who does not ask for it pays for it: the session and the tables of a connection
 that has owners are of classes of their own.
@@ -21,11 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from twisted.python.failure import Failure
 
+from ._messages import CACHEMESSAGE, DECREF
 from ._observer import ObservedSession
 from ._session import Session
 from ._tables import CacheTable, ExportTable, process_unique_id
@@ -57,6 +64,11 @@ class Owner:
 #: Of what belongs to nobody.
 _NOBODY: Final[frozenset[Owner]] = frozenset()
 
+#: Of which connection a call is being run, and to whom belongs what it calls.
+_caller: ContextVar[tuple[Ownership | None, frozenset[Owner] | None]] = ContextVar(
+    "pb_broker_caller", default=(None, None)
+)
+
 #: Whoever is gone.
 _OVER: Final = Owner()
 _OVER.is_over = True
@@ -77,20 +89,25 @@ class Ownership:
     Attributes:
         was_called: Whether the peer has called anything that it was given since
             somebody asked.
-        caller: To whom belongs what is called by the call that is being run; None if
-            none is, or nobody knows.
     """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._owners: list[Owner] = []
+        self._owners: dict[Owner, None] = {}
         self._perspectives: dict[int, Owner] = {}
         # Those whose owners are over, as long as anybody has them.
         self._over: dict[int, ref[object]] = {}
         self._of_exports: dict[int, frozenset[Owner]] = {}
         self._of_caches: dict[int, frozenset[Owner]] = {}
-        self.caller: frozenset[Owner] | None = None
+        # The owners of the peer's objects, and how many references there are to each.
+        self._of_imports: dict[int | bytes, tuple[frozenset[Owner], int]] = {}
         self.was_called = False
+
+    @property
+    def caller(self) -> frozenset[Owner] | None:
+        """Owners of what is called by the call that is being run; None if unknown."""
+        ownership, owners = _caller.get()
+        return owners if ownership is self else None
 
     @classmethod
     def of(cls, broker: Broker) -> Ownership:
@@ -106,7 +123,7 @@ class Ownership:
 
     def add(self, owner: Owner, perspective: object) -> None:
         """Have somebody else be given things, on account of a perspective."""
-        self._owners.append(owner)
+        self._owners[owner] = None
         self._perspectives[id(perspective)] = owner
         self._over.pop(id(perspective), None)
 
@@ -119,7 +136,7 @@ class Ownership:
             owner: Who.
             perspective: As for :meth:`add`.
         """
-        self._owners.remove(owner)
+        del self._owners[owner]
         if self._perspectives.get(id(perspective)) is owner:
             del self._perspectives[id(perspective)]
             self._note_over(perspective)
@@ -149,33 +166,79 @@ class Ownership:
     @contextmanager
     def giving(self, owners: frozenset[Owner] | None) -> Iterator[None]:
         """Have what is given meanwhile belong to ``owners``."""
-        before, self.caller = self.caller, owners
+        token = _caller.set((self, owners))
         try:
             yield
         finally:
-            self.caller = before
+            _caller.reset(token)
 
     @property
     def current(self) -> frozenset[Owner]:
         """To whom what is given now belongs."""
-        if self.caller is None:
-            return frozenset(self._owners)
-        return self.caller
+        owners = _left(self.caller)
+        return frozenset(self._owners) if owners is None else owners
 
     def owners_of(self, target: object) -> frozenset[Owner] | None:
         """Return to whom belongs what is called; None if nobody knows."""
         luid = self._broker._session.exports.luids.get(process_unique_id(target))
         return None if luid is None else self._of_exports.get(luid)
 
-    def owners_for(self, perspective: object) -> frozenset[Owner] | None:
-        """Return to whom belongs what is sent for a perspective; None if unknown."""
+    def owners_of_export(self, luid: int | bytes) -> frozenset[Owner] | None:
+        """Return the owners of an object that the peer can call; None if unknown."""
+        return self._of_exports.get(luid) if isinstance(luid, int) else None
+
+    def owners_of_call(self, request: int) -> frozenset[Owner] | None:
+        """Return the owners of a call that waits for an answer; None if unknown."""
+        call = self._broker._session.pending.get(request)
+        owners: frozenset[Owner] | None = getattr(call, "owners", None)
+        return owners
+
+    def owners_of_cache(self, luid: int | bytes) -> frozenset[Owner] | None:
+        """Return the owners of an object that the peer keeps a cache of."""
+        return self._of_caches.get(luid) if isinstance(luid, int) else None
+
+    def owners_for(
+        self, perspective: object, luid: int | bytes
+    ) -> frozenset[Owner] | None:
+        """Return the owners of what is sent in a call of an object of the peer's.
+
+        Args:
+            perspective: For whom the call is made.
+            luid: The peer's id of the object.
+
+        Returns:
+            The owners; None if they are unknown.
+        """
         owner = self._perspectives.get(id(perspective))
         if owner is None:
             over = self._over.get(id(perspective))
             if over is None or over() is not perspective:
-                return self.caller
+                imported = self._of_imports.get(luid)
+                return self.caller if imported is None else imported[0]
             owner = _OVER
         return frozenset((owner,))
+
+    def note_import(self, luid: int, owners: frozenset[Owner] | None) -> None:
+        """Note on whose account a reference came, if that is known."""
+        before, count = self._of_imports.get(luid, (_NOBODY, 0))
+        if owners:
+            self._of_imports[luid] = (before | owners, count + 1)
+        elif count:
+            self._of_imports[luid] = (before, count + 1)
+
+    def forget_import(self, luid: int | bytes) -> None:
+        """Note that one reference to an object of the peer's is gone."""
+        owners, count = self._of_imports.get(luid, (_NOBODY, 0))
+        if count > 1:
+            self._of_imports[luid] = (owners, count - 1)
+        elif count:
+            del self._of_imports[luid]
+
+    def forget_releases(self, releases: Iterable[tuple[bytes, int | bytes]]) -> None:
+        """Note that the peer is told of references that are gone."""
+        for verb, luid in releases:
+            if verb == DECREF:
+                self.forget_import(luid)
 
     def give_export(self, luid: int, *, is_new: bool) -> None:
         """Note to whom an object belongs that goes to the peer."""
@@ -342,12 +405,54 @@ class OwnedSession(Session):
         wanted: Any,
     ) -> Any:
         """Send a call; see :meth:`Session.call`."""
-        ownership = self._ownership
-        owners = ownership.owners_for(perspective)
+        self._broker.check_thread()
+        owners = self._owners_for(verb, perspective, luid)
         if _are_over(owners):
             return self._broker.shell.failed(Failure(_ended()))
-        with ownership.giving(owners):
-            return super().call(verb, perspective, luid, name, args, kw, wanted)
+        with self._ownership.giving(_left(owners)):
+            call = super().call(verb, perspective, luid, name, args, kw, wanted)
+        if call is not None and not call.called:
+            # What its answer brings is theirs as well.
+            call.owners = owners
+        return call
+
+    def _read_answer(self, call: Any, expression: Any) -> Any:
+        with self._ownership.giving(getattr(call, "owners", None)):
+            return super()._read_answer(call, expression)
+
+    def call_shared(
+        self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
+    ) -> Any:
+        """Send a call that many get; see :meth:`Session.call_shared`."""
+        owners = self._owners_for(verb, None, luid)
+        if _are_over(owners):
+            return self._broker.shell.failed(Failure(_ended()))
+        with self._ownership.giving(_left(owners)):
+            return super().call_shared(verb, luid, name, body, wanted)
+
+    def _owners_for(
+        self, verb: bytes, perspective: Any, luid: int | bytes
+    ) -> frozenset[Owner] | None:
+        """Return the owners of what is sent in a call; None if they are unknown."""
+        ownership = self._ownership
+        if verb == CACHEMESSAGE:
+            # Of all who have the copy: for one of them it was made.
+            return ownership.owners_of_cache(luid)
+        return ownership.owners_for(perspective, luid)
+
+    def _run(
+        self,
+        target: Any,
+        perspective: Any,
+        request: int,
+        name: bytes,
+        wanted: Any,
+        net_args: Any,
+        net_kw: Any,
+    ) -> None:
+        ownership = self._ownership
+        with ownership.giving(None if target is None else ownership.owners_of(target)):
+            super()._run(target, perspective, request, name, wanted, net_args, net_kw)
 
     def _call_local(
         self,
@@ -381,13 +486,18 @@ class OwnedSession(Session):
             super()._answer(result, request, wanted, served)
 
     def _fail_later(
-        self, failure: Failure, request: int, wanted: Any, served: Any
+        self,
+        failure: Failure,
+        request: int,
+        wanted: Any,
+        served: Any,
+        is_moved: bool = False,
     ) -> None:
         if _are_over(served.owners):
             # What it says may carry something.
             failure = Failure(_ended())
         with self._ownership.giving(_left(served.owners)):
-            super()._fail_later(failure, request, wanted, served)
+            super()._fail_later(failure, request, wanted, served, is_moved)
 
 
 class OwnedObservedSession(OwnedSession, ObservedSession):

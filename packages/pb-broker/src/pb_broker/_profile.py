@@ -30,6 +30,8 @@ class BrokerLimits:
             over it ourselves, more calls fail.
         output_bytes: How many bytes may wait for the peer to take them in, about; at
             more, the connection is given up.
+        open_streams: How many streams the peer may have open at once.  A method that
+            would open one more fails.
     """
 
     wire: Limits = field(default_factory=Limits)
@@ -37,6 +39,7 @@ class BrokerLimits:
     imported_references: int = 1_000_000
     calls_in_flight: int = 10_000
     output_bytes: int = 256 * 1024 * 1024
+    open_streams: int = 100_000
 
 
 #: What a connection may cost as long as nobody has logged in.
@@ -52,6 +55,7 @@ LOGIN_LIMITS: Final = BrokerLimits(
     imported_references=16,
     calls_in_flight=16,
     output_bytes=2 * 1024 * 1024,
+    open_streams=16,
 )
 
 

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from pb_jelly import Jellier, Jellyable, UnjellyableType, numbered_hook
 
 from ._exposure import Called, arguments_of, find_method
+from ._messages import encoded_name
 from ._tables import Identified
 from .interfaces import IJellyable, IPBRoot
 
@@ -86,9 +87,12 @@ class Referenceable(Called, Serializable):
 
         Returns:
             A Deferred with the method's result or failure.
+
+        Raises:
+            TypeError: The name is no text.
         """
         kw.pop("pbanswer", None)
-        name = _name.decode() if isinstance(_name, bytes) else _name
+        name = _name if type(_name) is str else encoded_name(_name).decode()
         return call_method(find_method, (self, "remote_", name), args, kw)
 
     @numbered_hook(b"remote", "_referrer")

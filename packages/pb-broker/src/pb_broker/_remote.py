@@ -17,7 +17,8 @@ from pb_jelly import (
     leaf_hook,
 )
 
-from ._messages import MESSAGE
+from ._messages import MESSAGE, encoded_name
+from ._notices import Notices
 from ._streams import RemoteStream
 from ._stub import Caller
 from .interfaces import IJellyable, IUnjellyable
@@ -65,7 +66,7 @@ class RemoteMethod:
         """Return a hash that equal methods share."""
         return hash((self.obj, self.name))
 
-    def __call__(self, *args: Any, **kw: Any) -> Deferred[Any]:
+    def __call__(self, /, *args: Any, **kw: Any) -> Deferred[Any]:
         """Call the method; see :meth:`RemoteReference.callRemote`."""
         return self.obj.callRemote(self.name, *args, **kw)
 
@@ -163,8 +164,10 @@ class RemoteReference(_Typed[_Interface]):
 
         Raises:
             DeadReferenceError: The connection is gone already.
+            WrongThread: This is another thread than that of the event loop.
+            TypeError: The name is no text.
         """
-        name = _name if isinstance(_name, bytes) else _name.encode()
+        name = _name.encode() if type(_name) is str else encoded_name(_name)
         broker = self.broker
         deferred: Deferred[Any]
         if kw or broker.disconnected:
@@ -192,12 +195,16 @@ class RemoteReference(_Typed[_Interface]):
         Args:
             _name: The method's name, as for :meth:`callRemote`.
             *args: Its positional arguments.
-            batch: How many items to ask for at a time.
+            batch: How many items to ask for at a time.  It is not passed on.
             **kw: Its keyword arguments.
 
         Returns:
             An async iterator; nothing is called before it is used.
+
+        Raises:
+            TypeError: The name is no text.
         """
+        encoded_name(_name)
         return RemoteStream(lambda: self.callRemote(_name, *args, **kw), batch)
 
     def with_timeout(self, seconds: float | None) -> TimedReference:
@@ -217,7 +224,7 @@ class RemoteReference(_Typed[_Interface]):
         first = not self.disconnectCallbacks
         if first:
             self.broker.notifyOnDisconnect(self._disconnected)
-            self.disconnectCallbacks = []
+            self.disconnectCallbacks = Notices()
         self.disconnectCallbacks.append(callback)
 
     def dontNotifyOnDisconnect(
@@ -261,7 +268,7 @@ class RemoteReference(_Typed[_Interface]):
             raise MalformedJelly("a remote reference means nothing without a broker")
         if len(jellyList) != 2 or type(jellyList[1]) is not int:
             raise MalformedJelly("a remote reference is a number")
-        invoker._count_import()
+        invoker._count_import(jellyList[1])
         # From here on the other end's count is ours to give back, whatever happens.
         RemoteReference.__init__(
             self, invoker.unserializingPerspective, invoker, jellyList[1], 1

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from ._broker import Broker
 from ._connect import unwrapped
 from ._factories import PBClientFactory, ready
+from ._messages import encoded_name
 from ._remote import RemoteReference
 from ._shell import TWISTED, as_deferred
 from ._stub import Caller
@@ -111,6 +112,7 @@ class PBClientService(ClientService):
         return ServiceReference(self, hold)
 
     def _when(self, fail_after: int | None, result: Callable[[], Any]) -> Deferred[Any]:
+        self._shell.check_thread()
         if self.current is not None:
             return maybeDeferred(result)
         if fail_after == 0:
@@ -241,7 +243,12 @@ class ServiceReference(Caller):
         answer has come, it fails with MaybeExecuted, or with NotSent where it was not
         sent.  One that waits for a connection fails with NotSent when the service is
         stopped.
+
+        Raises:
+            WrongThread: This is another thread than that of the event loop.
+            TypeError: The name is no text.
         """
+        encoded_name(_name)
         when = self._service._when_current(None if self._hold else 0)
         when.addErrback(self._never_connected)
         when.addCallback(

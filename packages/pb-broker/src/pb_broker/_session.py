@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from contextvars import copy_context
+from functools import partial
+from threading import get_ident
 from types import AsyncGeneratorType
 from typing import Any, Final, Protocol
 
@@ -23,6 +25,7 @@ from pb_jelly.codec import CurrentTables
 from . import _messages
 from ._cacheable import RemoteCacheObserver
 from ._context import ServingContext
+from ._endings import ENDINGS
 from ._failures import (
     WIRE_NAME,
     CopiedFailure,
@@ -32,8 +35,9 @@ from ._failures import (
     is_silent,
     remote_error,
 )
+from ._profile import BrokerLimits
 from ._shell import Shell, forget, late_call
-from ._streams import StreamSource
+from ._streams import Batch, StreamSource
 from ._tables import CacheTable, ExportTable, Local, LocalIDs, process_unique_id
 from .errors import (
     ClosingDown,
@@ -74,6 +78,7 @@ _CONTINUING: Final = frozenset({b"next", b"close", b"gotPage", b"endedPaging"})
 # What stands for tables that nothing has been put into.
 _NO_CACHES: Final[dict[int, Any]] = {}
 _NO_CALLS: Final[dict[int, Any]] = {}
+_NO_STREAMS: Final[dict[int, StreamSource]] = {}
 
 
 #: Names of methods and objects, as they are written in the dialect "pb".
@@ -121,10 +126,13 @@ class _Connection(Protocol):
     def _encode(self, expression: Any) -> bytes: ...
     def _call_has_ended(self) -> None: ...
     def _check_calls(self) -> None: ...
+    def check_thread(self) -> None: ...
     def may_log(self) -> bool: ...
     def _peer(self) -> object: ...
     def _go_on(self) -> None: ...
+    def _see_to_ctrl_c(self, failure: Failure) -> None: ...
     def _speaks_pb(self) -> bool: ...
+    def _peer_limits(self) -> BrokerLimits: ...
     def _tables(self) -> CurrentTables: ...
     def _timing(self) -> Any: ...
     def _jellier(self, context: ServingContext) -> Jellier: ...
@@ -152,9 +160,12 @@ class Session:
         refusal: Why no call of the peer's is served any more; None if they are.
         releases: What is still to be told to the peer: verbs and luids.
         serving: How many of the peer's calls have not been answered yet.
+        streams: Streams that the peer has open, by their ``id``.
+        thread: The identifier of the event loop's thread.
     """
 
     __slots__ = (
+        "_batch",
         "_broker",
         "_caches",
         "_request",
@@ -172,19 +183,25 @@ class Session:
         "refused_after",
         "releases",
         "serving",
+        "streams",
+        "thread",
     )
 
     def __init__(self, broker: _Connection) -> None:
         self._broker = broker
+        self.thread = get_ident()
         self._request = 0
         # For whom something is being written in one step.
         self._served: _Served = _NOBODY
+        # Items of a stream whose answer is being written; None at all other times.
+        self._batch: Batch | None = None
         self.local_ids = LocalIDs()
         self.exports = ExportTable(self.local_ids)
         # What few connections use is made when it is used.
         self._caches: CacheTable | None = None
         self.cached_here: dict[int, Any] = _NO_CACHES
         self.pending: dict[int, Any] = _NO_CALLS
+        self.streams: dict[int, StreamSource] = _NO_STREAMS
         # Of a clock, for calls that may be late.
         self._timer: Any = None
         # A list, because finalizers may add to it at any time, in any thread.
@@ -335,7 +352,12 @@ class Session:
         Returns:
             A Deferred with the answer; one that has failed already when the call
             could not be sent; None if no answer is wanted.
+
+        Raises:
+            WrongThread: This is another thread than that of the event loop.
         """
+        if get_ident() != self.thread:
+            raise self._broker.shell.wrong_thread()
         request = self.new_request()
         try:
             head = (
@@ -367,9 +389,12 @@ class Session:
             self._broker._send(
                 [verb, request, luid, name, 1 if wanted else 0, net_args, net_kw]
             )
-        except Exception:
+        except ENDINGS as error:
             self.pending.pop(request, None)
             self.undo(context)
+            if not isinstance(error, Exception):
+                # It ends what the caller does, as in any other call.
+                raise
             return self._broker.shell.failed(Failure())
         return answer
 
@@ -387,7 +412,12 @@ class Session:
 
         Returns:
             A Deferred with the answer; None if none is wanted.
+
+        Raises:
+            WrongThread: This is another thread than that of the event loop.
         """
+        if get_ident() != self.thread:
+            raise self._broker.shell.wrong_thread()
         request = self._request = self._request + 1
         data = (
             _messages.HEADS[verb]
@@ -562,7 +592,7 @@ class Session:
         target = self.exports.find(luid)
         try:
             perspective = getattr(target, "perspective", None)
-        except Exception:
+        except ENDINGS:
             self._failed(Failure(), request, wanted)
         else:
             self._run(target, perspective, request, name, wanted, a, k)
@@ -595,7 +625,7 @@ class Session:
                 if wanted:
                     self._send_failure(Failure(), request)
                 return
-        except Exception:
+        except ENDINGS:
             self._failed(Failure(), request, wanted)
             return
         self._call_local(target, perspective, request, name, wanted, args, kw)
@@ -625,7 +655,7 @@ class Session:
             except UnicodeDecodeError:
                 raise NoSuchMethod("a method's name must be UTF-8") from None
             result = target.remoteMessageReceived(self._broker, message, args, kw)
-        except Exception:
+        except ENDINGS:
             self._failed(Failure(), request, wanted)
             return
         served = (perspective, message, args, kw)
@@ -656,7 +686,7 @@ class Session:
         target = self.exports.find(luid)
         try:
             perspective = getattr(target, "perspective", None)
-        except Exception:
+        except ENDINGS:
             self._failed(Failure(), request, wanted)
         else:
             self._call_local(target, perspective, request, name, wanted, args, kw)
@@ -712,12 +742,20 @@ class Session:
             context = ServingContext(*served)
             expression = self.jelly(result, context, "answer")
             self._broker._send([_messages.ANSWER, request, expression])
-        except Exception:
+        except ENDINGS as error:
             # The caller's to know as well as ours: what the method returned, or one
             # of its hooks, is at fault.
             if context is not None:
                 self.undo(context)
-            self._failed(Failure(), request, wanted)
+            batch = self._batch
+            if batch is None or batch.value is not result:
+                self._failed(Failure(), request, wanted)
+            elif batch.halve():
+                # Not the method of a subclass: this is still the same answer.
+                Session._answer(self, batch.value, request, wanted, served)
+            else:
+                batch.locate(error)
+                self._failed(Failure(), request, wanted)
 
     def _answer_stream(
         self,
@@ -727,27 +765,62 @@ class Session:
         served: _Served,
     ) -> None:
         """Send a reference to what takes from a generator; or forget it."""
+        result: StreamSource | None = None
         if wanted and not self.closed:
-            result: Any = StreamSource(self._broker, generator, served[0])
-        else:
-            result = None
+            most = self._broker._peer_limits().open_streams
+            if len(self.streams) >= most:
+                error = Error(f"the peer may have {most} streams open at once")
+                self._failed(Failure(error), request, wanted)
+                return
+            result = StreamSource(self._broker, generator, served[0])
+            if self.streams is _NO_STREAMS:
+                self.streams = {}
+            self.streams[id(result)] = result
         self._answer(result, request, wanted, served)
+        if result is not None and process_unique_id(result) not in self.exports.luids:
+            # The peer could not be given it.
+            self.exported_no_more(result)
 
     def _answer_later(
-        self, result: Any, request: int, wanted: Any, served: _Served
+        self,
+        result: Any,
+        request: int,
+        wanted: Any,
+        served: _Served,
+        is_moved: bool = False,
     ) -> None:
         """Send the result of a call that was not there at once."""
+        if get_ident() != self.thread and not is_moved:
+            # A program has fired its Deferred there, which takes no notice.
+            again = partial(self._answer_later, result, request, wanted, served, True)
+            self._broker.shell.call_in_thread(again)
+            return
         if isinstance(result, AsyncGeneratorType):
             self._answer_stream(result, request, wanted, served)
+        elif type(result) is Batch:
+            self._batch = result
+            try:
+                self._answer(result.value, request, wanted, served)
+            finally:
+                self._batch = None
         else:
             self._answer(result, request, wanted, served)
         self.serving -= 1
         self._broker._call_has_ended()
 
     def _fail_later(
-        self, failure: Failure, request: int, wanted: Any, served: _Served
+        self,
+        failure: Failure,
+        request: int,
+        wanted: Any,
+        served: _Served,
+        is_moved: bool = False,
     ) -> None:
         """Tell the caller of a failure that was not there at once."""
+        if get_ident() != self.thread and not is_moved:
+            again = partial(self._fail_later, failure, request, wanted, served, True)
+            self._broker.shell.call_in_thread(again)
+            return
         self._failed(failure, request, wanted)
         self.serving -= 1
         self._broker._call_has_ended()
@@ -769,6 +842,7 @@ class Session:
             _log.failure(said, shown, pb_event="call_failed", peer=peer)
         if wanted:
             self._send_failure(failure, request)
+        self._broker._see_to_ctrl_c(failure)
 
     def _send_failure(self, failure: Failure, request: int) -> None:
         if self.closed:
@@ -795,7 +869,7 @@ class Session:
             else:
                 expression = self.jelly(value, context, "error")
             self._broker._send([_messages.ERROR, request, expression])
-        except Exception:
+        except ENDINGS:
             self.undo(context)
             if self._broker.may_log():
                 _log.failure(
@@ -809,13 +883,17 @@ class Session:
     def _on_answer(self, request: int, expression: SExp) -> None:
         deferred = self.pending.pop(request, None)
         try:
-            value = self.unjelly(expression, ServingContext())
-        except Exception as error:
+            value = self._read_answer(deferred, expression)
+        except ENDINGS as error:
             if isinstance(error, JellyError):
                 error.with_prefix("answer")
             self._fire(deferred, Failure())
         else:
             self._fire(deferred, value)
+
+    def _read_answer(self, call: Any, expression: SExp) -> Any:
+        """Return the object that is the answer to a call, if that is still known."""
+        return self.unjelly(expression, ServingContext())
 
     def _on_ready_answer(self, message: tuple[Any, ...]) -> None:
         _, request, value = message
@@ -831,7 +909,7 @@ class Session:
         deferred = self.pending.pop(request, None)
         try:
             value = self.unjelly(expression, ServingContext())
-        except Exception as error:
+        except ENDINGS as error:
             if isinstance(error, JellyError):
                 error.with_prefix("error")
             value = Failure()
@@ -942,6 +1020,9 @@ class Session:
             self._timer.cancel()
             self._timer = None
         pending, self.pending = self.pending, _NO_CALLS
+        # Before a call fails: with that, a program may tell the observers of something,
+        # and those of a dead peer are to be gone.
+        self._end_caches()
         # A copy: whoever is told may give up others.
         for request, deferred in list(pending.items()):
             if not deferred.called:
@@ -952,9 +1033,9 @@ class Session:
                 else:
                     error = MaybeExecuted(reason)
                 self._fire(deferred, Failure(error))
-        if self._caches is not None:
-            for entry in self._caches.clear():
-                self._stopped_observing(entry)
+        streams, self.streams = self.streams, _NO_STREAMS
+        for stream in list(streams.values()):
+            self._broker._run_callback(stream.close)
         self.exports.clear()
         self.cached_here = _NO_CACHES
         self.releases.clear()
@@ -967,6 +1048,23 @@ class Session:
         """Say whether a call was made when the peer had said that it takes no more."""
         after = self.refused_after
         return after is not None and request > after and name not in _CONTINUING
+
+    def _end_caches(self) -> None:
+        """Tell each object that the peer keeps a cache of that it is observed no more.
+
+        One after the other: those that have not been told are still listed.
+        """
+        caches = self._caches
+        if caches is None:
+            return
+        for luid, entry in list(caches.objects.items()):
+            caches.forget(luid)
+            self._stopped_observing(entry)
+
+    def has_yet_to_leave(self, cached: object) -> bool:
+        """Tell whether an object has not been told yet that its cache is gone."""
+        caches = self._caches
+        return caches is not None and caches.find(cached) is not None
 
 
 def _continues(target: object) -> bool:

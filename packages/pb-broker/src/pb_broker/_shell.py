@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
-from .errors import CallTimeout, shown_name
+from .errors import CallTimeout, WrongThread, shown_name
 
 __all__ = ["TWISTED", "Call", "Shell", "as_deferred", "forget", "late_call"]
 
@@ -57,6 +57,13 @@ def as_deferred(answer: Any) -> Deferred[Any]:
     return deferred
 
 
+def _is_reactor_thread() -> bool:
+    """Tell whether this is the thread that the reactor runs in, or may come to."""
+    # None as long as no reactor has run, whatever its annotation says.
+    reactor_thread: object = threadable.ioThread
+    return reactor_thread is None or threadable.isInIOThread()
+
+
 class Shell:
     """The event loop as brokers use it: here, Twisted's reactor.
 
@@ -80,11 +87,6 @@ class Shell:
     def ignore(self, answer: Any) -> None:
         """Take note of a failure, if it is one, that nobody asks for."""
         answer.addErrback(lambda _: None)
-
-    def abandon(self, call: Any) -> None:
-        """Give up a call that nobody waits for; its failure is nobody's."""
-        self.ignore(call)
-        call.cancel()
 
     def given(self, deferred: Deferred[Any]) -> Any:
         """Return what a program is given for a Deferred, which it may cancel."""
@@ -130,11 +132,32 @@ class Shell:
 
         call.addTimeout(seconds, clock, late)
 
+    def interrupt(self) -> None:
+        """End the loop as Ctrl-C does, where nobody else sees to that.
+
+        A reactor sees to Ctrl-C itself, unless it was told not to.
+        """
+
+    def check_thread(self) -> None:
+        """Refuse to go on in another thread than that of the loop.
+
+        Raises:
+            WrongThread: This is another one.
+        """
+        if not _is_reactor_thread():
+            raise self.wrong_thread()
+
+    def wrong_thread(self) -> WrongThread:
+        """Return the error of a call in another thread than that of the loop."""
+        return WrongThread(
+            "this connection belongs to the reactor's thread: from another one, use "
+            "twisted.internet.threads.blockingCallFromThread(reactor, "
+            "reference.callRemote, ...) or reactor.callFromThread"
+        )
+
     def call_in_thread(self, function: Any) -> None:
         """Call a function in the thread of the loop: now, if this is it."""
-        # None as long as no reactor has run, whatever its annotation says.
-        reactor_thread: object = threadable.ioThread
-        if reactor_thread is None or threadable.isInIOThread():
+        if _is_reactor_thread():
             function()
         else:
             from twisted.internet import reactor

@@ -30,6 +30,8 @@ __all__ = [
     "PeerTimeout",
     "ProtocolError",
     "RemoteError",
+    "StreamBusy",
+    "WrongThread",
     "reason_text",
     "shown_name",
 ]
@@ -180,6 +182,17 @@ class ClosingDown(NotExecuted):
     def __str__(self) -> str:
         """Return a sentence that says so."""
         return super().__str__() or "the other end takes no more calls"
+
+
+class StreamBusy(Error, RuntimeError):
+    """A stream has a reader that waits for its next item, and is to have no other."""
+
+
+class WrongThread(NotExecuted, RuntimeError):
+    """A connection was used in another thread than that of its event loop.
+
+    Nothing was done.
+    """
 
 
 class InvalidArgument(Error, TypeError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from ._messages import encoded_name
 
 __all__ = ["LocalAsRemote", "LocalAsyncForwarder", "LocalMethod"]
 
@@ -25,7 +28,7 @@ class LocalMethod:
         self.local = local
         self.name = name
 
-    def __call__(self, *args: Any, **kw: Any) -> Any:
+    def __call__(self, /, *args: Any, **kw: Any) -> Any:
         """Call the method."""
         return self.local.callRemote(self.name, *args, **kw)
 
@@ -52,7 +55,11 @@ class LocalAsRemote:
 
         Returns:
             The result of ``sync_<name>``, or a Deferred of ``async_<name>``'s.
+
+        Raises:
+            TypeError: The name is no text.
         """
+        encoded_name(name)
         method = getattr(self, "sync_" + name, None)
         if method is not None:
             return method(*args, **kw)
@@ -103,9 +110,15 @@ class LocalAsyncForwarder:
 
         Returns:
             A Deferred with its result.
+
+        Raises:
+            TypeError: The name is no text.
         """
+        encoded_name(method)
         if self.interfaceClass.queryDescriptionFor(method):
-            return maybeDeferred(getattr(self.forwarded, method), *args, **kw)
+            # Names of maybeDeferred's own arguments may be among the keywords.
+            call = partial(getattr(self.forwarded, method), *args, **kw)
+            return maybeDeferred(call)
         if self.failWhenNotImplemented:
             missing = f"No Such Method in Interface: {method}"
             return fail(NotImplementedError(missing))

@@ -7,18 +7,23 @@ them, one page whenever the transport has room, and wants no answers.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IProducer
 from twisted.protocols.basic import FileSender
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pb_banana import LimitExceeded
+
+from ._failures import failure2Copyable
+from ._profile import BrokerLimits
 from ._referenceable import Referenceable
 from ._shell import as_deferred
-from .errors import ClosingDown, MaybeExecuted
+from .errors import ClosingDown, Error, MaybeExecuted
 
 __all__ = [
     "CallbackPageCollector",
@@ -28,19 +33,37 @@ __all__ = [
     "getAllPages",
 ]
 
+#: How many messages of the largest size all pages together may be as large as.
+_MESSAGES: Final = 8
+
 
 class Pager:
     """Sends pages to a collector; the base of those that know what to send.
+
+    It ends with its last page; or when a page cannot be had or sent, or the connection
+    is lost: then :attr:`failure` says why, and ``callback`` is not called.
 
     Args:
         collector: A reference to the collector at the other end.
         callback: Called when the last page is sent, or None.
         *args: Its positional arguments.
         **kw: Its keyword arguments.
+
+    Attributes:
+        failure: Why the last page was not sent; None if it was, or is yet to be.
     """
+
+    # Subclasses may do without our __init__ until late.
+    failure: Failure | None = None
+    _waiting: list[Deferred[None]] | None = None
+    _is_over: bool = False
+    _stillPaging: bool = True
+    # None until then.
+    collector: Any = None
 
     def __init__(
         self,
+        /,
         collector: Any,
         callback: Callable[..., object] | None = None,
         *args: Any,
@@ -53,17 +76,77 @@ class Pager:
         self.collector = collector
         collector.broker.registerPageProducer(self)
 
+    def when_ended(self) -> Deferred[None]:
+        """Return a Deferred that fires when the last page is sent.
+
+        It fails with what a page raised, with why one could not be sent, or with
+        :class:`~pb_broker.PBConnectionLost`.
+        """
+        ended: Deferred[None] = Deferred()
+        if self._is_over:
+            ended.callback(None)
+        elif self.failure is not None:
+            ended.errback(self.failure)
+        else:
+            if self._waiting is None:
+                self._waiting = []
+            self._waiting.append(ended)
+        return ended
+
     def stillPaging(self) -> bool:
         """Tell whether there are more pages; if not, tell the collector so."""
+        if self.failure is not None or self._is_over:
+            return False
         if not self._stillPaging:
+            self._is_over = True
             self.collector.callRemote("endedPaging", pbanswer=False)
+            self._tell(None)
             if self.callback is not None:
                 self.callback(*self.callbackArgs, **self.callbackKeyword)
         return self._stillPaging
 
+    def paging_failed(self, failure: Failure) -> None:
+        """Learn that no more pages can be sent, and tell the collector so.
+
+        Override it to let go of what pages are made of, and call this as well.
+
+        Args:
+            failure: Why.
+        """
+        if self.failure is not None or self._is_over:
+            return
+        self.failure = failure
+        self._stillPaging = False
+        broker = self.collector.broker
+        if not broker.disconnected:
+            unsafe = getattr(broker.factory, "unsafeTracebacks", False)
+            answer = self.collector.callRemote(
+                "failedPaging", failure2Copyable(failure, unsafe), pbanswer=False
+            )
+            if answer is not None:
+                broker.shell.ignore(answer)
+        self._tell(failure)
+
+    def _tell(self, result: Failure | None) -> None:
+        waiting, self._waiting = self._waiting, None
+        for ended in waiting or ():
+            if not ended.called:
+                ended.callback(result)
+
     def sendNextPage(self) -> None:
-        """Send one page."""
-        self.collector.callRemote("gotPage", self.nextPage(), pbanswer=False)
+        """Send one page.
+
+        Raises:
+            Exception: There is none, or it cannot be sent.
+        """
+        self._send(self.nextPage())
+
+    def _send(self, page: Any) -> None:
+        answer = self.collector.callRemote("gotPage", page, pbanswer=False)
+        error = _error_of(answer)
+        if error is not None:
+            self.collector.broker.shell.ignore(answer)
+            raise error
 
     def nextPage(self) -> Any:
         """Return the next page; call :meth:`stopPaging` with the last one."""
@@ -72,6 +155,17 @@ class Pager:
     def stopPaging(self) -> None:
         """Say that there are no more pages."""
         self._stillPaging = False
+
+
+def _error_of(answer: Any) -> BaseException | None:
+    """Return what a call has failed with already, if it has."""
+    error: BaseException | None = None
+    if isinstance(answer, Deferred):
+        result: object = getattr(answer, "result", None)
+        error = result.value if isinstance(result, Failure) else None
+    elif answer is not None and answer.done():
+        error = answer.exception()
+    return error
 
 
 class StringPager(Pager):
@@ -88,6 +182,7 @@ class StringPager(Pager):
 
     def __init__(
         self,
+        /,
         collector: Any,
         st: bytes | str,
         chunkSize: int = 8192,
@@ -115,7 +210,8 @@ class FilePager(Pager):
 
     Args:
         collector: A reference to the collector.
-        fd: The open file, which the caller closes when ``callback`` is called.
+        fd: The open file, which the caller closes when ``callback`` is called.  It is
+            closed here if it cannot be sent to its end.
         callback: Called when the last page is sent, or None.
         *args: Its positional arguments.
         **kw: Its keyword arguments.
@@ -126,6 +222,7 @@ class FilePager(Pager):
 
     def __init__(
         self,
+        /,
         collector: Any,
         fd: BinaryIO,
         callback: Callable[..., object] | None = None,
@@ -135,13 +232,30 @@ class FilePager(Pager):
         # A list and not a deque: programs compare it with one.  It is short.
         self.chunks: list[bytes] = []
         self.producer: Any = None
+        self._file = fd
         super().__init__(collector, callback, *args, **kw)
-        self.startProducing(fd)
+        if self.failure is not None:
+            return
+        try:
+            self.startProducing(fd)
+        except Exception:
+            self.paging_failed(Failure())
+            raise
 
     def startProducing(self, fd: BinaryIO) -> None:
         """Begin to read ``fd``."""
         self.deferred = FileSender().beginFileTransfer(fd, self)
         self.deferred.addBoth(lambda _: self.stopPaging())
+
+    def paging_failed(self, failure: Failure) -> None:
+        """Close the file; see :meth:`Pager.paging_failed`."""
+        if self.failure is None and not self._is_over:
+            self.chunks.clear()
+            self.producer = None
+            try:
+                self._file.close()
+            finally:
+                super().paging_failed(failure)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Take the reader of the file, and ask it for a first chunk."""
@@ -164,7 +278,7 @@ class FilePager(Pager):
         page = self.chunks.pop(0)
         if self.producer is not None:
             self.producer.resumeProducing()
-        self.collector.callRemote("gotPage", page, pbanswer=False)
+        self._send(page)
 
     def stillPaging(self) -> bool:
         """Tell whether there are more pages; what was read is sent first."""
@@ -176,25 +290,121 @@ class CallbackPageCollector(Referenceable):
 
     Args:
         callback: Called once with the list of all pages.
+        errback: Called with a Failure if there will be none: because they are too
+            large together, or the other end cannot send them; None for no one to tell.
+        max_bytes: How much memory all pages together may take, in bytes; None for
+            eight times what a message may have, which is 64 MiB where no limits were
+            given.
     """
 
     continues = True
 
-    def __init__(self, callback: Callable[[list[Any]], object]) -> None:
+    def __init__(
+        self,
+        callback: Callable[[list[Any]], object],
+        *,
+        errback: Callable[[Failure], object] | None = None,
+        max_bytes: float | None = None,
+    ) -> None:
         self.pages: list[Any] = []
         self.callback = callback
+        self._errback = errback
+        self._most = max_bytes
+        self._bytes = 0
+        # Why no more pages are taken; None if they are.
+        self._refusal: Exception | None = None
+
+    def remoteMessageReceived(
+        self, broker: Any, message: str, args: Any, kw: Any
+    ) -> Any:
+        """Run the method that a peer called; see :class:`~pb_broker.Referenceable`."""
+        if self._most is None:
+            self._most = _MESSAGES * broker._limits().message_bytes
+        return super().remoteMessageReceived(broker, message, args, kw)
 
     def remote_gotPage(self, page: Any) -> None:
-        """Take one page."""
+        """Take one page.
+
+        Raises:
+            Error: No more are taken.
+        """
+        if self._refusal is not None:
+            raise Error(str(self._refusal))
+        most = self._most
+        if most is None:
+            most = _MESSAGES * BrokerLimits().wire.message_bytes
+        self._bytes += _size_of(page)
+        if self._bytes > most:
+            error = LimitExceeded("max_bytes", self._bytes, int(most))
+            self.remote_failedPaging(Failure(error))
+            raise Error(str(error))
         self.pages.append(page)
 
     def remote_endedPaging(self) -> None:
-        """Hand over all pages."""
+        """Hand over all pages.
+
+        Raises:
+            Error: None are to come.
+        """
+        if self._refusal is not None:
+            raise Error(str(self._refusal))
         self.callback(self.pages)
+
+    def remote_failedPaging(self, failure: Any) -> None:
+        """Learn that the other end cannot send the rest.
+
+        Args:
+            failure: Why, as a failure.
+        """
+        if self._refusal is not None:
+            return
+        if not isinstance(failure, Failure):
+            failure = Failure(Error("the other end cannot send the rest of the pages"))
+        why: Any = failure.value
+        self.stop(why)
+        if self._errback is not None:
+            self._errback(failure)
+
+    def stop(self, why: Exception) -> None:
+        """Take no more pages, and forget those that have come.
+
+        Args:
+            why: What the other end is told, if it asks.
+        """
+        self._refusal = why
+        self.pages = []
+
+
+def _size_of(page: Any) -> int:
+    """Return how many bytes of memory a page takes, about."""
+    if type(page) in (bytes, str):
+        return sys.getsizeof(page)
+    size = 0
+    seen = set()
+    left = [page]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        size += sys.getsizeof(each, 64)
+        if isinstance(each, dict):
+            left.extend(each)
+            left.extend(each.values())
+        elif isinstance(each, (list, tuple, set, frozenset)):
+            left.extend(each)
+        elif hasattr(each, "__dict__"):
+            left.append(vars(each))
+    return size
 
 
 def getAllPages(
-    referenceable: Any, methodName: str, *args: Any, **kw: Any
+    referenceable: Any,
+    methodName: str,
+    /,
+    *args: Any,
+    max_bytes: float | None = None,
+    **kw: Any,
 ) -> Deferred[list[Any]]:
     """Call a remote method that wants a collector, and collect its pages.
 
@@ -202,14 +412,24 @@ def getAllPages(
         referenceable: A reference to the object at the other end.
         methodName: Its method, whose first argument is the collector.
         *args: The other positional arguments.
+        max_bytes: How much memory all pages together may take, in bytes; None for
+            eight times what a message may have, which is 64 MiB where no limits were
+            given, and ``math.inf`` for any.  It is not passed on.
         **kw: Its keyword arguments.
 
     Returns:
-        A Deferred with the list of pages; or with why the call failed, or with
-        :class:`~pb_broker.ClosingDown` or :class:`~pb_broker.MaybeExecuted` if the
-        other end closes down, or the connection is lost, before the last page.
+        A Deferred with the list of pages; or with why the call failed, or the other
+        end could not send a page; with :class:`~pb_banana.LimitExceeded` if they are
+        too large; or with :class:`~pb_broker.ClosingDown` or
+        :class:`~pb_broker.MaybeExecuted` if the other end closes down, or the
+        connection is lost, before the last page.  Once it has failed, or was cancelled,
+        no page is kept.
     """
-    pages: Deferred[list[Any]] = Deferred()
+
+    def given_up(_: object) -> None:
+        finish(Failure(CancelledError()))
+
+    pages: Deferred[list[Any]] = Deferred(given_up)
 
     def finish(result: Any) -> None:
         dont = getattr(referenceable, "dontNotifyOnDisconnect", None)
@@ -217,6 +437,7 @@ def getAllPages(
             referenceable, "disconnectCallbacks", ()
         ):
             dont(lost)
+        collector.stop(Error("no more pages are taken"))
         if not pages.called:
             pages.callback(result)
 
@@ -231,7 +452,7 @@ def getAllPages(
         finish(Failure(error))
 
     notify = getattr(referenceable, "notifyOnDisconnect", None)
-    collector = CallbackPageCollector(finish)
+    collector = CallbackPageCollector(finish, errback=finish, max_bytes=max_bytes)
     called = as_deferred(referenceable.callRemote(methodName, collector, *args, **kw))
     if notify is not None:
         notify(lost)

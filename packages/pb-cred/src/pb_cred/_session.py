@@ -27,6 +27,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from pb_broker import AsReferenceable, Broker, RemoteReference
+from pb_broker._endings import ENDINGS
 from pb_broker._ownership import Owner, Ownership
 from pb_broker._shell import Shell
 from pb_broker._tables import process_unique_id
@@ -114,14 +115,14 @@ class _LiveSessions:
     """Which sessions an avatar has, oldest first."""
 
     def __init__(self) -> None:
-        self._of: dict[int, tuple[object, list[Session]]] = {}
+        self._of: dict[int, tuple[object, dict[Session, None]]] = {}
 
     def add(self, avatar: object, session: Session) -> None:
-        self._of.setdefault(id(avatar), (avatar, []))[1].append(session)
+        self._of.setdefault(id(avatar), (avatar, {}))[1][session] = None
 
     def remove(self, avatar: object, session: Session) -> None:
         sessions = self._of[id(avatar)][1]
-        sessions.remove(session)
+        del sessions[session]
         if not sessions:
             del self._of[id(avatar)]
 
@@ -130,7 +131,7 @@ class _LiveSessions:
         if entry is None:
             kind = type(avatar).__qualname__
             raise NotLoggedIn(f"nobody is logged in with this {kind}")
-        return entry[1][-1]
+        return next(reversed(entry[1]))
 
 
 _live = _LiveSessions()
@@ -160,7 +161,7 @@ class _Together:
     __slots__ = ("logins",)
 
     def __init__(self) -> None:
-        self.logins: list[Login] = []
+        self.logins: dict[Login, None] = {}
 
     def __call__(self) -> None:
         for login in list(self.logins):
@@ -275,7 +276,7 @@ class Login:
         together = broker._localCleanup.get(puid)
         if not isinstance(together, _Together):
             broker._localCleanup[puid] = together = _Together()
-        together.logins.append(self)
+        together.logins[self] = None
         self._together = together
         broker.notifyOnDisconnect(self._lost)
         sessions.add(self)
@@ -326,7 +327,7 @@ class Login:
         broker = session.broker
         broker.dontNotifyOnDisconnect(self._lost)
         together = self._together
-        together.logins.remove(self)
+        del together.logins[self]
         if not together.logins and broker._localCleanup.get(self._puid) is together:
             del broker._localCleanup[self._puid]
         self._sessions.discard(self)
@@ -388,7 +389,7 @@ class _Handover:
             raise SessionEnded("ended")
         try:
             return login.jelly(jellier)
-        except Exception:
+        except ENDINGS:
             login.end("undeliverable")
             raise
 

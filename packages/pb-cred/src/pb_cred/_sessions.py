@@ -10,7 +10,7 @@ session that is idle lasts up to a tenth longer than it may.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import inf
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["SessionPolicy", "Sessions"]
 
 _log = Logger(namespace="pb_cred")
+
+#: Logins over a connection that has none.
+_NO_LOGINS: Final[dict[int, Login]] = {}
 
 #: How many times within the limit to look who is idle, and how often at most and least.
 _LOOKS: Final = 10
@@ -98,7 +101,7 @@ class Sessions:
         self.audit = audit
         self._policy = policy
         self._logins: dict[int, Login] = {}
-        self._of_brokers: dict[Broker, list[Login]] = {}
+        self._of_brokers: dict[Broker, dict[int, Login]] = {}
         # By avatar id: those that are about to begin.
         self._coming: dict[Any, int] = {}
         # Likewise, by connection.
@@ -243,7 +246,8 @@ class Sessions:
         """Learn that a session has begun."""
         session = login.session
         self._logins[session.number] = login
-        self._of_brokers.setdefault(session.broker, []).append(login)
+        logins = self._of_brokers.setdefault(session.broker, {})
+        logins[session.number] = login
         if self._clock is not None:
             login.opened = login.heard = self._clock.seconds()
             login.deadline = self._deadline_of(login)
@@ -263,14 +267,14 @@ class Sessions:
         session = login.session
         del self._logins[session.number]
         logins = self._of_brokers[session.broker]
-        logins.remove(login)
+        del logins[session.number]
         if not logins:
             del self._of_brokers[session.broker]
         self._stop_watching()
 
-    def over(self, broker: Broker) -> list[Login]:
-        """Return the logins over one connection."""
-        return self._of_brokers.get(broker, [])
+    def over(self, broker: Broker) -> Collection[Login]:
+        """Return the logins over one connection, as they are at any time."""
+        return self._of_brokers.get(broker, _NO_LOGINS).values()
 
     # Time
 
@@ -353,7 +357,7 @@ class Sessions:
             was_called = ownership is not None and ownership.was_called
             if ownership is not None:
                 ownership.was_called = False
-            for login in list(logins):
+            for login in list(logins.values()):
                 if was_called:
                     login.heard = now
                 is_idle = idle_timeout is not None and now - login.heard >= idle_timeout
