@@ -161,8 +161,9 @@ class OnTwistedTests(TestCase):
             if event.get("log_level", LogLevel.info) >= LogLevel.warn:
                 bad.append(event)
 
-        globalLogPublisher.addObserver(note)
-        self.addCleanup(globalLogPublisher.removeObserver, note)
+        observer: Any = note
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         factory = pb.PBServerFactory(Done(self.sleep))
         listening = REACTOR.listenTCP(0, factory, interface=HERE)
         client: Any = twisteds.PBClientFactory()

@@ -45,9 +45,10 @@ def lines() -> Any:
     def note(event: Any) -> None:
         lines.append(formatEvent(event))
 
-    globalLogPublisher.addObserver(note)
+    observer: Any = note
+    globalLogPublisher.addObserver(observer)
     yield lines
-    globalLogPublisher.removeObserver(note)
+    globalLogPublisher.removeObserver(observer)
 
 
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -60,8 +61,8 @@ class TestOnAsyncio:
                 factory = pb.PBClientFactory(handshake_timeout=0.05)
                 with pytest.raises(pb.DeadReferenceError, match="may expect TLS"):
                     await pb_asyncio.connect(HERE, server.port, factory=factory)
-            factory = pb.PBServerFactory(root, handshake_timeout=0.05)
-            async with pb_asyncio.serve(factory, HERE, 0, **where) as server:
+            impatient = pb.PBServerFactory(root, handshake_timeout=0.05)
+            async with pb_asyncio.serve(impatient, HERE, 0, **where) as server:
                 with pytest.raises(pb.DeadReferenceError, match="may expect TLS"):
                     await pb_asyncio.connect(HERE, server.port)
 
@@ -128,8 +129,9 @@ class OnTwistedTests(TestCase):
         def note(event: Any) -> None:
             lines.append(formatEvent(event))
 
-        globalLogPublisher.addObserver(note)
-        self.addCleanup(globalLogPublisher.removeObserver, note)
+        observer: Any = note
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         port = self.serve(pb.PBServerFactory(pb.Root(), linger=0), tls=False)
         context = ssl.optionsForClientTLS("localhost")
         with pytest.raises(pb.DeadReferenceError, match="not seem to talk TLS"):

@@ -73,8 +73,9 @@ class TurnedAwayTests(TestCase):
         self.bad: list[Any] = []
         self.sockets: list[socket.socket] = []
         self.factories: list[Any] = []
-        globalLogPublisher.addObserver(self.note)
-        self.addCleanup(globalLogPublisher.removeObserver, self.note)
+        observer: Any = self.note
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.addCleanup(self.close_all)
 
     def note(self, event: Any) -> None:
