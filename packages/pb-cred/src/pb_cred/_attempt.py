@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,7 +18,27 @@ from ._delays import Tries, source_of
 from .errors import LoginRefused
 from .mechanisms import LoginContext
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "Withdrawn"]
+
+#: The attempt that a realm is asked for an avatar for; None outside of a realm.
+_served: ContextVar[Attempt | None] = ContextVar("pb_cred_attempt", default=None)
+
+
+class Withdrawn(LoginRefused):
+    """A login is refused for what has been decided at this end while it was under way.
+
+    It is not held against the peer.
+
+    Args:
+        reason: Why, for the audit.
+
+    Attributes:
+        reason: As above.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class Attempt:
@@ -32,7 +54,11 @@ class Attempt:
     Attributes:
         context: As above.
         mechanism: As above.
+        is_offered: Tells whether its mechanism is still one to log in by; None where
+            that does not change.
     """
+
+    is_offered: Callable[[], bool] | None = None
 
     def __init__(
         self, broker: Broker, tries: Tries, mechanism: str, context: LoginContext
@@ -46,6 +72,11 @@ class Attempt:
         # For how many seconds it has had to wait.
         self._waited = 0.0
         self._user_has_waited = False
+        # The avatar id in a tuple, once it is known.
+        self._identity: tuple[Any] | None = None
+        # The family of the ticket that was shown, likewise.
+        self._ticket: bytes | None = None
+        self._is_ended = False
 
     @property
     def username(self) -> bytes | None:
@@ -99,6 +130,65 @@ class Attempt:
         if waiting is None:
             return function()
         return waiting.addCallback(lambda _: function())
+
+    def identify(self, avatar_id: Any, ticket: bytes | None = None) -> None:
+        """Note whose it has turned out to be, and by which family of tickets."""
+        self._identity = (avatar_id,)
+        self._ticket = ticket
+
+    def is_by_ticket(self, family: bytes) -> bool:
+        """Tell whether it is by a ticket of a family."""
+        return self._ticket is not None and self._ticket == family
+
+    def is_of(self, avatar_id: Any) -> bool:
+        """Tell whether it is a user's, or says that it is.
+
+        Args:
+            avatar_id: The user.
+        """
+        if self._identity is not None and self._identity[0] == avatar_id:
+            return True
+        claimed = self.context.username
+        if claimed is None:
+            return False
+        name = avatar_id
+        if isinstance(name, str):
+            name = name.encode(errors="surrogatepass")
+        return bool(name == claimed)
+
+    def is_anybodys(self) -> bool:
+        """Tell whether it has come so far that it is somebody's."""
+        return self._identity is not None or self.context.username is not None
+
+    def end(self) -> None:
+        """Let nobody in by it: the user's sessions are being ended.
+
+        A realm that ends the user's other sessions before it gives an avatar does not
+        mean the login that it is asked for.
+        """
+        if _served.get() is not self:
+            self._is_ended = True
+
+    @contextmanager
+    def served_by_realm(self) -> Iterator[None]:
+        """Have what a realm ends meanwhile be other logins than this one."""
+        _served.set(self)
+        try:
+            yield
+        finally:
+            # Not by a token: a coroutine that is collected ends in another context.
+            _served.set(None)
+
+    def check(self) -> None:
+        """See that nothing decided meanwhile stands in its way.
+
+        Raises:
+            Withdrawn: Something does.
+        """
+        if self._is_ended:
+            raise Withdrawn("ended")
+        if self.is_offered is not None and not self.is_offered():
+            raise Withdrawn("no such mechanism")
 
     def refused(self) -> None:
         """Count it against those that come after it."""

@@ -132,6 +132,8 @@ class Door:
     def revoke_ticket(self, family: bytes) -> None:
         """Revoke a ticket that a session was shown or given."""
         if self.tickets is not None:
+            # The store may take a while to forget it.
+            self.sessions.refuse_ticket(family)
             revoked = maybeDeferred(self.tickets.revoke_family, family)
             revoked.addErrback(_not_revoked)
 
@@ -142,7 +144,18 @@ class Door:
 
     def attempt(self, broker: Broker, mechanism: str) -> Attempt:
         """Return a new try to log in."""
-        return Attempt(broker, self.tries, mechanism, context_of(broker))
+        attempt = Attempt(broker, self.tries, mechanism, context_of(broker))
+        self.sessions.begin(attempt)
+        return attempt
+
+    def still_offers(self, mechanism: ServerMechanism, context: LoginContext) -> bool:
+        """Tell whether a mechanism is offered now."""
+        offered = context.offered
+        try:
+            return self.offer(context).get(mechanism.name) is mechanism
+        finally:
+            # What the client was told is what it proves.
+            context.offered = offered
 
 
 def _not_revoked(failure: Failure) -> None:

@@ -8,6 +8,7 @@ good for nothing afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
@@ -104,6 +105,9 @@ class Exchanges:
         if mechanism is None:
             return self._refuse(attempt, "no such mechanism")
         now = clock_of(root.broker).seconds()
+        attempt.is_offered = partial(
+            root.door.still_offers, mechanism, attempt.context
+        )
         started = mechanism.start(root.portal, attempt.context)
         deadline = now + root.door.login_timeout
         self._current = exchange = Exchange(self, started, attempt, mind, deadline)

@@ -64,15 +64,18 @@ class _Server(ServerExchange):
         """
         found, expires = self._certificates._look_at(self._context)
         if isinstance(found, Deferred):
-            return found.addCallback(self._decide, expires, data)
+            return found.addCallback(self._decide_late, data)
         if isawaitable(found):
-            return self._wait(found, expires, data)
+            return self._wait(found, data)
         return self._decide(found, expires, data)
 
-    async def _wait(
-        self, found: Awaitable[Any], expires: datetime, data: bytes
-    ) -> Verified:
-        return self._decide(await found, expires, data)
+    async def _wait(self, found: Awaitable[Any], data: bytes) -> Verified:
+        return self._decide_late(await found, data)
+
+    def _decide_late(self, avatar_id: Any, data: bytes) -> Verified:
+        # The authorities may be others by now.
+        _, expires = self._certificates._verified(self._context)
+        return self._decide(avatar_id, expires, data)
 
     def _decide(self, avatar_id: Any, expires: datetime, data: bytes) -> Verified:
         if avatar_id is None:
@@ -81,7 +84,8 @@ class _Server(ServerExchange):
         self._context.username = name if isinstance(name, bytes) else None
         if data not in (b"", self._context.username):
             raise LoginRefused("the certificate is another user's")
-        return Verified(avatar_id, expires=expires)
+        again = partial(self.step, data)
+        return Verified(avatar_id, expires=expires, verify_again=again)
 
 
 class ClientCertificates(ServerMechanism):
@@ -166,13 +170,24 @@ class ClientCertificates(ServerMechanism):
         """Return whose certificate a peer has, and until when."""
         from ._authorities import Unfit
 
+        certificate, expires = self._verified(context)
+        try:
+            return self._identify(certificate), expires
+        except Unfit as error:
+            raise LoginRefused(f"the certificate: {error}") from error
+
+    def _verified(self, context: LoginContext) -> tuple[Certificate, datetime]:
+        """Return a peer's certificate, and until when it is good.
+
+        Raises:
+            LoginRefused: It is not.
+        """
+        from ._authorities import Unfit
+
         if not context.is_tls or context.certificate is None:
             raise LoginRefused("there is no certificate")
         try:
-            certificate, expires = self._authorities.verify(
-                context.certificate, context.chain
-            )
-            return self._identify(certificate), expires
+            return self._authorities.verify(context.certificate, context.chain)
         except Unfit as error:
             raise LoginRefused(f"the certificate: {error}") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,14 +23,14 @@ from zope.interface import implementer
 from pb_broker import Broker, BrokerLimits, IPBRoot, NoSuchMethod, Referenceable
 
 from . import _anonymous, _md5
-from ._attempt import Attempt
+from ._attempt import Attempt, Withdrawn
 from ._audit import shown_username
 from ._door import Door
 from ._exchange import Exchanges
 from ._session import Login, Who, open_session, peer_of, run_logout
 from ._without_tls import warn_server
 from .errors import LoginRefused, NoTicket
-from .interfaces import IPerspective
+from .interfaces import IPerspective, IStandingChecker
 from .mechanisms import Verified
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class LoginRoot(Referenceable):
         self.portal = portal
         self.broker = broker
         self.door = Door(portal) if door is None else door
-        self._challenges = _md5.Challenges(broker, self.admit)
+        self._challenges = _md5.Challenges(broker, self._admit_by_md5)
         self._exchanges = Exchanges(self)
         self._refusals = 0
         # How many are being decided on, and who waits for that.
@@ -151,6 +152,16 @@ class LoginRoot(Referenceable):
         """
         return self.admit(Anonymous(), mind, _anonymous.MECHANISM)
 
+    def _admit_by_md5(
+        self, credentials: Any, mind: Any, mechanism: str
+    ) -> Deferred[Any]:
+        attempt = self.door.attempt(self.broker, mechanism)
+        attempt.is_offered = self._allows_md5
+        return self.admit(credentials, mind, mechanism, attempt=attempt)
+
+    def _allows_md5(self) -> bool:
+        return self.door.allow_legacy_md5
+
     def admit(
         self,
         credentials: Any,
@@ -194,27 +205,49 @@ class LoginRoot(Referenceable):
         confirm: Callable[[], bytes] | None,
     ) -> Any:
         turn = attempt.turn()
+        has_waited = turn is not None
         if turn is not None:
             await turn
-        await self._have_room()
+        has_waited |= await self._have_room()
         if self.is_over():
             raise LoginRefused
         reserved: Any = None
         self._deciding += 1
         reason = "credentials"
         refusal: Failure | None = None
+        withdrawn = ""
+        policy = self.door.sessions.policy
         try:
+            attempt.check()
+            if has_waited and isinstance(credentials, Verified):
+                credentials = await self._verified_again(credentials)
             known = await self._identify(attempt, credentials)
             if known is not None:
+                attempt.identify(known.avatar_id, known.ticket)
+                attempt.check()
                 reason = "too many sessions"
                 reserved = self.door.sessions.reserve(known.avatar_id, self.broker)
                 reason = "realm"
-            who, result = await self._avatar(attempt, known, credentials, mind)
-            who = replace(who, mind=mind)
-            if known is None:
+            who, result, is_late = await self._avatar(attempt, known, credentials, mind)
+            try:
+                if known is None:
+                    attempt.identify(who.avatar_id)
+                attempt.check()
+                if is_late:
+                    reason = "credentials"
+                    who = await self._holding(who)
+                    attempt.check()
                 reason = "too many sessions"
-                reserved = self._reserve_late(who, result)
-            return self._open(attempt, who, result, confirm)
+                if known is None or self.door.sessions.policy is not policy:
+                    self.door.sessions.release(reserved)
+                    reserved = None
+                    reserved = self.door.sessions.reserve(who.avatar_id, self.broker)
+            except Exception:
+                self._log_out(result)
+                raise
+            return self._open(attempt, replace(who, mind=mind), result, confirm)
+        except Withdrawn as error:
+            withdrawn = error.reason
         except UnauthorizedLogin:
             refusal = Failure()
         except Exception:
@@ -225,16 +258,25 @@ class LoginRoot(Referenceable):
             self._deciding -= 1
             self.door.sessions.release(reserved)
             self._make_room()
-        self.count_refusal(attempt, reason, refusal)
+        if withdrawn:
+            # Not the peer's fault, so not counted against it.
+            is_logged = self.broker.may_log()
+            self._tell_refusal(attempt, withdrawn, is_logged=is_logged)
+        else:
+            self.count_refusal(attempt, reason, refusal)
         # Not the checker's own words: they may say which half was wrong.  Outside of
         # the handler, so that it does not carry the other along.
         raise LoginRefused
 
-    async def _have_room(self) -> None:
+    async def _have_room(self) -> bool:
         """Wait while all that may be refused are being decided on.
 
         Who sends many at once has no more of them than who sends one after the other.
+
+        Returns:
+            Whether that took any time.
         """
+        has_waited = False
         while self._deciding:
             tries = self.door.login_tries
             if tries is None or self._refusals + self._deciding < tries:
@@ -242,6 +284,8 @@ class LoginRoot(Referenceable):
             room: Deferred[None] = Deferred()
             self._waiting.append(room)
             await room
+            has_waited = True
+        return has_waited
 
     def _make_room(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -258,6 +302,7 @@ class LoginRoot(Referenceable):
                 credentials.avatar_id,
                 expires=credentials.expires,
                 ticket=credentials.ticket,
+                holds=partial(self._verified_again, credentials),
             )
         portal: Any = self.portal
         if type(portal).login is not Portal.login:
@@ -267,7 +312,10 @@ class LoginRoot(Referenceable):
         for kind, checker in portal.checkers.items():
             if kind.providedBy(credentials):
                 found = await self._result(checker.requestAvatarId(credentials))
-                return self._who(attempt, found)
+                holds = None
+                if IStandingChecker.providedBy(checker):
+                    holds = partial(self._stands, checker, credentials, found)
+                return self._who(attempt, found, holds=holds)
         raise UnhandledCredentials("no checker takes these credentials")
 
     def _who(self, attempt: Attempt, avatar_id: Any, **facts: Any) -> Who:
@@ -283,22 +331,65 @@ class LoginRoot(Referenceable):
 
     async def _avatar(
         self, attempt: Attempt, who: Who | None, credentials: Any, mind: Any
-    ) -> tuple[Who, Any]:
-        """Have an avatar made; return whose it is, and what the realm gave."""
-        portal: Any = self.portal
-        if who is not None:
-            made = portal.realm.requestAvatar(who.avatar_id, mind, IPerspective)
-            return who, await self._result(made)
-        result = await self._result(portal.login(credentials, mind, IPerspective))
-        avatar = result[1] if _is_triple(result) else None
-        return self._who(attempt, getattr(avatar, "avatarId", None)), result
+    ) -> tuple[Who, Any, bool]:
+        """Have an avatar made.
 
-    def _reserve_late(self, who: Who, result: Any) -> Any:
-        try:
-            return self.door.sessions.reserve(who.avatar_id, self.broker)
-        except LoginRefused:
-            self._log_out(result)
-            raise
+        Returns:
+            Whose it is, the realm's answer, and whether that may have taken a while.
+        """
+        portal: Any = self.portal
+        with attempt.served_by_realm():
+            if who is not None:
+                made = portal.realm.requestAvatar(who.avatar_id, mind, IPerspective)
+            else:
+                made = portal.login(credentials, mind, IPerspective)
+            result, is_late = await self._result_and_wait(made)
+        if who is None:
+            avatar = result[1] if _is_triple(result) else None
+            who = self._who(attempt, getattr(avatar, "avatarId", None))
+        return who, result, is_late
+
+    async def _verified_again(self, verified: Verified) -> Verified:
+        """Have a mechanism verify again what was shown a while ago.
+
+        Raises:
+            LoginRefused: It does not hold any more.
+        """
+        found: Any = verified
+        if verified.verify_again is not None:
+            found = await self._result(verified.verify_again())
+            if not isinstance(found, Verified):
+                kind = type(found).__qualname__
+                raise TypeError(f"verify_again gives a Verified, not {kind}")
+            if found.avatar_id != verified.avatar_id:
+                raise LoginRefused("what was shown is another user's by now")
+        expires = found.expires
+        if expires is not None and expires <= datetime.now(timezone.utc):
+            raise LoginRefused("what was shown has expired meanwhile")
+        return verified if found is verified else found
+
+    async def _stands(
+        self, checker: Any, credentials: Any, avatar_id: Any
+    ) -> Verified | None:
+        """Ask a checker whether it still stands by its answer.
+
+        Raises:
+            LoginRefused: It does not.
+        """
+        if not await self._result(checker.still_holds(credentials, avatar_id)):
+            raise LoginRefused("the credentials have been changed meanwhile")
+        return None
+
+    async def _holding(self, who: Who) -> Who:
+        """Return who somebody is, once it is known that this holds after a wait.
+
+        Raises:
+            LoginRefused: It does not.
+        """
+        if who.holds is None:
+            return who
+        again = await who.holds()
+        return who if again is None else replace(who, expires=again.expires)
 
     def _open(
         self,
@@ -322,10 +413,18 @@ class LoginRoot(Referenceable):
 
     async def _result(self, result: Any) -> Any:
         """Return what a checker or realm gives, at once or later."""
+        found, _ = await self._result_and_wait(result)
+        return found
+
+    async def _result_and_wait(self, result: Any) -> tuple[Any, bool]:
+        """Return likewise, and whether that may have taken a while."""
         if isinstance(result, Failure):
             result.raiseException()
         waiting = self.broker.shell.awaitable(result)
-        return result if waiting is None else await waiting
+        if waiting is None:
+            return result, False
+        is_late = not waiting.called
+        return await waiting, is_late
 
     def _log_out(self, result: Any) -> None:
         """Give back an avatar that is not handed out."""

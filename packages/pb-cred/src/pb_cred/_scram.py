@@ -20,6 +20,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hashlib import new as hash_of
 from secrets import token_bytes
 from typing import Any, Final
@@ -259,24 +260,30 @@ class ScramServer(ServerExchange):
         elif first.flag == b"y" and PLUS in self._context.offered:
             # The client could have bound the channel, and was told that we could not.
             raise Malformed
-        no_user = stand_in(self._secret, first.username, PLAIN_TEXT_ITERATIONS)
+        return self._look_up(self._ask)
+
+    def _look_up(self, take: Callable[[Verifier], Any]) -> Any:
+        """Call a function with what is kept of the user's password now."""
+        username = self._first.username
+        no_user = stand_in(self._secret, username, PLAIN_TEXT_ITERATIONS)
         if self._lookup is None:
-            return self._ask(no_user, no_user)
+            return take(no_user)
         try:
-            found = self._lookup(first.username)
+            found = self._lookup(username)
         except UnauthorizedLogin:
             found = None
         if not isinstance(found, Deferred):
-            return self._ask(found, no_user)
+            return take(no_user if found is None else found)
 
         def not_there(failure: Failure) -> None:
             failure.trap(UnauthorizedLogin)
 
-        return found.addErrback(not_there).addCallback(self._ask, no_user)
+        found.addErrback(not_there)
+        return found.addCallback(lambda each: take(no_user if each is None else each))
 
-    def _ask(self, verifier: Verifier | None, no_user: Verifier) -> bytes:
+    def _ask(self, verifier: Verifier) -> bytes:
         """Return what the client has to hash its password with."""
-        self._verifier = no_user if verifier is None else verifier
+        self._verifier = verifier
         self._server_first = b"r=%b%b,s=%b,i=%d" % (
             self._first.nonce,
             self._nonce,
@@ -301,8 +308,8 @@ class ScramServer(ServerExchange):
         if not is_same:
             raise Malformed
         said = self._said = _said(first.bare, self._server_first, final.without_proof)
-        verifier = self._verifier
         if self._lookup is None:
+            verifier = self._verifier
             self._credentials = ScramCredentials(
                 first.username,
                 verifier.salt,
@@ -312,9 +319,20 @@ class ScramServer(ServerExchange):
                 self._digest,
             )
             return Claim(self._credentials)
-        if not _fits(final.proof, verifier.stored_key, said, self._digest):
-            raise Malformed
-        return Verified(first.username)
+        # The client may have taken its time, in which a password can be changed.
+        return self._look_up(partial(self._check, final.proof))
+
+    def _check(self, proof: bytes, verifier: Verifier) -> Verified:
+        if not _fits(proof, verifier.stored_key, self._said, self._digest):
+            raise LoginRefused
+        self._verifier = verifier
+        again = partial(self._look_up, self._check_again)
+        return Verified(self._first.username, verify_again=again)
+
+    def _check_again(self, verifier: Verifier) -> Verified:
+        if verifier != self._verifier:
+            raise LoginRefused("the password has been changed meanwhile")
+        return Verified(self._first.username)
 
     def accepted(self) -> bytes:
         """Return the server's signature.

@@ -17,7 +17,7 @@ can have that identity.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from math import inf
@@ -35,7 +35,7 @@ from pb_jelly import Jellier
 
 from ._sessions import Sessions
 from .errors import NotLoggedIn, SessionEnded
-from .mechanisms import LoginContext
+from .mechanisms import LoginContext, Verified
 
 __all__ = [
     "Login",
@@ -182,6 +182,8 @@ class Who:
             when the login ends.
         revoke_ticket: Revokes a family of tickets.
         mind: The peer's object for the avatar to talk to, or None.
+        holds: Called after a wait to have it found out again: gives a Verified, or None
+            for no change, or raises LoginRefused.  None where that cannot be asked.
     """
 
     mechanism: str
@@ -192,6 +194,7 @@ class Who:
     revokes: bool = False
     revoke_ticket: Callable[[bytes], object] | None = None
     mind: Any = None
+    holds: Callable[[], Awaitable[Verified | None]] | None = None
 
 
 class Login:

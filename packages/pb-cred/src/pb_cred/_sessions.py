@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal
+from weakref import WeakSet
 
 from twisted.cred.checkers import ANONYMOUS
 from twisted.logger import Logger
@@ -26,6 +27,7 @@ from ._audit import Audit
 from .errors import LoginRefused
 
 if TYPE_CHECKING:
+    from ._attempt import Attempt
     from ._session import Login, Reason, Session
 
 __all__ = ["SessionPolicy", "Sessions"]
@@ -106,6 +108,8 @@ class Sessions:
         self._coming: dict[Any, int] = {}
         # Likewise, by connection.
         self._awaited: dict[Broker, int] = {}
+        # Logins that have begun and may come to be sessions.
+        self._attempts: WeakSet[Attempt] = WeakSet()
         self._last = 0
         self._clock: Any = None
         self._is_stopped = False
@@ -134,12 +138,19 @@ class Sessions:
     def end(self, avatar_id: object) -> int:
         """End all of a user's sessions, and revoke all of the user's tickets.
 
+        Logins of the user that are under way are refused, however far they have come;
+        but for one whose avatar a realm is being asked for, where the realm itself
+        calls this.
+
         Args:
             avatar_id: As for :meth:`of`.
 
         Returns:
-            How many there were.
+            How many sessions there were.
         """
+        for attempt in list(self._attempts):
+            if attempt.is_of(avatar_id):
+                attempt.end()
         ended = self.of(avatar_id)
         for session in ended:
             session.end()
@@ -148,7 +159,14 @@ class Sessions:
         return len(ended)
 
     def end_all(self) -> int:
-        """End everybody's sessions; return how many there were."""
+        """End all sessions, and refuse all logins under way, as :meth:`end` does.
+
+        Returns:
+            How many sessions there were.
+        """
+        for attempt in list(self._attempts):
+            if attempt.is_anybodys():
+                attempt.end()
         ended = list(self)
         for session in ended:
             session.end()
@@ -186,6 +204,16 @@ class Sessions:
         return any(limit is not None for limit in limits)
 
     # Logins
+
+    def begin(self, attempt: Attempt) -> None:
+        """Learn of a login that begins."""
+        self._attempts.add(attempt)
+
+    def refuse_ticket(self, family: bytes) -> None:
+        """Refuse logins under way by tickets of a family, which is being revoked."""
+        for attempt in list(self._attempts):
+            if attempt.is_by_ticket(family):
+                attempt.end()
 
     def reserve(self, avatar_id: Any, broker: Broker) -> Any:
         """Make room for a session that is about to begin.

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias
+from weakref import WeakKeyDictionary
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
@@ -29,7 +31,7 @@ from ._outages import Outages
 from ._scram_verifier import Verifier, stand_in
 from ._workers import Workers
 from .errors import PasswordStoreError, UnknownUser
-from .interfaces import IScramVerifiers
+from .interfaces import IScramVerifiers, IStandingChecker
 
 __all__ = ["InsteadOf", "PasswordStore", "checked_name"]
 
@@ -42,7 +44,7 @@ _MOST_NAME_CHARACTERS = 255
 InsteadOf: TypeAlias = tuple[Record | None] | None
 
 
-@implementer(ICredentialsChecker)
+@implementer(ICredentialsChecker, IStandingChecker)
 class PasswordStore:
     """Users and what is kept of their passwords.
 
@@ -78,6 +80,8 @@ class PasswordStore:
         self.keep: Keep = keep
         self._hashing = hashing or PasswordHashing()
         self._workers = Workers(executor)
+        # What was kept of those whose credentials were accepted.
+        self._accepted: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()
         self._outages = Outages(PasswordStoreError, self._tell)
         if "argon2id" in keep:
             _hashing.require("argon2id")
@@ -100,7 +104,40 @@ class PasswordStore:
         """
         password = Password(credentials.password)
         found = self._workers.run(self._check, credentials.username, password)
-        return self._outages.watch(found).addCallback(_answered)
+        return self._outages.watch(found).addCallback(self._answered, credentials)
+
+    def still_holds(
+        self, credentials: Any, avatar_id: bytes | tuple[()]
+    ) -> Deferred[bool]:
+        """Tell whether a name and a password that were right are so now.
+
+        Nothing is hashed, unless what is kept of the user has changed.  See
+        :class:`.interfaces.IStandingChecker`.
+
+        Args:
+            credentials: What ``requestAvatarId`` was given.
+            avatar_id: What it has answered.
+
+        Returns:
+            A Deferred with that.  It fails with ``LoginFailed`` when the store cannot
+            be asked.
+        """
+        accepted: Record | None = None
+        with suppress(TypeError):
+            accepted = self._accepted.get(credentials)
+        password = Password(credentials.password)
+        found = self._workers.run(
+            self._holds, credentials.username, password, accepted
+        )
+        return self._outages.watch(found)
+
+    def _answered(self, accepted: Record | None, credentials: Any) -> Any:
+        if accepted is None:
+            return Failure(UnauthorizedLogin())
+        # Credentials that cannot be remembered are verified again.
+        with suppress(TypeError):
+            self._accepted[credentials] = accepted
+        return accepted.name.encode()
 
     def scram_verifier(self, username: bytes) -> Deferred[Verifier]:
         """Look up a user's SCRAM verifier; see :class:`.interfaces.IScramVerifiers`.
@@ -225,20 +262,29 @@ class PasswordStore:
             decoys["scram"] = _hashing.scram_text(verifier)
         return record, decoys
 
-    def _check(self, username: bytes | str, password: Password) -> bytes | None:
+    def _check(self, username: bytes | str, password: Password) -> Record | None:
+        """Return what is kept of a user with that password, or None."""
         record, decoys = self._find_all(_findable(username))
         is_it = _hashing.is_password(record, decoys, password)
         if record is None or not is_it:
             return None
-        self._improve(record, password)
-        return record.name.encode()
+        return self._improve(record, password)
 
-    def _improve(self, record: Record, password: Password) -> None:
-        """Hash anew what is cheaper to try than it should be."""
+    def _holds(
+        self, username: bytes | str, password: Password, accepted: Record | None
+    ) -> bool:
+        record, _ = self._find(_findable(username))
+        if record is not None and record == accepted:
+            return True
+        # It may have been hashed anew, by another login.
+        return record is not None and self.verify(record.name, password.raw)
+
+    def _improve(self, record: Record, password: Password) -> Record:
+        """Hash anew what is cheaper to try than it should be; return what is kept."""
         try:
             better = self._hashing.improved(record, password, self.keep)
-            if better is not None:
-                self._put(better, instead_of=(record,))
+            if better is not None and self._put(better, instead_of=(record,)):
+                return better
         except PasswordStoreError as error:
             # The password is right, all the same.
             _log.warn(
@@ -247,6 +293,7 @@ class PasswordStore:
                 store=self,
                 reason=str(error),
             )
+        return record
 
     def _verifier(self, username: bytes | str) -> Verifier:
         data = username if isinstance(username, bytes) else username.encode()
@@ -265,10 +312,6 @@ class PasswordStore:
             store=self,
             reason=reason,
         )
-
-
-def _answered(name: bytes | None) -> Any:
-    return Failure(UnauthorizedLogin()) if name is None else name
 
 
 def _findable(username: bytes | str) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from math import isfinite
 from typing import Any, Final
 
@@ -209,6 +210,10 @@ class Tickets(ServerMechanism):
         """Take a ticket that somebody shows."""
         return self._outages.watch(self._run(self._take, ticket)).addCallback(self._see)
 
+    def _find(self, family_id: bytes) -> Deferred[Family | None]:
+        """Look up a family whose tickets are good."""
+        return self._outages.watch(self._run(self._look_up, family_id))
+
     def _run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         if self._store.waits:
             return self._workers.run(function, *args)
@@ -254,6 +259,12 @@ class Tickets(ServerMechanism):
         )
         self._store.add(family, self._per_user)
         return IssuedTicket(bytes(ticket), family.id, int(lifetime))
+
+    def _look_up(self, family_id: bytes) -> Family | None:
+        family = self._store.find(family_id)
+        if family is None or family.is_expired(self._clock()):
+            return None
+        return family
 
     def _take(self, ticket: Raw) -> _Used:
         family_id, digest = family_of(ticket), digest_of(ticket)
@@ -308,10 +319,20 @@ class _Server(ServerExchange):
         if used.ticket is None:
             raise LoginRefused
         self._next = bytes(used.ticket)
+        return self._verified(family)
+
+    def _verified(self, family: Family | None) -> Verified:
+        if family is None:
+            raise LoginRefused("the ticket has been revoked meanwhile")
         expires = None
         if family.until is not None:
             expires = datetime.fromtimestamp(family.until, timezone.utc)
-        return Verified(family.avatar_id, expires, family.id)
+        again = partial(self._verify_again, family.id)
+        return Verified(family.avatar_id, expires, family.id, again)
+
+    def _verify_again(self, family_id: bytes) -> Deferred[Verified]:
+        """See that the family is still there: its tickets are not used for that."""
+        return self._tickets._find(family_id).addCallback(self._verified)
 
     def accepted(self) -> bytes:
         """Return the ticket for the next login."""

@@ -7,7 +7,12 @@ from typing import Any
 from twisted.cred.credentials import ICredentials
 from zope.interface import Interface
 
-__all__ = ["IPerspective", "IScramVerifiers", "IUsernameMD5Password"]
+__all__ = [
+    "IPerspective",
+    "IScramVerifiers",
+    "IStandingChecker",
+    "IUsernameMD5Password",
+]
 
 
 class IPerspective(Interface):  # pyright: ignore[reportGeneralTypeIssues]
@@ -65,4 +70,24 @@ class IScramVerifiers(Interface):  # pyright: ignore[reportGeneralTypeIssues]
             A ``pb_cred.stores.Verifier``, or a Deferred with one.  For a user that
             there is not, or who has none, it is a stand-in that no password fits
             and that is the same each time: nobody can tell the two apart.
+        """
+
+
+class IStandingChecker(Interface):  # pyright: ignore[reportGeneralTypeIssues]
+    """A checker that can tell whether an answer of its own still holds.
+
+    A realm may take its time for an avatar.  A password that is changed meanwhile is
+    not to let anybody in, and a checker cannot simply be asked again: codes that are
+    good once are not good twice.
+    """
+
+    def still_holds(credentials: Any, avatar_id: Any) -> Any:
+        """Tell whether credentials that were accepted would be accepted now.
+
+        Args:
+            credentials: The same object that ``requestAvatarId`` was given.
+            avatar_id: The avatar id that it has answered.
+
+        Returns:
+            A bool, or a Deferred or an awaitable with one.
         """

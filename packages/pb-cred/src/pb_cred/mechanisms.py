@@ -118,6 +118,11 @@ class Verified:
         expires: Until when that holds, with a time zone; the session ends then.  None
             for as long as the session lasts.
         ticket: If it was shown by a ticket, the family that this is of.
+        verify_again: Called where the login had to wait after this was found out, and
+            before the avatar is handed out where the realm took its time: what has been
+            shown may hold no longer.  It returns another Verified of the same user, or
+            a Deferred or an awaitable with one, or raises LoginRefused.  None where
+            that cannot change within the time of a login.
 
     Raises:
         ValueError: The time has no time zone.
@@ -126,6 +131,9 @@ class Verified:
     avatar_id: Any
     expires: datetime | None = None
     ticket: bytes | None = field(default=None, repr=False)
+    verify_again: Callable[[], Any] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.expires is not None and self.expires.utcoffset() is None:

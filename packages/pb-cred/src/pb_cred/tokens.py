@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -73,7 +74,20 @@ class _Server(ServerExchange):
     def _decide(self, key: Key | None, token: SignedToken, message: Secret) -> Any:
         claims, expires = self._tokens._verify(key, token)
         found = called(self._tokens._identify, claims)
+        if not found.called:
+            # The key may be gone by then.
+            found.addCallback(self._if_verified, token)
         return found.addCallback(self._let_in, expires, message)
+
+    def _if_verified(self, found: Any, token: SignedToken) -> Any:
+        """Return whose a token is, if it can still be verified."""
+
+        def verified(key: Key | None) -> Any:
+            self._tokens._verify(key, token)
+            return found
+
+        key = self._tokens._keys.find(token.kid)
+        return key.addCallback(verified) if isinstance(key, Deferred) else verified(key)
 
     def _let_in(self, found: Any, expires: datetime, message: Secret) -> Verified:
         if found is None:
@@ -83,7 +97,8 @@ class _Server(ServerExchange):
         whom = authzid_in(message)
         if whom is not None and whom != saslname(self._context.username or b""):
             raise LoginRefused("the token is another user's")
-        return Verified(avatar_id, expires=expires)
+        again = partial(maybeDeferred, self._take, message)
+        return Verified(avatar_id, expires=expires, verify_again=again)
 
 
 class BearerTokens(ServerMechanism):
