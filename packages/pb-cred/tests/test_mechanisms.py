@@ -37,7 +37,7 @@ from pb_cred import (
     pb,
 )
 from pb_cred._scram import NAME, PLUS, ScramClient, ScramServer, derive
-from pb_cred._scram_verifier import make_verifier, stand_in
+from pb_cred._scram_verifier import ScramCost, make_verifier, stand_in
 from pb_cred._tls import Security
 from pb_cred.errors import LoginRefused, MechanismError, NoMechanism
 from pb_cred.interfaces import IScramVerifiers
@@ -86,7 +86,7 @@ class Verifiers:
 
     def scram_verifier(self, username: bytes) -> Any:
         self.asked.append(username)
-        found = VERIFIER if username == b"alice" else stand_in(b"s", username, 4096)
+        found = VERIFIER if username == b"alice" else stand_in(b"s", username, ScramCost(4096))
         return self.answer(found)
 
     def requestAvatarId(self, credentials: Any) -> Any:

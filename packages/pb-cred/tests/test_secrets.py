@@ -41,9 +41,9 @@ from pb_cred import (
     PBClientFactory,
     PBServerFactory,
     _login_context,
+    _census,
     _scram,
     _scram_verifier,
-    _stores,
     _threads,
     _ticket,
     pb,
@@ -125,7 +125,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
     monkeypatch.setattr(MemoryTransport, "write", sent)
     monkeypatch.setattr(_scram_verifier, "pbkdf2_hmac", derived)
-    for module in (_scram, _stores):
+    for module in (_census, _scram):
         monkeypatch.setattr(module, "stand_in", stands_in)
     observe: Any = told.see_event
     globalLogPublisher.addObserver(observe)

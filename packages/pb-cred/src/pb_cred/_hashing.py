@@ -41,7 +41,7 @@ KEEPS: Final[dict[str, Keep]] = {
 MOST_PASSWORD_BYTES: Final = 1024
 #: What bcrypt makes use of.
 _BCRYPT_BYTES: Final = 72
-_BCRYPT_HASH: Final = re.compile(
+BCRYPT_HASH: Final = re.compile(
     r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}", re.ASCII
 )
 _SALT_BYTES: Final = 16
@@ -338,7 +338,7 @@ def _verify_argon2(hashed: str, password: Password) -> bool:
 def _verify_bcrypt(hashed: str, password: Password) -> bool:
     bcrypt = required("bcrypt", "htpasswd")
     # Some versions of the library panic at what is none.
-    if _BCRYPT_HASH.fullmatch(hashed) is None:
+    if BCRYPT_HASH.fullmatch(hashed) is None:
         raise PasswordStoreError("a bcrypt hash is damaged, or costs more than 2**16")
     if b"\0" in password.raw:
         return False

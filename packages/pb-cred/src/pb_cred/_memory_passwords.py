@@ -9,6 +9,7 @@ from threading import Lock
 
 from twisted.logger import Logger
 
+from ._census import Census, census_of
 from ._hashing import Keep, PasswordHashing, Record
 from ._stores import InsteadOf, PasswordStore
 
@@ -56,10 +57,10 @@ class MemoryPasswords(PasswordStore):
         for name, password in (users or {}).items():
             self.set_password(name, password)
 
-    def _find(self, name: str) -> tuple[Record | None, Mapping[str, str]]:
+    def _find(self, name: str) -> tuple[Record | None, Census]:
         with self._lock:
-            in_use = {record.scheme: record.kept for record in self._records.values()}
-            return self._records.get(name), in_use
+            census = census_of((record, 1) for record in self._records.values())
+            return self._records.get(name), census
 
     def _put(self, record: Record, instead_of: InsteadOf = None) -> bool:
         with self._lock:

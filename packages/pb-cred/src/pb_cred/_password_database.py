@@ -1,11 +1,21 @@
-"""This module keeps passwords in an SQL database: PostgreSQL or SQLite."""
+"""This module keeps passwords in an SQL database: PostgreSQL or SQLite.
+
+Theory of operation
+-------------------
+The census of all users takes a look at each row, so its result is kept for a while: for
+a hundred times as long as it took, so that it costs a hundredth of the database's time
+at the most.  It is taken again at once when this process changes a password, and when a
+user is found whose cost it does not have.
+"""
 
 from __future__ import annotations
 
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import (
@@ -18,6 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    case,
     delete,
     func,
     insert,
@@ -26,16 +37,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ._census import Census, census_of
 from ._hashing import (
     KEEPS,
-    SCHEMES,
     Keep,
-    Kept,
     PasswordHashing,
     Record,
     parse_scram,
     scram_text,
 )
+from ._scram_verifier import Verifier
 from ._sql import Database
 from ._stores import InsteadOf, PasswordStore
 from .errors import PasswordStoreError
@@ -43,6 +54,17 @@ from .errors import PasswordStoreError
 __all__ = ["PasswordDatabase"]
 
 _SECRET_BYTES = 32
+#: A census is kept for so many times as long as it took.
+_AGE_OF_CENSUS = 100.0
+_MOST_SECONDS = 600.0
+#: What an Argon2id hash of the usual sizes has behind its parameters, in characters.
+_ARGON2_TAIL = 67
+_BCRYPT_HEAD = 7
+#: What a SCRAM verifier has before its iterations, and how many digits those have.
+_SCRAM_HEAD = len("SCRAM-SHA-256$")
+_SCRAM_DIGITS = range(4, 8)
+
+_seconds: Callable[[], float] = monotonic
 
 _metadata = MetaData()
 
@@ -93,6 +115,12 @@ class PasswordDatabase(PasswordStore):
         executor: Executor | None = None,
     ) -> None:
         self._database = Database(database, "PasswordDatabase", PasswordStoreError)
+        # None before the first one, and after a change.
+        self._census: Census | None = None
+        # How many changes were made here, to know a census that was taken before one.
+        self._changes = 0
+        # When it is to be taken again, on the monotonic clock.
+        self._census_due = 0.0
         try:
             kept, self._secret = self._open(keep if create else None, create)
             if keep not in (None, kept):
@@ -122,15 +150,38 @@ class PasswordDatabase(PasswordStore):
             raise PasswordStoreError(f"{self!r} was not made by pb-passwd")
         return kept, b64decode(found["secret"])
 
-    def _find(self, name: str) -> tuple[Record | None, Mapping[str, str]]:
-        return self._database.run(_find, name)
+    def _find(self, name: str) -> tuple[Record | None, Census]:
+        return self._database.run(self._found, name)
+
+    def _found(self, connection: Connection, name: str) -> tuple[Record | None, Census]:
+        record = _record(connection.execute(_user(name)).first())
+        census = self._census
+        is_due = census is None or _seconds() >= self._census_due
+        if census is None or is_due or (record is not None and not census.has(record)):
+            changes = self._changes
+            begin = _seconds()
+            census = _take_census(connection)
+            now = _seconds()
+            self._census = census if changes == self._changes else None
+            self._census_due = now + min((now - begin) * _AGE_OF_CENSUS, _MOST_SECONDS)
+        return record, census
 
     def _put(self, record: Record, instead_of: InsteadOf = None) -> bool:
-        return self._database.run(_put, record, instead_of)
+        try:
+            return self._database.run(_put, record, instead_of)
+        finally:
+            self._forget_census()
 
     def _delete(self, name: str) -> bool:
         gone = delete(_users).where(_users.c.username == name)
-        return self._database.run(lambda sql: bool(sql.execute(gone).rowcount))
+        try:
+            return self._database.run(lambda sql: bool(sql.execute(gone).rowcount))
+        finally:
+            self._forget_census()
+
+    def _forget_census(self) -> None:
+        self._changes += 1
+        self._census = None
 
     def _names(self) -> list[str]:
         names = select(_users.c.username)
@@ -157,21 +208,52 @@ def _user(name: str) -> Select[Any]:
     return select(_users).where(_users.c.username == name)
 
 
-def _sample(scheme: str) -> Any:
-    """Select the first of what is kept by one scheme."""
-    kept = func.coalesce(_users.c.password_hash, _users.c.scram)
-    found = select(kept).where(_users.c.scheme == scheme)
-    return found.order_by(_users.c.username).limit(1).scalar_subquery().label(scheme)
+def _iterations() -> Any:
+    """Select the digits of a verifier's iterations; null for other verifiers."""
+    whens = []
+    for digits in _SCRAM_DIGITS:
+        form = f"SCRAM-SHA-256${'_' * digits}:%"
+        part = func.substr(_users.c.scram, _SCRAM_HEAD + 1, digits)
+        whens.append((_users.c.scram.like(form), part))
+    return case(*whens, else_=None)
 
 
-_SAMPLES = select(*(_sample(scheme) for scheme in SCHEMES))
+def _parameters() -> Any:
+    """Select what a hash says of its cost; null for one that says nothing."""
+    hashed = _users.c.password_hash
+    size = func.length(hashed) - _ARGON2_TAIL
+    return case(
+        (_users.c.scheme == "bcrypt", func.substr(hashed, 1, _BCRYPT_HEAD)),
+        (
+            (_users.c.scheme == "argon2id") & (size > 0),
+            func.substr(hashed, 1, size),
+        ),
+        else_=None,
+    )
 
 
-def _find(connection: Connection, name: str) -> tuple[Record | None, Mapping[str, str]]:
-    row = connection.execute(_user(name)).first()
-    samples = connection.execute(_SAMPLES).one()._mapping
-    in_use = {str(s): Kept(kept) for s, kept in samples.items() if kept is not None}
-    return _record(row), in_use
+_COSTS = (
+    _users.c.scheme,
+    _parameters(),
+    func.length(_users.c.password_hash),
+    _iterations(),
+    func.length(_users.c.scram),
+)
+#: One of the users of each cost, and how many there are.
+_CENSUS = select(
+    func.min(_users.c.password_hash).label("password_hash"),
+    func.min(_users.c.scram).label("scram"),
+    func.count().label("count_of"),
+).group_by(*_COSTS)
+
+
+def _take_census(connection: Connection) -> Census:
+    counted: list[tuple[Record, int]] = []
+    for row in connection.execute(_CENSUS):
+        # One that is damaged is told to its user alone.
+        with suppress(PasswordStoreError):
+            counted.append((Record("", row.password_hash, _verifier(row)), row.count_of))
+    return census_of(counted)
 
 
 def _put(connection: Connection, record: Record, instead_of: InsteadOf) -> bool:
@@ -199,5 +281,8 @@ def _put(connection: Connection, record: Record, instead_of: InsteadOf) -> bool:
 def _record(row: Any) -> Record | None:
     if row is None:
         return None
-    verifier = parse_scram(row.scram) if row.scram else None
-    return Record(row.username, row.password_hash, verifier)
+    return Record(row.username, row.password_hash, _verifier(row))
+
+
+def _verifier(row: Any) -> Verifier | None:
+    return parse_scram(row.scram) if row.scram else None

@@ -13,7 +13,7 @@ import os
 import stat
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from tempfile import mkstemp
 from threading import Lock
 from typing import Any
 
+from ._census import Census, census_of
 from ._hashing import (
     KEEPS,
     Keep,
@@ -56,19 +57,19 @@ class _Content:
         secret: What stand-ins are derived from.
         lines: What comes after the first line: users, and comments as they are.
         records: The users by name.
-        in_use: For each scheme something that is kept so.
+        census: What their passwords cost.
     """
 
     keep: Keep
     secret: bytes = field(repr=False)
     lines: tuple[str | Record, ...] = field(default=(), repr=False)
     records: dict[str, Record] = field(init=False, repr=False)
-    in_use: dict[str, str] = field(init=False, repr=False)
+    census: Census = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         users = [line for line in self.lines if isinstance(line, Record)]
         object.__setattr__(self, "records", {user.name: user for user in users})
-        object.__setattr__(self, "in_use", {user.scheme: user.kept for user in users})
+        object.__setattr__(self, "census", census_of((user, 1) for user in users))
 
 
 class PasswordFile(PasswordStore):
@@ -117,9 +118,9 @@ class PasswordFile(PasswordStore):
     def __repr__(self) -> str:
         return f"<PasswordFile {os.fspath(self._path)!r}>"
 
-    def _find(self, name: str) -> tuple[Record | None, Mapping[str, str]]:
+    def _find(self, name: str) -> tuple[Record | None, Census]:
         content = self._content()
-        return content.records.get(name), content.in_use
+        return content.records.get(name), content.census
 
     def _put(self, record: Record, instead_of: InsteadOf = None) -> bool:
         # What a login changes can wait for the next one.

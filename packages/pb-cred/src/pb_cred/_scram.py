@@ -39,6 +39,7 @@ from ._scram_verifier import (
     LEAST_ITERATIONS,
     MOST_ITERATIONS,
     Keys,
+    ScramCost,
     Verifier,
     keys_of,
     saslprep,
@@ -76,6 +77,8 @@ PLUS: Final = "SCRAM-SHA-256-PLUS"
 #: How often the passwords of a checker that stores them are hashed.  That is done for
 #: each login, on the event loop, so it is as little as is allowed: a millisecond.
 PLAIN_TEXT_ITERATIONS: Final = LEAST_ITERATIONS
+
+_PLAIN_TEXT_COST: Final = ScramCost(PLAIN_TEXT_ITERATIONS)
 
 _BINDING: Final = b"p=tls-exporter"
 _NONCE_BYTES: Final = 24
@@ -265,7 +268,7 @@ class ScramServer(ServerExchange):
     def _look_up(self, take: Callable[[Verifier], Any]) -> Any:
         """Call a function with what is kept of the user's password now."""
         username = self._first.username
-        no_user = stand_in(self._secret, username, PLAIN_TEXT_ITERATIONS)
+        no_user = stand_in(self._secret, username, _PLAIN_TEXT_COST)
         if self._lookup is None:
             return take(no_user)
         try:

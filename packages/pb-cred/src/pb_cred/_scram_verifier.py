@@ -10,13 +10,14 @@ import hmac
 import stringprep
 from dataclasses import dataclass, field
 from hashlib import new as hash_of
-from hashlib import pbkdf2_hmac
+from hashlib import pbkdf2_hmac, shake_256
 from unicodedata import ucd_3_2_0
 
 __all__ = [
     "LEAST_ITERATIONS",
     "MOST_ITERATIONS",
     "Keys",
+    "ScramCost",
     "Verifier",
     "keys_of",
     "make_verifier",
@@ -62,6 +63,19 @@ class Verifier:
     iterations: int
     stored_key: bytes = field(repr=False)
     server_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ScramCost:
+    """What a server tells anybody of a verifier, but for the salt itself.
+
+    Attributes:
+        iterations: How often the password was hashed.
+        salt_bytes: How long the salt is.
+    """
+
+    iterations: int
+    salt_bytes: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +129,25 @@ def make_verifier(password: bytes | str, salt: bytes, iterations: int) -> Verifi
     return Verifier(salt, iterations, keys.stored_key, keys.server_key)
 
 
-def stand_in(secret: bytes, username: bytes, iterations: int) -> Verifier:
+def stand_in(secret: bytes, username: bytes, cost: ScramCost) -> Verifier:
     """Return the verifier of a user that there is not, the same each time.
 
-    No password fits it.
+    No password fits it.  With another cost it is another one, as a user's verifier is.
 
     Args:
         secret: What nobody but this server knows.
         username: The name that somebody wants to log in with.
-        iterations: How many to claim.
+        cost: What to claim.
     """
+    costs = b"%d %d" % (cost.iterations, cost.salt_bytes)
 
     def derived(purpose: bytes) -> bytes:
-        return hmac.digest(secret, purpose + b"\0" + username, "sha256")
+        return hmac.digest(secret, b"\0".join((purpose, costs, username)), "sha256")
 
-    salt = derived(b"salt")[:16]
-    return Verifier(salt, iterations, derived(b"stored key"), derived(b"server key"))
+    salt = shake_256(derived(b"salt")).digest(cost.salt_bytes)
+    return Verifier(
+        salt, cost.iterations, derived(b"stored key"), derived(b"server key")
+    )
 
 
 def saslprep(password: bytes | str) -> bytes:

@@ -7,11 +7,12 @@ removed; those methods wait for files or databases, and are called in threads on
 what is here for the event loop.  Each check does one verification for each scheme that
 any user of the store is verified with, and counts only that of the user in question: so
 an unknown user costs what a known one does, while some still have an imported hash.
+What it costs for an unknown name is what it costs for some of the users: see
+:mod:`._census`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias
@@ -26,9 +27,10 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from . import _hashing
+from ._census import Census
 from ._hashing import KEEPS, Keep, Password, PasswordHashing, Record
 from ._outages import Outages
-from ._scram_verifier import Verifier, stand_in
+from ._scram_verifier import Verifier
 from ._workers import Workers
 from .errors import PasswordStoreError, UnknownUser
 from .interfaces import IScramVerifiers, IStandingChecker
@@ -219,8 +221,8 @@ class PasswordStore:
         Raises:
             PasswordStoreError: The store cannot be read.
         """
-        record, decoys = self._find_all(_findable(username))
-        return _hashing.is_password(record, decoys, Password(password))
+        _, is_it = self._verified(username, Password(password))
+        return is_it
 
     def close(self) -> None:
         """Let go of the store's threads; a login that waits for one fails."""
@@ -228,8 +230,8 @@ class PasswordStore:
 
     # What stores implement; names have been checked.
 
-    def _find(self, name: str) -> tuple[Record | None, Mapping[str, str]]:
-        """Return a user's record, and for each scheme in use something kept so."""
+    def _find(self, name: str) -> tuple[Record | None, Census]:
+        """Return a user's record, and the census of all users."""
         raise NotImplementedError
 
     def _put(self, record: Record, instead_of: InsteadOf = None) -> bool:
@@ -250,22 +252,19 @@ class PasswordStore:
 
     # In threads.
 
-    def _find_all(self, name: str) -> tuple[Record | None, Mapping[str, str]]:
-        """Find a user, and add the schemes that are made here to those in use."""
-        record, in_use = self._find(name)
-        decoys = dict(in_use)
-        secret = self._server_secret()
-        if "argon2id" in self.keep:
-            decoys["argon2id"] = self._hashing.decoy(secret)
-        else:
-            verifier = stand_in(secret, b"", self._hashing.scram_iterations)
-            decoys["scram"] = _hashing.scram_text(verifier)
-        return record, decoys
+    def _verified(
+        self, username: bytes | str, password: Password
+    ) -> tuple[Record | None, bool]:
+        """Return what is kept of a user, and whether the password is the user's."""
+        record, census = self._find(_findable(username))
+        decoys = census.decoys(
+            self._server_secret(), _as_bytes(username), self.keep, self._hashing
+        )
+        return record, _hashing.is_password(record, decoys, password)
 
     def _check(self, username: bytes | str, password: Password) -> Record | None:
         """Return what is kept of a user with that password, or None."""
-        record, decoys = self._find_all(_findable(username))
-        is_it = _hashing.is_password(record, decoys, password)
+        record, is_it = self._verified(username, password)
         if record is None or not is_it:
             return None
         return self._improve(record, password)
@@ -296,11 +295,10 @@ class PasswordStore:
         return record
 
     def _verifier(self, username: bytes | str) -> Verifier:
-        data = username if isinstance(username, bytes) else username.encode()
-        record, _ = self._find(_findable(username))
+        record, census = self._find(_findable(username))
         found = None if record is None else record.verifier
-        iterations = self._hashing.scram_iterations
-        instead = stand_in(self._server_secret(), data, iterations)
+        secret = self._server_secret()
+        instead = census.verifier(secret, _as_bytes(username), self._hashing)
         return instead if found is None else found
 
     # In the event loop.
@@ -312,6 +310,12 @@ class PasswordStore:
             store=self,
             reason=reason,
         )
+
+
+def _as_bytes(username: bytes | str) -> bytes:
+    if isinstance(username, str):
+        return username.encode(errors="surrogatepass")
+    return username
 
 
 def _findable(username: bytes | str) -> str:

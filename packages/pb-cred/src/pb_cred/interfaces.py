@@ -69,7 +69,8 @@ class IScramVerifiers(Interface):  # pyright: ignore[reportGeneralTypeIssues]
         Returns:
             A ``pb_cred.stores.Verifier``, or a Deferred with one.  For a user that
             there is not, or who has none, it is a stand-in that no password fits
-            and that is the same each time: nobody can tell the two apart.
+            and that is the same each time, with iterations and a salt's length that
+            users have: nobody can tell the two apart.
         """
 
 
