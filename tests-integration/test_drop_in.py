@@ -31,7 +31,9 @@ def output(command: tuple[str, ...], program: str, *arguments: str) -> str:
     return run.stdout
 
 
-@pytest.mark.parametrize("program", ["failures.py", "flavors.py", "storage.py"])
+@pytest.mark.parametrize(
+    "program", ["failures.py", "flavors.py", "logins.py", "storage.py"]
+)
 def test_a_program_says_the_same_through_the_drop_in(program: str) -> None:
     theirs = output(THEIRS, program)
     assert len(theirs.splitlines()) > 5
@@ -81,6 +83,75 @@ def test_either_end_may_be_moved_first(
     assert heard == theirs[1]
     # The last reference of one and the connection of the other go at about one time.
     assert sorted(said.splitlines()) == sorted(theirs[0].splitlines())
+
+
+def logins(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str, str]:
+    """Run the two ends of the logins; return what the server and the client said."""
+    program = str(PROGRAMS / "logins.py")
+    with subprocess.Popen(
+        [*server, program, "server"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            port = serving.stdout.readline().strip()
+            heard = output(client, "logins.py", "client", port)
+        finally:
+            serving.terminate()
+        return serving.stdout.read(), heard
+
+
+@pytest.mark.parametrize(
+    ("server", "client"),
+    [
+        pytest.param(OURS, THEIRS, id="the server"),
+        pytest.param(THEIRS, OURS, id="the client"),
+        pytest.param(OURS, OURS, id="both"),
+    ],
+)
+def test_names_and_refusals_are_the_same_whichever_end_is_moved(
+    server: tuple[str, ...], client: tuple[str, ...]
+) -> None:
+    theirs = logins(THEIRS, THEIRS)
+    assert theirs[0].count("True 127.0.0.1") == len(theirs[1].splitlines()) == 5
+    assert "you were here too long" in theirs[1]
+    assert logins(server, client) == theirs
+
+
+PRIVATE = {
+    "flavors": ["_createBlank"],
+    "jelly": ["_Jellier", "_Unjellier", "_createBlank", "_maybeClass", "_newInstance"],
+    "pb": [
+        "_JellyableAvatarMixin",
+        "_PortalAuthChallenger",
+        "_PortalRoot",
+        "_PortalWrapper",
+        "_newInstance",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_private_names_that_programs_use_are_there(name: str) -> None:
+    ours = import_module(f"pb_cred.drop_in._{name}")
+    assert [key for key in PRIVATE[name] if not hasattr(ours, key)] == []
+
+
+#: What the original imports for annotations alone, or in some versions.
+NOT_FOR_PROGRAMS = {"Callable", "TYPE_CHECKING", "annotations", "_i", "_pubReady"}
+
+
+@pytest.mark.filterwarnings("ignore:.*instance_atom")
+@pytest.mark.parametrize("name", MODULES)
+def test_what_the_original_has_imported_is_there(name: str) -> None:
+    theirs = {key for key in vars(import_module(f"twisted.spread.{name}"))}
+    theirs -= NOT_FOR_PROGRAMS | {key for key in theirs if key.startswith("__")}
+    ours = import_module(f"pb_cred.drop_in._{name}")
+    assert {key for key in theirs if not hasattr(ours, key)} == set()
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ours.nothing  # noqa: B018
 
 
 def published(module: ModuleType) -> set[str]:

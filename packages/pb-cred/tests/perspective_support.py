@@ -694,7 +694,7 @@ def held_at(broker: Any) -> Counter[str]:
     """Return how many references a server's peer has to things of each kind."""
     held: Counter[str] = Counter()
     for luid, entry in broker.localObjects.items():
-        if luid != b"root":
+        if luid not in (b"root", b"pb-login"):
             held[_label(entry.object)] += entry.refcount
     for entry in broker.remotelyCachedObjects.values():
         held[_label(entry.object)] += entry.refcount

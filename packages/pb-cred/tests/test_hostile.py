@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_names_at_the_door(pair: Pair) -> None:
         trapped(ask(pair, b"root", name), pb.NoSuchMethod)
     assert not pair.server.is_authenticated
     # What did not get in has left nothing behind.
-    assert list(pair.server.localObjects) == [b"root"]
+    assert set(pair.server.localObjects) == {b"pb-login", b"root"}
 
 
 def test_names_of_what_takes_the_response(pair: Pair, realm: OneRealm) -> None:
@@ -236,7 +237,7 @@ class Curious:
     credentialInterfaces = (IUsernameHashedPassword,)
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.asked: list[bytes | str] = []
 
     def requestAvatarId(self, credentials: Any) -> Any:
         self.asked.append(credentials.username)
@@ -262,7 +263,10 @@ def test_a_name_is_only_a_name(name: bytes) -> None:
         pair = legacy_connected(Portal(OneRealm(), [curious]))
         trapped(legacy_log_in(pair, UsernamePassword(name, b"x")), UnauthorizedLogin)
         pair.close()
-    assert curious.asked == [name]
+    given: list[bytes | str] = [name]
+    with suppress(UnicodeDecodeError):
+        given.append(name.decode())
+    assert curious.asked == given
     # Nobody writes a line of a log with it.
     refusals = [event for event in events if "refused" in event["log_format"]]
     assert len(refusals) == 1

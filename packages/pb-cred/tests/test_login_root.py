@@ -259,3 +259,142 @@ def test_a_root_of_ones_own_may_add_a_mechanism() -> None:
     assert call(pair, avatar, "name") == ANONYMOUS
     assert realm.minds == [3]
     assert pb.session_of(realm.users[0]).mechanism == "knock"
+
+
+# What a checker says.
+
+
+class Expired(UnauthorizedLogin):
+    """A refusal that only the server knows."""
+
+
+class Late(pb.ExplainedRefusal):
+    """A refusal that the peer is told."""
+
+
+def refusing(error: Exception, explains: bool = False) -> Pair:
+    def answer(credentials: Any) -> Any:
+        raise error
+
+    checker = Checker(answer)
+    if explains:
+        checker.explains_refusals = True  # type: ignore[attr-defined]
+    return connected(Portal(OneRealm(), [checker]))
+
+
+@pytest.mark.parametrize(
+    ("error", "explains"),
+    [(Late("come back on Monday"), False), (Expired("it has expired"), True)],
+)
+def test_a_refusal_that_is_to_be_told_is_told(error: Exception, explains: bool) -> None:
+    with logged():
+        failure = trapped(log_in(refusing(error, explains)), UnauthorizedLogin)
+    assert str(failure.value) == str(error)
+    assert failure.value.remoteType.endswith(type(error).__name__)
+
+
+def test_any_other_refusal_says_nothing() -> None:
+    with logged():
+        failure = trapped(log_in(refusing(Expired("expired"))), UnauthorizedLogin)
+    assert str(failure.value) == ""
+    assert failure.value.remoteType == "twisted.cred.error.UnauthorizedLogin"
+
+
+def test_refusals_of_mechanisms_say_nothing_whatever_the_checker_wants() -> None:
+    users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
+    users.explains_refusals = True  # type: ignore[attr-defined]
+    pair = connected(Portal(OneRealm(), [users]))
+    with logged():
+        root = pair.client.remoteForName("root")
+        failure = call(pair, root, "begin", "SCRAM-SHA-256", b"malformed")
+    assert str(trapped(failure, UnauthorizedLogin).value) == ""
+
+
+# Forms of names.
+
+
+class Forms(Checker):
+    """A checker that notes the names it is asked about."""
+
+    def __init__(self, right: Any, wrong: Exception | None = None) -> None:
+        super().__init__(self.look)
+        self.asked: list[Any] = []
+        self.right = right
+        self.wrong = UnauthorizedLogin() if wrong is None else wrong
+
+    def look(self, credentials: Any) -> Any:
+        name = credentials.username
+        self.asked.append(name)
+        if type(name) is type(self.right) and name == self.right:
+            assert credentials.checkPassword(b"sesame")
+            return name
+        raise self.wrong
+
+
+@pytest.mark.parametrize("connect", ["SCRAM", "md5"])
+@pytest.mark.parametrize("given", ["alice", b"alice"])
+@pytest.mark.parametrize("right", ["alice", b"alice"])
+def test_a_name_is_tried_as_bytes_and_as_text(
+    connect: str, given: Any, right: Any
+) -> None:
+    checker = Forms(right)
+    portal = Portal(OneRealm(), [checker])
+    credentials = UsernamePassword(given, b"sesame")
+    if connect == "SCRAM":
+        pair = connected(portal)
+        avatar = log_in(pair, credentials)
+    else:
+        pair = legacy_connected(portal)
+        avatar = legacy_log_in(pair, credentials)
+    assert call(pair, avatar, "name") == right
+    # The peer does not choose which comes first.
+    assert checker.asked == [b"alice", "alice"][: 2 if right == "alice" else 1]
+
+
+def test_a_name_that_nobody_has_is_tried_as_often_as_any_that_is_refused() -> None:
+    checker = Forms("bob")
+    with logged():
+        trapped(log_in(connected(Portal(OneRealm(), [checker]))), UnauthorizedLogin)
+    assert checker.asked == [b"alice", "alice"]
+
+
+@pytest.mark.parametrize("kind", [TypeError, AttributeError])
+def test_a_checker_that_fails_on_bytes_is_asked_with_text(kind: Any) -> None:
+    checker = Forms("alice", kind("bytes have no casefold"))
+    pair = connected(Portal(OneRealm(), [checker]))
+    assert call(pair, log_in(pair), "name") == "alice"
+
+
+def test_a_checker_that_fails_on_text_has_said_what_it_says() -> None:
+    def answer(credentials: Any) -> Any:
+        credentials.username.decode()
+        raise UnauthorizedLogin
+
+    with logged() as events:
+        trapped(log_in(checked(answer)), UnauthorizedLogin)
+    assert "AttributeError" not in text_of(events)
+
+
+def test_a_checker_that_fails_on_both_has_failed() -> None:
+    checker = Forms("bob", TypeError("no name"))
+    with logged():
+        trapped(log_in(connected(Portal(OneRealm(), [checker]))), TypeError)
+    assert checker.asked == [b"alice", "alice"]
+
+
+def test_an_outage_is_met_once() -> None:
+    checker = Forms("alice", LoginDenied("the database is away"))
+    with logged():
+        trapped(log_in(connected(Portal(OneRealm(), [checker]))), LoginDenied)
+    assert checker.asked == [b"alice"]
+
+
+@pytest.mark.parametrize(
+    ("forms", "asked"), [((bytes,), [b"alice"]), ((str,), ["alice"])]
+)
+def test_a_checker_may_say_which_form_it_takes(forms: Any, asked: Any) -> None:
+    checker = Forms("bob")
+    checker.username_forms = forms  # type: ignore[attr-defined]
+    with logged():
+        trapped(log_in(connected(Portal(OneRealm(), [checker]))), UnauthorizedLogin)
+    assert checker.asked == asked

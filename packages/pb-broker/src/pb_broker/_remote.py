@@ -21,6 +21,7 @@ from ._messages import MESSAGE, encoded_name
 from ._notices import Notices
 from ._streams import RemoteStream
 from ._stub import Caller
+from ._tables import OWN_ID
 from .interfaces import IJellyable, IUnjellyable
 
 __all__ = ["RemoteMethod", "RemoteReference", "TimedReference"]
@@ -136,6 +137,9 @@ class RemoteReference(_Typed[_Interface]):
         "luid",
         "perspective",
     )
+
+    #: As all that can be sent has it.
+    processUniqueID = OWN_ID
 
     def __init__(
         self, perspective: Any, broker: Any, luid: int | bytes, doRefCount: int

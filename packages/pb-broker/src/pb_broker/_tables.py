@@ -212,7 +212,10 @@ class ExportTable:
             if self._names is _NO_NAMES:
                 self._names = {}
             self._names[name] = instance
-        self.named = len(self._names) + (self._name is not None)
+        # A second name of one object makes it no second object.
+        known = None if self._name is None else self._name[1]
+        others = [each for each in self._names.values() if each is not known]
+        self.named = len(others) + (self._name is not None)
 
     def decref(self, luid: int | bytes) -> Any:
         """Count one reference less.

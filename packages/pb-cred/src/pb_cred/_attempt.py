@@ -56,9 +56,11 @@ class Attempt:
         mechanism: As above.
         is_offered: Tells whether its mechanism is still one to log in by; None where
             that does not change.
+        explains_refusals: Whether the checker wants its refusals told to the peer.
     """
 
     is_offered: Callable[[], bool] | None = None
+    explains_refusals = False
 
     def __init__(
         self, broker: Broker, tries: Tries, mechanism: str, context: LoginContext

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from ._attempt import Attempt
     from ._door import Door
 
-__all__ = ["MAX_MESSAGE", "Exchange", "Exchanges", "cleaned"]
+__all__ = ["LOGIN_NAME", "MAX_MESSAGE", "Exchange", "Exchanges", "cleaned"]
+
+#: Under which name, besides "root", a connection's login is found.
+LOGIN_NAME: Final = b"pb-login"
 
 #: The longest message of a mechanism, in bytes.
 MAX_MESSAGE: Final = 16 * 1024

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.cred.credentials import Anonymous
 from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
@@ -21,15 +21,24 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker import Broker, BrokerLimits, IPBRoot, NoSuchMethod, Referenceable
+from pb_broker._exposure import find_method
 
 from . import _anonymous, _md5
 from ._attempt import Attempt, Withdrawn
 from ._audit import shown_username
 from ._door import Door
-from ._exchange import Exchanges
+from ._exchange import LOGIN_NAME, Exchanges
+from ._plain import PlainCredentials
+from ._scram import ScramCredentials
 from ._session import Login, Who, open_session, peer_of, run_logout
 from ._without_tls import warn_server
-from .errors import LoginRefused, NoTicket
+from .errors import (
+    ExplainedRefusal,
+    LoginRefused,
+    LoginRequired,
+    NoTicket,
+    ToldRefusal,
+)
 from .interfaces import IPerspective, IStandingChecker
 from .mechanisms import Verified
 
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LoginRoot", "PortalRoot"]
 
+#: Credentials that mechanisms here make of what a peer has sent.
+_CLAIMS: Final = (_md5.MD5Credentials, PlainCredentials, ScramCredentials)
 #: How often one session may ask for a ticket.
 _MOST_TICKETS: Final = 4
 
@@ -50,7 +61,16 @@ class LoginRoot(Referenceable):
         broker: The connection's broker.
         door: What all connections of the server have in common; None for a door of its
             own.
+
+    Attributes:
+        explains_refusals: Whether peers are told why they are refused, whatever the
+            checker says of that.
+        keeps_names: Whether checkers get a name as the peer has sent it, where it may
+            be text or bytes.
     """
+
+    explains_refusals: ClassVar[bool] = False
+    keeps_names: ClassVar[bool] = False
 
     def __init__(
         self, portal: Portal, broker: Broker, door: Door | None = None
@@ -58,12 +78,40 @@ class LoginRoot(Referenceable):
         self.portal = portal
         self.broker = broker
         self.door = Door(portal) if door is None else door
-        self._challenges = _md5.Challenges(broker, self._admit_by_md5)
+        self._challenges = _md5.Challenges(
+            broker,
+            self._admit_by_md5,
+            claim=self._claim,
+            keeps_names=self.keeps_names,
+        )
+        # A legacy server logs no call of an object that it does not have.
+        broker.setNameForLocal(LOGIN_NAME, self)
         self._exchanges = Exchanges(self)
         self._refusals = 0
         # How many are being decided on, and who waits for that.
         self._deciding = 0
         self._waiting: list[Deferred[None]] = []
+
+    def remoteMessageReceived(
+        self, broker: Any, message: str, args: Any, kw: Any
+    ) -> Any:
+        """Run a method of the login.
+
+        Raises:
+            LoginRequired: That is none: the peer has yet to log in.
+        """
+        try:
+            find_method(self, "remote_", message)
+        except NoSuchMethod as error:
+            reason = f"{error}: this server is used after a login, with credentials"
+        else:
+            return super().remoteMessageReceived(broker, message, args, kw)
+        raise LoginRequired(reason)
+
+    def _claim(
+        self, username: bytes | str, challenge: bytes, response: bytes
+    ) -> _md5.MD5Credentials:
+        return _md5.MD5Credentials(username, challenge, response)
 
     def remote_mechanisms(self) -> list[str]:
         """Return the names of the mechanisms that are offered, in our order."""
@@ -264,9 +312,21 @@ class LoginRoot(Referenceable):
             self._tell_refusal(attempt, withdrawn, is_logged=is_logged)
         else:
             self.count_refusal(attempt, reason, refusal)
-        # Not the checker's own words: they may say which half was wrong.  Outside of
-        # the handler, so that it does not carry the other along.
-        raise LoginRefused
+        # Outside of the handler, so that it does not carry the other along.
+        raise self._told(attempt, refusal)
+
+    def _told(self, attempt: Attempt, refusal: Failure | None) -> LoginRefused:
+        """Return what the peer is told of a refusal.
+
+        By default, not the checker's own words: they may say which half was wrong.
+        """
+        reason: Any = None if refusal is None else refusal.value
+        if reason is None or isinstance(reason, LoginRefused):
+            return LoginRefused()
+        is_told = self.explains_refusals or attempt.explains_refusals
+        if is_told or isinstance(reason, ExplainedRefusal):
+            return ToldRefusal(reason)
+        return LoginRefused()
 
     async def _have_room(self) -> bool:
         """Wait while all that may be refused are being decided on.
@@ -311,7 +371,8 @@ class LoginRoot(Referenceable):
         # what the checker says to itself.
         for kind, checker in portal.checkers.items():
             if kind.providedBy(credentials):
-                found = await self._result(checker.requestAvatarId(credentials))
+                attempt.explains_refusals = getattr(checker, "explains_refusals", False)
+                found = await self._ask(attempt, checker, credentials)
                 holds = None
                 if IStandingChecker.providedBy(checker):
                     holds = partial(self._stands, checker, credentials, found)
@@ -348,6 +409,44 @@ class LoginRoot(Referenceable):
             avatar = result[1] if _is_triple(result) else None
             who = self._who(attempt, getattr(avatar, "avatarId", None))
         return who, result, is_late
+
+    async def _ask(self, attempt: Attempt, checker: Any, credentials: Any) -> Any:
+        """Have a checker look at credentials, with the name in each of its two forms.
+
+        Names come as bytes, and a checker may have them as text.  Both are tried for
+        each name alike, so that nobody is told from others by the number of questions;
+        but for a checker that says which it takes (``username_forms``).
+        """
+        other = None if self._is_as_given(attempt) else _other_form(credentials)
+        forms: Any = getattr(checker, "username_forms", None)
+        if other is None or (forms is not None and str not in forms):
+            return await self._result(checker.requestAvatarId(credentials))
+        given = credentials.username
+        if forms is not None and bytes not in forms:
+            credentials.username = other
+            return await self._result(checker.requestAvatarId(credentials))
+        first: Exception
+        try:
+            return await self._result(checker.requestAvatarId(credentials))
+        except (AttributeError, TypeError, UnauthorizedLogin) as error:
+            # The first two are how a checker fails that takes names as text.
+            first = error
+        if self.broker.disconnected:
+            raise first
+        credentials.username = other
+        try:
+            return await self._result(checker.requestAvatarId(credentials))
+        except UnauthorizedLogin:
+            if isinstance(first, UnauthorizedLogin):
+                raise
+        except Exception:
+            # It does not take names as text, and the first answer is the one.
+            pass
+        credentials.username = given
+        raise first
+
+    def _is_as_given(self, attempt: Attempt) -> bool:
+        return self.keeps_names and attempt.mechanism == _md5.MECHANISM
 
     async def _verified_again(self, verified: Verified) -> Verified:
         """Have a mechanism verify again what was shown a while ago.
@@ -481,6 +580,17 @@ class LoginRoot(Referenceable):
 def _fire(waiting: Deferred[None]) -> None:
     if not waiting.called:
         waiting.callback(None)
+
+
+def _other_form(credentials: Any) -> str | None:
+    """Return the name in credentials as text, if it is bytes and they are ours."""
+    if not isinstance(credentials, _CLAIMS):
+        return None
+    name: Any = credentials.username
+    try:
+        return name.decode() if isinstance(name, bytes) else None
+    except UnicodeDecodeError:
+        return None
 
 
 def _is_triple(result: Any) -> bool:

@@ -84,7 +84,9 @@ class MD5Credentials:
         response: What it answered.
     """
 
-    def __init__(self, username: bytes, challenge: bytes, response: bytes) -> None:
+    def __init__(
+        self, username: bytes | str, challenge: bytes, response: bytes
+    ) -> None:
         self.username = username
         self.challenge = challenge
         self.response = response
@@ -107,12 +109,26 @@ class Challenges:
     Args:
         broker: The connection's broker.
         admit: Called with credentials and a mind; decides.
+        claim: Makes the credentials of a name, a challenge and a response.
+        keeps_names: Whether a name is left as the peer has sent it; otherwise text
+            becomes bytes, so that no peer chooses what its avatar id is.
+
+    Attributes:
+        admit: As above.
+        claim: As above.
     """
 
     def __init__(
-        self, broker: Broker, admit: Callable[[Any, Any, str], Deferred[Any]]
+        self,
+        broker: Broker,
+        admit: Callable[[Any, Any, str], Deferred[Any]],
+        *,
+        claim: Callable[[bytes | str, bytes, bytes], MD5Credentials] = MD5Credentials,
+        keeps_names: bool = False,
     ) -> None:
         self.admit = admit
+        self.claim = claim
+        self._keeps_names = keeps_names
         self._broker = broker
         # For its order: a set that remembers who came first.
         self._open: dict[Challenger, None] = {}
@@ -127,8 +143,13 @@ class Challenges:
             LoginRefused: That is no name.
         """
         if isinstance(username, str):
-            username = username.encode()
-        if type(username) is not bytes or len(username) > MAX_NAME:
+            if len(username) > MAX_NAME:
+                raise LoginRefused
+            if not self._keeps_names:
+                username = username.encode(errors="surrogatepass")
+        elif type(username) is not bytes:
+            raise LoginRefused
+        if len(username) > MAX_NAME:
             raise LoginRefused
         if len(self._open) >= MAX_CHALLENGES:
             self.close(next(iter(self._open)))
@@ -155,7 +176,7 @@ class Challenger(ForOneLogin):
     """
 
     def __init__(
-        self, challenges: Challenges, username: bytes, challenge: bytes
+        self, challenges: Challenges, username: bytes | str, challenge: bytes
     ) -> None:
         self.challenge = challenge
         self._challenges = challenges
@@ -176,7 +197,7 @@ class Challenger(ForOneLogin):
         """
         if not self._challenges.close(self) or type(response) is not bytes:
             raise LoginRefused
-        credentials = MD5Credentials(self._username, self.challenge, response)
+        credentials = self._challenges.claim(self._username, self.challenge, response)
         return self._challenges.admit(credentials, mind, MECHANISM)
 
 
@@ -200,7 +221,8 @@ def log_in(
     secret = Password(password)
     # What follows may raise, and this would be shown.
     del password
-    begun = as_deferred(root.callRemote("login", as_bytes(username)))
+    # As it was given: a legacy server's checker gets it so.
+    begun = as_deferred(root.callRemote("login", username))
     return begun.addCallback(answer, secret, mind)
 
 

@@ -6,23 +6,37 @@ from collections.abc import Iterable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from twisted.cred.credentials import IAnonymous
+from twisted.cred.credentials import IAnonymous, ICredentials
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.python.failure import Failure
 
-from pb_broker import Broker, NoSuchMethod, RemoteReference
+from pb_broker import Broker, Error, NoSuchMethod, RemoteError, RemoteReference
 from pb_broker._shell import as_deferred
 
 from . import _anonymous, _md5
-from ._exchange import MAX_MESSAGE, cleaned
+from ._exchange import LOGIN_NAME, MAX_MESSAGE, cleaned
+from ._external import OwnCertificate
 from ._known_mechanisms import client_mechanisms
 from ._login_context import context_of
 from ._without_tls import warn_client
-from .errors import MechanismError, NoMechanism
+from ._scram_messages import MAX_NAME, is_text
+from .errors import MechanismError, NoLogin, NoMechanism, UnusableCredentials
 from .mechanisms import ClientExchange, ClientMechanism, LoginContext, is_name
 
 __all__ = ["log_in"]
 
+#: What a peer says of a call of an object that it does not have.
+_NOT_THERE: Final = "Invalid Object ID"
+_NO_LOGIN: Final = (
+    "the server has no login: it serves an object to whoever comes; connect without"
+    " credentials"
+)
+_ONLY_LEGACY: Final = (
+    "the server is one of twisted.spread, whose only login for users is by MD5, and"
+    " this client does not use that"
+)
+#: What a client shows to no server that it has not verified.
+_VERIFIED_ONLY: Final = frozenset({"OAUTHBEARER", "PB-TICKET", "PLAIN"})
 #: How many mechanisms a server may offer.
 _MOST_OFFERED: Final = 64
 
@@ -80,29 +94,58 @@ class _Login:
         """Ask what the server offers, unless that is of no use."""
         if not self._mechanisms:
             return self._log_in_as_legacy()
-        offered = as_deferred(self._root.callRemote("mechanisms"))
+        login = self._root.broker.remoteForName(LOGIN_NAME)
+        offered = as_deferred(login.callRemote("mechanisms"))
         return offered.addCallbacks(self._choose, self._fall_back)
 
-    def _fall_back(self, failure: Failure) -> Deferred[Any]:
-        """Log in as legacy peers do, if the server is one: it has no mechanisms."""
+    def _fall_back(self, failure: Failure) -> Any:
+        """Log in as legacy peers do, if the server has no object with mechanisms."""
+        if not _is_not_there(failure):
+            return failure
+        if IAnonymous.providedBy(self._credentials) or self._can_use_md5():
+            return self._log_in_as_legacy()
+        # A legacy server logs this, but nobody can log in there from here anyway.
+        offered = as_deferred(self._root.callRemote("mechanisms"))
+        return offered.addCallbacks(self._choose, self._have_no_mechanisms)
+
+    def _have_no_mechanisms(self, failure: Failure) -> Deferred[Any]:
         failure.trap(NoSuchMethod)
-        return self._log_in_as_legacy()
+        return self._refuse_legacy()
+
+    def _can_use_md5(self) -> bool:
+        return self._allow_legacy_md5 and hasattr(self._credentials, "username")
 
     def _log_in_as_legacy(self) -> Deferred[Any]:
         credentials = self._credentials
         if IAnonymous.providedBy(credentials):
-            return _anonymous.log_in(self._root, self._mind)
-        if not self._allow_legacy_md5:
-            raise NoMechanism(
-                "there is no login but the legacy one by MD5, which is not allowed "
-                "here: see allow_legacy_md5"
-            )
-        if not hasattr(credentials, "username"):
-            raise NoMechanism("the legacy login is for those with a name and password")
+            login = _anonymous.log_in(self._root, self._mind)
+            return login.addErrback(_without_login)
+        if not self._can_use_md5():
+            return self._refuse_legacy()
+        fault = _fault_of_password(credentials)
+        if fault:
+            raise UnusableCredentials(fault)
         warn_client(_md5.MECHANISM, context_of(self._root.broker))
-        return _md5.log_in(
+        login = _md5.log_in(
             self._root, credentials.username, credentials.password, self._mind
         )
+        return login.addErrback(_without_login)
+
+    def _refuse_legacy(self) -> Deferred[Any]:
+        """Find out whether the server has a legacy login at all, and say so."""
+        # A challenge for nobody, which is not answered.
+        asked = as_deferred(self._root.callRemote("login", b""))
+
+        def is_legacy(_: Any) -> Any:
+            raise NoMechanism(_ONLY_LEGACY)
+
+        def is_none(failure: Failure) -> Any:
+            failure = _without_login(failure)
+            failure.trap(RemoteError)
+            # Whatever else it has against the question.
+            return is_legacy(None)
+
+        return asked.addCallbacks(is_legacy, is_none)
 
     def _choose(self, offered: Any) -> Deferred[Any]:
         context = context_of(self._root.broker)
@@ -115,7 +158,11 @@ class _Login:
                 self._exchange = mechanism.start(self._credentials, context)
                 first = self._made(self._exchange.begin)
                 return first.addCallback(self._send_first, mechanism.name)
-        raise NoMechanism(_why_none(context))
+        fault = _fault_of(self._credentials)
+        if fault:
+            raise UnusableCredentials(fault)
+        kind = type(self._credentials).__qualname__
+        raise NoMechanism(_why_none(context, kind))
 
     def _send_first(self, data: bytes, name: str) -> Deferred[Any]:
         answer = _call(self._root, "begin", name, data, self._mind)
@@ -180,6 +227,63 @@ def _parts(answer: Any) -> tuple[bytes, RemoteReference | None, Any]:
     raise MechanismError("the server's answer is none to a login")
 
 
-def _why_none(context: LoginContext) -> str:
+def _is_not_there(failure: Failure) -> bool:
+    """Tell whether a peer has no object of a name that was called."""
+    # Nothing else is said of it on the wire.
+    return failure.check(Error) is not None and str(failure.value) == _NOT_THERE
+
+
+def _without_login(failure: Failure) -> Failure:
+    """Return the failure of a legacy login, or that there is none."""
+    if failure.check(NoSuchMethod) is None:
+        return failure
+    return Failure(NoLogin(_NO_LOGIN))
+
+
+def _why_none(context: LoginContext, kind: str) -> str:
     offered = ", ".join(context.offered) or "nothing"
-    return f"none of what the server offers serves here: {offered}"
+    why = f"none of what the server offers serves for {kind}: {offered}"
+    if not context.is_verified and not _VERIFIED_ONLY.isdisjoint(context.offered):
+        why += (
+            "; a password, token or ticket is shown to no server but one whose"
+            " certificate was verified over TLS"
+        )
+    return why
+
+
+def _fault_of(credentials: Any) -> str | None:
+    """Return why credentials are none that can be sent by mechanisms, if so."""
+    if IAnonymous.providedBy(credentials):
+        return None
+    if not hasattr(credentials, "username"):
+        if ICredentials.providedBy(credentials) or isinstance(
+            credentials, OwnCertificate
+        ):
+            return None
+        kind = type(credentials).__qualname__
+        return f"{kind} is no kind of credentials: give a UsernamePassword, say"
+    return _fault_of_name(credentials.username) or _fault_of_password(credentials)
+
+
+def _fault_of_name(name: Any) -> str | None:
+    if isinstance(name, str):
+        name = name.encode(errors="surrogatepass")
+    if not isinstance(name, bytes):
+        return f"the user name is bytes or text, not {type(name).__qualname__}"
+    if not name:
+        return "the user name is empty"
+    if len(name) > MAX_NAME:
+        return f"the user name has {len(name)} bytes; {MAX_NAME} are allowed"
+    if b"\0" in name:
+        return "the user name has a NUL character"
+    return None if is_text(name) else "the user name is not UTF-8"
+
+
+def _fault_of_password(credentials: Any) -> str | None:
+    password: Any = getattr(credentials, "password", None)
+    if password is None:
+        return "the password is None: there is none to log in with"
+    if not isinstance(password, (bytes, str)):
+        return f"the password is bytes or text, not {type(password).__qualname__}"
+    return None
+

@@ -25,7 +25,12 @@ from .mechanisms import (
     ServerMechanism,
 )
 
-__all__ = ["NAME", "PlainClientMechanism", "PlainServerMechanism"]
+__all__ = [
+    "NAME",
+    "PlainClientMechanism",
+    "PlainCredentials",
+    "PlainServerMechanism",
+]
 
 NAME: Final = "PLAIN"
 
@@ -34,10 +39,10 @@ _MAX_PASSWORD: Final = 4096
 
 
 @implementer(IUsernamePassword)
-class _Password:
+class PlainCredentials:
     """A name and a password, as a peer has sent them."""
 
-    def __init__(self, username: bytes, password: bytes) -> None:
+    def __init__(self, username: bytes | str, password: bytes) -> None:
         self.username = username
         self.password = password
 
@@ -67,7 +72,7 @@ class _Server(ServerExchange):
         if not 0 < len(username) <= MAX_NAME or not 0 < len(password) <= _MAX_PASSWORD:
             raise LoginRefused
         self._context.username = username
-        return Claim(_Password(username, password))
+        return Claim(PlainCredentials(username, password))
 
 
 class PlainServerMechanism(ServerMechanism):
@@ -98,6 +103,8 @@ class PlainClientMechanism(ClientMechanism):
         if IAnonymous.providedBy(credentials) or not context.is_verified:
             return False
         name, password = as_name(credentials), _password(credentials)
+        if len(name) > MAX_NAME or len(password) > _MAX_PASSWORD:
+            return False
         return all(each and is_text(each) for each in (name, password))
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:

@@ -170,7 +170,7 @@ class ScramCredentials:
         proof: bytes,
         digest: str = "sha256",
     ) -> None:
-        self.username = username
+        self.username: bytes | str = username
         self.server_key: bytes | None = None
         self._salt = salt
         self._iterations = iterations
@@ -525,10 +525,12 @@ class ScramClientMechanism(ClientMechanism):
 
     def is_usable(self, credentials: Any, context: LoginContext) -> bool:
         """Tell whether these are a name and a password."""
-        if IAnonymous.providedBy(credentials) or not hasattr(credentials, "password"):
+        if IAnonymous.providedBy(credentials):
+            return False
+        if not isinstance(getattr(credentials, "password", None), (bytes, str)):
             return False
         name = as_name(credentials)
-        return bool(name) and messages.is_text(name)
+        return 0 < len(name) <= messages.MAX_NAME and messages.is_text(name)
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
         """Return what takes part in one login."""

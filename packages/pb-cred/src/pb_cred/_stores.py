@@ -70,6 +70,8 @@ class PasswordStore:
     """
 
     credentialInterfaces: ClassVar[tuple[Any, ...]] = (IUsernamePassword,)
+    #: Either form is the same name here, so the server asks once.
+    username_forms: ClassVar[tuple[type, ...]] = (bytes,)
 
     def __init__(
         self,

@@ -12,16 +12,25 @@ from twisted.cred.error import (
     UnhandledCredentials,
 )
 
-from pb_broker import CopyableFailure, Error, ProtocolError, register_exception
+from pb_broker import (
+    CopyableFailure,
+    Error,
+    NoSuchMethod,
+    ProtocolError,
+    register_exception,
+)
 from pb_jelly import Jellier, Jellyable
 
 __all__ = [
     "CertificateError",
     "CredError",
     "DropInError",
+    "ExplainedRefusal",
     "LoginRefused",
+    "LoginRequired",
     "LoginUnavailable",
     "MechanismError",
+    "NoLogin",
     "NoMechanism",
     "NoTicket",
     "NotLoggedIn",
@@ -29,6 +38,7 @@ __all__ = [
     "TicketStoreError",
     "TokenKeyError",
     "UnknownUser",
+    "UnusableCredentials",
     "UnsuitablePassword",
 ]
 
@@ -120,6 +130,30 @@ class NoMechanism(CredError, UnhandledCredentials):
     """There is no way to log in that the server offers and that is good enough here."""
 
 
+class NoLogin(NoMechanism, NoSuchMethod):
+    """The server serves an object without any login: credentials are of no use there.
+
+    Connect without them, or to another server.
+    """
+
+
+class UnusableCredentials(NoMechanism, ValueError):
+    """The credentials cannot be sent to any server: the message says what is wrong.
+
+    It has nothing of the password.
+    """
+
+
+class LoginRequired(NoSuchMethod):
+    """A method was called at a server to which one has to log in first.
+
+    Give the client credentials.
+    """
+
+
+register_exception(LoginRequired)
+
+
 class NoTicket(CredError, ValueError, Error):
     """There is no ticket to be had for this login, or at this server.
 
@@ -141,6 +175,40 @@ class LoginRefused(Jellyable, CredError, UnauthorizedLogin, Error):
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the s-expression of a bare ``UnauthorizedLogin``."""
         return CopyableFailure(UnauthorizedLogin()).jellyFor(jellier)
+
+
+class ExplainedRefusal(UnauthorizedLogin):
+    """A refusal whose text is told to the client, as is the name of its class.
+
+    A checker raises it, or a subclass, where a client is to know more than that it is
+    not let in: that an account has expired, or that there are no guests today.  All
+    else that a checker says stays at the server.  What tells names that are users'
+    from others is better not said.  A client catches it as ``UnauthorizedLogin``, and
+    as what it is if both ends have the class and the client registers it with
+    :func:`pb_broker.register_exception`.
+
+    A checker with a true attribute ``explains_refusals`` has each of its refusals told
+    so.
+    """
+
+
+register_exception(ExplainedRefusal)
+
+
+class ToldRefusal(LoginRefused):
+    """A refusal as it is told to the peer where it may know the reason.
+
+    Args:
+        reason: What the checker has raised.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the s-expression of the reason."""
+        return CopyableFailure(self.reason).jellyFor(jellier)
 
 
 class LoginUnavailable(Jellyable, CredError, LoginFailed, Error):

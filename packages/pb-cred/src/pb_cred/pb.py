@@ -105,11 +105,15 @@ from ._session import Session, session_of
 from ._sessions import SessionPolicy, Sessions
 from .errors import (
     CredError,
+    ExplainedRefusal,
     LoginRefused,
+    LoginRequired,
     MechanismError,
+    NoLogin,
     NoMechanism,
     NotLoggedIn,
     SessionEnded,
+    UnusableCredentials,
 )
 from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 
@@ -131,6 +135,7 @@ __all__ = [
     "CredError",
     "DeadReferenceError",
     "Error",
+    "ExplainedRefusal",
     "FilePager",
     "Heartbeat",
     "IJellyable",
@@ -149,8 +154,10 @@ __all__ = [
     "LocalMethod",
     "LoginDelays",
     "LoginRefused",
+    "LoginRequired",
     "MaybeExecuted",
     "MechanismError",
+    "NoLogin",
     "NoMechanism",
     "NoSuchMethod",
     "NotExecuted",
@@ -189,6 +196,7 @@ __all__ = [
     "StringPager",
     "TimedReference",
     "Unjellyable",
+    "UnusableCredentials",
     "ViewPoint",
     "Viewable",
     "WrongThread",

@@ -13,7 +13,7 @@ import pb_banana
 from pb_banana import BananaError, Limits, b1282int, int2b128
 from pb_broker.banana import Banana as _Banana
 
-from . import _legacy
+from . import _imported, _legacy
 
 __all__ = [
     "FLOAT",
@@ -55,6 +55,9 @@ setPrefixLimit = _legacy.set_prefix_limit
 class Banana(_Banana):
     """A Protocol whose messages are s-expressions, with the process's limits."""
 
+    # A list, as there, which subclasses add to.
+    knownDialects = [b"pb", b"none"]  # type: ignore[assignment]  # noqa: RUF012
+
     def _limits(self) -> Limits:
         return _legacy.wire_limits()
 
@@ -75,6 +78,9 @@ def decode(st: bytes) -> Any:
         BananaError: There is none.
     """
     return pb_banana.decode(st, limits=_legacy.wire_limits())
+
+
+__getattr__ = _imported.of("banana")
 
 
 class _Module(ModuleType):

@@ -21,9 +21,11 @@ from pb_broker import (
 )
 from pb_broker._atoms import unjellyCached, unjellyLCache, unjellyLocal
 
+from . import _imported
 from ._jelly import (
     Jellyable,
     Unjellyable,
+    _createBlank,
     getInstanceState,
     setInstanceState,
     setUnjellyableFactoryForClass,
@@ -76,3 +78,8 @@ setCopierForClass = setUnjellyableForClass
 setCopierForClassTree = setUnjellyableForClassTree
 setFactoryForClass = setUnjellyableFactoryForClass
 copyTags = unjellyableRegistry
+
+# What programs take from there although it is not exported.
+_ALSO = (_createBlank,)
+
+__getattr__ = _imported.of("flavors")

@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from pb_broker import IJellyable, IUnjellyable
 
+from . import _imported
+
 __all__ = ["IJellyable", "IUnjellyable"]
+
+__getattr__ = _imported.of("interfaces")

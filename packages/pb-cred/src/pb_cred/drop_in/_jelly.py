@@ -44,6 +44,7 @@ from pb_jelly import (
     unpersistable_atom,
 )
 
+from . import _imported
 from ._failures import FAILURES
 
 __all__ = [
@@ -84,10 +85,37 @@ __all__ = [
 #: A property of the module's class, below.
 instance_atom: bytes
 
+__getattr__ = _imported.of("jelly")
+
 DictTypes = (dict,)
 
 _Jellier = Jellier
 _Unjellier = Unjellier
+
+
+def _createBlank(cls: Any) -> Any:
+    """Return an instance without ``__init__``; None if that is no class."""
+    return cls.__new__(cls) if isinstance(cls, type) else None
+
+
+def _newInstance(cls: Any, state: Any) -> Any:
+    """Return an instance without ``__init__``, with some state."""
+    instance = _createBlank(cls)
+    # From Python 3.11 on, object itself has one of the other, __getstate__.
+    setter = getattr(instance, "__setstate__", None)
+    if setter is not None:
+        setter(state)
+    elif isinstance(state, dict):
+        instance.__dict__ = state
+    return instance
+
+
+def _maybeClass(classnamep: Any) -> bytes:
+    """Return a class's full name, or the name that was given, as bytes."""
+    if isinstance(classnamep, type):
+        classnamep = pb_jelly.qual(classnamep)
+    return classnamep if isinstance(classnamep, bytes) else classnamep.encode()
+
 
 _EVERYTHING = DummySecurityOptions()
 

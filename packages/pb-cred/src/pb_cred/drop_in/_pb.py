@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from twisted.cred.credentials import IUsernameHashedPassword
 from twisted.internet.defer import Deferred
 from twisted.python import log
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 import pb_broker
 from pb_broker import (
@@ -36,13 +38,14 @@ from pb_cred._audit import Audit
 from pb_cred._avatar import Avatar
 from pb_cred._login_context import context_of
 from pb_cred._login_root import LoginRoot, PortalRoot
-from pb_cred._md5 import challenge, respond
+from pb_cred._md5 import MD5Credentials, challenge, respond
 from pb_cred._session import Who, open_session
 from pb_cred._sessions import SessionPolicy, Sessions
+from pb_cred.errors import LoginRefused
 from pb_cred.interfaces import IPerspective, IUsernameMD5Password
 from pb_cred.mechanisms import ClientMechanism
 
-from . import _legacy
+from . import _imported, _legacy
 from ._banana import Banana
 from ._failures import FAILURES, CopiedFailure
 from ._flavors import (
@@ -67,7 +70,14 @@ from ._flavors import (
     setUnjellyableForClass,
     setUnjellyableForClassTree,
 )
-from ._jelly import IJellyable, IUnjellyable, globalSecurity, jelly, unjelly
+from ._jelly import (
+    IJellyable,
+    IUnjellyable,
+    _newInstance,
+    globalSecurity,
+    jelly,
+    unjelly,
+)
 
 __all__ = [
     "MAX_BROKER_REFS",
@@ -122,6 +132,7 @@ _ALSO = (
     IUnjellyable,
     Local,
     RemoteError,
+    _newInstance,
     connect,
     globalSecurity,
     jelly,
@@ -178,7 +189,44 @@ class _JellyableAvatarMixin:
         return open_session(_sessions, self.broker, who, result)
 
 
+@implementer(IUsernameHashedPassword, IUsernameMD5Password)
+class _PortalAuthChallenger(MD5Credentials, Referenceable, _JellyableAvatarMixin):
+    """What checkers get, and what takes the response where a subclass hands it out.
+
+    The response to its challenge is taken once.
+    """
+
+    response: Any = b""
+
+    def __init__(
+        self, portal: Any, broker: Any, username: bytes | str, challenge: bytes
+    ) -> None:
+        super().__init__(username, challenge, b"")
+        self.portal = portal
+        self.broker = broker
+        self._was_answered = False
+
+    def remote_respond(self, response: Any, mind: Any) -> Any:
+        """Log in with a response, and with an object for the avatar to talk to."""
+        if self._was_answered or type(response) is not bytes:
+            raise LoginRefused
+        self._was_answered = True
+        self.response = response
+        login = self.portal.login(self, mind, IPerspective)
+        return login.addCallback(self._cbLogin)
+
+
 class _PortalWrapper(LoginRoot, _JellyableAvatarMixin):
+    explains_refusals = True
+    keeps_names = True
+
+    def _claim(
+        self, username: bytes | str, challenge: bytes, response: bytes
+    ) -> MD5Credentials:
+        claim = _PortalAuthChallenger(self.portal, self.broker, username, challenge)
+        claim.response = response
+        return claim
+
     def _logs_refusal(self, failure: Failure) -> bool:
         log.err(failure)
         return False
@@ -194,6 +242,9 @@ class PBServerFactory(_factories.PBServerFactory):
     protocol: Any = Broker
     portal_root = _PortalRoot
     allow_legacy_md5 = True
+
+
+__getattr__ = _imported.of("pb")
 
 
 class _Module(ModuleType):

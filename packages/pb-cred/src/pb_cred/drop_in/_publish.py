@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from pb_broker.publishing import Publishable, RemotePublished, whenReady
 
+from . import _imported
+
 __all__ = ["Publishable", "RemotePublished", "whenReady"]
+
+__getattr__ = _imported.of("publish")

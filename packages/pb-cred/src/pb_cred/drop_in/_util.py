@@ -11,6 +11,8 @@ from pb_broker.paging import (
     getAllPages,
 )
 
+from . import _imported
+
 __all__ = [
     "CallbackPageCollector",
     "FilePager",
@@ -21,3 +23,5 @@ __all__ = [
     "StringPager",
     "getAllPages",
 ]
+
+__getattr__ = _imported.of("util")
