@@ -166,6 +166,23 @@ def test_only_what_is_needed_goes() -> None:
     assert copyable.type is ValueError
 
 
+def test_sendable_failure_has_type_value_and_traceback() -> None:
+    try:
+        raise KeyError("k")
+    except KeyError as error:
+        failures = pb.CopyableFailure(), pb.CopyableFailure(error)
+    for failure in failures:
+        assert failure.type is KeyError
+        assert str(failure.value) == "'k'"
+        assert failure.traceback.startswith("Traceback (most recent call last)")
+        assert "test_sendable_failure_has_type_value_and_traceback" in failure.traceback
+        # Which is a fact of this end: what is sent is another matter.
+        assert failure.getStateToCopy()["traceback"] == NO_TRACEBACK
+    assert pb.CopyableFailure(copied(Custom("c"), traceback="there")).traceback == (
+        "there"
+    )
+
+
 def test_text_is_bounded_and_sendable() -> None:
     class Odd(Exception):
         def __str__(self) -> str:

@@ -93,9 +93,24 @@ def test_an_avatar_whose_init_was_not_called_has_no_id() -> None:
     assert Bare("red").avatarId is None
 
 
-def test_an_avatar_is_a_perspective() -> None:
+def test_avatar_provides_the_perspective_interface() -> None:
     assert verifyObject(pb.IPerspective, pb.Avatar())
-    assert verifyObject(pb.IPerspective, pb.Perspective())
+    assert verifyObject(pb.IPerspective, pb.Perspective(b"alice"))
+
+
+def test_perspective_is_an_avatar() -> None:
+    class Desk(pb.Perspective):
+        def perspective_add(self, a: int) -> int:
+            return a + 1
+
+    assert issubclass(pb.Perspective, pb.Avatar)
+    assert pb.Perspective(b"alice").avatarId == b"alice"
+    avatar = pb.Realm(Desk).requestAvatar(b"bob", None, pb.IPerspective)[1]
+    assert type(avatar) is Desk
+    assert avatar.avatarId == b"bob"
+    pair, desk = entered(avatar)
+    assert call(pair, desk, "add", 2) == 3
+    trapped(call(pair, desk, "logout"), pb.NoSuchMethod)
 
 
 def test_methods_are_called_with_their_arguments() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+from functools import cached_property
 from typing import Any, ClassVar, TextIO
 
 from twisted.python import log
@@ -284,6 +285,8 @@ class CopyableFailure(Failure, Copyable):
             exception that is being handled.
 
     Attributes:
+        type: Class of the exception.
+        value: The exception; ``str()`` of it is the message.
         unsafeTracebacks: Whether the traceback goes along.  It shows paths and
             source lines of this program.
     """
@@ -303,6 +306,14 @@ class CopyableFailure(Failure, Copyable):
                 or [wire_name(c) for c in type(value).__mro__],
                 value.remoteTraceback,
             )
+
+    @cached_property
+    def traceback(self) -> str:
+        """Text of the traceback; the peer's own, for a failure that came from one."""
+        if self._forwarded is not None:
+            return self._forwarded[2]
+        text: str = self.getTraceback()
+        return text
 
     def getTypeToCopy(self) -> bytes:
         """Return the name that a copyable failure has on the wire."""

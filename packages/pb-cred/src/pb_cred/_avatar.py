@@ -16,17 +16,30 @@ __all__ = ["Avatar", "Perspective", "Realm"]
 
 
 @implementer(IPerspective)
-class Perspective(Called):
-    """An object whose ``perspective_`` methods one user's peer can call.
+class Avatar(Called):
+    """A user of the application, as long as one login of theirs lasts.
 
-    What the peer calls as ``x`` runs as ``perspective_x``.  The method may be an
-    ordinary one, may return a Deferred, or may be an ``async def``.  Values are
-    serialized for this perspective: a :class:`~pb_broker.Viewable` in them is seen
-    by the peer as it looks from here.
+    Subclasses add ``perspective_`` methods: a call of ``x`` by the user's peer runs
+    ``perspective_x``.  The method may be an ordinary one, may return a Deferred, or
+    may be an ``async def``.  Values are serialized for this avatar: the peer sees a
+    :class:`~pb_broker.Viewable` in them as it looks from here.
+
+    Subclasses need not call ``__init__``: :func:`~pb_cred.session_of` finds the
+    session, and with it the facts of the login.
+
+    Args:
+        avatarId: The user, in the form in which the portal's checker gives it: for
+            logins with a password, the name as bytes; for anonymous ones, an empty
+            tuple.
     """
 
     _pb_prefix = "perspective_"
     _pb_entry = "perspectiveMessageReceived"
+
+    avatarId: Any = None
+
+    def __init__(self, avatarId: Any = None) -> None:
+        self.avatarId = avatarId
 
     def _pb_perspective(self) -> Any:
         return self
@@ -43,7 +56,7 @@ class Perspective(Called):
             kw: The keyword arguments: a dict, or the jelly of one.
 
         Returns:
-            What the method returned; the broker serializes it.
+            The method's result; the broker serializes it.
 
         Raises:
             NoSuchMethod: There is no ``perspective_`` method of that name.
@@ -51,25 +64,16 @@ class Perspective(Called):
         args, kw = arguments_of(broker, args, kw, self)
         return find_method(self, "perspective_", message)(*args, **kw)
 
-
-class Avatar(Perspective):
-    """A user of the application, as long as one login of theirs lasts.
-
-    Subclasses add ``perspective_`` methods.  They need not call ``__init__``: what
-    is known of the login itself is found with :func:`~pb_cred.session_of`.
-
-    Args:
-        avatarId: What the portal's checker calls the user: for logins with a
-            password, the name as bytes; for anonymous ones, an empty tuple.
-    """
-
-    avatarId: Any = None
-
-    def __init__(self, avatarId: Any = None) -> None:
-        self.avatarId = avatarId
-
     def logout(self) -> Any:
         """Do what there is to do when the login ends; called once for each login."""
+
+
+class Perspective(Avatar):
+    """An avatar, under the name that programs of PB's early days have for it.
+
+    Args:
+        avatarId: As for :class:`Avatar`.
+    """
 
 
 @implementer(IRealm)

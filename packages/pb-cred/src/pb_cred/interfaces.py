@@ -19,7 +19,7 @@ class IPerspective(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     """One user's view of an application: what a realm makes for PB.
 
     Everything that the user's peer calls on its avatar arrives at one method.
-    :class:`~pb_cred.Perspective` is the usual implementation.
+    :class:`~pb_cred.Avatar` is the usual implementation.
     """
 
     def perspectiveMessageReceived(
