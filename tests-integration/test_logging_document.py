@@ -58,6 +58,18 @@ def documented() -> dict[str, tuple[str, set[str]]]:
     }
 
 
+def test_all_events_are_logged_through_the_logger_that_escapes() -> None:
+    for path in MODULES:
+        names = {
+            name.name
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom)
+            and node.module in ("twisted.logger", "logging")
+            for name in node.names
+        }
+        assert names <= ({"Logger"} if path.name == "_log.py" else set()), path.name
+
+
 def test_all_events_are_listed() -> None:
     assert list(documented()) == sorted(logged())
 

@@ -110,6 +110,65 @@ def test_a_call_that_fails(spans: Spans) -> None:
     pair.close()
 
 
+class Desk(pb.Viewable):
+    def view_look(self, perspective: Any) -> str:
+        return "a desk"
+
+    @pb.remote
+    def read(self, perspective: Any) -> str:
+        return "a book"
+
+
+class Avatar:
+    """An object that is no flavor, behind a reference of its own."""
+
+    def perspectiveMessageReceived(self, broker: Any, name: str, a: Any, k: Any) -> str:
+        return "done"
+
+
+class Objects(pb.Root):
+    def remote_desk(self) -> Any:
+        return Desk()
+
+    def remote_avatar(self) -> Any:
+        return pb.AsReferenceable(Avatar(), "perspective")
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("remote_any"):
+            raise AttributeError(name)
+        return lambda: name
+
+
+def test_spans_are_named_for_methods_that_a_peer_may_call(spans: Spans) -> None:
+    factory = pb.PBServerFactory(Objects(), observer=spans.observer)
+    pair = connected_pair(server_factory=factory)
+    root = pair.client.remoteForName("root")
+    found: list[Any] = []
+    for name in ("desk", "avatar"):
+        root.callRemote(name).addCallback(found.append)
+    pair.flush()
+    desk, avatar = found
+    for target, name in (
+        (desk, "look"),
+        (desk, "read"),
+        (desk, "remote_look"),
+        (root, "any\n\x1b"),
+        (root, "no_such_method"),
+        (root, b"\xff"),
+        (root, "__init__"),
+        (avatar, "whatever"),
+        (avatar, "__class__"),
+    ):
+        target.callRemote(name).addErrback(lambda _: None)
+    pair.flush()
+    names = {span.name for span in spans.exporter.get_finished_spans()}
+    methods = {
+        span.attributes["rpc.method"] for span in spans.exporter.get_finished_spans()
+    }
+    assert names == methods == {"desk", "avatar", "look", "read", "_OTHER"}
+    pair.close()
+
+
 def test_on_asyncio(spans: Spans) -> None:
     class Here(pb.Root):
         async def remote_work(self) -> str:

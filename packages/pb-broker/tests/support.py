@@ -28,6 +28,10 @@ class Echo(pb.Root):
     def remote_keep(self, thing: Any) -> None:
         self.kept.append(thing)
 
+    def remote_lookup(self, key: str) -> Any:
+        none: dict[str, Any] = {}
+        return none[key]
+
     def remote_child(self) -> Any:
         return self.child
 

@@ -1118,8 +1118,9 @@ class Indiscreet(pb.Root):
     def inner(self, secret: str) -> None:
         try:
             raise LookupError(secret)
-        except LookupError as error:
-            raise ValueError("went wrong") from error
+        except LookupError:
+            # With the other as its context.
+            raise ValueError("went wrong")  # noqa: B904
 
     async def remote_fail_later(self) -> None:
         await self.waiting
@@ -1137,7 +1138,7 @@ class Indiscreet(pb.Root):
     def remote_odd(self) -> None:
         raise OddError(SECRET)
 
-    def remote_group(self) -> None:
+    def remote_explained(self) -> None:
         error = ValueError("went wrong")
         error.__notes__ = [SECRET]  # type: ignore[attr-defined]
         error.__cause__ = LookupError(SECRET)
@@ -1184,7 +1185,7 @@ class OddState(Exception):
 
 @pytest.mark.parametrize(
     "name",
-    ["fail", "defer", "unsendable", "hook", "odd", "group", "attribute", "take"],
+    ["fail", "defer", "unsendable", "hook", "odd", "attribute", "take"],
 )
 def test_nothing_is_told_but_what_an_exception_says(name: str) -> None:
     with logged():
@@ -1192,6 +1193,26 @@ def test_nothing_is_told_but_what_an_exception_says(name: str) -> None:
         peer.fails(name.encode())
         for private in (SECRET, __file__, "inner", "pb_broker/", "line ", ".py"):
             assert private.encode() not in peer.sent
+        peer.close()
+
+
+def test_notes_and_causes_are_told_where_the_factory_says_so() -> None:
+    for explains in (True, False):
+        with logged():
+            factory = pb.PBServerFactory(Indiscreet())
+            factory.explains_failures = explains
+            peer = Peer(factory)
+            peer.fails(b"explained")
+            assert (SECRET.encode() in peer.sent) is explains
+            peer.close()
+
+
+def test_strangers_are_told_the_message_alone() -> None:
+    with logged():
+        peer = Peer(pb.PBServerFactory(Indiscreet()))
+        peer.broker.require_authentication()
+        assert peer.fails(b"explained") == (b"builtins.ValueError", "went wrong")
+        assert SECRET.encode() not in peer.sent
         peer.close()
 
 

@@ -6,7 +6,15 @@ import gc
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    ensureDeferred,
+    fail,
+    inlineCallbacks,
+    succeed,
+)
+from twisted.logger import LogLevel, eventAsText
 
 import pb_broker as pb
 from pb_banana import PB_VOCABULARY, Decoder, Limits
@@ -285,10 +293,95 @@ def test_what_goes_wrong_is_logged_in_few_words() -> None:
             root_of(pair).callRemote("keep", **{"x" * 100_000: 1}), pair
         )
         assert failure.check(TypeError)
-        (event,) = (event for event in events if "log_failure" in event)
-        text = event["log_failure"].getTraceback()
-        assert "unexpected keyword" in text
-        assert len(text) < 20_000
+        failure_of(root_of(pair).callRemote("lookup", "x" * 100_000), pair)
+        refused, failed = (event for event in events if "pb_event" in event)
+        assert (refused["pb_event"], failed["pb_event"]) == (
+            "call_refused",
+            "call_failed",
+        )
+        for event, expected in (refused, "unexpected keyword"), (failed, "KeyError"):
+            text = eventAsText(event)
+            assert expected in text
+            assert len(text) < 20_000
+
+
+class Lazy(pb.Root):
+    """Methods behind decorators, behind an entry that takes its time."""
+
+    async def remoteMessageReceived(
+        self, broker: Any, message: str, args: Any, kw: Any
+    ) -> Any:
+        answer = super().remoteMessageReceived(broker, message, args, kw)
+        return await answer if isinstance(answer, Deferred) else answer
+
+    @inlineCallbacks
+    def remote_decorated(self, a: int) -> Any:
+        yield succeed(None)
+
+    @staticmethod
+    def remote_static(a: int) -> int:
+        return a + "1"  # type: ignore[operator]
+
+    def remote_mistaken(self) -> Any:
+        return self.remote_static()  # type: ignore[call-arg]
+
+    def remote_asks_itself(self) -> Any:
+        return ensureDeferred(
+            self.remoteMessageReceived(None, "no_such_method", (), {})
+        )
+
+    remote_compiled = staticmethod(divmod)
+
+
+class Prompt(Lazy):
+    """The same methods behind the entry that all have."""
+
+    remoteMessageReceived = pb.Root.remoteMessageReceived
+
+    def remote_asks_itself(self) -> Any:
+        return self.remoteMessageReceived(None, "no_such_method", (), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("no_such_method", ()),
+        (b"\xff", ()),
+        ("decorated", ()),
+        ("decorated", (1, 2)),
+        ("static", ()),
+        ("mistaken", (1,)),
+        ("compiled", (1,)),
+    ],
+)
+@pytest.mark.parametrize("root", [Lazy, Prompt])
+def test_mistake_of_a_caller_is_one_line_without_a_traceback(
+    root: type[pb.Root], name: str | bytes, args: tuple[Any, ...]
+) -> None:
+    with connected(root()) as pair, logged() as events:
+        failure = failure_of(root_of(pair).callRemote(name, *args), pair)
+        assert failure.check(TypeError, pb.NoSuchMethod)
+        (event,) = events
+        assert event["pb_event"] == "call_refused"
+        assert event["log_level"] is LogLevel.info
+        assert "log_failure" not in event
+        assert "\n" not in eventAsText(event)
+        assert str(event["error"]) == str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("static", (1,)), ("mistaken", ()), ("asks_itself", ())]
+)
+@pytest.mark.parametrize("root", [Lazy, Prompt])
+def test_mistake_of_a_method_is_logged_with_its_traceback(
+    root: type[pb.Root], name: str, args: tuple[Any, ...]
+) -> None:
+    with connected(root()) as pair, logged() as events:
+        failure = failure_of(root_of(pair).callRemote(name, *args), pair)
+        assert failure.check(TypeError, pb.NoSuchMethod)
+        (event,) = events
+        assert event["pb_event"] == "call_failed"
+        assert event["log_failure"].getTraceback().startswith("Traceback (most")
 
 
 def test_failure_from_a_third_program_is_passed_on() -> None:

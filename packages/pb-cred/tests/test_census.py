@@ -31,7 +31,9 @@ from pb_cred.stores import (
 from .stores_support import AtOnce, is_refused, log_in, maker, result_of
 from .support import OneRealm
 
-DEAR = PasswordHashing(time_cost=2, memory_cost=16, parallelism=1, scram_iterations=8192)
+DEAR = PasswordHashing(
+    time_cost=2, memory_cost=16, parallelism=1, scram_iterations=8192
+)
 NAMES = [b"name %d" % number for number in range(400)]
 Make = Callable[..., PasswordStore]
 
@@ -57,7 +59,9 @@ def shares(store: PasswordStore) -> Counter[int]:
 def user(name: str, store: PasswordStore, **costs: Any) -> None:
     """Add a user with a verifier that was made elsewhere."""
     salt = b"s" * costs.get("salt_bytes", 16)
-    store._put(Record(name, None, Verifier(salt, costs["iterations"], *2 * [b"k" * 32])))
+    store._put(
+        Record(name, None, Verifier(salt, costs["iterations"], *2 * [b"k" * 32]))
+    )
 
 
 def test_a_store_whose_cost_has_risen_tells_of_unknown_names_what_its_users_cost(

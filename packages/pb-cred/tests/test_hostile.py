@@ -18,6 +18,7 @@ from twisted.cred.credentials import (
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
+from twisted.logger import eventAsText
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -379,6 +380,46 @@ def test_a_checker_that_fails_tells_little(error: Exception) -> None:
     assert b"CopyableFailure" in sent
     for private in (SECRET, "requestAvatarId", __file__, ".py", "Indiscreet", "alice"):
         assert private.encode() not in sent
+
+
+EVIL = "x\n2026-01-01 [pb_cred#info] forged\x1b[31m\u202e\u2028"
+
+
+@implementer(ICredentialsChecker)
+class Talkative:
+    """A checker that says what it was given."""
+
+    credentialInterfaces = (IUsernameHashedPassword,)
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        raise ConnectionError(f"nothing is known of {EVIL}")
+
+
+def test_nothing_that_a_peer_wrote_is_logged_raw() -> None:
+    told: list[pb.AuditEvent] = []
+    with logged() as events:
+        factory = pb.PBServerFactory(
+            Portal(pb.Realm(lambda name: pb.Avatar(name)), [Talkative()]),
+            audit=told.append,
+        )
+        pair = connected_pair(server_factory=factory)
+        root = pair.client.remoteForName("root")
+        for name, args in (
+            (EVIL, ()),
+            ("begin", (EVIL, b"x", None)),
+            ("begin", ("SCRAM-SHA-256", b"n,,n=" + EVIL.encode() + b",r=abc", None)),
+            ("login", (EVIL.encode(),)),
+            ("mechanisms", (EVIL,)),
+        ):
+            root.callRemote(name, *args).addErrback(lambda _: None)
+            pair.flush()
+        log_in(pair, UsernamePassword(EVIL.encode(), b"x"))
+        pair.close()
+    text = "".join(map(eventAsText, events))
+    assert "forged" in text
+    assert "\n2026" not in text
+    assert not set(text) & set("\x1b\u202e\u2028")
+    assert not any("\n" in event.mechanism + event.detail for event in told)
 
 
 def test_no_password_is_logged_or_told() -> None:

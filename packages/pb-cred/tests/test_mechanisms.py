@@ -86,7 +86,11 @@ class Verifiers:
 
     def scram_verifier(self, username: bytes) -> Any:
         self.asked.append(username)
-        found = VERIFIER if username == b"alice" else stand_in(b"s", username, ScramCost(4096))
+        found = (
+            VERIFIER
+            if username == b"alice"
+            else stand_in(b"s", username, ScramCost(4096))
+        )
         return self.answer(found)
 
     def requestAvatarId(self, credentials: Any) -> Any:

@@ -40,8 +40,8 @@ from pb_broker.testing import MemoryTransport, Pair, connected_pair
 from pb_cred import (
     PBClientFactory,
     PBServerFactory,
-    _login_context,
     _census,
+    _login_context,
     _scram,
     _scram_verifier,
     _threads,

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from pb_jelly._show import attribute, item, jellied_attribute, jellied_item, shown
+from pb_jelly._show import (
+    attribute,
+    item,
+    jellied_attribute,
+    jellied_item,
+    shown,
+    visible,
+)
 
 
 class Loud:
@@ -33,6 +40,40 @@ class Loud:
 def test_shown(value: object, expected: str) -> None:
     assert shown(value) == expected
     assert item(value) == f"[{expected}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("gr\u00fc\u00df dich, \u4e16\u754c \U0001f600", None),
+        ("back\\slash", None),
+        ("\r\n\t", "\\r\\n\\t"),
+        ("\x1b[31m\x07\x00\x7f", "\\x1b[31m\\x07\\x00\\x7f"),
+        ("\x9b\x85", "\\x9b\\x85"),
+        ("a\u2028b\u2029c", "a\\u2028b\\u2029c"),
+        ("\u202e\u2066\u200f", "\\u202e\\u2066\\u200f"),
+        ("\u200b\u2060\ufeff\u00ad", "\\u200b\\u2060\\ufeff\\xad"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\ud800", "\\ud800"),
+        ("\u3164\u2800\ufe0f\u115f", "\\u3164\\u2800\\ufe0f\\u115f"),
+        ("\u00a0\u3000", "\\xa0\\u3000"),
+    ],
+)
+def test_text_for_people_has_no_hidden_characters(
+    text: str, expected: str | None
+) -> None:
+    assert visible(text) == (text if expected is None else expected)
+
+
+def test_text_for_people_is_cut() -> None:
+    assert visible("x" * 100, 100) == "x" * 100
+    assert visible("\n" * 101, 2) == "\\n\\n... (101 characters)"
+
+
+def test_letters_without_ink_are_escaped() -> None:
+    assert attribute("a\u3164") == ".a\\u3164"
+    assert shown("a\ufe0f") == "'a\\ufe0f'"
 
 
 def test_attributes() -> None:

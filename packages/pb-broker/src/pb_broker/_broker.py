@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pb_banana import BananaError, Limits
@@ -29,9 +28,9 @@ from ._clock import clock_of
 from ._closing import LINGER, Closing
 from ._context import ServingContext
 from ._endings import ENDINGS, is_ctrl_c
-from ._failures import for_log
 from ._flow import HUGE, Flow
 from ._large import keep_large_blocks
+from ._log import SafeLogger
 from ._log_budget import LogBudget
 from ._notices import Notices
 from ._observer import CallObserver, ObservedCall, ObservedSession
@@ -55,7 +54,7 @@ from .errors import (
 
 __all__ = ["Broker"]
 
-_log = Logger(namespace="pb_broker")
+_log = SafeLogger(namespace="pb_broker")
 
 #: After so many messages, or so many seconds, of one batch the transport gets a turn.
 _BATCH_MESSAGES: Final = 32
@@ -481,9 +480,7 @@ class Broker(Flow, Banana):
         except ENDINGS:
             failure = Failure()
             if self.may_log():
-                _log.failure(
-                    "A callback failed", for_log(failure), pb_event="callback_failed"
-                )
+                _log.failure("A callback failed", failure, pb_event="callback_failed")
             self._see_to_ctrl_c(failure)
 
     def _see_to_ctrl_c(self, failure: Failure) -> None:
@@ -1223,9 +1220,7 @@ class Broker(Flow, Banana):
             # No other pager, nor the transport that asks for pages, has to do with it.
             failure = Failure()
             if self.may_log():
-                _log.failure(
-                    "A pager failed", for_log(failure), pb_event="pager_failed"
-                )
+                _log.failure("A pager failed", failure, pb_event="pager_failed")
             self._fail_pager(pager, failure)
             self._see_to_ctrl_c(failure)
             return False

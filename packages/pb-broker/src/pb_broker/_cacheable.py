@@ -159,7 +159,8 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         """
         if isinstance(args, list) or isinstance(kw, list):
             args, kw = arguments_of(broker, args, kw)
-        return find_method(self, "observe_", message)(*args, **kw)
+        method = find_method(self, "observe_", message)
+        return method(*args, **kw)
 
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return what means the original to the end where it lives.

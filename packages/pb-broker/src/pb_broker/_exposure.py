@@ -48,6 +48,28 @@ def find_method(target: object, prefix: str, message: str) -> Callable[..., Any]
     return method
 
 
+def has_method(target: object, message: str) -> bool:
+    """Tell whether a peer may call a method of ``target`` by that name.
+
+    Nothing of the object's runs for that: a name that only its ``__getattr__`` or its
+    own ``remoteMessageReceived`` knows is not found.
+
+    Args:
+        target: The object that was called.
+        message: The name that the peer sent.
+    """
+    # A reference to what is no Referenceable itself.
+    entry = getattr(target, "__dict__", {}).get("remoteMessageReceived")
+    target = getattr(entry, "__self__", target)
+    if not isinstance(target, Called):
+        return False
+    target = target._pb_called()
+    return message in _table_of(type(target)) or any(
+        inspect.getattr_static(target, prefix + message, None) is not None
+        for prefix in _prefixes_of(type(target))
+    )
+
+
 def arguments_of(
     broker: Any, args: Any, kw: Any, perspective: Any = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -187,6 +209,10 @@ class Called:
         """Return the perspective for which arguments are read."""
         return None
 
+    def _pb_called(self) -> object:
+        """Return the object whose methods are called: this one, unless it is a view."""
+        return self
+
     def __init_subclass__(cls, **kw: Any) -> None:
         """See that a class exposes what it says, and nothing twice.
 
@@ -206,6 +232,14 @@ def _flavors_of(cls: type[Called]) -> list[type[Called]]:
     flavors = [base for base in cls.__mro__ if base.__dict__.get("_pb_prefix")]
     # An avatar that can be sent as it is does not need to be sent as an avatar.
     return sorted(flavors, key=lambda base: not hasattr(base, "jellyFor"))
+
+
+def _prefixes_of(cls: type) -> list[str]:
+    return [
+        base.__dict__["_pb_prefix"]
+        for base in cls.__mro__
+        if base.__dict__.get("_pb_prefix")
+    ]
 
 
 def _see_that_names_differ(cls: type[Called]) -> None:

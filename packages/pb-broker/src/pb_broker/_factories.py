@@ -81,6 +81,8 @@ class _Watching:
     clock: Any = None
     #: The event loop that serves them; None for the reactor.
     shell: Shell | None = None
+    #: Whether notes, members and causes of an exception go to the peer.
+    explains_failures: bool = True
 
     def startFactory(self) -> None:
         """Begin to have an eye on connections."""
@@ -128,6 +130,10 @@ class PBClientFactory(_Watching, _ClientFactory):
             connection without any is ended: True for after 60 seconds, which may take
             20 more, or a :class:`Heartbeat`.
         observer: Who is told of each call, there and back; None for nobody.
+
+    Attributes:
+        explains_failures: Whether notes, members of a group and causes of an exception
+            go to the peer with it; True.
     """
 
     protocol: Any = Broker
@@ -313,6 +319,10 @@ class PBServerFactory(_Watching, ServerFactory):
             their callers know that they were not begun; two round trips are waited for
             in any case.  None means the default, 0.05; with 0 it closes at once.
         observer: Who is told of each call, there and back; None for nobody.
+
+    Attributes:
+        explains_failures: Whether notes, members of a group and causes of an exception
+            go to a peer with it; True.  Peers that have yet to log in get none.
 
     Raises:
         TypeError: ``root`` has no root object to give.

@@ -15,15 +15,31 @@ from __future__ import annotations
 import builtins
 import inspect
 from functools import cached_property
-from typing import Any, ClassVar, TextIO
+from typing import Any, ClassVar, Final, TextIO
 
 from twisted.python import log
 from twisted.python.failure import Failure
 
 from pb_banana import BananaError
 from pb_jelly import InsecureJelly, MalformedJelly, Unjellier, qual
+from pb_jelly.codec import visible
 
 from ._copyable import Copyable, RemoteCopy, attributes_of
+from ._exception_details import (
+    MAX_NAME,
+    MAX_PARENTS,
+    MAX_TEXT,
+    PART_NAMES,
+    Details,
+    cut,
+    details_of,
+    full_text,
+    message_of,
+    named,
+    set_details,
+    take_details,
+)
+from ._restoring import native_base
 from .errors import (
     ClosingDown,
     DeadReferenceError,
@@ -41,7 +57,7 @@ __all__ = [
     "CopiedFailure",
     "CopyableFailure",
     "failure2Copyable",
-    "for_log",
+    "is_silent",
     "register_exception",
     "remote_error",
     "wire_name",
@@ -50,13 +66,9 @@ __all__ = [
 WIRE_NAME = b"twisted.spread.pb.CopyableFailure"
 NO_TRACEBACK = "Traceback unavailable\n"
 
-#: Longest text of an exception, and of a traceback, that is sent, in characters.
-MAX_TEXT = 16_384
-#: The same for one that is received: some peers send more.
-MAX_RECEIVED_TEXT = 65_536
-#: How many names of classes a received failure may carry, and how long they are.
-MAX_PARENTS = 64
-MAX_NAME = 1024
+#: Longest text of an exception, and of a traceback, that is received, in characters:
+#: some peers send more than :data:`MAX_TEXT`.
+MAX_RECEIVED_TEXT: Final = 65_536
 
 _WIRE_NAMES: dict[type, str] = {
     Error: "twisted.spread.pb.Error",
@@ -82,22 +94,10 @@ def wire_name(cls: type) -> str:
     return _WIRE_NAMES.get(cls) or qual(cls)
 
 
-_BUILTIN_ROOTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    NameError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-#: These want more than one argument.
-_UNUSABLE = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
+_GROUP: Final[Any] = getattr(builtins, "ExceptionGroup", None)
+#: Builtin exceptions that no remote one is an instance of by its name.  Two of them end
+#: a loop where they are raised; the others are no errors of a call, or take more.
+_UNUSABLE: Final = (StopIteration, StopAsyncIteration, SyntaxError, Warning)
 
 
 def _known_exceptions() -> dict[str, type[Exception]]:
@@ -111,7 +111,8 @@ def _known_exceptions() -> dict[str, type[Exception]]:
     for value in vars(builtins).values():
         if (
             isinstance(value, type)
-            and issubclass(value, _BUILTIN_ROOTS)
+            and issubclass(value, Exception)
+            and value not in (Exception, _GROUP)
             and not issubclass(value, _UNUSABLE)
         ):
             known[f"builtins.{value.__name__}"] = value
@@ -121,7 +122,7 @@ def _known_exceptions() -> dict[str, type[Exception]]:
 
 
 class _ErrorClasses:
-    """Which RemoteError stands for which remote class; made when first needed."""
+    """The RemoteError that stands for each remote class; made when first needed."""
 
     def __init__(self) -> None:
         self._known = _known_exceptions()
@@ -134,11 +135,14 @@ class _ErrorClasses:
         """Return the class here that a name on the wire stands for, or None."""
         return self._known.get(name)
 
-    def find(self, names: tuple[str, ...]) -> type[RemoteError]:
+    def find(self, names: tuple[str, ...], is_group: bool) -> type[RemoteError]:
+        """Return the class for an exception, by the names of its class and bases."""
         for name in names:
             cls = self._known.get(name)
             if cls is not None:
                 return self._made.get(cls) or self._make(cls)
+        if is_group and _GROUP is not None:
+            return self._made.get(_GROUP) or self._make(_GROUP)
         return RemoteError
 
     def _make(self, cls: type[Exception]) -> type[RemoteError]:
@@ -148,6 +152,7 @@ class _ErrorClasses:
             {
                 "__doc__": f"A {cls.__name__} that was raised at the other end.",
                 "__module__": __name__,
+                "__reduce__": _reduced,
             },
         )
         self._made[cls] = made
@@ -163,7 +168,8 @@ def register_exception(
     """Let a remote exception of a class of yours be caught as one here.
 
     The RemoteError that is raised here for it is then also an instance of ``cls``,
-    made without calling ``cls.__init__``: it has the text, and no other state.  Can
+    made without calling ``cls.__new__`` or ``cls.__init__``: it has the text, and no
+    other state but what a builtin base of it has, such as ``errno``.  Can
     be used as a decorator.
 
     Args:
@@ -189,6 +195,7 @@ def remote_error(
     text: str,
     traceback: str = NO_TRACEBACK,
     parents: tuple[str, ...] = (),
+    details: Details | None = None,
 ) -> RemoteError:
     """Return the exception to raise here for one that was raised at the other end.
 
@@ -198,18 +205,57 @@ def remote_error(
         text: The remote exception's text.
         traceback: The remote traceback.
         parents: Full names of the remote class and its bases, nearest first.
+        details: Parts of the remote exception; None for those that the text has.
 
     Returns:
         A RemoteError; it is an instance of the nearest known class too.
     """
+    details = {} if details is None else details
+    members = [_inner_error(each) for each in details.get("exceptions", ())]
+    error = _blank(type_name, parents, details.get("message", text), members)
+    RemoteError.__init__(error, type_name, text, traceback, parents)
+    if members and not _is_group(error):
+        # Where Python has no groups.
+        error.exceptions = tuple(members)  # type: ignore[attr-defined]
+    set_details(error, details, _inner_error)
+    return error
+
+
+def _inner_error(described: Details) -> RemoteError:
+    """Return an exception that came within another, as a member or a cause."""
+    return remote_error(
+        described["type"],
+        described["value"],
+        parents=described["parents"],
+        details=described["details"],
+    )
+
+
+def _is_group(error: RemoteError) -> bool:
+    return _GROUP is not None and isinstance(error, _GROUP)
+
+
+def _blank(
+    type_name: str | bytes,
+    parents: tuple[str, ...],
+    message: str,
+    members: list[RemoteError],
+) -> RemoteError:
+    """Return an exception of the right class that is yet to be filled."""
     name = (
         type_name.decode("utf-8", "replace")
         if isinstance(type_name, bytes)
         else type_name
     )
-    cls = _classes.find((name, *parents))
-    error = cls.__new__(cls, text)
-    RemoteError.__init__(error, type_name, text, traceback, parents)
+    cls = _classes.find((name, *parents), bool(members))
+    if _GROUP is not None and issubclass(cls, _GROUP):
+        if not members:
+            # Python has no empty groups.
+            return RemoteError.__new__(RemoteError)
+        group: RemoteError = _GROUP.__new__(cls, message, members)
+        return group
+    # Whatever constructors the class has, they are not meant for one text.
+    error: RemoteError = native_base(cls).__new__(cls)
     return error
 
 
@@ -242,39 +288,41 @@ def _without_promise(names: list[str]) -> list[str]:
     return names[last + 1 :] or [wire_name(Error)]
 
 
-def _text(value: object) -> str:
-    try:
-        text = str(value)
-    except Exception as error:
-        text = f"<{type(value).__qualname__}; no text: {type(error).__qualname__}>"
-    # A lone surrogate cannot be sent.
-    return _cut(text, MAX_TEXT).encode("utf-8", "replace").decode()
+def _reduced(error: RemoteError) -> Any:
+    """Return how one whose class was made here is pickled and copied: by its names."""
+    state = dict(vars(error))
+    state["args"] = error.args
+    state["__cause__"] = error.__cause__
+    for part in PART_NAMES:
+        value = getattr(error, part, None)
+        if value is not None:
+            state[part] = value
+    members = list(getattr(error, "exceptions", ()))
+    message = str(getattr(error, "message", ""))
+    return _restored, (error.remoteType, error.remote_parents, message, members), state
 
 
-def _cut(text: str, length: int) -> str:
-    """Return ``text``, and of one that is longer its beginning."""
-    if len(text) <= length:
-        return text
-    return f"{text[:length]}... ({len(text)} characters)"
+def _restored(
+    type_name: str | bytes,
+    parents: tuple[str, ...],
+    message: str,
+    members: list[RemoteError],
+) -> RemoteError:
+    """Return what was pickled, for its state to be set.
 
-
-def for_log(failure: Failure) -> Failure:
-    """Return a failure as it is logged: its text is not as long as a peer likes.
-
-    Exceptions often say what they were given, such as a key that there is not.
-
-    Args:
-        failure: Any Failure; it is not changed.
+    In a process that has not registered the class, the next one that is known is taken.
     """
-    if isinstance(failure, CopiedFailure):
-        return failure
-    text = _text(failure.value)
-    if len(text) <= MAX_TEXT:
-        return failure
-    shown = Failure.__new__(Failure)
-    shown.__dict__.update(failure.__dict__)
-    shown.value = Exception(text)
-    return shown
+    return _blank(type_name, parents, message, members)
+
+
+def _sendable(text: str) -> str:
+    # A lone surrogate cannot be sent.
+    return cut(text, MAX_TEXT).encode("utf-8", "replace").decode()
+
+
+def _blank_failure(cls: type[Failure]) -> Failure:
+    """Return a failure whose state is yet to be set."""
+    return cls.__new__(cls)
 
 
 class CopyableFailure(Failure, Copyable):
@@ -287,25 +335,23 @@ class CopyableFailure(Failure, Copyable):
     Attributes:
         type: Class of the exception.
         value: The exception; ``str()`` of it is the message.
+        explains: Whether notes, members of a group and causes go along, in the text and
+            as parts that have names.
         unsafeTracebacks: Whether the traceback goes along.  It shows paths and
             source lines of this program.
     """
 
     unsafeTracebacks: Any = False
+    explains: bool = True
 
     def __init__(self, x: Any = None) -> None:
         Failure.__init__(self, x.value if isinstance(x, CopiedFailure) else x)
-        #: What a failure that came from elsewhere says of itself.
+        #: Type, parents and traceback of a failure that came from elsewhere.
         self._forwarded: tuple[bytes, list[str], str] | None = None
         value = self.value
         if isinstance(value, RemoteError):
-            name = value.remoteType
-            self._forwarded = (
-                name if isinstance(name, bytes) else str(name).encode(),
-                list(value.remote_parents)
-                or [wire_name(c) for c in type(value).__mro__],
-                value.remoteTraceback,
-            )
+            name, parents = named(value, wire_name)
+            self._forwarded = name.encode(), parents, value.remoteTraceback
 
     @cached_property
     def traceback(self) -> str:
@@ -332,15 +378,17 @@ class CopyableFailure(Failure, Copyable):
             if issubclass(cls, _OUTCOMES):
                 parents = [each for each in parents if not each.startswith(_OWN)]
             name = parents[0].encode()
-            traceback = _text(self.getTraceback()) if self.unsafeTracebacks else ""
+            traceback = _sendable(self.getTraceback()) if self.unsafeTracebacks else ""
         if not self.unsafeTracebacks:
             # One that another program has shown to this one was not meant for others.
             traceback = NO_TRACEBACK
+        value = self.value
+        text = full_text(value) if self.explains else message_of(value)
         # Legacy peers take each of these for an attribute of a Failure.
-        return {
+        state = {
             "count": self.count,
             "type": name,
-            "value": _text(self.value),
+            "value": _sendable(text),
             "captureVars": False,
             "tb": None,
             "pickled": 1,
@@ -349,6 +397,15 @@ class CopyableFailure(Failure, Copyable):
             "stack": [],
             "traceback": traceback,
         }
+        details = details_of(value, wire_name) if self.explains else {}
+        if details:
+            state["details"] = details
+        return state
+
+    def __reduce__(self) -> Any:
+        """Return how this is pickled: as what it is, and not as a mere Failure."""
+        state: Any = Failure.__getstate__(self)
+        return _blank_failure, (type(self),), state
 
     def check(self, *errorTypes: Any) -> Any:
         """Return the first of ``errorTypes`` that this failure is, or None."""
@@ -416,16 +473,18 @@ class CopiedFailure(RemoteCopy, Failure):
         ]
         if not all(isinstance(name, str) for name in names):
             raise MalformedJelly("a failure's parents are names")
+        details = take_details(attributes.get("details", {}))
         # All of this may be logged, and passed on to others.
         names = [name[:MAX_NAME] for name in names]
         kind = kind[:MAX_NAME]
-        traceback = _cut(traceback, MAX_RECEIVED_TEXT)
+        traceback = cut(traceback, MAX_RECEIVED_TEXT)
         type_name = kind.decode("utf-8", "replace")
         error = remote_error(
             kind if self.remote_type_bytes else type_name,
-            _cut(value, MAX_RECEIVED_TEXT),
+            cut(value, MAX_RECEIVED_TEXT),
             traceback,
             tuple(names),
+            details,
         )
         self.__dict__ = {
             "count": 0,
@@ -459,6 +518,10 @@ class CopiedFailure(RemoteCopy, Failure):
         """Let go of the frames that the exception was raised through here."""
         self.value.__traceback__ = None
 
+    def __reduce__(self) -> Any:
+        """Return how this is pickled: as what it is, and not as a mere Failure."""
+        return _blank_failure, (type(self),), self.__getstate__()
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without anything of this process."""
         return dict(self.__dict__)
@@ -473,7 +536,7 @@ class CopiedFailure(RemoteCopy, Failure):
         elideFrameworkCode: object = False,
         detail: str = "default",
     ) -> None:
-        """Write what is known of the remote failure.
+        """Write one line on the remote failure, in which nothing is written raw.
 
         Args:
             file: Where to; by default, the log.
@@ -481,8 +544,9 @@ class CopiedFailure(RemoteCopy, Failure):
             detail: Ignored; Failure has it.
         """
         out: Any = log.logfile if file is None else file
-        name = self.type.decode("utf-8", "replace")
-        out.write(f"Traceback from remote host -- {name}: {self.value}\n")
+        name = visible(self.type.decode("utf-8", "replace"))
+        text = visible(str(self.value))
+        out.write(f"Traceback from remote host -- {name}: {text}\n")
 
     def printBriefTraceback(
         self, file: TextIO | None = None, elideFrameworkCode: object = False

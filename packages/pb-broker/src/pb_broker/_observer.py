@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 from twisted.python.failure import Failure
 
+from pb_jelly.codec import visible
+
+from ._exposure import has_method
 from ._session import Session
 from .errors import PBConnectionLost, shown_name
 
@@ -29,6 +32,9 @@ class ObservedCall:
         wanted: Whether an answer is.
         broker: The connection's broker.
         state: For the observer to keep something in.
+        is_exposed: Whether the method is known: it was called from here, or the object
+            has a method that a peer may call by that name.  If not, the name is any
+            text of the peer's, escaped and cut.
     """
 
     method: str
@@ -36,6 +42,7 @@ class ObservedCall:
     wanted: bool
     broker: Any = field(repr=False)
     state: Any = None
+    is_exposed: bool = True
 
 
 class CallObserver(Protocol):
@@ -111,7 +118,7 @@ class ObservedSession(Session):
         run = super()._call_local
 
         def observed() -> None:
-            call = self._begun(name, False, wanted)
+            call = self._begun(name, False, wanted, target)
             # A peer may have two calls of one number; then the first is not heard of
             # again.
             running = self._broker.observed
@@ -144,9 +151,14 @@ class ObservedSession(Session):
         if call is not None:
             self._ended(call, error)
 
-    def _begun(self, name: bytes, is_outgoing: bool, wanted: Any) -> ObservedCall:
+    def _begun(
+        self, name: bytes, is_outgoing: bool, wanted: Any, target: Any = None
+    ) -> ObservedCall:
         broker = self._broker
-        call = ObservedCall(shown_name(name), is_outgoing, bool(wanted), broker)
+        shown = visible(shown_name(name))
+        call = ObservedCall(shown, is_outgoing, bool(wanted), broker)
+        if not is_outgoing:
+            call.is_exposed = has_method(target, name.decode(errors="replace"))
         broker._run_callback(broker.observer.on_call, call)
         return call
 

@@ -93,6 +93,10 @@ class Profile:
         login_backlog: With how many connections that have not logged in a server begins
             to turn some away, and with how many it turns all away; None for never.
         login_tries: How many refused logins end a connection; None for none.
+        explains_failures: Whether notes, members of a group and causes of an exception
+            go to the caller with it.
+        logs_misdirected: Whether a call of a missing method, or with arguments that the
+            method does not take, is logged as an error, with its traceback.
         shares_turns: Whether those who have yet to log in share a part of each turn of
             the event loop, so that what they send may be handled in a later one.
     """
@@ -105,6 +109,8 @@ class Profile:
     login_limits: BrokerLimits | None = LOGIN_LIMITS
     login_backlog: tuple[int, int] | None = (100, 1000)
     login_tries: int | None = 6
+    explains_failures: bool = True
+    logs_misdirected: bool = False
     shares_turns: bool = True
 
 

@@ -73,7 +73,8 @@ class Referenceable(Called, Serializable):
         """
         if isinstance(args, list) or isinstance(kw, list):
             args, kw = arguments_of(broker, args, kw, self.perspective)
-        return find_method(self, "remote_", message)(*args, **kw)
+        method = find_method(self, "remote_", message)
+        return method(*args, **kw)
 
     def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
         """Call a method of this object as a peer would, without a wire between.

@@ -20,13 +20,13 @@ from twisted.internet.defer import (
 )
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ._broker import Broker
 from ._connect import unwrapped
 from ._factories import PBClientFactory, ready
+from ._log import SafeLogger
 from ._messages import encoded_name
 from ._remote import RemoteReference
 from ._shell import TWISTED, as_deferred
@@ -35,7 +35,7 @@ from .errors import DeadReferenceError, NotSent
 
 __all__ = ["PBClientService", "ServiceReference"]
 
-_log = Logger(namespace="pb_broker")
+_log = SafeLogger(namespace="pb_broker")
 
 
 class PBClientService(ClientService):

@@ -15,7 +15,6 @@ from threading import get_ident
 from types import AsyncGeneratorType
 from typing import Any, Final, Protocol
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pb_banana import Connection
@@ -31,11 +30,12 @@ from ._failures import (
     CopiedFailure,
     CopyableFailure,
     failure2Copyable,
-    for_log,
     is_silent,
     remote_error,
 )
-from ._profile import BrokerLimits
+from ._log import SafeLogger
+from ._misdirected import is_misdirected
+from ._profile import BrokerLimits, Profile
 from ._shell import Shell, forget, late_call
 from ._streams import Batch, StreamSource
 from ._tables import CacheTable, ExportTable, Local, LocalIDs, process_unique_id
@@ -59,7 +59,7 @@ _NOBODY: Final[_Served] = (None, None, None, None)
 _MOST_NAMES: Final = 1024
 _LONGEST_NAME: Final = 256
 
-_log = Logger(namespace="pb_broker")
+_log = SafeLogger(namespace="pb_broker")
 
 #: The types of what methods mostly return: there is nothing to wait for.
 _VALUES: Final = frozenset(
@@ -107,6 +107,8 @@ class _Connection(Protocol):
 
     security: Any
     factory: Any
+    profile: Profile
+    is_authenticated: bool
     disconnected: int
     call_timeout: float | None
     observer: Any
@@ -833,16 +835,25 @@ class Session:
             # A task that was cancelled when its loop ended.
             is_logged = False
         if is_logged and self._broker.may_log():
-            shown = for_log(failure)
-            if wanted:
-                said = "Peer will receive following PB traceback:"
-            else:
-                said = "A call that wanted no answer failed:"
-            peer = self._broker._peer()
-            _log.failure(said, shown, pb_event="call_failed", peer=peer)
+            self._log_failed(failure, wanted)
         if wanted:
             self._send_failure(failure, request)
         self._broker._see_to_ctrl_c(failure)
+
+    def _log_failed(self, failure: Failure, wanted: Any) -> None:
+        error = failure.value
+        if not self._broker.profile.logs_misdirected and is_misdirected(
+            error, failure.getTracebackObject()
+        ):
+            # The peer's fault: no traceback of ours would explain it.
+            self._log("call_refused", "Refused a call: {error}", error=error)
+            return
+        if wanted:
+            said = "Peer will receive following PB traceback:"
+        else:
+            said = "A call that wanted no answer failed:"
+        peer = self._broker._peer()
+        _log.failure(said, failure, pb_event="call_failed", peer=peer)
 
     def _send_failure(self, failure: Failure, request: int) -> None:
         if self.closed:
@@ -855,10 +866,19 @@ class Session:
         if whole and self._send_error(value, request):
             return
         unsafe = getattr(self._broker.factory, "unsafeTracebacks", False)
-        if not self._send_error(failure2Copyable(failure, unsafe), request):
+        copyable = failure2Copyable(failure, unsafe)
+        copyable.explains = self._explains()
+        if not self._send_error(copyable, request):
             # The call has to end all the same.
             instead = Failure(Error("the call failed with what cannot be sent"))
             self._send_error(failure2Copyable(instead), request)
+
+    def _explains(self) -> bool:
+        """Tell whether more of an exception than its message goes to the peer."""
+        broker = self._broker
+        if not (broker.is_authenticated and broker.profile.explains_failures):
+            return False
+        return bool(getattr(broker.factory, "explains_failures", True))
 
     def _send_error(self, value: Any, request: int) -> bool:
         context = ServingContext()

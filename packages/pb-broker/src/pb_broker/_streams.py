@@ -24,12 +24,12 @@ from typing import Any, Final, Generic, TypeVar
 from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pb_jelly import JellyError
 
 from ._endings import ENDINGS
+from ._log import SafeLogger
 from ._referenceable import Referenceable
 from ._shell import TWISTED
 from ._tables import process_unique_id
@@ -47,7 +47,7 @@ __all__ = ["Batch", "RemoteStream", "StreamSource"]
 
 _T = TypeVar("_T")
 
-_log = Logger(namespace="pb_broker")
+_log = SafeLogger(namespace="pb_broker")
 
 #: How many items a ``next`` may have for an answer, whatever it asks for.
 _MOST_ITEMS: Final = 10_000

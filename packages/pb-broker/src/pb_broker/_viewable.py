@@ -28,6 +28,9 @@ class ViewPoint(Referenceable):
         self.perspective = perspective
         self.object = object
 
+    def _pb_called(self) -> object:
+        return self.object
+
     def processUniqueID(self) -> Any:
         """Return the same for every ViewPoint of this perspective on this object."""
         return (id(self.perspective), id(self.object))
@@ -44,7 +47,8 @@ class ViewPoint(Referenceable):
         method = find_method(self.object, "view_", message)
         if getattr(type(self.object), "_pb_checks", None):
             checked(self.object, message, args, kw)
-        return method(self.perspective, *args, **kw)
+        args = (self.perspective, *args)
+        return method(*args, **kw)
 
 
 class Viewable(Called, Serializable):

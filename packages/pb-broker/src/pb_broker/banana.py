@@ -13,14 +13,15 @@ from typing import Any, ClassVar
 
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pb_banana import PB_VOCABULARY, Connection, Limits, NegotiationError
 
+from ._log import SafeLogger
+
 __all__ = ["Banana"]
 
-_log = Logger(namespace="pb_broker.banana")
+_log = SafeLogger(namespace="pb_broker.banana")
 
 
 class Banana(Protocol):

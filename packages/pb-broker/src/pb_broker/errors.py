@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ._restoring import reduced
+
 __all__ = [
     "CallTimeout",
     "ClosingDown",
@@ -65,9 +67,13 @@ class Error(Exception):
     and nobody else: the exception is answered, and not logged where it was raised.
     """
 
+    __reduce__ = reduced
+
 
 class ProtocolError(Exception):
     """The peer sent something that the protocol does not allow."""
+
+    __reduce__ = reduced
 
 
 class NotExecuted(Error):
@@ -222,6 +228,8 @@ class InvalidArgument(Error, TypeError):
 
 class NoSuchMethod(AttributeError):
     """The object at the other end has no remotely callable method of that name."""
+
+    __reduce__ = reduced
 
 
 class RemoteError(Error):

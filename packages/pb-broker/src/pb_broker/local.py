@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ._log import SafeLogger
 from ._messages import encoded_name
 
 __all__ = ["LocalAsRemote", "LocalAsyncForwarder", "LocalMethod"]
 
-_log = Logger(namespace="pb_broker")
+_log = SafeLogger(namespace="pb_broker")
 
 
 class LocalMethod:

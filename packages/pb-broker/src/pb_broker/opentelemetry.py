@@ -23,6 +23,9 @@ from ._observer import ObservedCall
 __all__ = ["OpenTelemetryObserver"]
 
 _SYSTEM = "perspective_broker"
+#: The name, by the conventions of OpenTelemetry, of a method that the server does not
+#: have: a peer chooses that name, and could make up any number of them.
+_UNKNOWN = "_OTHER"
 
 
 class OpenTelemetryObserver:
@@ -30,9 +33,10 @@ class OpenTelemetryObserver:
 
     Attributes of a span: ``rpc.system`` is ``"perspective_broker"``, ``rpc.method`` the
     method's name without its prefix, ``network.peer.address`` and ``network.peer.port``
-    the other end where that has them.  A call that fails sets the span's status to
-    *error*, with ``error.type``; what the error says is not recorded, since it may be
-    the peer's to choose.
+    the other end where that has them.  The span has the method's name too; both are
+    ``_OTHER`` for a call that comes in and has no method here.  A call that fails sets
+    the span's status to *error*, with ``error.type``; the text of the error is not
+    recorded, since it may be the peer's to choose.
 
     Args:
         tracer_provider: Where spans go; None for the global one.
@@ -44,8 +48,9 @@ class OpenTelemetryObserver:
     def on_call(self, call: ObservedCall, /) -> None:
         """Begin a span."""
         kind = SpanKind.CLIENT if call.is_outgoing else SpanKind.SERVER
+        name = _name(call)
         span = self._tracer.start_span(
-            call.method, kind=kind, attributes=_attributes(call)
+            name, kind=kind, attributes=_attributes(call, name)
         )
         call.state = span
         if not call.is_outgoing:
@@ -62,8 +67,13 @@ class OpenTelemetryObserver:
         span.end()
 
 
-def _attributes(call: ObservedCall) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"rpc.system": _SYSTEM, "rpc.method": call.method}
+def _name(call: ObservedCall) -> str:
+    """Return the method's name, of which there are no more than the program has."""
+    return call.method if call.is_exposed else _UNKNOWN
+
+
+def _attributes(call: ObservedCall, name: str) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"rpc.system": _SYSTEM, "rpc.method": name}
     peer = call.broker.transport.getPeer()
     for name, attribute in (
         ("host", "network.peer.address"),

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import pb_banana
@@ -22,12 +21,13 @@ import pb_jelly
 
 from ._cacheable import Cacheable, RemoteCache, RemoteCacheObserver
 from ._copyable import attributes_of
+from ._log import SafeLogger
 from ._shell import as_deferred
 from ._viewable import ViewPoint
 
 __all__ = ["Publishable", "RemotePublished", "whenReady"]
 
-_log = Logger(namespace="pb_broker")
+_log = SafeLogger(namespace="pb_broker")
 
 #: What of a RemotePublished belongs to this process and not into the file.
 _TRANSIENT = (

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final, Literal, TypeAlias
 
-from twisted.logger import Logger
+from pb_broker._log import SafeLogger
+from pb_jelly.codec import visible
 
 __all__ = ["Audit", "AuditEvent", "AuditKind", "shown_username"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 AuditKind: TypeAlias = Literal[
     "login",
@@ -27,6 +28,8 @@ AuditKind: TypeAlias = Literal[
 
 #: How much of a name that a peer has given is kept, in bytes.
 _MOST_NAME: Final = 256
+#: How much of a text is kept, in characters.
+_MOST_TEXT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class AuditEvent:
         avatar_id: What the portal's checker calls the user.
         session: The session's number, as :attr:`pb_cred.Session.number`.
         reason: Why a login was refused or has ended.  The peer is not told.
-        detail: What the mechanism says about it besides, for people to read.
+        detail: The mechanism's own account of it, for people to read.  As in all texts
+            here, line ends and characters that are not printed are escaped.
         seconds: How long a session has lasted.
         what: What was changed.
         before: What it was before.
@@ -93,7 +97,14 @@ class Audit:
             is_logged: Whether to tell the log as well.
             **fields: The other attributes of an :class:`AuditEvent`.
         """
-        event = AuditEvent(kind, datetime.now(timezone.utc), **fields)
+        shown: dict[str, Any] = {
+            # A peer has a part in these, and observers write them to logs of their own.
+            name: visible(value, _MOST_TEXT) if type(value) is str else value
+            for name, value in fields.items()
+            if name != "avatar_id"
+        }
+        shown["avatar_id"] = fields.get("avatar_id")
+        event = AuditEvent(kind, datetime.now(timezone.utc), **shown)
         if self._observer is not None:
             try:
                 self._observer(event)

@@ -62,7 +62,8 @@ class Avatar(Called):
             NoSuchMethod: There is no ``perspective_`` method of that name.
         """
         args, kw = arguments_of(broker, args, kw, self)
-        return find_method(self, "perspective_", message)(*args, **kw)
+        method = find_method(self, "perspective_", message)
+        return method(*args, **kw)
 
     def logout(self) -> Any:
         """Do what there is to do when the login ends; called once for each login."""

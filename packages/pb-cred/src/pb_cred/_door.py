@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pb_broker import Broker
+from pb_broker._log import SafeLogger
 
 from ._attempt import Attempt
 from ._audit import Audit
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Door"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 #: The usual mechanisms of all servers, with one secret.
 _USUAL: Final = usual_server_mechanisms()

@@ -108,9 +108,7 @@ class Exchanges:
         if mechanism is None:
             return self._refuse(attempt, "no such mechanism")
         now = clock_of(root.broker).seconds()
-        attempt.is_offered = partial(
-            root.door.still_offers, mechanism, attempt.context
-        )
+        attempt.is_offered = partial(root.door.still_offers, mechanism, attempt.context)
         started = mechanism.start(root.portal, attempt.context)
         deadline = now + root.door.login_timeout
         self._current = exchange = Exchange(self, started, attempt, mind, deadline)

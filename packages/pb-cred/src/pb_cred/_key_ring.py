@@ -15,15 +15,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from pb_broker._log import SafeLogger
 
 from ._awaiting import called
 from ._token_keys import Key, Keys, read_keys
 
 __all__ = ["KeyRing"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 #: How many logins may wait for an answer.
 _MOST_WAITING: Final = 1000

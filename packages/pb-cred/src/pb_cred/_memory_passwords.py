@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from threading import Lock
 
-from twisted.logger import Logger
+from pb_broker._log import SafeLogger
 
 from ._census import Census, census_of
 from ._hashing import Keep, PasswordHashing, Record
@@ -15,7 +15,7 @@ from ._stores import InsteadOf, PasswordStore
 
 __all__ = ["CHEAP", "MemoryPasswords"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 #: What a test can afford, and nothing else should use.
 CHEAP = PasswordHashing(

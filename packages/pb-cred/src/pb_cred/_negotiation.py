@@ -18,8 +18,8 @@ from ._exchange import LOGIN_NAME, MAX_MESSAGE, cleaned
 from ._external import OwnCertificate
 from ._known_mechanisms import client_mechanisms
 from ._login_context import context_of
-from ._without_tls import warn_client
 from ._scram_messages import MAX_NAME, is_text
+from ._without_tls import warn_client
 from .errors import MechanismError, NoLogin, NoMechanism, UnusableCredentials
 from .mechanisms import ClientExchange, ClientMechanism, LoginContext, is_name
 
@@ -286,4 +286,3 @@ def _fault_of_password(credentials: Any) -> str | None:
     if not isinstance(password, (bytes, str)):
         return f"the password is bytes or text, not {type(password).__qualname__}"
     return None
-

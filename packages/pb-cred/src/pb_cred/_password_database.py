@@ -252,7 +252,9 @@ def _take_census(connection: Connection) -> Census:
     for row in connection.execute(_CENSUS):
         # One that is damaged is told to its user alone.
         with suppress(PasswordStoreError):
-            counted.append((Record("", row.password_hash, _verifier(row)), row.count_of))
+            counted.append(
+                (Record("", row.password_hash, _verifier(row)), row.count_of)
+            )
     return census_of(counted)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import pb_broker
 from pb_broker import CallTimeout, RemoteError, RemoteReference
+from pb_broker._log import SafeLogger
 
 from . import _ticket_request
 from ._factories import PBClientFactory, log_in
@@ -20,7 +20,7 @@ from .errors import MechanismError, NoTicket
 
 __all__ = ["PBClientService"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 
 class PBClientService(pb_broker.PBClientService):

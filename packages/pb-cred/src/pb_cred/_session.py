@@ -24,10 +24,10 @@ from math import inf
 from typing import Any, Literal, TypeAlias
 
 from twisted.internet.defer import maybeDeferred
-from twisted.logger import Logger
 
 from pb_broker import AsReferenceable, Broker, RemoteReference
 from pb_broker._endings import ENDINGS
+from pb_broker._log import SafeLogger
 from pb_broker._ownership import Owner, Ownership
 from pb_broker._shell import Shell
 from pb_broker._tables import process_unique_id
@@ -47,7 +47,7 @@ __all__ = [
     "session_of",
 ]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 Reason: TypeAlias = Literal[
     "disconnected",

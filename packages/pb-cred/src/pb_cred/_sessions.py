@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from weakref import WeakSet
 
 from twisted.cred.checkers import ANONYMOUS
-from twisted.logger import Logger
 
 from pb_broker import Broker
+from pb_broker._log import SafeLogger
 from pb_broker._ownership import Ownership
 
 from ._audit import Audit
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionPolicy", "Sessions"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 #: Logins over a connection that has none.
 _NO_LOGINS: Final[dict[int, Login]] = {}

@@ -22,9 +22,10 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
+
+from pb_broker._log import SafeLogger
 
 from . import _hashing
 from ._census import Census
@@ -37,7 +38,7 @@ from .interfaces import IScramVerifiers, IStandingChecker
 
 __all__ = ["InsteadOf", "PasswordStore", "checked_name"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 _MOST_NAME_CHARACTERS = 255
 
@@ -130,9 +131,7 @@ class PasswordStore:
         with suppress(TypeError):
             accepted = self._accepted.get(credentials)
         password = Password(credentials.password)
-        found = self._workers.run(
-            self._holds, credentials.username, password, accepted
-        )
+        found = self._workers.run(self._holds, credentials.username, password, accepted)
         return self._outages.watch(found)
 
     def _answered(self, accepted: Record | None, credentials: Any) -> Any:

@@ -15,8 +15,9 @@ from hashlib import sha256
 from typing import Any, Final
 
 from twisted.cred.credentials import ICredentials
-from twisted.logger import Logger
 from zope.interface import implementer
+
+from pb_broker._log import SafeLogger
 
 from .errors import MechanismError
 from .mechanisms import ClientExchange, ClientMechanism, LoginContext
@@ -33,7 +34,7 @@ __all__ = [
     "new_family",
 ]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 NAME: Final = "PB-TICKET"
 

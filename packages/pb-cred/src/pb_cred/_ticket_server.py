@@ -28,7 +28,8 @@ from math import isfinite
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
+
+from pb_broker._log import SafeLogger
 
 from ._outages import Outages
 from ._ticket import NAME, Raw, digest_of, family_of, is_ticket, make, new_family
@@ -39,7 +40,7 @@ from .mechanisms import LoginContext, ServerExchange, ServerMechanism, Verified
 
 __all__ = ["IssuedTicket", "Tickets"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 _MOST_ID_BYTES: Final = 1024
 _MOST_NAME: Final = 32

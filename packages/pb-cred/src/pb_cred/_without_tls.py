@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted.logger import Logger
+from pb_broker._log import SafeLogger
 
 from ._delays import source_of
 from .mechanisms import LoginContext
 
 __all__ = ["warn_client", "warn_server"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 #: With which whoever overhears the login can try passwords, and whoever is in between
 #: has the session.

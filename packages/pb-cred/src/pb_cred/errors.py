@@ -19,6 +19,7 @@ from pb_broker import (
     ProtocolError,
     register_exception,
 )
+from pb_broker._restoring import reduced
 from pb_jelly import Jellier, Jellyable
 
 __all__ = [
@@ -38,8 +39,8 @@ __all__ = [
     "TicketStoreError",
     "TokenKeyError",
     "UnknownUser",
-    "UnusableCredentials",
     "UnsuitablePassword",
+    "UnusableCredentials",
 ]
 
 # What a server answers to a login that fails can be caught here as what it is:
@@ -56,6 +57,8 @@ for _cls in (
 
 class CredError(Exception):
     """The root of this package's own errors."""
+
+    __reduce__ = reduced
 
 
 class DropInError(CredError, RuntimeError):

@@ -1,13 +1,49 @@
-"""This module writes values and places in few characters, whatever a peer sent."""
+"""This module writes values and places in few characters, whatever a peer sent.
+
+:func:`visible` is the one place where all four packages escape text for people.
+"""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from pb_jelly._atoms import unicode_atom
 
-__all__ = ["attribute", "item", "jellied_attribute", "jellied_item", "shown"]
+__all__ = ["attribute", "item", "jellied_attribute", "jellied_item", "shown", "visible"]
+
+#: Characters that Unicode counts as letters, marks or symbols, and that have no ink:
+#: fillers, joiners, selectors of a variant, and the blank of Braille.
+_HIDDEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
 
 #: How much of a string is shown, in characters or bytes.
 _LENGTH = 40
+
+
+def visible(text: str, length: int | None = None) -> str:
+    r"""Return text as one line in which no character has an effect or is hidden.
+
+    Line ends, other control characters, escapes, the marks of Unicode that turn the
+    direction of writing, all else without ink but the space, and lone surrogates
+    are written as in a literal of Python: ``\x1b``, ``\u202e``.
+
+    Args:
+        text: Any text.
+        length: Number of characters after which it is cut; None for no limit.
+    """
+    if length is not None and len(text) > length:
+        text = f"{text[:length]}... ({len(text)} characters)"
+    if text.isprintable() and _HIDDEN.search(text) is None:
+        return text
+    return "".join(
+        each
+        if each.isprintable() and _HIDDEN.match(each) is None
+        else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
 
 
 def shown(value: object) -> str:
@@ -19,7 +55,8 @@ def shown(value: object) -> str:
     kind = type(value)
     if kind is str or kind is bytes:
         assert isinstance(value, (str, bytes))
-        return repr(value) if len(value) <= _LENGTH else f"{value[:_LENGTH]!r}..."
+        text = repr(value) if len(value) <= _LENGTH else f"{value[:_LENGTH]!r}..."
+        return visible(text)
     if kind is int:
         assert isinstance(value, int)
         bits = value.bit_length()
@@ -37,7 +74,8 @@ def item(key: object) -> str:
 def attribute(name: object) -> str:
     """Return the path from an object to its attribute *name*."""
     if type(name) is str and name.isidentifier() and len(name) <= _LENGTH:
-        return f".{name}"
+        # There are letters without ink.
+        return f".{visible(name)}"
     return item(name)
 
 

@@ -2,7 +2,8 @@
 
 It is for packages that go with this one, such as pb-banana, and is made for their use:
 the table of types compiled with a policy, and the functions for its leaves.  What a
-policy allows, and what is made of it, is decided here and nowhere else.
+policy allows, and what is made of it, is decided here and nowhere else.  So is how text
+of a peer is shown to people: :func:`visible`.
 
 Its numbers are compiled into packages that are: they stay what they are as long as the
 minor version does.
@@ -14,6 +15,7 @@ from pb_jelly._attributes import attributes_of, set_attributes
 from pb_jelly._forward import FEW_KEYS, takes_hashing
 from pb_jelly._policy import CurrentTables, PolicyTable, Target, current_tables
 from pb_jelly._references import MOST_NUMBER
+from pb_jelly._show import visible
 from pb_jelly._table import (
     BOOL,
     BYTEARRAY,
@@ -59,4 +61,5 @@ __all__ = [
     "current_tables",
     "set_attributes",
     "takes_hashing",
+    "visible",
 ]

@@ -15,15 +15,15 @@ from types import ModuleType
 from typing import Final
 
 import twisted.spread
-from twisted.logger import Logger
 
+from pb_broker._log import SafeLogger
 from pb_cred.errors import DropInError
 
 from . import _banana, _flavors, _interfaces, _jelly, _pb, _publish, _util
 
 __all__ = ["DropInError", "install"]
 
-_log = Logger(namespace="pb_cred")
+_log = SafeLogger(namespace="pb_cred")
 
 _STAND_INS: Final[dict[str, ModuleType]] = {
     "banana": _banana,

@@ -59,6 +59,10 @@ PROFILE: Final = Profile(
     login_limits=None,
     login_backlog=None,
     login_tries=None,
+    # Programs compare the texts of exceptions.
+    explains_failures=False,
+    # Tests of programs wait for such errors.
+    logs_misdirected=True,
     # Programs may rely on each call being made when it comes.
     shares_turns=False,
 )

@@ -32,6 +32,7 @@ from pb_broker import (
     failure2Copyable,
     portno,
 )
+from pb_broker._log import for_log
 from pb_broker._profile import Profile
 from pb_cred import _anonymous, _factories, _md5
 from pb_cred._audit import Audit
@@ -228,7 +229,7 @@ class _PortalWrapper(LoginRoot, _JellyableAvatarMixin):
         return claim
 
     def _logs_refusal(self, failure: Failure) -> bool:
-        log.err(failure)
+        log.err(for_log(failure))
         return False
 
 
