@@ -883,9 +883,7 @@ def test_what_outlives_its_loop_is_collected_without_noise(
         return [begun, left, kept, call, root, root.broker, connecting, server]
 
     ignored: list[Any] = []
-    loop = asyncio.new_event_loop()
-    things = loop.run_until_complete(main())
-    loop.close()
+    things = asyncio.run(main())
     monkeypatch.setattr(sys, "unraisablehook", ignored.append)
     with logged() as events:
         while things:
