@@ -124,7 +124,7 @@ class TestNestingBombs:
 
         with pytest.raises(LimitExceeded):
             load(File())
-        assert len(read) == 1
+        assert sum(read) <= 4 * 1002 + len(MAGIC)
 
     def test_without_a_connection(self) -> None:
         with pytest.raises(LimitExceeded) as caught:

@@ -14,6 +14,7 @@ import uuid
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,6 +47,8 @@ class Both(Getting):
 
 class Slotted:
     __slots__ = ("state",)
+
+    state: Any
 
     def __getstate__(self) -> Any:
         return self.state
@@ -100,7 +103,14 @@ class Moment(datetime.datetime):
 
 
 class Zone(datetime.tzinfo):
-    pass
+    def utcoffset(self, when: Any) -> Any:
+        return datetime.timedelta(0)
+
+    def tzname(self, when: Any) -> str:
+        return "own"
+
+    def dst(self, when: Any) -> None:
+        return None
 
 
 class Colour(enum.Enum):
@@ -202,14 +212,15 @@ def at(zone: Any) -> Any:
     return datetime.datetime(2024, 7, 1, 12, tzinfo=zone)
 
 
+BAD_STATES: tuple[Any, ...] = (5, [], {1: 2}, {b"a": 1}, ({}, 5), (None, {"b": 1}))
+GOOD_STATES: tuple[Any, ...] = (None, {}, {"a": 1}, (None, None), ({"a": 1}, None))
+
 #: What cannot be written, for it could not be read.
 REFUSED: dict[str, Callable[[], Any]] = {
     **{
-        f"state {shown!r} of {cls.__name__}": lambda cls=cls, shown=shown: filled(
-            cls, shown
-        )
+        f"state {shown!r} of {cls.__name__}": partial(filled, cls, shown)
         for cls in (Getting, Slotted)
-        for shown in (5, [], {1: 2}, {b"a": 1}, ({}, 5), (None, {"b": 1}))
+        for shown in BAD_STATES
     },
     "state of slots without a place": lambda: filled(Slotted, {"other": 1}),
     "attribute named by a number": lambda: named(5),
@@ -250,10 +261,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
 
 #: What is like that, and is written and read.
 TAKEN: dict[str, Callable[[], Any]] = {
-    **{
-        f"state {shown!r}": lambda shown=shown: filled(Getting, shown)
-        for shown in (None, {}, {"a": 1}, (None, None), ({"a": 1}, None))
-    },
+    **{f"state {shown!r}": partial(filled, Getting, shown) for shown in GOOD_STATES},
     "any state": lambda: filled(Both, [5]),
     "no state": Setting,
     "no state of a dict": lambda: Words(a=1),

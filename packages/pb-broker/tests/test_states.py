@@ -164,6 +164,8 @@ class Kept(pb.RemoteCache):
 class KeptSlots(Kept):
     __slots__ = ("__own", "item")
 
+    __own: int
+
     def own(self) -> Any:
         try:
             return self.__own

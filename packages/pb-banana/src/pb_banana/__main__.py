@@ -189,8 +189,8 @@ def _expressions(
             kept = [b"".join(kept)[decoder.offset - start :]]
             start = decoder.offset
     if not decoder.is_idle:
-        error = IncompleteError("the expression has no end", offset=decoder.offset)
-        raise _DamagedError(error, decoder.unfinished())
+        end = IncompleteError("the expression has no end", offset=decoder.offset)
+        raise _DamagedError(end, decoder.unfinished())
 
 
 def _damaged(
