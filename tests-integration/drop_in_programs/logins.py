@@ -4,6 +4,8 @@ It runs both ends; with ``server`` it runs one, which says its port, and with ``
 and a port the other.
 """
 
+from __future__ import annotations
+
 import sys
 
 from twisted.cred import checkers, credentials, error, portal

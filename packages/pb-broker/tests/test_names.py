@@ -195,7 +195,7 @@ MISTAKES: dict[str, Callable[[Pair, Any], Any]] = {
 @pytest.mark.parametrize("call", MISTAKES.values(), ids=MISTAKES)
 def test_name_that_is_no_text(call: Callable[[Pair, Any], Any], name: Any) -> None:
     with connected(Root()) as pair:
-        with pytest.raises(TypeError, match="is the name of a method, a str, and not"):
+        with pytest.raises(TypeError, match="the name of a method is text, not "):
             call(pair, name)
         assert pair.client_transport.written == []
         assert not pair.client.waitingForAnswers

@@ -402,7 +402,8 @@ def test_nothing_that_a_peer_wrote_is_logged_raw() -> None:
             Portal(pb.Realm(lambda name: pb.Avatar(name)), [Talkative()]),
             audit=told.append,
         )
-        pair = connected_pair(server_factory=factory)
+        client = PBClientFactory()
+        pair = connected_pair(server_factory=factory, client_factory=client)
         root = pair.client.remoteForName("root")
         for name, args in (
             (EVIL, ()),

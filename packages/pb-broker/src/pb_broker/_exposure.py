@@ -64,6 +64,8 @@ def has_method(target: object, message: str) -> bool:
     if not isinstance(target, Called):
         return False
     target = target._pb_called()
+    if not isinstance(target, Called):
+        return False
     return message in _table_of(type(target)) or any(
         inspect.getattr_static(target, prefix + message, None) is not None
         for prefix in _prefixes_of(type(target))

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import ClientFactory, ServerFactory
 from twisted.python.failure import Failure
 
+from ._arguments import checked_options, checked_root
 from ._broker import Broker
 from ._clock import clock_of
 from ._closing import LINGER
@@ -22,7 +23,6 @@ from ._turned_away import TurnedAway
 from ._turns import Turns
 from ._watch import Heartbeat, Watch, as_heartbeat
 from .errors import ClosingDown, DeadReferenceError, reason_text
-from .interfaces import IPBRoot
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
 
@@ -152,6 +152,11 @@ class PBClientFactory(_Watching, _ClientFactory):
         heartbeat: Heartbeat | bool | None = None,
         observer: CallObserver | None = None,
     ) -> None:
+        checked_options(
+            limits=limits,
+            call_timeout=call_timeout,
+            handshake_timeout=handshake_timeout,
+        )
         self.watch = _watch(self, handshake_timeout, None, heartbeat)
         self.observer = observer
         self.unsafeTracebacks = unsafeTracebacks
@@ -356,13 +361,19 @@ class PBServerFactory(_Watching, ServerFactory):
         linger: float | None = None,
         observer: CallObserver | None = None,
     ) -> None:
+        checked_options(
+            limits=limits,
+            call_timeout=call_timeout,
+            handshake_timeout=handshake_timeout,
+            login_timeout=login_timeout,
+        )
         self.observer = observer
         if linger is not None:
             self.linger = linger
         self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
         if login_backlog is not None:
             self.login_backlog = login_backlog
-        self.root: Any = IPBRoot(root)
+        self.root: Any = checked_root(root)
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
         self.limits = limits

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
+from ._arguments import checked_client_factory, client_endpoint, server_endpoint
 from ._broker import Broker
 from ._connect import unwrapped
 from ._factories import PBClientFactory, PBServerFactory, ready, serving
@@ -39,17 +40,24 @@ class Client:
         self._reactor = reactor
         self._broker: Broker | None = None
 
+    def __await__(self) -> NoReturn:
+        """Say how it is used: what is awaited would have no end.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a connection is used with `async with`, which closes it")
+
     async def __aenter__(self) -> Any:
         """Connect.
 
         Raises:
+            TypeError: The endpoint is none.
+            ValueError: The description is none of an endpoint, or names no
+                certificates to trust.
             Exception: Why that cannot be done.
         """
-        endpoint = self._endpoint
-        if isinstance(endpoint, str):
-            from twisted.internet.endpoints import clientFromString
-
-            endpoint = clientFromString(_reactor(self._reactor), endpoint)
+        endpoint = client_endpoint(self._endpoint, lambda: _reactor(self._reactor))
         self._broker = unwrapped(await endpoint.connect(self._factory))
         is_ready = False
         try:
@@ -106,13 +114,17 @@ class Serving:
         self._reactor = reactor
         self._port: Any = None
 
+    def __await__(self) -> NoReturn:
+        """Say how it is used: what is awaited would have no end.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a server is used with `async with`, which closes it")
+
     async def __aenter__(self) -> Any:
         """Listen; return Twisted's ``IListeningPort``."""
-        endpoint = self._endpoint
-        if isinstance(endpoint, str):
-            from twisted.internet.endpoints import serverFromString
-
-            endpoint = serverFromString(_reactor(self._reactor), endpoint)
+        endpoint = server_endpoint(self._endpoint, lambda: _reactor(self._reactor))
         self._port = await endpoint.listen(self._factory)
         return self._port
 
@@ -144,7 +156,8 @@ def client(
         What ``async with`` takes; it gives a reference to the server's root object,
         and closes the connection at its end.
     """
-    return Client(endpoint, factory or PBClientFactory(), reactor)
+    factory = checked_client_factory(factory, PBClientFactory)
+    return Client(endpoint, factory, reactor)
 
 
 def serve(

@@ -136,8 +136,5 @@ def encoded_name(name: object) -> bytes:
         return name.encode()
     if isinstance(name, bytes):
         return name
-    raise TypeError(
-        "what is called is the name of a method, a str, "
-        f"and not {'an' if type(name).__name__[0] in 'aeiou' else 'a'} "
-        f"{type(name).__name__}"
-    )
+    kind = type(name).__qualname__
+    raise TypeError(f"the name of a method is text, not a value of the type {kind}")

@@ -29,6 +29,8 @@ _ENTRIES: Final = frozenset(
 )
 #: Modules that run the coroutine of an entry that a program has overridden.
 _LOOPS: Final = ("asyncio.", "pb_broker._asyncio", "pb_broker._shell", "twisted.")
+#: The module of a root object that passes calls on when there is another to take them.
+_LATER: Final = "pb_broker._root"
 _OURS: Final = ("pb_broker.", "pb_cred.")
 
 
@@ -64,7 +66,7 @@ def _way(traceback: TracebackType | None) -> tuple[list[FrameType], bool]:
             entries.append(frame)
         elif entries and entries[-1].f_code.co_name != "_call_local":
             return entries, True
-        elif not _module(frame).startswith(_LOOPS):
+        elif not _module(frame).startswith((*_LOOPS, _LATER)):
             # No entry at all: the way began in a method.
             return [], True
         traceback = traceback.tb_next

@@ -25,6 +25,9 @@ class LaterRoot(Referenceable):
         self._failure: Any = None
         coming.addCallbacks(self._came, self._failed)
 
+    def _pb_called(self) -> object:
+        return self._root if self._is_here else self
+
     def _came(self, root: Any) -> None:
         self._root = root
         self._is_here = True

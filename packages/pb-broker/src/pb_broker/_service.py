@@ -23,6 +23,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ._arguments import checked_client_factory, client_endpoint
 from ._broker import Broker
 from ._connect import unwrapped
 from ._factories import PBClientFactory, ready
@@ -55,6 +56,9 @@ class PBClientService(ClientService):
             a coroutine, that is waited for; if it fails, so has the attempt.
         on_lost: Called with a Failure, the reason, each time the connection is lost.
         clock: An ``IReactorTime``; None for the reactor.
+
+    Raises:
+        TypeError: The endpoint or the factory is none.
     """
 
     def __init__(
@@ -68,6 +72,13 @@ class PBClientService(ClientService):
         clock: Any = None,
     ) -> None:
         policy = backoffPolicy() if retry_policy is None else retry_policy
+        if isinstance(endpoint, str):
+            raise TypeError(
+                "a service connects to an endpoint: "
+                "clientFromString(reactor, description)"
+            )
+        endpoint = client_endpoint(endpoint, lambda: None)
+        factory = checked_client_factory(factory, PBClientFactory)
         prepared: Any = _Prepared(endpoint, factory, self._prepare)
         super().__init__(prepared, prepared, policy, clock)
         self._brokers = factory

@@ -165,7 +165,15 @@ class Watch:
 
 
 def as_heartbeat(heartbeat: Heartbeat | bool | None) -> Heartbeat | None:
-    """Return what a factory's argument means: True is a heartbeat as usual."""
+    """Return what a factory's argument means: True is a heartbeat as usual.
+
+    Raises:
+        TypeError: It is something else, such as a number of seconds.
+    """
     if heartbeat is True:
         return Heartbeat()
+    given: Any = heartbeat
+    if given and not isinstance(given, Heartbeat):
+        kind = type(given).__qualname__
+        raise TypeError(f"a heartbeat is True or Heartbeat(idle, answer), not a {kind}")
     return heartbeat or None

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
+from ._arguments import checked_client_factory, checked_host
 from ._asyncio import AsyncioShell, BrokerProtocol, TLSAcceptor
 from ._factories import PBClientFactory, PBServerFactory, ready, serving
 from ._service import PBClientService
@@ -174,9 +175,8 @@ def connect(
         with :class:`~pb_broker.DeadReferenceError` if the connection is lost before
         both ends are ready to talk.
     """
-    return Connecting(
-        factory or PBClientFactory(), _where(host, port, path, options, ssl=ssl)
-    )
+    where = _where(host, port, path, options, ssl=ssl)
+    return Connecting(checked_client_factory(factory, PBClientFactory), where)
 
 
 @implementer(IStreamClientEndpoint)
@@ -270,7 +270,7 @@ def reconnecting(
         on_lost=on_lost,
     )
     where = _where(host, port, path, options, ssl=ssl)
-    return Reconnecting(make, factory or PBClientFactory(), where)
+    return Reconnecting(make, checked_client_factory(factory, PBClientFactory), where)
 
 
 class Server:
@@ -428,8 +428,10 @@ def _where(
     """Return the arguments of the loop's method.
 
     Raises:
-        ValueError: There are two places, or none.
+        TypeError: The host or the port is of the wrong type.
+        ValueError: There are two places, or it is the description of an endpoint.
     """
+    checked_host(host, port)
     if path is None:
         where: dict[str, Any] = {"host": host, "port": port}
     elif host is None and port is None:

@@ -17,6 +17,7 @@ from pb_broker import (
     IPBRoot,
     RemoteReference,
 )
+from pb_broker._arguments import checked_options
 from pb_broker._clock import clock_of
 
 from . import _negotiation
@@ -226,6 +227,7 @@ class PBServerFactory(pb_broker.PBServerFactory):
         tickets: Tickets | None = None,
         audit: Callable[[AuditEvent], object] | None = None,
     ) -> None:
+        checked_options(login_limits=login_limits, login_timeout=login_timeout)
         profile = self.protocol.profile
         if allow_legacy_md5 is not None:
             self.allow_legacy_md5 = allow_legacy_md5

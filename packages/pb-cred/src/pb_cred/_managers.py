@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pb_broker._arguments import checked_client_factory
 from pb_broker._factories import serving
 from pb_broker._managers import Client, Serving
 
@@ -58,7 +59,7 @@ def client(
         What ``async with`` takes; it gives a reference to the avatar, and closes the
         connection at its end.
     """
-    factory = PBClientFactory() if factory is None else factory
+    factory = checked_client_factory(factory, PBClientFactory)
     if credentials is None:
         return Client(endpoint, factory, reactor)
     return _LoggingIn(endpoint, factory, credentials, mind, reactor)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pb_broker._arguments import checked_client_factory
 from pb_broker._asyncio import AsyncioShell
 from pb_broker._factories import serving
 from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving, _where
@@ -95,7 +96,7 @@ def connect(
         ``twisted.cred.error.UnauthorizedLogin`` if the server does not let us in.
     """
     where = _where(host, port, path, options, ssl=ssl)
-    factory = PBClientFactory() if factory is None else factory
+    factory = checked_client_factory(factory, PBClientFactory)
     if credentials is None:
         return Connecting(factory, where)
     return _LoggingIn(factory, where, credentials, mind)
@@ -149,7 +150,7 @@ def reconnecting(
         on_ticket=on_ticket,
     )
     where = _where(host, port, path, options, ssl=ssl)
-    return Reconnecting(make, factory or PBClientFactory(), where)
+    return Reconnecting(make, checked_client_factory(factory, PBClientFactory), where)
 
 
 def serve(

@@ -1,0 +1,177 @@
+"""Mistakes in what the public entry points are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.task import Clock
+
+import pb_broker as pb
+from pb_broker import asyncio as pb_asyncio
+from pb_broker._arguments import client_endpoint, server_endpoint
+
+from .support import Echo, connected, root_of
+
+
+async def coroutine() -> Any:
+    """Be what is given in place of what it returns."""
+
+
+def unawaited(use: Callable[[Any], object]) -> None:
+    """Use a coroutine that nobody awaits."""
+    value = coroutine()
+    try:
+        use(value)
+    finally:
+        value.close()
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        pb.PBServerFactory,
+        lambda root: pb.serve("tcp:0", root),
+        lambda root: pb_asyncio.serve(root, "localhost", 0),
+    ],
+    ids=["factory", "twisted", "asyncio"],
+)
+def test_object_that_is_no_root_is_named(serve: Callable[[Any], object]) -> None:
+    with pytest.raises(TypeError, match=r"the class Echo and not .*: Echo\(\)"):
+        serve(Echo)
+    with pytest.raises(TypeError, match=r"what is served is a Root object.*not a dict"):
+        serve({})
+    with pytest.raises(TypeError, match=r"the function coroutine: call it"):
+        serve(coroutine)
+    with pytest.raises(TypeError, match=r"a coroutine: await it first"):
+        unawaited(serve)
+    with pytest.raises(TypeError, match="not a PBClientFactory"):
+        serve(pb.PBClientFactory())
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        lambda factory: pb.client("tcp:localhost:1", factory=factory),
+        lambda factory: pb_asyncio.connect("localhost", 1, factory=factory),
+        lambda factory: pb_asyncio.reconnecting("localhost", 1, factory=factory),
+        lambda factory: pb.PBClientService(
+            TCP4ClientEndpoint(Clock(), "localhost", 1), factory
+        ),
+    ],
+    ids=["twisted", "asyncio", "reconnecting", "service"],
+)
+def test_factory_that_is_no_clients_is_named(client: Callable[[Any], object]) -> None:
+    with pytest.raises(TypeError, match="not a PBServerFactory"):
+        client(pb.PBServerFactory(Echo()))
+    with pytest.raises(TypeError, match="the class PBClientFactory and not an inst"):
+        client(pb.PBClientFactory)
+    with pytest.raises(TypeError, match="a client's factory is a PBClientFactory"):
+        client(Echo())
+
+
+@pytest.mark.parametrize(
+    ("description", "why"),
+    [
+        ("localhost:18721", "Unknown endpoint type: 'localhost'"),
+        ("", "''"),
+        ("tcp:localhost", "port"),
+        ("tcp:localhost:http service", "http service"),
+        ("tls:localhost", "argument"),
+        ("tcp:host=a:nosuch=b:port=1", "nosuch"),
+        ("x\n\x1b[31m:1", r"x\\n\\x1b\[31m"),
+    ],
+)
+def test_description_that_is_none_of_an_endpoint(description: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as raised:
+        client_endpoint(description, Clock)
+    assert "does not describe an endpoint" in str(raised.value)
+    assert '(one is "tls:example.org:8787")' in str(raised.value)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ValueError, match=r"\(one is \"ssl:8787:privateKey="):
+        server_endpoint("http", Clock)
+
+
+@pytest.mark.parametrize(
+    "wrong", [5, None, ("localhost", 1), Echo(), TCP4ClientEndpoint]
+)
+def test_endpoint_that_is_none(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="an endpoint is a description such as"):
+        client_endpoint(wrong, Clock)
+    with pytest.raises(TypeError, match="or an IStreamServerEndpoint"):
+        server_endpoint(wrong, Clock)
+
+
+def test_endpoint_of_the_wrong_end() -> None:
+    with pytest.raises(TypeError, match="not a TCP4ClientEndpoint"):
+        server_endpoint(TCP4ClientEndpoint(Clock(), "localhost", 1), Clock)
+
+
+def test_certificates_to_trust_that_are_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for directory, why in (
+        (tmp_path / "none", "does not exist"),
+        (file, "is a file"),
+        (tmp_path, "has no file"),
+    ):
+        with pytest.raises(ValueError, match=f"trustRoots .* {why}"):
+            client_endpoint(f"tls:localhost:1:trustRoots={directory}", Clock)
+
+
+def test_service_takes_an_endpoint() -> None:
+    with pytest.raises(TypeError, match="clientFromString"):
+        pb.PBClientService("tcp:localhost:1", pb.PBClientFactory())
+
+
+@pytest.mark.parametrize(
+    "connect", [pb_asyncio.connect, pb_asyncio.reconnecting, pb_asyncio.serve]
+)
+def test_places_of_asyncio(connect: Any) -> None:
+    root = [Echo()] if connect is pb_asyncio.serve else []
+    with pytest.raises(ValueError, match="TLS is ssl=context"):
+        connect(*root, "tls:localhost:8787")
+    with pytest.raises(TypeError, match="a host is text, or None, not a int"):
+        connect(*root, 8787)
+    with pytest.raises(TypeError, match="a port is a number, not a float"):
+        connect(*root, "localhost", 1.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pb.PBClientFactory, lambda **options: pb.PBServerFactory(Echo(), **options)],
+)
+def test_options_of_factories(make: Any) -> None:
+    for options, why in (
+        ({"limits": 5}, "limits is a BrokerLimits, not a int"),
+        ({"call_timeout": "5"}, "call_timeout is a number of seconds, not a str"),
+        ({"call_timeout": True}, "not a bool"),
+        ({"handshake_timeout": [5]}, "handshake_timeout is a number of seconds"),
+        ({"heartbeat": 30}, r"a heartbeat is True or Heartbeat\(idle, answer\)"),
+    ):
+        with pytest.raises(TypeError, match=why):
+            make(**options)
+    for seconds in -1, float("nan"):
+        with pytest.raises(ValueError, match="call_timeout is a number of seconds"):
+            make(call_timeout=seconds)
+
+
+@pytest.mark.parametrize("name", [5, None, Echo.remote_echo])
+def test_name_of_a_method_that_is_none(name: Any) -> None:
+    with connected() as pair:
+        root = root_of(pair)
+        with pytest.raises(TypeError, match="the name of a method is text, not "):
+            root.callRemote(name)
+        with pytest.raises(TypeError, match="the name of a method is text, not "):
+            root.with_timeout(5).callRemote(name)
+        with pytest.raises(TypeError, match="the name of a method is text, not "):
+            pb.call_observers([root], name)
+
+
+def test_connection_and_server_are_not_awaited() -> None:
+    for use in pb.client("tcp:localhost:1"), pb.serve("tcp:0", Echo()):
+        with pytest.raises(TypeError, match="is used with `async with`"):
+            use.__await__()
