@@ -146,7 +146,7 @@ NOT_FOR_PROGRAMS = {"Callable", "TYPE_CHECKING", "annotations", "_i", "_pubReady
 @pytest.mark.filterwarnings("ignore:.*instance_atom")
 @pytest.mark.parametrize("name", MODULES)
 def test_what_the_original_has_imported_is_there(name: str) -> None:
-    theirs = {key for key in vars(import_module(f"twisted.spread.{name}"))}
+    theirs = set(vars(import_module(f"twisted.spread.{name}")))
     theirs -= NOT_FOR_PROGRAMS | {key for key in theirs if key.startswith("__")}
     ours = import_module(f"pb_cred.drop_in._{name}")
     assert {key for key in theirs if not hasattr(ours, key)} == set()

@@ -7,12 +7,16 @@ and a port the other.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from twisted.cred import checkers, credentials, error, portal
-from twisted.internet import defer, reactor
+from twisted.internet import defer
+from twisted.internet import reactor as _reactor
 from twisted.python.failure import Failure
 from twisted.spread import pb
 from zope.interface import implementer
+
+reactor: Any = _reactor
 
 
 class Expired(error.UnauthorizedLogin):
@@ -23,7 +27,7 @@ class Expired(error.UnauthorizedLogin):
 class Checker:
     credentialInterfaces = (credentials.IUsernameHashedPassword,)
 
-    def requestAvatarId(self, cred: pb._PortalAuthChallenger):
+    def requestAvatarId(self, cred: pb._PortalAuthChallenger) -> Any:
         is_one = isinstance(cred, pb._PortalAuthChallenger)
         address = cred.broker.transport.getPeer().host
         print("asked about", repr(cred.username), is_one, address, flush=True)
@@ -35,33 +39,39 @@ class Checker:
             )
         return defer.fail(error.UnauthorizedLogin("nobody is called so"))
 
-    def decide(self, is_right, name):
+    def decide(self, is_right: bool, name: Any) -> Any:
         if is_right:
             return name
         raise error.UnauthorizedLogin("Wrong password")
 
 
 class User(pb.Avatar):
-    def __init__(self, name):
+    def __init__(self, name: Any) -> None:
         self.name = name
 
-    def perspective_name(self):
+    def perspective_name(self) -> Any:
         return self.name
 
 
 @implementer(portal.IRealm)
 class Realm:
-    def requestAvatar(self, name, mind, *interfaces):
+    def requestAvatar(self, name: Any, mind: Any, *interfaces: Any) -> Any:
         return pb.IPerspective, User(name), lambda: None
 
 
-NAMES = [("joe", b"x"), (b"bytes", b"x"), ("joe", b"y"), (b"joe", b"x"), ("old", b"x")]
+NAMES: list[Any] = [
+    ("joe", b"x"),
+    (b"bytes", b"x"),
+    ("joe", b"y"),
+    (b"joe", b"x"),
+    ("old", b"x"),
+]
 
 
 @defer.inlineCallbacks
-def client(port):
+def client(port: int) -> Any:
     for name, password in NAMES:
-        factory = pb.PBClientFactory()
+        factory: Any = pb.PBClientFactory()
         reactor.connectTCP("127.0.0.1", port, factory)
         try:
             user = yield factory.login(credentials.UsernamePassword(name, password))
@@ -73,12 +83,12 @@ def client(port):
         factory.disconnect()
 
 
-def server():
-    factory = pb.PBServerFactory(portal.Portal(Realm(), [Checker()]))
+def server() -> Any:
+    factory: Any = pb.PBServerFactory(portal.Portal(Realm(), [Checker()]))
     return reactor.listenTCP(0, factory, interface="127.0.0.1").getHost().port
 
 
-def end(failure):
+def end(failure: Any) -> None:
     if failure is not None:
         print(failure)
     reactor.callLater(0, reactor.stop)

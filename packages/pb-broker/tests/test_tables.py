@@ -109,7 +109,8 @@ def test_names_come_and_go(exports: ExportTable) -> None:
     exports.name(b"y", thing)
     exports.name(b"w", thing)
     assert sorted(map(str, exports.ids())) == ["b'w'", "b'y'", "b'z'"]
-    assert len(exports) == 3
+    # One of the objects has two names.
+    assert len(exports) == 2
     assert exports.unregister(b"y") is thing
     assert exports.find(b"y") is None
     assert len(exports) == 2

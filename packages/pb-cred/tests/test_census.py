@@ -1,4 +1,4 @@
-"""Names that no user has, held against the users of a store: nothing tells them apart."""
+"""Names that no user has, which nothing tells from the users of a store."""
 
 from __future__ import annotations
 
@@ -187,9 +187,9 @@ def test_imported_hashes_are_shared_out_by_their_costs(
 
     store = make()
     store.set_password("alice", "sesame")
-    for name, rounds in (("bob", 4), ("carol", 5)):
+    for user, rounds in (("bob", 4), ("carol", 5)):
         hashed = bcrypt.hashpw(b"sesame", bcrypt.gensalt(rounds)).decode()
-        store.import_hash(name, hashed)
+        store.import_hash(user, hashed)
     store.import_hash("dave", "$apr1$abcdefgh$GQVaHFsauSKl0cgw4bVFJ/")
     store.import_hash("erin", "{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=")
     seen = set()

@@ -272,6 +272,11 @@ class Late(pb.ExplainedRefusal):
     """A refusal that the peer is told."""
 
 
+def type_of(failure: Any) -> str:
+    """Return the class that a failure had at the server."""
+    return str(failure.value.remoteType)
+
+
 def refusing(error: Exception, explains: bool = False) -> Pair:
     def answer(credentials: Any) -> Any:
         raise error
@@ -290,14 +295,14 @@ def test_a_refusal_that_is_to_be_told_is_told(error: Exception, explains: bool) 
     with logged():
         failure = trapped(log_in(refusing(error, explains)), UnauthorizedLogin)
     assert str(failure.value) == str(error)
-    assert failure.value.remoteType.endswith(type(error).__name__)
+    assert type_of(failure).endswith(type(error).__name__)
 
 
 def test_any_other_refusal_says_nothing() -> None:
     with logged():
         failure = trapped(log_in(refusing(Expired("expired"))), UnauthorizedLogin)
     assert str(failure.value) == ""
-    assert failure.value.remoteType == "twisted.cred.error.UnauthorizedLogin"
+    assert type_of(failure) == "twisted.cred.error.UnauthorizedLogin"
 
 
 def test_refusals_of_mechanisms_say_nothing_whatever_the_checker_wants() -> None:

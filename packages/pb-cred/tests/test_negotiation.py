@@ -119,7 +119,8 @@ def test_what_is_no_kind_of_credentials_is_named(credentials: Any) -> None:
 @pytest.mark.parametrize("mechanisms", [None, []])
 def test_a_password_that_is_none_is_the_reason_by_md5(mechanisms: Any) -> None:
     pair = pair_of(Legacy(), allow_legacy_md5=True, mechanisms=mechanisms)
-    result = log_in(pair, UsernamePassword(b"bob", None))
+    nothing: Any = None
+    result = log_in(pair, UsernamePassword(b"bob", nothing))
     assert "password is None" in told(result, UnusableCredentials)
 
 
@@ -205,7 +206,8 @@ def test_the_login_of_a_checker_of_text_takes_both_forms(quiet: Any) -> None:
     users = InMemoryUsernamePasswordDatabaseDontUse()
     users.addUser("joe", b"x")  # type: ignore[arg-type]
     for connect in (connected, legacy_connected):
-        for name in ("joe", b"joe"):
+        names: list[Any] = ["joe", b"joe"]
+        for name in names:
             realm = OneRealm()
             pair = connect(Portal(realm, [users]))
             avatar = log_in(pair, UsernamePassword(name, b"x"))

@@ -212,10 +212,14 @@ class ExportTable:
             if self._names is _NO_NAMES:
                 self._names = {}
             self._names[name] = instance
+        self._count_named()
+
+    def _count_named(self) -> None:
         # A second name of one object makes it no second object.
-        known = None if self._name is None else self._name[1]
-        others = [each for each in self._names.values() if each is not known]
-        self.named = len(others) + (self._name is not None)
+        objects = {id(each) for each in self._names.values()}
+        if self._name is not None:
+            objects.add(id(self._name[1]))
+        self.named = len(objects)
 
     def decref(self, luid: int | bytes) -> Any:
         """Count one reference less.
@@ -258,7 +262,7 @@ class ExportTable:
                 self._name = None
             else:
                 instance = self._names.pop(luid)
-            self.named -= 1
+            self._count_named()
             return instance
         instance = self.objects.pop(luid)
         self._counts.pop(luid, None)

@@ -31,6 +31,7 @@ from ._exchange import LOGIN_NAME, Exchanges
 from ._plain import PlainCredentials
 from ._scram import ScramCredentials
 from ._session import Login, Who, open_session, peer_of, run_logout
+from ._sessions import SessionPolicy, Sessions
 from ._without_tls import warn_server
 from .errors import (
     ExplainedRefusal,
@@ -259,40 +260,15 @@ class LoginRoot(Referenceable):
         has_waited |= await self._have_room()
         if self.is_over():
             raise LoginRefused
-        reserved: Any = None
+        decision = _Decision(self.door.sessions, self.broker)
         self._deciding += 1
-        reason = "credentials"
         refusal: Failure | None = None
         withdrawn = ""
-        policy = self.door.sessions.policy
         try:
             attempt.check()
             if has_waited and isinstance(credentials, Verified):
                 credentials = await self._verified_again(credentials)
-            known = await self._identify(attempt, credentials)
-            if known is not None:
-                attempt.identify(known.avatar_id, known.ticket)
-                attempt.check()
-                reason = "too many sessions"
-                reserved = self.door.sessions.reserve(known.avatar_id, self.broker)
-                reason = "realm"
-            who, result, is_late = await self._avatar(attempt, known, credentials, mind)
-            try:
-                if known is None:
-                    attempt.identify(who.avatar_id)
-                attempt.check()
-                if is_late:
-                    reason = "credentials"
-                    who = await self._holding(who)
-                    attempt.check()
-                reason = "too many sessions"
-                if known is None or self.door.sessions.policy is not policy:
-                    self.door.sessions.release(reserved)
-                    reserved = None
-                    reserved = self.door.sessions.reserve(who.avatar_id, self.broker)
-            except Exception:
-                self._log_out(result)
-                raise
+            who, result = await self._decide(attempt, credentials, mind, decision)
             return self._open(attempt, replace(who, mind=mind), result, confirm)
         except Withdrawn as error:
             withdrawn = error.reason
@@ -304,16 +280,41 @@ class LoginRoot(Referenceable):
             raise
         finally:
             self._deciding -= 1
-            self.door.sessions.release(reserved)
+            decision.release()
             self._make_room()
         if withdrawn:
             # Not the peer's fault, so not counted against it.
             is_logged = self.broker.may_log()
             self._tell_refusal(attempt, withdrawn, is_logged=is_logged)
         else:
-            self.count_refusal(attempt, reason, refusal)
+            self.count_refusal(attempt, decision.reason, refusal)
         # Outside of the handler, so that it does not carry the other along.
         raise self._told(attempt, refusal)
+
+    async def _decide(
+        self, attempt: Attempt, credentials: Any, mind: Any, decision: _Decision
+    ) -> tuple[Who, Any]:
+        """Return who somebody is, and what the realm gives for that."""
+        known = await self._identify(attempt, credentials)
+        if known is not None:
+            attempt.identify(known.avatar_id, known.ticket)
+            attempt.check()
+            decision.reserve(known.avatar_id)
+            decision.reason = "realm"
+        who, result, is_late = await self._avatar(attempt, known, credentials, mind)
+        try:
+            if known is None:
+                attempt.identify(who.avatar_id)
+            attempt.check()
+            if is_late:
+                decision.reason = "credentials"
+                who = await self._holding(who)
+                attempt.check()
+            decision.reserve(who.avatar_id)
+        except Exception:
+            self._log_out(result)
+            raise
+        return who, result
 
     def _told(self, attempt: Attempt, refusal: Failure | None) -> LoginRefused:
         """Return what the peer is told of a refusal.
@@ -454,7 +455,7 @@ class LoginRoot(Referenceable):
         Raises:
             LoginRefused: It does not hold any more.
         """
-        found: Any = verified
+        again = verified
         if verified.verify_again is not None:
             found = await self._result(verified.verify_again())
             if not isinstance(found, Verified):
@@ -462,10 +463,11 @@ class LoginRoot(Referenceable):
                 raise TypeError(f"verify_again gives a Verified, not {kind}")
             if found.avatar_id != verified.avatar_id:
                 raise LoginRefused("what was shown is another user's by now")
-        expires = found.expires
+            again = found
+        expires = again.expires
         if expires is not None and expires <= datetime.now(timezone.utc):
             raise LoginRefused("what was shown has expired meanwhile")
-        return verified if found is verified else found
+        return again
 
     async def _stands(
         self, checker: Any, credentials: Any, avatar_id: Any
@@ -575,6 +577,43 @@ class LoginRoot(Referenceable):
     def _logs_refusal(self, failure: Failure) -> bool:
         """Say whether the log is to be told of a refusal; or tell it otherwise."""
         return self.broker.may_log()
+
+
+class _Decision:
+    """A decision on one login: how far it has come.
+
+    Args:
+        sessions: The server's.
+        broker: The connection's.
+
+    Attributes:
+        reason: Why the login is refused, if it is refused now.
+    """
+
+    def __init__(self, sessions: Sessions, broker: Broker) -> None:
+        self.reason = "credentials"
+        self._sessions = sessions
+        self._broker = broker
+        # What was reserved, and by which policy; None for nothing yet.
+        self._reserved: Any = None
+        self._policy: SessionPolicy | None = None
+
+    def reserve(self, avatar_id: Any) -> None:
+        """Have room for the session, unless that is so by the present policy.
+
+        Raises:
+            LoginRefused: There is none.
+        """
+        if self._policy is not self._sessions.policy:
+            self.reason = "too many sessions"
+            self.release()
+            self._policy = self._sessions.policy
+            self._reserved = self._sessions.reserve(avatar_id, self._broker)
+
+    def release(self) -> None:
+        """Give the room back."""
+        reserved, self._reserved = self._reserved, None
+        self._sessions.release(reserved)
 
 
 def _fire(waiting: Deferred[None]) -> None:

@@ -62,6 +62,9 @@ class _Server(ServerExchange):
         """
         return maybeDeferred(self._take, Secret(data))
 
+    def _take_again(self, message: Secret) -> Any:
+        return maybeDeferred(self._take, message)
+
     def _take(self, message: Secret) -> Any:
         secret = token_in(message)
         if secret is None:
@@ -97,7 +100,7 @@ class _Server(ServerExchange):
         whom = authzid_in(message)
         if whom is not None and whom != saslname(self._context.username or b""):
             raise LoginRefused("the token is another user's")
-        again = partial(maybeDeferred, self._take, message)
+        again = partial(self._take_again, message)
         return Verified(avatar_id, expires=expires, verify_again=again)
 
 

@@ -56,7 +56,7 @@ class Banana(_Banana):
     """A Protocol whose messages are s-expressions, with the process's limits."""
 
     # A list, as there, which subclasses add to.
-    knownDialects = [b"pb", b"none"]  # type: ignore[assignment]  # noqa: RUF012
+    knownDialects = [b"pb", b"none"]  # noqa: RUF012
 
     def _limits(self) -> Limits:
         return _legacy.wire_limits()

@@ -95,7 +95,8 @@ _Unjellier = Unjellier
 
 def _createBlank(cls: Any) -> Any:
     """Return an instance without ``__init__``; None if that is no class."""
-    return cls.__new__(cls) if isinstance(cls, type) else None
+    make: Any = cls
+    return make.__new__(cls) if isinstance(cls, type) else None
 
 
 def _newInstance(cls: Any, state: Any) -> Any:
