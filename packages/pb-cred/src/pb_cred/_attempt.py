@@ -37,7 +37,7 @@ class Withdrawn(LoginRefused):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__()
+        super().__init__(reason)
         self.reason = reason
 
 

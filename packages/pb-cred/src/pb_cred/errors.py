@@ -206,7 +206,7 @@ class ToldRefusal(LoginRefused):
     """
 
     def __init__(self, reason: Exception) -> None:
-        super().__init__()
+        super().__init__(reason)
         self.reason = reason
 
     def jellyFor(self, jellier: Jellier) -> Any:
