@@ -141,6 +141,18 @@ class Numbered:
     def __hash__(self) -> int:
         return hash(self.number)
 
+    state: Any
+
+
+class Carrying(Numbered):
+    """Has a frozenset for its state."""
+
+    def __getstate__(self) -> Any:
+        return self.state
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -156,7 +168,7 @@ POLICY = SecurityOptions(ClassRegistry())
 POLICY.allowInstancesOf(
     *(Plain, Getting, Setting, Both, Slotted, Needing, Picky, Other, Words, Pair),
     *(Members, Text, Failed, Path, Moment, Zone, Colour, Access, Alike, Numbered),
-    *(Frozen, types.SimpleNamespace),
+    *(Carrying, Frozen, types.SimpleNamespace),
 )
 pb_jelly.copyable("Copied", policy=POLICY)(Copied)
 
@@ -252,6 +264,9 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "member with its frozenset": lambda: member_with_its_set(lambda inst: inst),
     "member in a tuple with its frozenset": lambda: member_with_its_set(
         lambda inst: (inst, inst)
+    ),
+    "member whose state is its frozenset": lambda: member_with_its_set(
+        lambda inst: inst, Carrying
     ),
     "zone from a file": lambda: at(from_file("Europe/Berlin")),
     "time in a zone from a file": lambda: at(from_file("Europe/Berlin")).timetz(),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import collections
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partialmethod, singledispatchmethod
@@ -283,3 +284,44 @@ def test_fields_that_are_hashed() -> None:
     assert hashed_fields(Made) == hashed_fields(Inheriting) == ("a", "b")
     for cls in (Own, int, object, Whole, collections.namedtuple("Pair", "a b")):
         assert hashed_fields(cls) == ()
+
+
+def test_fields_that_are_hashed_as_attrs_says() -> None:
+    class Field:
+        def __init__(self, name: str, eq: bool, hashed: bool | None = None) -> None:
+            self.name = name
+            self.eq = eq
+            self.hash = hashed
+
+    class Made:
+        __attrs_attrs__ = (Field("a", True), Field("b", False), Field("c", True, False))
+
+    namespace: dict[str, Any] = {}
+    exec("def made(self): return 5", namespace)
+    Made.__hash__ = namespace["made"]  # type: ignore[method-assign]
+    assert hashed_fields(Made) == ("a",)
+
+    class Other:
+        __hash__ = namespace["made"]
+
+    assert hashed_fields(Other) == ()
+
+
+def test_instance_whose_dict_stays() -> None:
+    namespace = types.SimpleNamespace(a=1)
+    own = namespace.__dict__
+    set_attributes(namespace, {"b": 2})
+    assert namespace.__dict__ is own
+    assert own == {"b": 2}
+
+
+def test_attributes_that_slots_hold_for_attrs() -> None:
+    class Field:
+        name = "a"
+
+    class Made:
+        __slots__ = ("a", "cached")
+        __attrs_attrs__ = (Field,)
+
+    assert layout_of(Made).state_slots == ("a",)
+    assert layout_of(Made).computed == {"cached"}

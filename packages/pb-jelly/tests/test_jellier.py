@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import gc
 from typing import Any
 
 import pytest
 
 from pb_jelly import (
+    ClassRegistry,
     DummySecurityOptions,
     Jellier,
     Jellyable,
@@ -13,6 +15,7 @@ from pb_jelly import (
     Limits,
     SecurityOptions,
     UnjellyableType,
+    copyable,
     getInstanceState,
     globalSecurity,
     jelly,
@@ -425,3 +428,54 @@ def test_a_hook_that_recurses_by_itself() -> None:
 
     with pytest.raises(RecursionError):
         jelly(Returning(forever))
+
+
+def test_memory_error_of_a_blank_instance() -> None:
+    class Large:
+        def __new__(cls, size: int | None = None) -> Large:
+            if size is None:
+                raise MemoryError
+            return object.__new__(cls)
+
+    policy = SecurityOptions()
+    policy.allowInstancesOf(Large)
+    with pytest.raises(MemoryError):
+        jelly(Large(5), policy)
+
+
+def test_slots_that_a_getstate_returns() -> None:
+    class Slotted:
+        __slots__ = ("a",)
+
+        def __getstate__(self) -> Any:
+            return {"a": 5}
+
+    policy = SecurityOptions()
+    policy.allowInstancesOf(Slotted)
+    assert unjelly(jelly(Slotted(), policy), policy).a == 5
+
+
+def test_lenient_jellier_leaves_the_limits_to_the_reader() -> None:
+    class Alike:
+        def __hash__(self) -> int:
+            return 1
+
+    members = {Alike() for _ in range(65)}
+    assert len(Jellier(SecurityOptions(), lenient=True).jelly(members)) == 66  # type: ignore[arg-type]
+
+
+def test_dataclass_whose_instances_cannot_be_blank() -> None:
+    @dataclasses.dataclass
+    class Needing:
+        x: int
+
+        def __new__(cls, x: int) -> Needing:
+            return object.__new__(cls)
+
+    class Plain:
+        def __new__(cls, x: int) -> Plain:
+            return object.__new__(cls)
+
+    for cls in (Needing, Plain):
+        with pytest.raises(TypeError, match="__new__ cannot be called without"):
+            copyable("x", registry=ClassRegistry())(cls)

@@ -16,6 +16,7 @@ from pb_jelly import (
     Unjellier,
     Unjellyable,
     Unpersistable,
+    jelly,
     qual,
     unjelly,
 )
@@ -845,3 +846,20 @@ def test_no_warning_for_anything_else(policy: SecurityOptions) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         unjelly([PLAIN, attributes(a=1)], policy)
+
+
+def test_memory_error_of_a_blank_instance() -> None:
+    class Large:
+        is_small = True
+
+        def __new__(cls) -> Large:
+            if cls.is_small:
+                return object.__new__(cls)
+            raise MemoryError
+
+    policy = SecurityOptions(ClassRegistry())
+    policy.allowInstancesOf(Large)
+    assert isinstance(unjelly(jelly(Large(), policy), policy), Large)
+    Large.is_small = False
+    with pytest.raises(MemoryError):
+        unjelly([qual(Large).encode(), [b"None"]], policy)

@@ -8,8 +8,7 @@ A file may hold several of these, one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
 from os import SEEK_CUR
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -134,7 +133,7 @@ def loads(
         found = read(data, len(MAGIC), limits, tables)
         if found:
             return found[0]
-    return _object_of(read_expression([data], limits), security, limits)
+    return _object_of(read_expression(data, limits), security, limits)
 
 
 def dump(
@@ -320,33 +319,23 @@ def write_expression(expression: SExp, limits: Limits) -> bytes:
     return MAGIC + Encoder(limits, vocabulary=PB_VOCABULARY).encode(expression)
 
 
-def read_expression(pieces: Iterable[bytes], limits: Limits) -> SExp:
-    """Return the expression that a file holds.
+def read_expression(data: bytes, limits: Limits) -> SExp:
+    """Return the expression that some bytes hold.
 
     Args:
-        pieces: What is in the file, from its first byte to its last.
+        data: The bytes.
         limits: What it may cost.
 
     Raises:
-        FormatError: It does not begin with the magic, or goes on after the end.
-        DecodeError: It is damaged; `IncompleteError` if it ends too early.
+        FormatError: They do not begin with the magic, or go on after the end.
+        DecodeError: They are damaged; `IncompleteError` if they end too early.
         LimitExceeded: The expression is larger than the limits allow.
     """
-    rest = iter(pieces)
-    head = b""
-    for piece in rest:
-        head += piece
-        if len(head) >= len(MAGIC):
-            break
-    _check_magic(head[: len(MAGIC)])
+    _check_magic(data[: len(MAGIC)])
     decoder = Decoder(limits, vocabulary=PB_VOCABULARY, header_bytes=len(MAGIC))
-    found: list[SExp] = []
-    for piece in chain([head], rest):
-        if not found:
-            found = decoder.feed(piece, 1)
-            piece = b""
-        if piece or decoder.has_backlog:
-            raise FormatError("there is more than a value", offset=decoder.offset)
+    found = decoder.feed(data, 1)
+    if decoder.has_backlog:
+        raise FormatError("there is more than a value", offset=decoder.offset)
     if not found:
         raise IncompleteError("the value has no end", offset=decoder.offset)
     return found[0]

@@ -116,7 +116,7 @@ class Copier:
             self._form()
             return
         # What decorators will make of it is not known yet.
-        reason = _why_not_attributes(self.cls)
+        reason = why_not_blank(self.cls) or _why_not_attributes(self.cls)
         if reason:
             raise _uncopyable(self.cls, reason)
 
@@ -279,9 +279,6 @@ def _form_of(cls: type[Any], name: str) -> _Form:
             return _Fields(cls, name, _dataclass_fields(cls))
         if _is_model(base):
             return _Model(cls, name)
-    reason = _why_not_attributes(cls)
-    if reason:
-        raise _uncopyable(cls, reason)
     return _Attributes(cls, name)
 
 

@@ -465,20 +465,15 @@ class Jellying:
             x: What occurs again.
             stack: The frames around it, outermost first.
         """
-        frames = list(reversed(stack))
-        for _, out, pairs, _ in frames:
-            head = out[0] if out and pairs is None else None
-            if head == frozenset_atom:
-                break
-            if head != tuple_atom:
-                return
+        if not _is_in_frozenset(stack):
+            return
         todo = [x]
         for part in todo:
             if type(part) is tuple or type(part) is frozenset:
                 todo.extend(part)
                 continue
             made = self._seen.get(id(part))
-            if made is not None and has_own_hash(type(part)) and _is_open(made, frames):
+            if made is not None and has_own_hash(type(part)) and _is_open(made, stack):
                 name = shown(qual(type(part)))
                 raise UnjellyableType(
                     f"a frozenset within the state of a member of it, of {name}"
@@ -596,6 +591,22 @@ class Jellying:
 
 
 _UNLIMITED: Final = (UNLIMITED,) * 5
+
+
+def _is_in_frozenset(frames: list[Frame]) -> bool:
+    """Say whether what is being serialized is a member of a frozenset, or in a tuple.
+
+    Args:
+        frames: All frames, outermost first.
+    """
+    head: Any = tuple_atom
+    index = len(frames)
+    while head == tuple_atom:
+        # The outermost expression is empty, and is no tuple.
+        index -= 1
+        _, out, pairs, _ = frames[index]
+        head = out[0] if out and pairs is None else None
+    return bool(head == frozenset_atom)
 
 
 def _is_open(made: list[Any], frames: list[Frame]) -> bool:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import collections
+import datetime
+import enum
+from typing import Any
+
+import pytest
+
+from pb_jelly import SecurityOptions, jelly
+from pb_jelly._advice import advice
+from pb_jelly.errors import JellyError
+
+
+class Scalar:
+    """What NumPy calls the base of its scalars."""
+
+
+class Array:
+    pass
+
+
+class Stamp(datetime.datetime):
+    def to_pydatetime(self) -> None: ...
+
+
+class Moment(datetime.datetime):
+    pass
+
+
+class Text(str):
+    pass
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+def called(cls: Any, name: str) -> Any:
+    """Give a class the name of a class of a library."""
+    cls.__module__, _, cls.__name__ = name.rpartition(".")
+    return cls
+
+
+@pytest.mark.parametrize(
+    ("cls", "text"),
+    [
+        (type("int64", (called(Scalar, "numpy.generic"),), {}), ".item()"),
+        (called(Array, "numpy.ndarray"), ".tolist()"),
+        (called(Stamp, "pandas.Timestamp"), ".to_pydatetime()"),
+        (Moment, "send a datetime made of it"),
+        (collections.defaultdict, "send a dict made of it"),
+        (Text, "setCopierForClass"),
+        (Colour, "with copyable"),
+        (KeyError, "send its text"),
+        (object, "copyable or setCopierForClass"),
+    ],
+)
+def test_advice(cls: Any, text: str) -> None:
+    assert text in advice(cls)
+
+
+@pytest.mark.parametrize("modern", [False, True])
+@pytest.mark.parametrize("value", [Moment(2024, 1, 1), Text("x"), Colour.RED, object()])
+def test_refusals_say_what_to_do(value: Any, modern: bool) -> None:
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    with pytest.raises(JellyError, match="copyable") as caught:
+        jelly({"x": [value]}, policy, modern=modern)
+    assert "['x'][0]" in str(caught.value)
