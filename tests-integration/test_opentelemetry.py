@@ -148,7 +148,7 @@ def test_spans_are_named_for_methods_that_a_peer_may_call(spans: Spans) -> None:
         root.callRemote(name).addCallback(found.append)
     pair.flush()
     desk, avatar = found
-    for target, name in (
+    calls: list[tuple[Any, str | bytes]] = [
         (desk, "look"),
         (desk, "read"),
         (desk, "remote_look"),
@@ -158,13 +158,13 @@ def test_spans_are_named_for_methods_that_a_peer_may_call(spans: Spans) -> None:
         (root, "__init__"),
         (avatar, "whatever"),
         (avatar, "__class__"),
-    ):
+    ]
+    for target, name in calls:
         target.callRemote(name).addErrback(lambda _: None)
     pair.flush()
-    names = {span.name for span in spans.exporter.get_finished_spans()}
-    methods = {
-        span.attributes["rpc.method"] for span in spans.exporter.get_finished_spans()
-    }
+    finished: Any = spans.exporter.get_finished_spans()
+    names = {span.name for span in finished}
+    methods = {span.attributes["rpc.method"] for span in finished}
     assert names == methods == {"desk", "avatar", "look", "read", "_OTHER"}
     pair.close()
 

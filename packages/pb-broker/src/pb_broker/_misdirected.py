@@ -8,6 +8,7 @@ traceback of one that has failed shows whether it has reached a method.
 from __future__ import annotations
 
 import inspect
+from pathlib import PurePath
 from types import FrameType, TracebackType
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ _LOOPS: Final = ("asyncio.", "pb_broker._asyncio", "pb_broker._shell", "twisted.
 #: The module of a root object that passes calls on when there is another to take them.
 _LATER: Final = "pb_broker._root"
 _OURS: Final = ("pb_broker.", "pb_cred.")
+_PACKAGES: Final = ("asyncio", "pb_broker", "pb_cred", "twisted")
 
 
 def is_misdirected(error: object, traceback: TracebackType | None) -> bool:
@@ -74,7 +76,13 @@ def _way(traceback: TracebackType | None) -> tuple[list[FrameType], bool]:
 
 
 def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
+    name = frame.f_globals.get("__name__")
+    if name is not None:
+        return str(name)
+    # Older versions of Twisted keep no more of a frame than what can be printed.
+    parts = PurePath(frame.f_code.co_filename).with_suffix("").parts
+    roots = [place for place, part in enumerate(parts) if part in _PACKAGES]
+    return ".".join(parts[roots[-1] :]) if roots else ""
 
 
 def _fits(variables: Any) -> bool:
