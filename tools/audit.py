@@ -40,7 +40,8 @@ KNOWN: Final = {
     " up through the system's resolver",
     # Of cryptography, above the floor that concerns us.
     "CVE-2026-69247": "decryption of PKCS #7: nothing here is in it",
-    "CVE-2026-69248": "x509.verification: chains of certificates are verified here",
+    "CVE-2026-69248": "x509.verification is not used: a module of pb-cred's verifies"
+    " chains of certificates",
     "CVE-2026-69249": "x509.verification, likewise",
 }
 

@@ -300,7 +300,7 @@ def _taken_parts(given: dict[Any, Any]) -> Details:
         if type(value) is int and int in types:
             if value.bit_length() <= _MOST_BITS:
                 details[part] = value
-        elif type(value) in types:
+        elif isinstance(value, str | bytes) and type(value) in types:
             details[part] = value[:_MOST_PART]
     number = _ERRNO_OF.get(str(given.get("errno_name")))
     if number is not None:

@@ -842,9 +842,10 @@ class Session:
 
     def _log_failed(self, failure: Failure, wanted: Any) -> None:
         error = failure.value
-        if not self._broker.profile.logs_misdirected and is_misdirected(
-            error, failure.getTracebackObject()
-        ):
+        # Of a failure without an exception, Twisted makes up the traceback.
+        traceback: Any = failure.getTracebackObject()
+        logs_misdirected = self._broker.profile.logs_misdirected
+        if not logs_misdirected and is_misdirected(error, traceback):
             # The peer's fault: no traceback of ours would explain it.
             self._log("call_refused", "Refused a call: {error}", error=error)
             return
