@@ -159,8 +159,8 @@ def test_spans_are_named_for_methods_that_a_peer_may_call(spans: Spans) -> None:
         (avatar, "whatever"),
         (avatar, "__class__"),
     ]
-    for target, name in calls:
-        target.callRemote(name).addErrback(lambda _: None)
+    for target, called in calls:
+        target.callRemote(called).addErrback(lambda _: None)
     pair.flush()
     finished: Any = spans.exporter.get_finished_spans()
     names = {span.name for span in finished}

@@ -19,13 +19,12 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+# Python 3.10 has none of its own.
+tomllib: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 ROOT: Final = Path(__file__).parents[1]
 RESOLUTIONS: Final = ("lowest-direct", "highest")
