@@ -269,7 +269,7 @@ class Board(pb.Cacheable):
 
     def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
         self.observer = observer
-        return {"_pb_checks": {}, "_pb_perspective": 5}
+        return {"_pb_checks": {}}
 
 
 class Write(Protocol):
