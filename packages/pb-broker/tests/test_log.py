@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -149,6 +150,36 @@ def test_failure_keeps_its_traceback_and_its_cause() -> None:
     assert "in raised" in printed.text()
     assert r"ValueError: plain\ncaused by KeyError: 'k'" in printed.text()
     assert str(failure.value) == "plain"
+
+
+def test_exception_that_is_escaped_is_still_one_of_its_class() -> None:
+    class Strict(LookupError):
+        derived = 0
+
+        def __init__(self, a: int, b: int) -> None:
+            super().__init__(EVIL)
+
+        def __init_subclass__(cls) -> None:
+            Strict.derived += 1
+
+    class Final(Exception):
+        @property
+        def args(self) -> Any:  # type: ignore[override]
+            return (EVIL,)
+
+        def __str__(self) -> str:
+            return EVIL
+
+    for error in Strict(1, 2), OSError(2, EVIL), pb.PBConnectionLost(EVIL):
+        shown: Any = for_log(raised(error))
+        assert isinstance(shown.value, type(error))
+        assert r"\x1b" in str(shown.value)
+        assert "\x1b" not in repr(shown.value) + str(shown.value)
+    assert Strict.derived == 0
+    for other in Final(), SyntaxError(EVIL, ("file", 1, 1, EVIL)):
+        shown = for_log(raised(other))
+        assert type(shown.value).__name__ == type(other).__name__
+        assert "\x1b" not in "".join(traceback.format_exception(shown.value))
 
 
 def test_harmless_failure_is_logged_as_it_is() -> None:

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from pb_jelly.codec import visible
 
 from ._exception_details import MAX_TEXT, full_text, message_of
+from ._restoring import native_base
 
 __all__ = ["SafeLogger", "for_log"]
 
@@ -56,14 +57,51 @@ def _field(value: object) -> object:
 
 
 def _shown_exception(error: BaseException) -> BaseException:
-    """Return an exception, or one with its name and its escaped text."""
+    """Return an exception, or one of its class that has its escaped text."""
     text = full_text(error)
     shown = visible(text, MAX_TEXT)
     if shown == message_of(error) and _is_chain_harmless(error):
         return error
     cls = type(error)
+    try:
+        return _stand_in(cls, cls, shown)
+    except Exception:
+        # There are classes that nothing can be derived from.
+        return _stand_in(cls, Exception, shown)
+
+
+class _StandIn:
+    """The base of exceptions that have the escaped text of another, and no more."""
+
+    args: tuple[Any, ...]
+
+    def __init_subclass__(cls) -> None:
+        """Keep the class from what its base does with classes that are derived."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__qualname__}({self.args[0]!r})"
+
+
+def _stand_in(
+    cls: type[BaseException], base: type[BaseException], shown: str
+) -> BaseException:
+    """Return a blank exception of a class that has the name of another.
+
+    Args:
+        cls: The class whose name it has.
+        base: The class that it is derived from.
+        shown: Its text.
+    """
+    if issubclass(base, SyntaxError):
+        # Python prints the parts of those.
+        base = Exception
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    stand_in: BaseException = type(cls.__name__, (Exception,), names)(shown)
+    made: Any = type(cls.__name__, (_StandIn, base), names)
+    stand_in: BaseException = native_base(made).__new__(made)
+    stand_in.args = (shown,)
     return stand_in
 
 
