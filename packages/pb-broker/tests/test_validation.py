@@ -295,10 +295,14 @@ class Boards(pb.Root):
         return self.board
 
 
-def test_state_in_the_place_of_the_checks_is_refused() -> None:
-    with connected(Boards()) as pair:
-        failure = failure_of(root_of(pair).callRemote("board"), pair)
-        assert "has a method named" in failure.getErrorMessage()
+def test_the_state_of_a_copy_does_not_switch_it_off() -> None:
+    with connected(boards := Boards()) as pair:
+        copy = result_of(root_of(pair).callRemote("board"), pair)
+        observer = boards.board.observer
+        result_of(observer.callRemote("write", "hello"), pair)
+        assert copy.text == "hello"
+        failure = failure_of(observer.callRemote("write", 5), pair)
+        assert failure.check(pb.InvalidArgument)
 
 
 def callable_without_annotations(value: Any) -> Any:
