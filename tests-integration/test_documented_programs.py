@@ -251,7 +251,7 @@ def stale(obj):
     try:
         d = obj.callRemote("fooMethod", "late")
     except pb.DeadReferenceError as e:
-        print("a stale reference:", e)
+        print("a stale reference:", type(e).__name__)
     else:
         d.addErrback(gone)
 
@@ -297,7 +297,7 @@ its traceback: Traceback unavailable
 no such method: True
 response: response
 lost: PBConnectionLost
-a stale reference: Calling Stale Broker
+a stale reference: DeadReferenceError
 told of it
 """
 
