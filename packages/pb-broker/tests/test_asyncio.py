@@ -785,7 +785,7 @@ async def test_why_a_connection_was_lost() -> None:
     protocol.broker.transport.write(b"late")
     protocol.connection_lost(ConnectionResetError("by the peer"))
     await asyncio.sleep(0)
-    assert fake.calls == []
+    assert fake.calls == ["abort"]
     assert protocol.broker._gathered is None
     assert lost == [protocol]
     assert "by the peer" in str(protocol.broker.lost_reason)

@@ -468,6 +468,9 @@ class AsyncioTransport(DirectTransport):
     def lost(self) -> None:
         """Learn that there is no connection any more."""
         self.connected = False
+        # Python 3.10 warns of an encrypting transport that nobody has closed, even if
+        # the peer has.
+        self._transport.abort()
         self._taken()
 
     def pauseProducing(self) -> None:
