@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -224,6 +225,31 @@ async def test_an_exception_that_no_future_takes() -> None:
     call = AsyncioShell(asyncio.get_running_loop()).failed(Failure(Odd("odd")))
     with pytest.raises(RuntimeError, match="raised StopIteration"):
         await call
+
+
+@on_a_loop
+async def test_a_coroutine_that_is_cancelled_before_it_began() -> None:
+    loop = asyncio.get_running_loop()
+    # With a factory of the program's, tasks begin later on every version of Python.
+    loop.set_task_factory(lambda loop, coroutine, **kw: asyncio.Task(coroutine, **kw))
+    began: list[int] = []
+
+    async def method() -> None:
+        began.append(1)
+
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        shell = AsyncioShell(loop)
+        (task,) = asyncio.all_tasks(loop)
+        outcome = shell.run(method())
+        (begins,) = asyncio.all_tasks(loop) - {task}
+        begins.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await shell.given(outcome)
+        del begins
+        gc.collect()
+    assert not began
+    assert not noted
 
 
 @on_a_loop

@@ -45,6 +45,16 @@ def reads(pair: Pair) -> bool:
     return pair.server_transport.is_reading
 
 
+def test_what_was_not_handled_is_let_go_of_with_the_connection(pair: Pair) -> None:
+    waiting(pair, LIMIT)
+    server = pair.server
+    # What a transport still hands over when it has been told to read no more.
+    server.dataReceived(b"\x01\x80")
+    assert server._unread is not None
+    pair.close()
+    assert server._unread is None
+
+
 @pytest.mark.parametrize("more", [-1, 0, 1, 20])
 def test_only_so_many_calls_are_begun(pair: Pair, more: int) -> None:
     outcomes = waiting(pair, LIMIT + more)

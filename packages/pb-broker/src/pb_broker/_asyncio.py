@@ -199,7 +199,14 @@ class AsyncioShell(Shell):
             outcome = _outcome(task)
             return fail(outcome) if isinstance(outcome, Failure) else succeed(outcome)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            # A task that is cancelled before it began has not begun this either, and
+            # Python warns of coroutines that never ran.
+            coroutine.close()
+
+        task.add_done_callback(ended)
         return _waiting(task)
 
     def awaitable(self, result: Any) -> Deferred[Any] | None:

@@ -405,6 +405,7 @@ class Broker(Flow, Banana):
             self._continuation = None
             if not self._hung_up:
                 self._continue()
+        self._unread = None
         self.disconnected = 1
         self._stop_looking()
         if self._closing is not None:
