@@ -30,7 +30,14 @@ from pb_jelly._atoms import (
     unpersistable_atom,
 )
 from pb_jelly._copyable import copyable
+from pb_jelly._hooks import leaf_hook, numbered_hook
 from pb_jelly._jellier import Jellier
+from pb_jelly._jellyable import (
+    Jellyable,
+    Unjellyable,
+    getInstanceState,
+    setInstanceState,
+)
 from pb_jelly._limits import Limits
 from pb_jelly._names import qual
 from pb_jelly._published import (
@@ -46,19 +53,11 @@ from pb_jelly._registry import ClassRegistry
 from pb_jelly._security import (
     DummySecurityOptions,
     SecurityOptions,
-    Taster,
     default_registry,
     globalSecurity,
 )
-from pb_jelly._state import (
-    Jellyable,
-    Unjellyable,
-    Unpersistable,
-    getInstanceState,
-    leaf_hook,
-    numbered_hook,
-    setInstanceState,
-)
+from pb_jelly._state import Unpersistable
+from pb_jelly._taster import Taster
 from pb_jelly._unjellier import Unjellier
 from pb_jelly.errors import (
     InsecureJelly,

@@ -13,7 +13,7 @@ from pb_jelly.errors import InsecureJelly, UnjellyableType
 
 if TYPE_CHECKING:
     from pb_jelly._kinds import Kinds
-    from pb_jelly._security import Taster
+    from pb_jelly._taster import Taster
 
 __all__ = ["CODE", "write_code"]
 

@@ -76,9 +76,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pb_jelly._atoms import SExp
-    from pb_jelly._jellier import Jellier
     from pb_jelly._limits import Limits
-    from pb_jelly._security import Taster
+    from pb_jelly._taster import Taster
 
 __all__ = ["Jellying"]
 
@@ -119,7 +118,7 @@ class Jellying:
     def __init__(
         self,
         taster: Taster,
-        persistentStore: Callable[[Any, Jellier], Any] | None = None,
+        persistentStore: Callable[[Any, Any], Any] | None = None,
         invoker: Any = None,
         *,
         context: Any = None,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pb_jelly import _extended as extended
 from pb_jelly._advice import advice
 from pb_jelly._attributes import layout_of
+from pb_jelly._hooks import is_default
 from pb_jelly._names import full_name, qual
 from pb_jelly._policy import registry_of
 from pb_jelly._show import shown
 from pb_jelly._state import (
-    Jellyable,
     builtin_exception,
     has_own_getstate,
     has_own_setstate,
@@ -43,7 +43,7 @@ from pb_jelly.errors import InsecureJelly, JellyError, UnjellyableType
 if TYPE_CHECKING:
     from pb_jelly._copiers import Copier
     from pb_jelly._policy import PolicyTable
-    from pb_jelly._security import Taster
+    from pb_jelly._taster import Taster
 
 __all__ = ["Kind", "Kinds"]
 
@@ -138,9 +138,9 @@ class Kinds:
             kind = Kind(SELF_JELLIED, qual(cls))
             kind.is_leaf = getattr(hook, "is_leaf", False) is True
             kind.numbered = getattr(hook, "numbered", None)
-            if hook is Jellyable.jellyFor:
+            if is_default(hook):
                 state = getattr(cls, "getStateFor", None)
-                is_plain = state is Jellyable.getStateFor and layout_of(cls).is_plain
+                is_plain = is_default(state) and layout_of(cls).is_plain
                 kind.op = PLAIN if is_plain else SELF_STATED
                 kind.keeps_empty = True
             return kind

@@ -21,7 +21,7 @@ from pb_jelly.errors import InsecureJelly, MalformedJelly
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pb_jelly._security import Taster
+    from pb_jelly._taster import Taster
 
 __all__ = [
     "find_class",

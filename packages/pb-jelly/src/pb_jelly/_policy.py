@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._attributes import layout_of
 from pb_jelly._copiers import Copier
+from pb_jelly._hooks import is_default
 from pb_jelly._live import ALL_EDITS, EVERYTHING, LiveDict
 from pb_jelly._security import (
     DummySecurityOptions,
@@ -19,7 +20,6 @@ from pb_jelly._security import (
     default_registry,
 )
 from pb_jelly._state import (
-    Unjellyable,
     give_state,
     has_own_setstate,
     restore,
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pb_jelly._registry import ClassRegistry
-    from pb_jelly._security import Taster
-    from pb_jelly._unjellying import Unjellying
+    from pb_jelly._taster import Taster
 
 __all__ = [
     "CurrentTables",
@@ -90,13 +89,13 @@ class Target:
         self.is_plain = (
             kind == STATE
             and not self.has_new
-            and make.setStateFor is Unjellyable.setStateFor
+            and is_default(make.setStateFor)
             and not issubclass(make, BaseException)
             and layout_of(make).is_plain
             and not self.has_callback
         )
 
-    def set_state(self, inst: Any, unjellier: Unjellying, state: Any) -> None:
+    def set_state(self, inst: Any, unjellier: object, state: Any) -> None:
         """Give a blank instance its state."""
         if self.kind == STATE:
             inst.setStateFor(unjellier, state)
@@ -126,7 +125,7 @@ def target_of(unjellyable: Any) -> Target:
     if not isinstance(unjellyable, type):
         return Target(CALL, unjellyable)
     hook = getattr(unjellyable, "unjellyFor", None)
-    if hook is Unjellyable.unjellyFor:
+    if is_default(hook):
         return Target(STATE, unjellyable)
     return Target(CALL if hook is None else HOOK, unjellyable)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pb_jelly._atoms import SExp
     from pb_jelly._limits import Limits
     from pb_jelly._registry import Unjellyables
-    from pb_jelly._security import Taster
+    from pb_jelly._taster import Taster
 
 __all__ = [
     "jelly",

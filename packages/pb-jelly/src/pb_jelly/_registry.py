@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pb_jelly._copiers import Copier
-    from pb_jelly._security import SecurityOptions
+    from pb_jelly._taster import TypeList
 
 __all__ = ["ClassRegistry", "tag_of"]
 
@@ -45,7 +45,7 @@ class ClassRegistry:
         copiers: How the instances of each class that `copyable` registered are sent.
     """
 
-    def __init__(self, listed_in: SecurityOptions | None = None) -> None:
+    def __init__(self, listed_in: TypeList | None = None) -> None:
         self._edits = Edits()
         self.unjellyables: LiveDict[Any] = _Listed(self._edits, listed_in)
         self.factories: LiveDict[Any] = _Listed(self._edits, listed_in)
@@ -120,9 +120,9 @@ class _Listed(LiveDict[Any]):
     """A dictionary of names, each of which a policy allows once it is set here."""
 
     # Until there is one, as with the edits.
-    _policy: SecurityOptions | None = None
+    _policy: TypeList | None = None
 
-    def __init__(self, edits: Edits, policy: SecurityOptions | None) -> None:
+    def __init__(self, edits: Edits, policy: TypeList | None) -> None:
         super().__init__(edits)
         self._policy = policy
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pb_jelly._policy import PolicyTable
-    from pb_jelly._security import Taster
+    from pb_jelly._taster import Taster
 
 __all__ = ["Resolver", "head_of", "headless", "text_of"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any, Protocol
+from typing import Any
 
 from pb_jelly._live import ALL_EDITS, LiveDict
 from pb_jelly._names import full_name, qual
@@ -13,28 +13,11 @@ from pb_jelly._table import MODERN_HEADS
 __all__ = [
     "DummySecurityOptions",
     "SecurityOptions",
-    "Taster",
     "default_registry",
     "globalSecurity",
 ]
 
 _Name = str | bytes
-
-
-class Taster(Protocol):
-    """What a policy has to answer.
-
-    Anything with these three methods is a policy; `SecurityOptions` is the usual one.
-    """
-
-    def isTypeAllowed(self, typeName: Any, /) -> Any:
-        """Say whether expressions may begin with a word or a name."""
-
-    def isModuleAllowed(self, moduleName: Any, /) -> Any:
-        """Say whether a module may be imported by name."""
-
-    def isClassAllowed(self, klass: Any, /) -> Any:
-        """Say whether a class of an allowed module, and its instances, may be used."""
 
 
 class DummySecurityOptions:

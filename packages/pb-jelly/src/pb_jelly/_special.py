@@ -7,7 +7,7 @@ the modern form whose class extends a builtin type.
 from __future__ import annotations
 
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pb_jelly import _extended as extended
 from pb_jelly._atoms import None_atom, unicode_atom
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pb_jelly._resolver import Resolver
-    from pb_jelly._unjellying import Unjellying
+    from pb_jelly._taster import Taster
 
 __all__ = ["ABSENT", "Build", "open_special"]
 
@@ -41,6 +41,22 @@ ABSENT: Final = object()
 
 #: How much is kept of the reason that a peer gives for not having sent an object.
 _REASON_LENGTH: Final = 400
+
+
+class Reading(Protocol):
+    """An unjellier, as far as these expressions need it.
+
+    Attributes:
+        persistentLoad: Called with the key of a persistent object and the unjellier;
+            returns the object.  None if there are no such objects.
+        taster: The policy.
+    """
+
+    persistentLoad: Callable[[Any, Any], Any] | None
+    taster: Taster
+
+    def made(self, value: Any) -> Any:
+        """Note that an instance is complete, and return it."""
 
 
 class Build:
@@ -92,7 +108,7 @@ class Build:
 
 
 def open_special(
-    unjellier: Unjellying, resolver: Resolver, op: int | None, sexp: list[Any]
+    unjellier: Reading, resolver: Resolver, op: int | None, sexp: list[Any]
 ) -> Any:
     """Open an expression.
 
@@ -115,19 +131,19 @@ def open_special(
     return opener(unjellier, resolver, *sexp[1:])
 
 
-def _class(unjellier: Unjellying, resolver: Resolver, name: Any) -> Any:
+def _class(unjellier: Reading, resolver: Resolver, name: Any) -> Any:
     return resolver.find_class(text_of(name))
 
 
-def _module(unjellier: Unjellying, resolver: Resolver, name: Any) -> Any:
+def _module(unjellier: Reading, resolver: Resolver, name: Any) -> Any:
     return find_module(unjellier.taster, text_of(name))
 
 
-def _function(unjellier: Unjellying, resolver: Resolver, name: Any) -> Any:
+def _function(unjellier: Reading, resolver: Resolver, name: Any) -> Any:
     return find_function(unjellier.taster, text_of(name))
 
 
-def _persistent(unjellier: Unjellying, resolver: Resolver, key: Any) -> Any:
+def _persistent(unjellier: Reading, resolver: Resolver, key: Any) -> Any:
     load = unjellier.persistentLoad
     if load is None:
         return Unpersistable("Persistent callback not found")
@@ -136,13 +152,13 @@ def _persistent(unjellier: Unjellying, resolver: Resolver, key: Any) -> Any:
     return load(key, unjellier)
 
 
-def _unpersistable(unjellier: Unjellying, resolver: Resolver, reason: Any) -> Any:
+def _unpersistable(unjellier: Reading, resolver: Resolver, reason: Any) -> Any:
     text = reason.decode("utf-8", "replace") if type(reason) is bytes else shown(reason)
     return Unpersistable(f"Unpersistable data: {text[:_REASON_LENGTH]}")
 
 
 def _method(
-    unjellier: Unjellying, resolver: Resolver, name: Any, owner: Any, cls: Any
+    unjellier: Reading, resolver: Resolver, name: Any, owner: Any, cls: Any
 ) -> Build:
     word = text_of(name)
     if word.startswith("__") and word.endswith("__"):
@@ -169,12 +185,12 @@ def _method(
     return Build([owner, cls], bind, names=(".__self__", ".__class__"))
 
 
-def _enum(unjellier: Unjellying, resolver: Resolver, name: Any, key: Any) -> Any:
+def _enum(unjellier: Reading, resolver: Resolver, name: Any, key: Any) -> Any:
     return extended.enum_member(resolver.find_type(text_of(name)), key)
 
 
 def _subclass(
-    unjellier: Unjellying, resolver: Resolver, name: Any, value: Any, state: Any
+    unjellier: Reading, resolver: Resolver, name: Any, value: Any, state: Any
 ) -> Build:
     cls = resolver.find_type(text_of(name))
     base = extended.base_of(cls)
@@ -183,7 +199,7 @@ def _subclass(
 
     def set_state(inst: Any, state: Any) -> None:
         give_state(inst, state)
-        unjellier._made(inst)
+        unjellier.made(inst)
 
     if extended.is_mutable(base):
         blank = extended.new_blank(cls, base)
@@ -198,7 +214,7 @@ def _subclass(
     if state == [None_atom] and not has_own_setstate(cls):
         return Build(
             [value],
-            lambda parts: unjellier._made(extended.new_value(cls, base, parts[0])),
+            lambda parts: unjellier.made(extended.new_value(cls, base, parts[0])),
         )
     return Build(
         [value],
@@ -214,7 +230,7 @@ def _subclass(
 
 
 def _exception(
-    unjellier: Unjellying,
+    unjellier: Reading,
     resolver: Resolver,
     name: Any,
     args: Any,
@@ -228,7 +244,7 @@ def _exception(
     def fill(error: Any) -> Build:
         def set_state(parts: list[Any]) -> None:
             extended.fill_exception(error, *parts)
-            unjellier._made(error)
+            unjellier.made(error)
 
         return Build(
             [state, cause, suppress],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from pb_jelly._attributes import (
-    attributes_of,
     computed_names,
     fill_slots,
     layout_of,
@@ -21,33 +20,22 @@ from pb_jelly._show import shown
 from pb_jelly.errors import MalformedJelly, UnjellyableType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
-
-    from pb_jelly._jellier import Jellier
-    from pb_jelly._unjellier import Unjellier
+    from collections.abc import Container
 
 __all__ = [
-    "Jellyable",
-    "Unjellyable",
     "Unpersistable",
     "builtin_exception",
     "check_names",
-    "getInstanceState",
     "give_state",
     "has_own_getstate",
     "has_own_setstate",
     "hides_state",
-    "leaf_hook",
-    "numbered_hook",
     "restore",
-    "setInstanceState",
     "shows_all",
     "state_of",
     "why_not_blank",
     "without",
 ]
-
-_Hook = TypeVar("_Hook", bound="Callable[..., Any]")
 
 _POINTER = 8 if sys.maxsize > 2**32 else 4
 #: The flag of a class whose instances keep their ``__dict__`` outside of their size.
@@ -69,163 +57,6 @@ class Unpersistable:
 
     def __repr__(self) -> str:
         return f"Unpersistable({self.reason!r:.200})"
-
-
-class Jellyable:
-    """A class whose instances say themselves what they are sent as.
-
-    Subclass it and override `getStateFor` to choose the state, or `jellyFor` to
-    choose the whole expression.  Any class that has a ``jellyFor`` method is treated
-    the same; this one is for its convenience.
-    """
-
-    def getStateFor(self, jellier: Jellier) -> Any:
-        """Return the state to send.
-
-        Args:
-            jellier: What is serializing; it has ``invoker``, for one.
-
-        Returns:
-            The attributes of the instance, those in slots included, unless it is
-            overridden: the ``__dict__`` itself, wherever that is all.
-        """
-        return attributes_of(self)
-
-    def jellyFor(self, jellier: Jellier) -> Any:
-        """Return the expression to send: the name of the class, and the state.
-
-        Args:
-            jellier: What is serializing.  Its ``prepare`` and ``preserve`` make
-                references to this object possible, its ``jelly`` serializes parts.
-        """
-        sexp = jellier.prepare(self)
-        sexp.append(qual(type(self)).encode("utf-8"))
-        sexp.append(jellier.jelly(self.getStateFor(jellier)))
-        return jellier.preserve(self, sexp)
-
-
-def leaf_hook(hook: _Hook) -> _Hook:
-    """Mark a ``jellyFor`` whose expressions have no parts, so that it can be quick.
-
-    To be used as a decorator.  Such a hook returns a new list of ``bytes``, ``int`` and
-    ``float`` alone, and calls nothing of the jellier.  It may be called once more for
-    the same object than is sent.
-
-    Args:
-        hook: The method.
-
-    Returns:
-        The same.
-    """
-    hook.is_leaf = True  # type: ignore[attr-defined]
-    return hook
-
-
-def numbered_hook(head: bytes, method: str) -> Callable[[_Hook], _Hook]:
-    """Mark a ``jellyFor`` whose expressions are a head and a number.
-
-    To be used as a decorator, as `leaf_hook` is, where the hook returns ``[head,
-    number]`` and the jellier's ``invoker`` knows the number.  For all but the first
-    such object in a message, the invoker may be asked instead of the hook.
-
-    Args:
-        head: The head.
-        method: The name of a method of the invoker, which returns a function that
-            takes an object and returns its number.  That is used for one message.
-
-    Returns:
-        The decorator.
-    """
-
-    def mark(hook: _Hook) -> _Hook:
-        hook.numbered = (head, method)  # type: ignore[attr-defined]
-        return leaf_hook(hook)
-
-    return mark
-
-
-class Unjellyable:
-    """A class whose blank instances make themselves from an expression.
-
-    Register a subclass with `setUnjellyableForClass`, and override `setStateFor` to
-    take the state in, or `unjellyFor` to take in the whole expression.
-    """
-
-    def setStateFor(self, unjellier: Unjellier, state: Any) -> None:
-        """Take the state in.
-
-        Args:
-            unjellier: What is unserializing.
-            state: What the other side's ``getStateFor`` returned: the attributes of
-                the instance, unless this is overridden.
-
-        Raises:
-            MalformedJelly: The state is not that of an instance.
-        """
-        restore(self, state)
-
-    def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
-        """Make this object from an expression.
-
-        Args:
-            unjellier: What is unserializing.
-            jellyList: The expression, whose head is known to be ours.
-
-        Returns:
-            The object, which is this one unless it is overridden.
-
-        Raises:
-            MalformedJelly: There is no state in the expression.
-        """
-        unjellier.unjelly_state(
-            _state_in(jellyList), lambda state: self.setStateFor(unjellier, state)
-        )
-        return self
-
-
-def getInstanceState(inst: Any, jellier: Jellier) -> Any:
-    """Serialize an instance by the ordinary rules, whatever its class says.
-
-    For use in a ``jellyFor``.
-
-    Args:
-        inst: The instance, whose ``__getstate__`` is asked for the state.
-        jellier: What is serializing.
-
-    Returns:
-        The expression.
-    """
-    sexp = jellier.prepare(inst)
-    sexp.append(qual(type(inst)).encode("utf-8"))
-    sexp.append(jellier.jelly(state_of(inst)))
-    return jellier.preserve(inst, sexp)
-
-
-def setInstanceState(inst: Any, unjellier: Unjellier, jellyList: list[Any]) -> Any:
-    """Fill a blank instance by the ordinary rules, whatever its class says.
-
-    For use in an ``unjellyFor``.
-
-    Args:
-        inst: The instance, whose ``__setstate__`` is given the state if it has one.
-        unjellier: What is unserializing.
-        jellyList: The expression that `getInstanceState` made.
-
-    Returns:
-        The instance.
-
-    Raises:
-        MalformedJelly: There is no state in the expression, or not one of an instance.
-    """
-    unjellier.unjelly_state(_state_in(jellyList), lambda state: give_state(inst, state))
-    return inst
-
-
-def _state_in(sexp: list[Any]) -> Any:
-    """Return the expression for the state in that for an instance."""
-    if len(sexp) < 2:
-        raise MalformedJelly("an instance without state")
-    return sexp[1]
 
 
 def state_of(inst: object) -> Any:

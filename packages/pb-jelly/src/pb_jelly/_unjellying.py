@@ -68,8 +68,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pb_jelly._limits import Limits
-    from pb_jelly._security import Taster
-    from pb_jelly._unjellier import Unjellier
+    from pb_jelly._taster import Taster
 
 __all__ = ["Unjellying"]
 
@@ -91,7 +90,7 @@ class Unjellying:
     def __init__(
         self,
         taster: Taster,
-        persistentLoad: Callable[[Any, Unjellier], Any] | None = None,
+        persistentLoad: Callable[[Any, Any], Any] | None = None,
         invoker: Any = None,
         *,
         context: Any = None,
@@ -100,7 +99,7 @@ class Unjellying:
         limits: Limits | None = None,
     ) -> None:
         self.taster = taster
-        self.persistentLoad: Callable[[Any, Any], Any] | None = persistentLoad
+        self.persistentLoad = persistentLoad
         self.invoker = invoker
         self.context = context
         self._table = table_for(taster, modern)
@@ -622,9 +621,9 @@ class Unjellying:
         forward = self._references.forward
         if forward.blank or running.waits:
             forward.completed(value, running.waits)
-        return self._made(value)
+        return self.made(value)
 
-    def _made(self, value: Any) -> Any:
+    def made(self, value: Any) -> Any:
         """Note that an object is to be told when all is done; return it."""
         if hasattr(type(value), "postUnjelly"):
             self._callbacks.append(value.postUnjelly)
@@ -697,7 +696,7 @@ def _with_first(action: Callable[[Any], Any]) -> Callable[[list[Any]], Any]:
 def _making(
     unjellier: Unjellying, factory: Callable[[Any], Any]
 ) -> Callable[[list[Any]], Any]:
-    return lambda values: unjellier._made(factory(values[0]))
+    return lambda values: unjellier.made(factory(values[0]))
 
 
 def _setting(
