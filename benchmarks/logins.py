@@ -22,8 +22,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from pb_cred import _hashing, _scram
-from pb_cred._delays import LoginDelays
+from pb_cred._mechanisms.scram import scram
+from pb_cred._passwords import hashing
+from pb_cred._server.login_throttle import LoginDelays
 from pb_cred.stores import MemoryPasswords
 
 from . import _machine, _rows
@@ -239,7 +240,7 @@ def enumeration(chosen: argparse.Namespace, folder: Path) -> Iterator[_rows.Row]
 def _attempts() -> dict[str, Callable[[bytes], int]]:
     """Return what tries once, and counts the verifications."""
 
-    def of_store(keep: _hashing.Keep) -> Callable[[bytes], int]:
+    def of_store(keep: hashing.Keep) -> Callable[[bytes], int]:
         store = MemoryPasswords(
             {ends.NAME.decode(): ends.PASSWORD.decode()},
             keep=keep,
@@ -247,8 +248,8 @@ def _attempts() -> dict[str, Callable[[bytes], int]]:
         )
 
         def attempt(name: bytes) -> int:
-            with _counting(_hashing._VERIFY) as made:
-                store._check(name, _hashing.Password(b"wrong"))
+            with _counting(hashing._VERIFY) as made:
+                store._check(name, hashing.Password(b"wrong"))
             return len(made)
 
         return attempt
@@ -262,7 +263,7 @@ def _attempts() -> dict[str, Callable[[bytes], int]]:
     def of_passwords(name: bytes) -> int:
         """Do what a checker does that has the passwords of those whom it knows."""
         made: list[str] = []
-        credentials = _scram.ScramCredentials(name, b"salt", 4096, b"said", bytes(32))
+        credentials = scram.ScramCredentials(name, b"salt", 4096, b"said", bytes(32))
         real = credentials.checkPassword
 
         def counted(password: bytes | str) -> bool:

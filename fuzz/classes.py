@@ -6,7 +6,7 @@ import enum
 from typing import Any
 
 from pb_jelly import ClassRegistry, Jellyable, SecurityOptions, Unjellyable
-from pb_jelly._table import HEADS
+from pb_jelly._types.type_table import HEADS
 
 __all__ = ["NAMES", "POLICY", "REGISTRY", "WORDS"]
 

@@ -29,7 +29,8 @@ from golden.record import (
 )
 from golden.scenarios import SCENES, Flavour
 from pb_broker import paging
-from pb_cred import _md5, pb
+from pb_cred import pb
+from pb_cred._mechanisms import legacy_md5
 
 OURS = Flavour(pb, paging)
 
@@ -101,7 +102,7 @@ def check(name: str, side: Side, flavour: Flavour, challenge_in: object) -> None
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("name", SCENES)
 def test_ours_says_what_twisted_said(name: str, side: Side) -> None:
-    check(name, side, OURS, _md5)
+    check(name, side, OURS, legacy_md5)
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -11,7 +11,12 @@ import pytest
 import pb_broker as pb
 from pb_broker.testing import connected_pair
 from pb_jelly import InsecureJelly, SecurityOptions, globalSecurity, jelly, unjelly
-from pb_jelly._attributes import attributes_of, hashed_fields, slots_of, state_slots
+from pb_jelly._types.attributes import (
+    attributes_of,
+    hashed_fields,
+    slots_of,
+    state_slots,
+)
 
 
 @attrs.define

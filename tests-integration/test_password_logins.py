@@ -14,9 +14,10 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 
-from pb_cred import _login_root, pb, stores
 from pb_cred import asyncio as pb_asyncio
-from pb_cred._memory_passwords import CHEAP
+from pb_cred import pb, stores
+from pb_cred._passwords.memory_store import CHEAP
+from pb_cred._server import login_root as _login_root
 
 #: No program waits for anything but itself; this only ends one that hangs.
 PATIENCE = 60

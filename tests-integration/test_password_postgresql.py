@@ -18,9 +18,10 @@ from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.logger import globalLogPublisher
 
-from pb_cred import _pb_passwd, _stores, pb
-from pb_cred._memory_passwords import CHEAP
-from pb_cred._scram_verifier import make_verifier
+from pb_cred import _pb_passwd, pb
+from pb_cred._passwords import store as _stores
+from pb_cred._passwords.memory_store import CHEAP
+from pb_cred._passwords.scram_verifier import make_verifier
 from pb_cred.errors import PasswordStoreError
 from pb_cred.stores import PasswordDatabase
 from postgresql_server import Server

@@ -26,7 +26,7 @@ import pb_jelly
 from golden.conversation import load
 from golden.notation import parse, show
 from golden.record import path_of
-from pb_broker._messages import SHAPES
+from pb_broker._dialects.pb.messages import SHAPES
 from pb_cred import respond
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import scramp
 
-from pb_cred import _scram
-from pb_cred._scram import NAME, PLUS, ScramClient, ScramServer
-from pb_cred._scram_verifier import Verifier, make_verifier
+from pb_cred._mechanisms.scram import scram
+from pb_cred._mechanisms.scram.scram import NAME, PLUS, ScramClient, ScramServer
+from pb_cred._passwords.scram_verifier import Verifier, make_verifier
 from pb_cred.errors import LoginRefused
 from pb_cred.mechanisms import LoginContext, Verified
 
@@ -28,7 +28,7 @@ WORDS = [
 @pytest.fixture(autouse=True)
 def _their_binding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have ours bind to what theirs can bind to, which is not what ours asks for."""
-    monkeypatch.setattr(_scram, "_BINDING", b"p=" + KIND.encode())
+    monkeypatch.setattr(scram, "_BINDING", b"p=" + KIND.encode())
 
 
 def context(is_plus: bool) -> LoginContext:

@@ -22,7 +22,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.spread import pb as twisteds
 
 from pb_cred import pb
-from pb_cred._audit import AuditKind
+from pb_cred._sessions.audit_log import AuditKind
 from pb_cred.certificates import ClientCertificates, OwnCertificate
 from pb_cred.tickets import Ticket, Tickets, request_ticket
 from session_ends import HERE, REACTOR, Ends, Event, OnAsyncio, OnReactor

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from twisted.cred.error import LoginFailed
 from twisted.logger import globalLogPublisher
 
-from pb_cred._ticket import digest_of, make, new_family
+from pb_cred._tickets.ticket import digest_of, make, new_family
 from pb_cred.errors import LoginRefused, LoginUnavailable, TicketStoreError
 from pb_cred.mechanisms import LoginContext
 from pb_cred.tickets import DatabaseTickets, Family, Tickets

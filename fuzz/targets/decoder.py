@@ -32,7 +32,7 @@ from pb_banana import (
     loads,
     message_shapes,
 )
-from pb_banana._storage import read_expression
+from pb_banana._dumps_loads import read_expression
 from pb_jelly import JellyError, Unjellier, unjelly
 from pb_jelly.codec import CurrentTables
 

@@ -31,9 +31,12 @@ from fuzz.inputs import Input
 from fuzz.lone_end import CHOICE, LoneEnd, Said, compare, watched
 from pb_banana import PB_VOCABULARY, BananaError, Decoder, Limits
 from pb_broker import BrokerLimits, NoSuchMethod, RemoteReference
-from pb_cred import NotLoggedIn, PBServerFactory, _door, _md5, _scram, pb
-from pb_cred._anonymous import AnonymousServerMechanism
-from pb_cred._md5 import MAX_CHALLENGES
+from pb_cred import NotLoggedIn, PBServerFactory, pb
+from pb_cred._mechanisms import legacy_md5
+from pb_cred._mechanisms.anonymous import AnonymousServerMechanism
+from pb_cred._mechanisms.legacy_md5 import MAX_CHALLENGES
+from pb_cred._mechanisms.scram import scram
+from pb_cred._server import login_service
 from pb_jelly import JellyError
 
 __all__ = ["WORDS", "run"]
@@ -65,7 +68,7 @@ def begin(request: int, mechanism: bytes, data: bytes) -> Any:
 
 def response(request: int, name: bytes, number: int, luid: int) -> Any:
     """Return the message that ends one, with the right response to a challenge."""
-    answer = _md5.respond(challenge(number), PASSWORDS[name])
+    answer = legacy_md5.respond(challenge(number), PASSWORDS[name])
     return _call(request, luid, b"respond", answer, [b"remote", 1])
 
 
@@ -89,7 +92,7 @@ WORDS: list[Any] = [
 ]
 
 #: With a secret that is the same in all processes.
-_MECHANISMS: Final = (_scram.ScramServerMechanism(b""), AnonymousServerMechanism())
+_MECHANISMS: Final = (scram.ScramServerMechanism(b""), AnonymousServerMechanism())
 
 #: Limits that inputs come near.
 _SMALL: Final = BrokerLimits(
@@ -157,7 +160,7 @@ class _Door(Portal):
         self._is_slow = is_slow
 
     def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Any:
-        kinds = (_md5.MD5Credentials, _scram.ScramCredentials)
+        kinds = (legacy_md5.MD5Credentials, scram.ScramCredentials)
         self.asked += isinstance(credentials, kinds)
         if not self._is_slow:
             return super().login(credentials, mind, *interfaces)
@@ -214,10 +217,10 @@ def _conversation(options: int, pieces: list[bytes]) -> Said:
     issued = _Issued()
     with (
         watched(*_LOGGED) as lines,
-        mock.patch.object(_md5, "token_bytes", issued),
+        mock.patch.object(legacy_md5, "token_bytes", issued),
         # A server's nonces and salts, too, are the same each time.
-        mock.patch.object(_scram, "token_bytes", bytes),
-        mock.patch.object(_door, "_USUAL", _MECHANISMS),
+        mock.patch.object(scram, "token_bytes", bytes),
+        mock.patch.object(login_service, "_USUAL", _MECHANISMS),
     ):
         end = LoneEnd(factory)
         end.broker.dataReceived(CHOICE)
@@ -297,7 +300,7 @@ def _check_users(
     shown: Counter[Any] = Counter()
     for name, password in PASSWORDS.items():
         for number in range(1, issued + 1):
-            shown[name] += _md5.respond(challenge(number), password) in stream
+            shown[name] += legacy_md5.respond(challenge(number), password) in stream
     if allows_anonymous:
         shown[ANONYMOUS] = stream.count(b"loginAnonymous") + stream.count(b"ANONYMOUS")
     came = Counter(user.avatarId for user in users)

@@ -15,13 +15,7 @@ from typing import Any, Final
 from fuzz.findings import expect
 from fuzz.inputs import Input
 from fuzz.lone_end import LoneEnd, watched
-from pb_banana import (
-    BananaError,
-    Connection,
-    Decoder,
-    Limits,
-    NegotiationError,
-)
+from pb_banana import BananaError, Connection, Decoder, Limits, NegotiationError
 from pb_broker import Broker, PBClientFactory, PBServerFactory, Root
 
 __all__ = ["WORDS", "run"]

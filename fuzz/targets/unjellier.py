@@ -16,16 +16,9 @@ from fuzz.findings import Finding, expect
 from fuzz.graphs import difference
 from fuzz.inputs import WIDE, Input
 from pb_banana import PB_VOCABULARY, BananaError, Decoder, Encoder, Limits
-from pb_jelly import (
-    JellyError,
-    SecurityOptions,
-    Taster,
-    globalSecurity,
-    jelly,
-    unjelly,
-)
-from pb_jelly._forward import Later
-from pb_jelly._special import ABSENT, Build
+from pb_jelly import JellyError, SecurityOptions, Taster, globalSecurity, jelly, unjelly
+from pb_jelly._deserialize.forward_references import Pending
+from pb_jelly._deserialize.rare_forms import ABSENT, Build
 
 __all__ = ["WORDS", "run"]
 
@@ -97,7 +90,7 @@ def _check_parts(value: Any) -> None:
     while todo:
         part = todo.pop()
         kind = type(part)
-        if kind in (Later, Build) or part is ABSENT:
+        if kind in (Pending, Build) or part is ABSENT:
             raise Finding(f"an object has a {kind.__name__} in it")
         if id(part) not in seen and not isinstance(part, (type, module)):
             seen[id(part)] = part

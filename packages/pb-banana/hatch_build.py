@@ -95,8 +95,9 @@ class MypycHook(BuildHookInterface[Any]):
         root = Path(self.root)
         package = self.metadata.core.name.replace("-", "_")
         shutil.copytree(root / "src" / package, scratch / package)
-        for stub in (root / "mypyc").glob("*.pyi"):
-            shutil.copy(stub, scratch / package)
+        stubs = root / "mypyc"
+        for stub in stubs.rglob("*.pyi"):
+            shutil.copy(stub, scratch / package / stub.relative_to(stubs))
         (scratch / "setup.py").write_text(_SETUP)
         (scratch / "mypy.ini").write_text(_MYPY.format(*sys.version_info[:2]))
         modules = [f"{package}/{name}.py" for name in self.config["modules"]]

@@ -13,14 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pb_banana import (
-    PB_VOCABULARY,
-    Decoder,
-    Encoder,
-    Limits,
-    SExp,
-    message_shapes,
-)
+from pb_banana import PB_VOCABULARY, Decoder, Encoder, Limits, SExp, message_shapes
 from pb_jelly import (
     ClassRegistry,
     Jellier,

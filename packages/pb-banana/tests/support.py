@@ -9,14 +9,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from pb_banana import (
-    PB_VOCABULARY,
-    BananaError,
-    Decoder,
-    LimitExceeded,
-    Limits,
-    SExp,
-)
+from pb_banana import PB_VOCABULARY, BananaError, Decoder, LimitExceeded, Limits, SExp
 
 #: Limits that no test comes near by accident.
 WIDE = Limits(

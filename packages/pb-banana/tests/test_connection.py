@@ -18,7 +18,7 @@ from pb_banana import (
     NegotiationError,
     SExp,
 )
-from pb_banana._exchange import Exchange
+from pb_banana._pb.message_exchange import Exchange
 from pb_jelly import JellyError, SecurityOptions, leaf_hook
 from pb_jelly.codec import CurrentTables
 

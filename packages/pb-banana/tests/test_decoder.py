@@ -20,7 +20,7 @@ from pb_banana import (
     Limits,
     UnknownVocabulary,
 )
-from pb_banana._reader import Reader
+from pb_banana._pb.object_reader import Reader
 from pb_jelly.codec import CurrentTables
 
 from .graphs import (

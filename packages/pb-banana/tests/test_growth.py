@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pb_banana import PB_VOCABULARY, Decoder, Encoder
-from pb_banana._exchange import read as read_one
+from pb_banana._pb.message_exchange import read as read_one
 from pb_jelly import SecurityOptions, unjelly
 from pb_jelly.codec import current_tables
 

@@ -29,7 +29,7 @@ from pb_banana import (
     loads,
     message_shapes,
 )
-from pb_banana._storage import FILE_LIMITS, MAGIC
+from pb_banana._dumps_loads import FILE_LIMITS, MAGIC
 from pb_jelly import ClassRegistry, JellyError, SecurityOptions
 from pb_jelly.codec import current_tables
 
@@ -291,7 +291,7 @@ _NAMES = """
     builtins.__import__ importlib.import_module pickle.loads marshal.loads
     types.CodeType types.FunctionType functools.partial operator.attrgetter
     ctypes.CDLL pydoc.locate shutil.rmtree socket.socket sys.exit pty.spawn
-    pb_banana.loads pb_banana.load pb_banana._storage.open pb_jelly.unjelly
+    pb_banana.loads pb_banana.load pb_banana._dumps_loads.open pb_jelly.unjelly
     pb_jelly.globalSecurity antigravity.x this.x . .. .a a. os. os..system
     list dict tuple object type __class__ __reduce__ _private \u043es.system
 """

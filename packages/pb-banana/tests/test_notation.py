@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pb_banana import PB_VOCABULARY, Encoder, SExp
-from pb_banana._notation import parse, render
+from pb_banana._text_notation import parse, render
 from pb_banana.errors import NotationError
 
 from .support import WIDE, WORDS, expressions

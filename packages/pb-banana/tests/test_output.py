@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pb_banana._output import BytesWriter, read_f64_be, spliced, write_f64_be
+from pb_banana._pb.byte_writer import BytesWriter, read_f64_be, spliced, write_f64_be
 
 pieces = st.lists(st.binary(min_size=1, max_size=4), min_size=1, max_size=8)
 

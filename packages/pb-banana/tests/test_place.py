@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pb_banana._place import path_of
+from pb_banana._list_path import path_of
 
 
 def test_paths_read_as_python_would_index() -> None:

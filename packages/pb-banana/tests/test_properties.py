@@ -5,14 +5,7 @@ import math
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pb_banana import (
-    PB_VOCABULARY,
-    Decoder,
-    Encoder,
-    LimitExceeded,
-    Limits,
-    SExp,
-)
+from pb_banana import PB_VOCABULARY, Decoder, Encoder, LimitExceeded, Limits, SExp
 
 from .support import (
     WIDE,

@@ -21,14 +21,8 @@ from pb_banana import (
     loads,
     message_shapes,
 )
-from pb_banana._reader import Reader
-from pb_jelly import (
-    ClassRegistry,
-    JellyError,
-    SecurityOptions,
-    Unjellyable,
-    copyable,
-)
+from pb_banana._pb.object_reader import Reader
+from pb_jelly import ClassRegistry, JellyError, SecurityOptions, Unjellyable, copyable
 from pb_jelly.codec import CurrentTables
 
 from .graphs import (

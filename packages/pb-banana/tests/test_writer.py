@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pb_banana import BananaError, Encoder, Limits, dumps
-from pb_banana._writer import Writer
+from pb_banana._pb.object_writer import Writer
 from pb_jelly import (
     ClassRegistry,
     Jellier,

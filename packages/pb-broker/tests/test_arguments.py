@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 import pb_broker as pb
 from pb_broker import asyncio as pb_asyncio
-from pb_broker._arguments import client_endpoint, server_endpoint
+from pb_broker._endpoints.argument_checks import client_endpoint, server_endpoint
 
 from .support import Echo, connected, root_of
 

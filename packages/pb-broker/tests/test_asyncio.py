@@ -27,8 +27,13 @@ from zope.interface.verify import verifyObject
 
 import pb_broker as pb
 from pb_broker import asyncio as pb_asyncio
-from pb_broker._asyncio import AsyncioShell, AsyncioTransport, BrokerProtocol, _address
-from pb_broker._session import Session
+from pb_broker._endpoints.asyncio_transport import (
+    AsyncioTransport,
+    BrokerProtocol,
+    _address,
+)
+from pb_broker._event_loops.asyncio_shell import AsyncioShell
+from pb_broker._session.session import Session
 from pb_broker.paging import CallbackPageCollector, StringPager
 
 from .support import Echo, logged
@@ -847,7 +852,7 @@ def test_the_reactor_is_never_imported() -> None:
 
 def test_a_deferred_is_still_one() -> None:
     """What ``as_deferred`` is given by Twisted's own shell is what it gives."""
-    from pb_broker._shell import as_deferred
+    from pb_broker._event_loops.shell import as_deferred
 
     deferred: Deferred[None] = Deferred()
     assert as_deferred(deferred) is deferred

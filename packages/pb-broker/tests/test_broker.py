@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 import pb_broker as pb
 from pb_banana import Connection, Limits
-from pb_broker._broker import _BATCH_MESSAGES
+from pb_broker._connection.broker import _BATCH_MESSAGES
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
 
 from .support import Child, Echo, connected, failure_of, logged, result_of, root_of
@@ -257,7 +257,9 @@ def test_many_messages_take_turns() -> None:
 def test_a_slow_method_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     pair, server = clocked_server()
     ticks = iter(range(10**6))
-    monkeypatch.setattr("pb_broker._broker.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(
+        "pb_broker._connection.broker.perf_counter", lambda: float(next(ticks))
+    )
     kept = pair.server_factory.root.kept
     for number in range(5):
         root_of(pair).callRemote("keep", number, pbanswer=False)

@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 
 import pb_broker as pb
 from pb_broker import asyncio as pb_asyncio
-from pb_broker._asyncio import AsyncioShell
-from pb_broker._endings import UNUSUAL, is_ctrl_c
+from pb_broker._errors.call_endings import UNUSUAL, is_ctrl_c
+from pb_broker._event_loops.asyncio_shell import AsyncioShell
 
 from .support import Echo, connected, failure_of, logged, result_of, root_of
 

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 import pb_broker as pb
-from pb_broker._exception_details import MAX_TEXT, details_of, full_text, take_details
+from pb_broker._errors.exception_details import (
+    MAX_TEXT,
+    details_of,
+    full_text,
+    take_details,
+)
 from pb_jelly import MalformedJelly, jelly
 
 from .support import connected, failure_of, logged, root_of

@@ -14,7 +14,7 @@ from twisted.internet.error import (
 from twisted.python.failure import Failure
 
 import pb_broker as pb
-from pb_broker._factories import ready
+from pb_broker._endpoints.factories import ready
 from pb_broker.testing import MemoryTransport, Pair
 from pb_jelly import SecurityOptions
 

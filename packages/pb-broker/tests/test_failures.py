@@ -12,14 +12,14 @@ import pytest
 from twisted.python.failure import Failure
 
 import pb_broker as pb
-from pb_broker._exception_details import MAX_NAME, MAX_PARENTS, MAX_TEXT
-from pb_broker._failures import (
+from pb_broker._errors.exception_details import MAX_NAME, MAX_PARENTS, MAX_TEXT
+from pb_broker._errors.safe_logger import for_log
+from pb_broker._objects.failures import (
     MAX_RECEIVED_TEXT,
     NO_TRACEBACK,
     remote_error,
     wire_name,
 )
-from pb_broker._log import for_log
 from pb_jelly import MalformedJelly
 
 

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 import pb_broker as pb
-from pb_broker._broker import _BATCH_MESSAGES, _MOST_UNREAD
+from pb_broker._connection.broker import _BATCH_MESSAGES, _MOST_UNREAD
 from pb_broker.testing import Pair, connected_pair
 
 from .support import Echo, failure_of, result_of, root_of

@@ -30,9 +30,10 @@ from twisted.python import failure, reflect
 
 import pb_broker as pb
 from pb_banana import Connection, Limits
-from pb_broker._exposure import find_method
-from pb_broker._messages import SHAPES
-from pb_broker._session import Session
+from pb_broker._dialects.pb.messages import SHAPES
+from pb_broker._interfaces.exposed_methods import find_method
+from pb_broker._objects.failures import WIRE_NAME
+from pb_broker._session.session import Session
 from pb_broker.testing import MemoryTransport
 from pb_jelly import SecurityOptions
 
@@ -49,7 +50,7 @@ REFUSALS = (b"twisted.spread.jelly.InsecureJelly", b"pb_jelly.errors.MalformedJe
 def state_of(error: Any) -> dict[bytes, Any]:
     """Return what is in the jelly of a failure."""
     name, (_, *pairs) = error
-    assert name == pb._failures.WIRE_NAME
+    assert name == WIRE_NAME
     return {key[1]: value for key, value in pairs}
 
 
@@ -237,7 +238,7 @@ _MORE = """
     twisted.manhole.telnet.Shell twisted.conch.manhole.Manhole
     pb_broker.Broker pb_broker.Referenceable pb_broker.RemoteReference
     pb_broker.AsReferenceable pb_broker.ViewPoint pb_broker.globalSecurity
-    pb_broker._session.Session pb_jelly.SecurityOptions pb_jelly.unjelly
+    pb_broker._session.session.Session pb_jelly.SecurityOptions pb_jelly.unjelly
     pb_banana.loads functools.partial operator.attrgetter types.CodeType
     marshal.loads builtins.eval.__call__ builtins.__import__ os.path.join
     os.environ sys.modules sys.exit sys.path __main__.x antigravity.x this.x
@@ -377,9 +378,7 @@ def test_names_of_exceptions_are_only_names(peer: Peer) -> None:
                 [[b"unicode", b"value"], [b"unicode", b"text"]],
                 [[b"unicode", b"parents"], [b"list", [b"unicode", name.encode()]]],
             ]
-            assert not peer.send(
-                [b"error", message[1], [pb._failures.WIRE_NAME, state]]
-            )
+            assert not peer.send([b"error", message[1], [WIRE_NAME, state]])
             (caught_failure,) = caught
             error = caught_failure.value
             assert isinstance(error, pb.RemoteError)
@@ -740,10 +739,10 @@ FORGED: list[Any] = [
     *([[b"list"]], [5], [[]], [1.5], [b"list", [5]], [b"tuple", []], [b"\xff\xfe", 1]),
     *([b"unpersistable"], [b"persistent"], [b"instance"], [b"instance", 5, 5]),
     *([b"class"], [b"method"], [b"module", 5], [b"function", [b"unicode", b"x"]]),
-    [pb._failures.WIRE_NAME],
-    [pb._failures.WIRE_NAME, 5],
-    [pb._failures.WIRE_NAME, DICT],
-    [pb._failures.WIRE_NAME, 1, DICT],
+    [WIRE_NAME],
+    [WIRE_NAME, 5],
+    [WIRE_NAME, DICT],
+    [WIRE_NAME, 1, DICT],
 ]
 
 
@@ -1013,7 +1012,11 @@ def test_the_log_shows_little_of_what_a_peer_sends(victim: Victim) -> None:
             [b"dictionary", [text, [LONG]]],
             [CACHED, 7, [b"dictionary", [text, [LONG]]]],
         ),
-        *([pb._failures.WIRE_NAME, named], [b"boolean", LONG], [b"method", LONG, 1, 1]),
+        *(
+            [WIRE_NAME, named],
+            [b"boolean", LONG],
+            [b"method", LONG, 1, 1],
+        ),
         *([b"list", [b"dictionary", [[b"tuple", text], [LONG]]]], [b"\xff" + LONG, 1]),
         *([CACHED, 8, [b"dictionary", [[b"list", text], 1]]], [b"persistent"]),
         *([b"dereference", LONG], [b"reference", LONG, 1], [b"instance", text, text]),
@@ -1036,7 +1039,7 @@ def test_the_log_shows_little_of_what_a_peer_sends(victim: Victim) -> None:
         peer.fails(LONG, target=LONG)
         peer.send([LONG], [b"didNotUnderstand", LONG], [b"decref", LONG])
         _, request, outcomes = begun(peer)
-        peer.send([b"error", request, [pb._failures.WIRE_NAME, named]])
+        peer.send([b"error", request, [WIRE_NAME, named]])
         assert outcomes
         peer.close()
     assert len(events) > 100

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pb_broker._interface import misfit
+from pb_broker._interfaces.interfaces import misfit
 
 
 def signature(text: str) -> inspect.Signature:

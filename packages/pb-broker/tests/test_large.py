@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-import pb_broker._large
+import pb_broker._connection.large_blocks
 
 from .support import Echo, connected, result_of, root_of
 
 
 def test_from_the_first_large_string_on(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Any] = []
-    monkeypatch.setattr(pb_broker._large, "_done", done)
+    monkeypatch.setattr(pb_broker._connection.large_blocks, "_done", done)
     with connected(Echo()) as pair:
         for size, times in ((1000, 0), (200_000, 1), (200_000, 1)):
             call = root_of(pair).callRemote("echo", bytes(size))
@@ -25,7 +25,7 @@ def test_from_the_first_that_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) ->
     with connected(Echo()) as pair:
         call = root_of(pair).callRemote("echo", bytes(10_000))
         done: list[Any] = []
-        monkeypatch.setattr(pb_broker._large, "_done", done)
+        monkeypatch.setattr(pb_broker._connection.large_blocks, "_done", done)
         pair.pump(chunk=1000)
         assert len(done) == 1
         assert result_of(call, pair) == (bytes(10_000),)

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from pb_broker._log_budget import _BURST, _STRANGER_BURST, LogBudget
+from pb_broker._connection.log_budget import _BURST, _STRANGER_BURST, LogBudget
 
 from .support import connected, failure_of, logged, root_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pb_broker._messages import SHAPES, check
+from pb_broker._dialects.pb.messages import SHAPES, check
 from pb_broker.errors import ProtocolError
 
 GOOD: list[list[Any]] = [

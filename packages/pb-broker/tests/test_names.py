@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import Interface, implementer
 
 import pb_broker as pb
-from pb_broker._service import PBClientService
+from pb_broker._endpoints.client_service import PBClientService
 from pb_broker.local import LocalAsRemote, LocalAsyncForwarder
 from pb_broker.testing import Pair
 

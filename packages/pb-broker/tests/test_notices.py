@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pb_broker._notices import Notices
+from pb_broker._objects.disconnect_notices import Notices
 
 
 class Unhashable:

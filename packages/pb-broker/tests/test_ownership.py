@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 import pb_broker as pb
-from pb_broker._ownership import Owner, Ownership
+from pb_broker._session.ownership import Owner, Ownership
 from pb_broker.testing import Pair
 
 from .support import Child, connected, failure_of, result_of, root_of

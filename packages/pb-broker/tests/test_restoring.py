@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 import pb_broker as pb
 from pb_broker import errors
-from pb_broker._failures import remote_error
+from pb_broker._objects.failures import remote_error
 
 INNER = {"type": "builtins.KeyError", "value": "'k'", "parents": (), "details": {}}
 

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 import pb_broker as pb
 from pb_banana import PB_VOCABULARY, Decoder, Limits
-from pb_broker._output import undelivered
+from pb_broker._connection.transport_output import undelivered
 from pb_broker.testing import MemoryTransport
 
 from .support import Echo, logged
@@ -85,7 +85,7 @@ class Socket(FileDescriptor):
 @pytest.fixture(autouse=True)
 def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make batches as large as they may be."""
-    monkeypatch.setattr("pb_broker._broker.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("pb_broker._connection.broker.perf_counter", lambda: 0.0)
 
 
 class Talk:
@@ -401,7 +401,7 @@ MIB = 2**20
 
 class TestWhatIsNotTakenIn:
     def talk(self, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Talk:
-        monkeypatch.setattr("pb_broker._flow._HIGH_WATER", 2 * MIB)
+        monkeypatch.setattr("pb_broker._connection.flow._HIGH_WATER", 2 * MIB)
         talk = Talk(Big())
         talk.server.set_limits(replace(LIMITS, **limits))
         talk.server.clock = Clock()

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 import pb_broker as pb
 from pb_banana import Limits
 from pb_broker import asyncio as pb_asyncio
-from pb_broker._streams import RemoteStream
+from pb_broker._objects.streams import RemoteStream
 from pb_broker.testing import Pair
 
 from .support import connected, failure_of, logged, result_of, root_of

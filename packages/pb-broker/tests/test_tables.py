@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from pb_broker import Broker
-from pb_broker._tables import (
+from pb_broker._objects.identity import process_unique_id
+from pb_broker._objects.viewable import ViewPoint
+from pb_broker._session.exports import (
     CacheTable,
     ExportTable,
     Local,
     LocalIDs,
     LocalObjects,
-    process_unique_id,
 )
-from pb_broker._viewable import ViewPoint
 from pb_broker.errors import ProtocolError
 
 

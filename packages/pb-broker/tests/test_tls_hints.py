@@ -12,8 +12,8 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.python.failure import Failure
 
 import pb_broker as pb
-from pb_broker._factories import ready
-from pb_broker._tls_hints import hint_for_client, hinted, is_encrypted
+from pb_broker._connection.tls_hints import hint_for_client, hinted, is_encrypted
+from pb_broker._endpoints.factories import ready
 from pb_broker.testing import MemoryTransport
 
 from .support import logged

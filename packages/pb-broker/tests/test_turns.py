@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 import pb_broker as pb
 from pb_broker import PBServerFactory
-from pb_broker._turns import Turns
+from pb_broker._connection.login_turns import LoginTurns
 from pb_broker.testing import connected_pair
 
 MS = 0.001
@@ -35,7 +35,7 @@ class Strangers:
     """
 
     def __init__(self, loop: Loop, seconds: float) -> None:
-        self.turns = Turns()
+        self.turns = LoginTurns()
         self.loop = loop
         self.seconds = seconds
         self.handled: list[int] = []

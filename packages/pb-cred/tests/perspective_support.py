@@ -23,13 +23,14 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pb_broker._session import Session
-from pb_broker._tables import CacheTable, ExportTable, Local, LocalIDs
+from pb_broker._session.exports import CacheTable, ExportTable, Local, LocalIDs
+from pb_broker._session.session import Session
 from pb_broker.paging import CallbackPageCollector, StringPager
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import PBClientFactory, PBServerFactory, _login_context, pb
-from pb_cred._scram import NAME, ScramClient
-from pb_cred._tls import Security
+from pb_cred import PBClientFactory, PBServerFactory, pb
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
+from pb_cred._mechanisms.scram.scram import NAME, ScramClient
 from pb_cred.mechanisms import LoginContext
 from pb_cred.tickets import Ticket, Tickets, request_ticket
 
@@ -301,7 +302,7 @@ def encrypted() -> Iterator[None]:
     """
     tls = Security(is_tls=True, is_verified=True)
     with (
-        mock.patch.object(_login_context, "security_of", return_value=tls),
+        mock.patch.object(login_context, "security_of", return_value=tls),
         mock.patch.object(pb.Broker, "may_log", return_value=False),
     ):
         yield

@@ -31,8 +31,9 @@ import pb_broker
 import pb_cred
 import pb_jelly
 from pb_broker.testing import MemoryTransport
-from pb_cred import _ticket, _ticket_server
-from pb_cred._scram_verifier import saslprep
+from pb_cred._passwords.scram_verifier import saslprep
+from pb_cred._tickets import server as ticket_server
+from pb_cred._tickets import ticket
 
 _Secret = TypeVar("_Secret", bound="bytes | str")
 
@@ -309,6 +310,6 @@ def _received(watch: Watch) -> Any:
 
 def _tickets() -> Any:
     def planted(family: bytes) -> Any:
-        return plant(_ticket.make(family), ANYWHERE)
+        return plant(ticket.make(family), ANYWHERE)
 
-    return mock.patch.object(_ticket_server, "make", planted)
+    return mock.patch.object(ticket_server, "make", planted)

@@ -14,8 +14,8 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pb_cred import _hashing
-from pb_cred._memory_passwords import CHEAP
+from pb_cred._passwords import hashing as _hashing
+from pb_cred._passwords.memory_store import CHEAP
 from pb_cred.stores import (
     Keep,
     MemoryPasswords,

@@ -7,8 +7,8 @@ from argon2 import PasswordHasher, low_level
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pb_cred._argon2 import Argon2Error, Hash, compute, parse
-from pb_cred._hashing import Password, PasswordHashing, Record, is_password
+from pb_cred._passwords.argon2 import Argon2Error, Hash, compute, parse
+from pb_cred._passwords.hashing import Password, PasswordHashing, Record, is_password
 
 SECRET = b"planted-secret"
 

@@ -23,11 +23,11 @@ from pb_cred import (
     PBClientFactory,
     PBServerFactory,
     SessionPolicy,
-    _login_context,
     pb,
     tokens,
 )
-from pb_cred._tls import Security
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
 from pb_cred.certificates import ClientCertificates, OwnCertificate
 from pb_cred.errors import LoginRefused
 from pb_cred.mechanisms import (
@@ -73,7 +73,7 @@ def quiet() -> Any:
 def secured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each end take its connection for the best that there is."""
     security = Security(is_tls=True, is_verified=True, certificate=CERTIFICATE.der)
-    monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+    monkeypatch.setattr(login_context, "security_of", lambda transport: security)
     monkeypatch.setattr(tokens, "_now", lambda: float(NOW))
 
 
@@ -284,7 +284,7 @@ def test_a_portal_with_a_login_of_its_own_is_reached_by_the_name() -> None:
 
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     portal = Whole(server.realm, [users])
-    server.factory.root.portal = server.factory.root.door.portal = portal
+    server.factory.root.portal = server.factory.root.login_service.portal = portal
     pair = server.connect()
     server.pause()
     results = begun(pair, ALICE)
@@ -315,17 +315,17 @@ def changed_password(server: Server) -> None:
 
 
 def trust_others(server: Server) -> None:
-    (mechanism,) = server.factory.root.door._mechanisms
+    (mechanism,) = server.factory.root.login_service._mechanisms
     mechanism.trust(authority("another CA").certificate)
 
 
 def other_keys(server: Server) -> None:
-    (mechanism,) = server.factory.root.door._mechanisms
+    (mechanism,) = server.factory.root.login_service._mechanisms
     mechanism.replace_keys({"1": pem_of(OTHER_EC)})
 
 
 def revoked_tickets(server: Server) -> None:
-    tickets: Any = server.factory.root.door.tickets
+    tickets: Any = server.factory.root.login_service.tickets
     assert result_of(tickets.revoke_user(b"alice")) == 1
 
 
@@ -359,7 +359,7 @@ def test_a_change_reaches_a_login_that_waits_for_its_turn(
     way: str, change: Callable[[Server], None]
 ) -> None:
     server, credentials, options = WAYS[way]()
-    tries = server.factory.root.door.tries
+    tries = server.factory.root.login_service.tries
     context = begun_context(server)
     for _ in range(4):
         tries.refused(context, b"alice", server.clock.seconds())
@@ -376,7 +376,7 @@ def test_a_change_reaches_a_login_that_waits_for_its_turn(
 def begun_context(server: Server) -> Any:
     """Return what tries from a client of the test's are counted by."""
     pair = server.connect()
-    attempt = server.factory.root.door.attempt(pair.server, "")
+    attempt = server.factory.root.login_service.attempt(pair.server, "")
     pair.close()
     return attempt._source
 
@@ -384,7 +384,7 @@ def begun_context(server: Server) -> Any:
 @pytest.mark.parametrize("way", WAYS)
 def test_without_a_change_a_late_avatar_is_handed_out(way: str) -> None:
     server, credentials, options = WAYS[way]()
-    tries = server.factory.root.door.tries
+    tries = server.factory.root.login_service.tries
     for _ in range(4):
         tries.refused(begun_context(server), b"alice", server.clock.seconds())
     pair = server.connect()

@@ -10,9 +10,9 @@ import pytest
 from twisted.cred.credentials import ICredentials
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
-from pb_cred._bearer_message import MAX_TOKEN
-from pb_cred._bearer_token import BearerClientMechanism
-from pb_cred._known_mechanisms import client_mechanisms
+from pb_cred._jwt.secret_token import MAX_TOKEN
+from pb_cred._mechanisms.mechanism_table import client_mechanisms
+from pb_cred._mechanisms.oauthbearer.mechanism import BearerClientMechanism
 from pb_cred.errors import MechanismError
 from pb_cred.mechanisms import LoginContext
 from pb_cred.tokens import BearerToken

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.cred.portal import Portal
 
-from pb_cred import _hashing, _password_database
-from pb_cred._argon2 import parse
-from pb_cred._census import Census, census_of
-from pb_cred._hashing import Kept, Record, parse_scram
-from pb_cred._memory_passwords import CHEAP
-from pb_cred._scram import ScramServerMechanism
-from pb_cred._scram_verifier import ScramCost, Verifier, make_verifier
+from pb_cred._mechanisms.scram.scram import ScramServerMechanism
+from pb_cred._passwords import hashing, sql_store
+from pb_cred._passwords.argon2 import parse
+from pb_cred._passwords.cost_census import Census, census_of
+from pb_cred._passwords.hashing import Kept, Record, parse_scram
+from pb_cred._passwords.memory_store import CHEAP
+from pb_cred._passwords.scram_verifier import ScramCost, Verifier, make_verifier
 from pb_cred.mechanisms import LoginContext
 from pb_cred.stores import (
     MemoryPasswords,
@@ -146,8 +146,8 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
         return watch
 
-    for scheme, verify in list(_hashing._VERIFY.items()):
-        monkeypatch.setitem(_hashing._VERIFY, scheme, watching(scheme, verify))
+    for scheme, verify in list(hashing._VERIFY.items()):
+        monkeypatch.setitem(hashing._VERIFY, scheme, watching(scheme, verify))
     return found
 
 
@@ -247,15 +247,15 @@ def test_a_census_is_kept_for_a_while(
         now[0] += 1
         return now[0]
 
-    monkeypatch.setattr(_password_database, "_seconds", seconds)
+    monkeypatch.setattr(sql_store, "_seconds", seconds)
     taken: list[Any] = []
-    take = _password_database._take_census
+    take = sql_store._take_census
 
     def counting(connection: Any) -> Census:
         taken.append(connection)
         return take(connection)
 
-    monkeypatch.setattr(_password_database, "_take_census", counting)
+    monkeypatch.setattr(sql_store, "_take_census", counting)
     store, other = database(tmp_path), database(tmp_path)
     user("alice", store, iterations=4096)
     for _ in range(5):

@@ -26,15 +26,12 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import PBClientFactory, PBServerFactory, _login_context, pb
-from pb_cred._external import ExternalClientMechanism
-from pb_cred._known_mechanisms import client_mechanisms
-from pb_cred._tls import Security
-from pb_cred.certificates import (
-    CertificateError,
-    ClientCertificates,
-    OwnCertificate,
-)
+from pb_cred import PBClientFactory, PBServerFactory, pb
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
+from pb_cred._mechanisms.external import ExternalClientMechanism
+from pb_cred._mechanisms.mechanism_table import client_mechanisms
+from pb_cred.certificates import CertificateError, ClientCertificates, OwnCertificate
 from pb_cred.errors import LoginRefused, MechanismError, NoMechanism
 from pb_cred.mechanisms import LoginContext, Verified
 
@@ -613,7 +610,11 @@ def test_what_is_not_installed_is_said(missing: str) -> None:
     loaded = [
         name
         for name in sys.modules
-        if name in ("pb_cred._authorities", "pb_cred._certificate_names")
+        if name
+        in (
+            "pb_cred._certificates.chain_verification",
+            "pb_cred._certificates.subject_names",
+        )
         or name.startswith(missing + ".")
     ]
     with mock.patch.dict(sys.modules):
@@ -716,7 +717,7 @@ def over_tls(monkeypatch: pytest.MonkeyPatch) -> Any:
             certificate=found[0] if found else None,
             chain=found[1:],
         )
-        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
 
     return show
 

@@ -19,7 +19,7 @@ from pb_banana import PB_VOCABULARY, Encoder, Limits
 from pb_broker import BrokerLimits
 from pb_broker.testing import connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb
-from pb_cred._md5 import respond
+from pb_cred._mechanisms.legacy_md5 import respond
 
 from .support import (
     ALICE,

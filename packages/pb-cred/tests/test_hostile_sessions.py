@@ -22,18 +22,14 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-import pb_cred
 from pb_broker.testing import connected_pair
-from pb_cred import (
-    PBClientFactory,
-    PBServerFactory,
-    SessionPolicy,
-    _login_context,
-    pb,
-)
+from pb_cred import PBClientFactory, PBServerFactory, SessionPolicy, pb
 from pb_cred import asyncio as pb_asyncio
-from pb_cred._login_root import PortalRoot
-from pb_cred._tls import Security
+from pb_cred._channel import login_context
+from pb_cred._channel.source_address import source_of
+from pb_cred._channel.tls import Security
+from pb_cred._server.login_root import PortalRoot
+from pb_cred._sessions.audit_log import Audit
 
 from .support import ALICE, OneRealm, User, call, log_in, logged, outcome, portal_of
 from .test_sessions import Badge, Book, Library, Server
@@ -48,7 +44,7 @@ def quiet() -> Any:
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     security = Security(is_tls=True, is_verified=True)
-    monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+    monkeypatch.setattr(login_context, "security_of", lambda transport: security)
 
 
 def checkers() -> Any:
@@ -396,7 +392,7 @@ def test_who_hangs_up_in_the_middle_has_tried_as_well() -> None:
         begun = call(pair, root, "begin", "SCRAM-SHA-256", b"n,,n=alice,r=abcdefghijk")
         assert not isinstance(begun, Failure) or number > 3
         pair.close()
-    tries = server.factory.root.door.tries
+    tries = server.factory.root.login_service.tries
     assert [kept.count for kept in tries._sources._refused.values()] != []
 
 
@@ -465,7 +461,7 @@ def test_a_login_that_waits_for_the_end_of_another_is_counted_once() -> None:
 
 def test_reserve_counts_what_has_happened_meanwhile() -> None:
     policy = SessionPolicy(per_user=1, when_full="end_oldest")
-    sessions = pb.Sessions(policy, pb_cred._audit.Audit())
+    sessions = pb.Sessions(policy, Audit())
     one: Any = object()
     reserved = sessions.reserve(b"alice", one)
     assert sessions._coming == {b"alice": 1}
@@ -621,10 +617,10 @@ def test_nobody_is_locked_out_by_those_who_share_the_address() -> None:
     """The right password is let in after half a minute, however many others try."""
     server = Server(portal_of(OneRealm()))
     pair = server.connect()
-    door = server.factory.root.door
-    source = pb_cred._delays.source_of(pair.server.transport.getPeer())
+    login_service = server.factory.root.login_service
+    source = source_of(pair.server.transport.getPeer())
     for _ in range(50):
-        door.tries.refused(source, b"alice", 0.0)
+        login_service.tries.refused(source, b"alice", 0.0)
     pair = server.connect()
     got: list[Any] = []
 
@@ -637,8 +633,8 @@ def test_nobody_is_locked_out_by_those_who_share_the_address() -> None:
         server.clock.advance(1)
         # Others come, over connections of their own, and wait as well.
         now = server.clock.seconds()
-        door.tries.wait_for_source(source, now)
-        door.tries.wait_for_user(source, b"alice", now)
+        login_service.tries.wait_for_source(source, now)
+        login_service.tries.wait_for_user(source, b"alice", now)
     ((seconds, result),) = got
     assert not isinstance(result, Failure), (seconds, result)
     assert seconds <= 31

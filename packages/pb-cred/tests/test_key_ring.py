@@ -12,7 +12,9 @@ from unittest import mock
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
-from pb_cred import _awaiting, _key_ring, tokens
+from pb_cred import tokens
+from pb_cred._jwt import key_cache
+from pb_cred._threads import maybe_await
 from pb_cred.errors import TokenKeyError
 from pb_cred.mechanisms import LoginContext
 
@@ -46,7 +48,7 @@ def _today() -> Iterator[None]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(1000.0)
-    monkeypatch.setattr(_key_ring, "_seconds", clock)
+    monkeypatch.setattr(key_cache, "_seconds", clock)
     return clock
 
 
@@ -209,7 +211,7 @@ def test_where_twisteds_reactor_runs_coroutines_are_its_own() -> None:
     async def ready() -> Any:
         with (
             mock.patch.dict(sys.modules, {"twisted.internet.reactor": reactor}),
-            mock.patch.object(_awaiting, "isInIOThread", return_value=True),
+            mock.patch.object(maybe_await, "isInIOThread", return_value=True),
         ):
             return shown_to(tokens_of(in_a_coroutine(ONE)), token_of())
 
@@ -296,7 +298,7 @@ def test_an_answer_that_takes_too_long_is_not_waited_for(clock: Clock) -> None:
 
 
 def test_only_so_many_wait(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_key_ring, "_MOST_WAITING", 2)
+    monkeypatch.setattr(key_cache, "_MOST_WAITING", 2)
     answer: Deferred[Any] = Deferred()
     mechanism = tokens_of(lambda: answer)
     waiting = [sent(mechanism, message_of(token_of())) for _ in range(3)]

@@ -244,7 +244,7 @@ def test_a_realm_that_gives_no_avatar_is_reported(result: Any) -> None:
 
 
 def test_a_root_of_ones_own_may_add_a_mechanism() -> None:
-    from pb_cred._login_root import LoginRoot, PortalRoot
+    from pb_cred._server.login_root import LoginRoot, PortalRoot
 
     class Door(LoginRoot):
         def remote_knock(self, times: int) -> Any:

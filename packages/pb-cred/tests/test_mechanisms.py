@@ -28,17 +28,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import (
-    PBClientFactory,
-    PBServerFactory,
-    _login_context,
-    _scram,
-    mechanisms,
-    pb,
-)
-from pb_cred._scram import NAME, PLUS, ScramClient, ScramServer, derive
-from pb_cred._scram_verifier import ScramCost, make_verifier, stand_in
-from pb_cred._tls import Security
+from pb_cred import PBClientFactory, PBServerFactory, mechanisms, pb
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
+from pb_cred._mechanisms.scram import scram
+from pb_cred._mechanisms.scram.scram import NAME, PLUS, ScramClient, ScramServer, derive
+from pb_cred._passwords.scram_verifier import ScramCost, make_verifier, stand_in
 from pb_cred.errors import LoginRefused, MechanismError, NoMechanism
 from pb_cred.interfaces import IScramVerifiers
 from pb_cred.mechanisms import (
@@ -123,7 +118,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
 
     return secure
 
@@ -774,7 +769,7 @@ def test_a_channel_to_the_middle_is_not_one_to_the_server(
             Security(is_tls=True, channel_binding=b"%032d" % len(legs)),
         )
 
-    monkeypatch.setattr(_login_context, "security_of", leg)
+    monkeypatch.setattr(login_context, "security_of", leg)
     realm = OneRealm()
     result, middle = attacked(realm, lambda middle: None)
     trapped(result, UnauthorizedLogin)
@@ -793,7 +788,7 @@ def test_an_unknown_user_is_answered_as_a_known_one_is(
         derivations.append(password)
         return derive(password, *args)
 
-    monkeypatch.setattr(_scram, "derive", counted)
+    monkeypatch.setattr(scram, "derive", counted)
     for portal in (portal_of(OneRealm()), Portal(OneRealm(), [Verifiers()])):
         found = []
         for credentials in (WRONG, UsernamePassword(b"steve", b"simsalabim")):

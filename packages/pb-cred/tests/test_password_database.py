@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import TimeoutError
 
-from pb_cred import _sql, stores
-from pb_cred._memory_passwords import CHEAP
-from pb_cred._sql import Database
+from pb_cred import stores
+from pb_cred._database import sql
+from pb_cred._database.sql import Database
+from pb_cred._passwords.memory_store import CHEAP
 from pb_cred.errors import PasswordStoreError
 from pb_cred.stores import PasswordDatabase
 
@@ -106,7 +107,7 @@ def test_errors_have_no_values(url: str) -> None:
 
 
 def test_what_no_driver_says_is_named() -> None:
-    assert _sql._reason(TimeoutError("planted")) == "TimeoutError"
+    assert sql._reason(TimeoutError("planted")) == "TimeoutError"
 
 
 def test_the_repr_hides_the_databases_password() -> None:
@@ -124,7 +125,7 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(PasswordStoreError, match=r"psycopg.*pb-cred\[postgresql\]"):
         opened("postgresql+psycopg:///planted")
-    monkeypatch.delitem(sys.modules, "pb_cred._password_database")
+    monkeypatch.delitem(sys.modules, "pb_cred._passwords.sql_store")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(PasswordStoreError, match=r"sqlalchemy.*pb-cred\[sql\]"):
         _ = stores.PasswordDatabase

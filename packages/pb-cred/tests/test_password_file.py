@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pb_cred import _password_file
-from pb_cred._memory_passwords import CHEAP
+from pb_cred._passwords import file_store
+from pb_cred._passwords.memory_store import CHEAP
 from pb_cred.errors import PasswordStoreError
 from pb_cred.stores import PasswordFile
 
@@ -265,7 +265,7 @@ def test_who_waited_for_the_lock_locks_the_new_file(
 ) -> None:
     store = made(path)
     other = opened(path)
-    flock = _password_file.fcntl.flock
+    flock = file_store.fcntl.flock
     late = [lambda: other.set_password("bob", "sesame")]
 
     def slow(file: int, how: int) -> None:
@@ -274,7 +274,7 @@ def test_who_waited_for_the_lock_locks_the_new_file(
             late.pop()()
         flock(file, how)
 
-    monkeypatch.setattr(_password_file.fcntl, "flock", slow)
+    monkeypatch.setattr(file_store.fcntl, "flock", slow)
     store.set_password("carol", "sesame")
     assert store.usernames() == ["alice", "bob", "carol"]
 
@@ -287,7 +287,7 @@ def test_a_lock_that_cannot_be_had_is_told(
     def none(*_: Any) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(_password_file.fcntl, "flock", none)
+    monkeypatch.setattr(file_store.fcntl, "flock", none)
     with pytest.raises(PasswordStoreError, match="No locks available"):
         store.remove("alice")
     assert store.usernames() == ["alice"]
@@ -316,7 +316,7 @@ def test_the_owner_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_locks_of_the_system_it_writes_all_the_same(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_password_file, "fcntl", None)
+    monkeypatch.setattr(file_store, "fcntl", None)
     assert made(path).usernames() == ["alice"]
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from pb_cred import _memory_passwords, _pb_passwd, _stores
+from pb_cred import _pb_passwd
+from pb_cred._passwords import memory_store
+from pb_cred._passwords import store as stores
 from pb_cred.stores import PasswordDatabase, PasswordFile
 
 PLANTED = "opensesame-4711"
@@ -25,7 +27,7 @@ class Terminal(io.TextIOWrapper):
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_stores, "PasswordHashing", lambda: _memory_passwords.CHEAP)
+    monkeypatch.setattr(stores, "PasswordHashing", lambda: memory_store.CHEAP)
 
 
 @pytest.fixture(params=["file", "sqlite"])

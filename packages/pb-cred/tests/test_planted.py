@@ -18,8 +18,9 @@ from twisted.python.failure import Failure
 
 import pb_broker
 from pb_broker.testing import MemoryTransport
-from pb_cred import _ticket_server, pb
-from pb_cred._scram import derive, prepared
+from pb_cred import pb
+from pb_cred._mechanisms.scram.scram import derive, prepared
+from pb_cred._tickets import server as ticket_server
 
 from .planted import (
     ANYWHERE,
@@ -218,7 +219,7 @@ def test_a_secret_may_be_in_the_one_message_that_is_for_it() -> None:
 
 
 def test_tickets_that_servers_make_are_planted() -> None:
-    server: Any = _ticket_server
+    server: Any = ticket_server
     with watching() as watch:
         ticket = server.make(b"f" * 16)
         _log.info("{ticket}", ticket=ticket)
@@ -239,7 +240,7 @@ def test_a_line_of_a_private_key_is_enough() -> None:
 
 
 def test_all_is_as_before_when_nobody_watches() -> None:
-    server: Any = _ticket_server
+    server: Any = ticket_server
 
     def around() -> Any:
         root = logging.getLogger()

@@ -15,16 +15,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from pb_cred import _scram
-from pb_cred._scram import (
-    NAME,
-    PLUS,
-    ScramClient,
-    ScramServer,
-    derive,
-    prepared,
-)
-from pb_cred._scram_messages import (
+from pb_cred._mechanisms.scram import scram
+from pb_cred._mechanisms.scram.messages import (
     Malformed,
     encoded,
     hash_of_offer,
@@ -32,7 +24,15 @@ from pb_cred._scram_messages import (
     parse_client_first,
     parse_server_first,
 )
-from pb_cred._scram_verifier import Verifier, make_verifier
+from pb_cred._mechanisms.scram.scram import (
+    NAME,
+    PLUS,
+    ScramClient,
+    ScramServer,
+    derive,
+    prepared,
+)
+from pb_cred._passwords.scram_verifier import Verifier, make_verifier
 from pb_cred.errors import LoginRefused, MechanismError
 from pb_cred.mechanisms import Claim, LoginContext, Verified
 
@@ -229,7 +229,7 @@ def test_who_is_not_asked_about_costs_as_much(monkeypatch: pytest.MonkeyPatch) -
         us, them = client(), server(find=None)
         claim = result(them.step(result(us.step(them.step(us.begin())))))
         with monkeypatch.context() as patch:
-            patch.setattr(_scram, "derive", counted)
+            patch.setattr(scram, "derive", counted)
             derivations.clear()
             if is_known:
                 claim.credentials.checkPassword(b"simsalabim")

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from pb_cred._scram_verifier import (
+from pb_cred._passwords.scram_verifier import (
     ScramCost,
     Verifier,
     make_verifier,

@@ -37,19 +37,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
-from pb_cred import (
-    PBClientFactory,
-    PBServerFactory,
-    _census,
-    _login_context,
-    _scram,
-    _scram_verifier,
-    _threads,
-    _ticket,
-    pb,
-    tokens,
-)
-from pb_cred._tls import Security
+from pb_cred import PBClientFactory, PBServerFactory, pb, tokens
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
+from pb_cred._mechanisms.scram import scram
+from pb_cred._passwords import cost_census, scram_verifier
+from pb_cred._threads import run_in_thread
+from pb_cred._tickets import ticket as _ticket
 from pb_cred.certificates import ClientCertificates, OwnCertificate
 from pb_cred.errors import PasswordStoreError
 from pb_cred.mechanisms import ServerExchange, ServerMechanism
@@ -104,7 +98,7 @@ class Told:
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     told = Told()
     write = MemoryTransport.write
-    verifier: Any = _scram_verifier
+    verifier: Any = scram_verifier
     hashed, stand_in = verifier.pbkdf2_hmac, verifier.stand_in
 
     def sent(self: MemoryTransport, data: bytes) -> None:
@@ -124,8 +118,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
         return found
 
     monkeypatch.setattr(MemoryTransport, "write", sent)
-    monkeypatch.setattr(_scram_verifier, "pbkdf2_hmac", derived)
-    for module in (_census, _scram):
+    monkeypatch.setattr(scram_verifier, "pbkdf2_hmac", derived)
+    for module in (cost_census, scram):
         monkeypatch.setattr(module, "stand_in", stands_in)
     observe: Any = told.see_event
     globalLogPublisher.addObserver(observe)
@@ -138,7 +132,7 @@ def secure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
 
     return secure
 
@@ -447,7 +441,7 @@ def test_threads_that_are_no_more_show_nothing(told: Told, secure: Any) -> None:
     pair = connect(told, Portal(OneRealm(), [plain_text(words)]))
     # As a reactor has.
     pair.client.clock.callFromThread = pair.client.clock.callLater
-    with mock.patch.object(_threads, "_pool", Stopped):
+    with mock.patch.object(run_in_thread, "_pool", Stopped):
         told.see(trapped(log_in(pair, words.credentials()), RuntimeError))
     pair.close()
     told.check(words.right)

@@ -18,11 +18,11 @@ from pb_cred import (
     PBClientFactory,
     PBServerFactory,
     SessionPolicy,
-    _login_context,
     pb,
     tickets,
 )
-from pb_cred._tls import Security
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
 from pb_cred.mechanisms import (
     ClientExchange,
     ClientMechanism,
@@ -554,7 +554,7 @@ def test_a_change_that_cannot_be_made_changes_nothing() -> None:
     with pytest.raises(ValueError, match="PLAIN-ISH"):
         server.factory.change_login(mechanisms=["PLAIN-ISH"], allow_legacy_md5=True)
     assert server.told == []
-    assert not server.factory.root.door.allow_legacy_md5
+    assert not server.factory.root.login_service.allow_legacy_md5
     server.stop()
     without = PBServerFactory(pb.Root())
     with pytest.raises(TypeError, match="without a portal"):
@@ -576,7 +576,7 @@ def test_a_factory_that_makes_itself_in_its_own_way_has_sessions() -> None:
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     security = Security(is_tls=True, is_verified=True)
-    monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+    monkeypatch.setattr(login_context, "security_of", lambda transport: security)
 
 
 def ask_for_ticket(pair: Pair, avatar: Any) -> Any:

@@ -20,10 +20,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from pb_cred import _hashing, _without_tls, _workers
-from pb_cred._memory_passwords import CHEAP
-from pb_cred._scram_verifier import Verifier, make_verifier
-from pb_cred._workers import Workers
+from pb_cred._channel import plaintext_warning
+from pb_cred._passwords import hashing as _hashing
+from pb_cred._passwords.memory_store import CHEAP
+from pb_cred._passwords.scram_verifier import Verifier, make_verifier
+from pb_cred._threads import thread_pool
+from pb_cred._threads.thread_pool import Workers
 from pb_cred.errors import (
     LoginUnavailable,
     PasswordStoreError,
@@ -455,7 +457,7 @@ def test_a_peer_is_told_no_more_than_that(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(store, "_find", broken)
     # What the log is told once for a process has been told.
-    monkeypatch.setattr(_without_tls, "_told", {"client", "server"})
+    monkeypatch.setattr(plaintext_warning, "_told", {"client", "server"})
     with logged() as events:
         pairs = [connected(Portal(OneRealm(), [store])) for _ in range(3)]
         failures = [support.log_in(pair) for pair in pairs]
@@ -597,7 +599,7 @@ def test_a_login_that_is_given_up_is_not_begun() -> None:
 def test_what_waits_when_a_store_is_closed_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_workers, "default_workers", lambda: 1)
+    monkeypatch.setattr(thread_pool, "default_workers", lambda: 1)
     begin = threading.Event()
 
     async def main() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from pb_broker._shell import TWISTED
-from pb_cred import _threads
-from pb_cred._threads import in_thread
+from pb_broker._event_loops.shell import TWISTED
+from pb_cred._threads import run_in_thread
+from pb_cred._threads.run_in_thread import in_thread
 
 
 class Loop:
@@ -76,7 +76,7 @@ def test_elsewhere_a_thread_does_it_and_tells_the_loop() -> None:
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
     pool = Pool()
-    monkeypatch.setattr(_threads, "_pool", lambda: pool)
+    monkeypatch.setattr(run_in_thread, "_pool", lambda: pool)
     return pool
 
 
@@ -117,6 +117,6 @@ def test_half_of_the_processors_are_left_to_others(
     monkeypatch: pytest.MonkeyPatch, processors: int | None, threads: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: processors)
-    pool = _threads._pool.__wrapped__()
+    pool = run_in_thread._pool.__wrapped__()
     assert pool._max_workers == threads
     pool.shutdown()

@@ -25,7 +25,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from pb_cred import tickets
-from pb_cred._ticket import digest_of, family_of, make
+from pb_cred._tickets.ticket import digest_of, family_of, make
 from pb_cred.errors import TicketStoreError
 from pb_cred.tickets import DatabaseTickets, MemoryTickets, Tickets, TicketStore
 
@@ -279,8 +279,8 @@ def test_errors_have_no_values(url: str) -> None:
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "pb_cred._ticket_database")
-    monkeypatch.delitem(sys.modules, "pb_cred._sql")
+    monkeypatch.delitem(sys.modules, "pb_cred._tickets.sql_store")
+    monkeypatch.delitem(sys.modules, "pb_cred._database.sql")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(TicketStoreError, match=r"sqlalchemy.*pb-cred\[sql\]"):
         _ = tickets.DatabaseTickets

@@ -24,15 +24,12 @@ from zope.interface.verify import verifyObject
 
 from pb_broker import RemoteError
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import (
-    PBClientFactory,
-    PBClientService,
-    PBServerFactory,
-    _login_context,
-    _ticket_server,
-    pb,
-)
-from pb_cred._ticket import (
+from pb_cred import PBClientFactory, PBClientService, PBServerFactory, pb
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
+from pb_cred._tickets import server as ticket_server
+from pb_cred._tickets.server import _MOST_TURNS
+from pb_cred._tickets.ticket import (
     NAME,
     TicketClientMechanism,
     digest_of,
@@ -41,8 +38,6 @@ from pb_cred._ticket import (
     make,
     new_family,
 )
-from pb_cred._ticket_server import _MOST_TURNS
-from pb_cred._tls import Security
 from pb_cred.errors import (
     LoginUnavailable,
     MechanismError,
@@ -92,7 +87,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of connections; at first, the best."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
 
     secure(VERIFIED)
     return secure
@@ -1330,7 +1325,7 @@ def test_credentials_do_not_go_to_a_server_that_keeps_to_no_mechanism(
 
     connected = Connected(ask)
     connected.start()
-    monkeypatch.setattr(_ticket_server._Server, "accepted", lambda self: b"planted")
+    monkeypatch.setattr(ticket_server._Server, "accepted", lambda self: b"planted")
     with logged():
         connected.reconnect()
     assert [pair.closed for pair in connected.endpoint.pairs] == [True, True]

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed448
 
 from pb_cred import tokens
-from pb_cred._bearer_message import MAX_TOKEN
+from pb_cred._jwt.secret_token import MAX_TOKEN
 from pb_cred.errors import TokenKeyError
 
 from .token_support import (

@@ -21,10 +21,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import PBClientFactory, PBServerFactory, _login_context, pb, tokens
-from pb_cred._bearer_message import MAX_TOKEN
-from pb_cred._known_mechanisms import client_mechanisms
-from pb_cred._tls import Security
+from pb_cred import PBClientFactory, PBServerFactory, pb, tokens
+from pb_cred._channel import login_context
+from pb_cred._channel.tls import Security
+from pb_cred._jwt.secret_token import MAX_TOKEN
+from pb_cred._mechanisms.mechanism_table import client_mechanisms
 from pb_cred.errors import NoMechanism, TokenKeyError
 from pb_cred.mechanisms import LoginContext, Verified
 from pb_cred.tokens import BearerToken, BearerTokens
@@ -608,7 +609,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(_login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
 
     return secure
 

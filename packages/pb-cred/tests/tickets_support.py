@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from pb_cred._ticket import digest_of, family_of, make, new_family
+from pb_cred._tickets.ticket import digest_of, family_of, make, new_family
 from pb_cred.errors import LoginRefused
 from pb_cred.mechanisms import LoginContext, Verified
 from pb_cred.tickets import Family, Tickets, TicketStore

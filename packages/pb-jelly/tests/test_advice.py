@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pb_jelly import SecurityOptions, jelly
-from pb_jelly._advice import advice
+from pb_jelly._types.advice import advice
 from pb_jelly.errors import JellyError
 
 

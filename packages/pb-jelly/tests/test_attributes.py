@@ -20,7 +20,12 @@ from pb_jelly import (
     qual,
     unjelly,
 )
-from pb_jelly._attributes import attributes_of, hashed_fields, layout_of, set_attributes
+from pb_jelly._types.attributes import (
+    attributes_of,
+    hashed_fields,
+    layout_of,
+    set_attributes,
+)
 
 T = TypeVar("T")
 

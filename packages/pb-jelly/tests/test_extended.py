@@ -20,7 +20,7 @@ from pb_jelly import (
     jelly,
     unjelly,
 )
-from pb_jelly._extended import base_of
+from pb_jelly._types.builtin_subclasses import base_of
 
 from .support import Node
 

@@ -36,9 +36,9 @@ from pb_jelly import (
     jelly,
     unjelly,
 )
-from pb_jelly._forward import Later
-from pb_jelly._special import ABSENT, Build
-from pb_jelly._table import HEADS
+from pb_jelly._deserialize.forward_references import Pending
+from pb_jelly._deserialize.rare_forms import ABSENT, Build
+from pb_jelly._types.type_table import HEADS
 
 from .support import Node, Slotted
 
@@ -157,7 +157,7 @@ def assert_nothing_of_ours(value: Any) -> None:
     todo = [value]
     while todo:
         part = todo.pop()
-        assert type(part) not in (Later, Build)
+        assert type(part) not in (Pending, Build)
         assert part is not ABSENT
         if id(part) not in seen and not isinstance(part, type):
             seen[id(part)] = part
@@ -193,7 +193,11 @@ GADGETS = [
     *("pickle.loads", "marshal.loads", "shutil.rmtree", "socket.socket"),
     *("code.interact", "os.execv"),
     *("ctypes.CDLL", "pty.spawn", "runpy.run_path", "webbrowser.open", "pdb.run"),
-    *("pb_jelly.globalSecurity", "pb_jelly._security.globalSecurity", "antigravity.x"),
+    *(
+        "pb_jelly.globalSecurity",
+        "pb_jelly._policy.security_options.globalSecurity",
+        "antigravity.x",
+    ),
     *("pb_jelly.jelly.__globals__", "os.path.join", "os.environ", "__main__.x"),
     *("..", ".", "a.", ".a", "os.", "os..system", "os.system.__call__"),
     "\u043es.system",
@@ -242,7 +246,10 @@ GADGETS = [
     *("twisted.internet.reactor", "twisted.python.reflect.namedAny", "tkinter.Tk"),
     *("zope.interface.implementer", "pb_banana.loads", "pb_broker.Broker"),
     *("pb_jelly.unjelly", "pb_jelly.SecurityOptions", "pb_jelly.DummySecurityOptions"),
-    *("pb_jelly._names.find_module", "pb_jelly._names.importlib.import_module"),
+    *(
+        "pb_jelly._policy.named_objects.find_module",
+        "pb_jelly._policy.named_objects.importlib.import_module",
+    ),
 ]
 
 

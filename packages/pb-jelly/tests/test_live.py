@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pb_jelly import ClassRegistry, SecurityOptions
-from pb_jelly._live import ALL_EDITS, Edits, LiveDict
+from pb_jelly._policy.observed_dict import ALL_EDITS, Edits, LiveDict
 
 
 def or_equals(live: LiveDict[int]) -> None:

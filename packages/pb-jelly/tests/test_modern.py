@@ -19,7 +19,7 @@ from pb_jelly import (
     jelly,
     unjelly,
 )
-from pb_jelly import _modern as modern
+from pb_jelly._types import exact_scalars as modern
 
 UTC = datetime.timezone.utc
 EAST = datetime.timezone(datetime.timedelta(hours=5, seconds=7), "East\ud800")

@@ -14,13 +14,13 @@ from pb_jelly import (
     SecurityOptions,
     qual,
 )
-from pb_jelly._names import (
+from pb_jelly._policy.named_objects import (
     find_class,
     find_function,
     find_module,
-    full_name,
     listed_classes,
 )
+from pb_jelly._types.qualified_names import full_name
 
 SOURCE = """
 from os import system

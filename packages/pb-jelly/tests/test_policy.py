@@ -14,7 +14,7 @@ from pb_jelly import (
     jelly,
     unjelly,
 )
-from pb_jelly._policy import (
+from pb_jelly._policy.compiled_policy import (
     CALL,
     FACTORY,
     HOOK,

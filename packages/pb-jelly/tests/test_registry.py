@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pb_jelly import ClassRegistry, SecurityOptions, Unjellyable, qual
-from pb_jelly._registry import tag_of
+from pb_jelly._policy.class_registry import tag_of
 
 
 class Base:

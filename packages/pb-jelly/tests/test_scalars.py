@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pb_jelly import LimitExceeded, MalformedJelly, UnjellyableType, jelly, unjelly
-from pb_jelly import _scalars as scalars
+from pb_jelly._types import scalars
 
 
 class Zone(datetime.tzinfo):

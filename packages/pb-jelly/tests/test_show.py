@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pb_jelly._show import (
+from pb_jelly._sexp.abbreviation import (
     attribute,
     item,
     jellied_attribute,

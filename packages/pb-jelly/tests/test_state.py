@@ -26,8 +26,8 @@ from pb_jelly import (
     setInstanceState,
     unjelly,
 )
-from pb_jelly._attributes import slots_of
-from pb_jelly._state import hides_state, restore, shows_all, state_of
+from pb_jelly._types.attributes import slots_of
+from pb_jelly._types.instance_state import hides_state, restore, shows_all, state_of
 
 EVERYTHING = DummySecurityOptions()
 

@@ -4,7 +4,7 @@ import pathlib
 import uuid
 from typing import Any
 
-from pb_jelly._table import (
+from pb_jelly._types.type_table import (
     HEADS,
     LEAF,
     LEAVES,

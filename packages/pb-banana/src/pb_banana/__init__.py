@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from pb_jelly import Limits, SExp
 
-from . import _writer
-from ._base128 import b1282int, int2b128
 from ._connection import Connection
-from ._decoder import Decoder
-from ._encoder import Encoder
-from ._reader import message_shapes
-from ._stateless import decode, encode
-from ._storage import FILE_LIMITS, dump, dumps, iter_load, load, loads
-from ._vocabulary import PB_VOCABULARY
+from ._dumps_loads import FILE_LIMITS, dump, dumps, iter_load, load, loads
+from ._encode_decode import decode, encode
+from ._pb import object_writer
+from ._pb.base128 import b1282int, int2b128
+from ._pb.decoder import Decoder
+from ._pb.encoder import Encoder
+from ._pb.object_reader import message_shapes
+from ._pb.vocabulary import PB_VOCABULARY
 from .errors import (
     BananaError,
     DecodeError,
@@ -65,4 +65,4 @@ __all__ = [
 ]
 
 #: Whether this installation has compiled modules, or runs the same ones as they are.
-is_compiled: bool = not _writer.__file__.endswith(".py")
+is_compiled: bool = not object_writer.__file__.endswith(".py")

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from pb_jelly import Limits
 
-from ._decoder import Decoder
-from ._dialects import VOCABULARIES
-from ._encoder import Encoder
-from ._notation import parse, render
-from ._storage import FILE_LIMITS, MAGIC, next_expression, write_expression
-from ._vocabulary import PB_VOCABULARY
+from ._dumps_loads import FILE_LIMITS, MAGIC, next_expression, write_expression
+from ._negotiation import VOCABULARIES
+from ._pb.decoder import Decoder
+from ._pb.encoder import Encoder
+from ._pb.vocabulary import PB_VOCABULARY
+from ._text_notation import parse, render
 from .errors import BananaError, IncompleteError, NotationError
 
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly import Limits
 
-from ._decoder import Decoder
-from ._dialects import (
+from ._negotiation import (
     CLIENT,
     NEGOTIATION_LIMITS,
     SERVER,
     VOCABULARIES,
     other_protocol,
 )
-from ._encoder import Encoder, Expression
-from ._exchange import Exchange
-from ._vocabulary import PB_VOCABULARY
+from ._pb.decoder import Decoder
+from ._pb.encoder import Encoder, Expression
+from ._pb.message_exchange import Exchange
+from ._pb.vocabulary import PB_VOCABULARY
 from .errors import BananaError, NegotiationError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pb_jelly import SExp
     from pb_jelly.codec import CurrentTables
 
-    from ._reader import Shapes
+    from ._pb.object_reader import Shapes
 
 __all__ = ["Connection"]
 

@@ -26,37 +26,37 @@ from pb_jelly import (
     unjellyableRegistry,
 )
 
-from ._atoms import PB_TYPES
-from ._broker import Broker
-from ._cacheable import (
+from ._compatibility import BrokerLimits
+from ._connection.broker import Broker
+from ._connection.deadlines import Heartbeat
+from ._endpoints.client_service import PBClientService, ServiceReference
+from ._endpoints.connect import connect, getObjectAt
+from ._endpoints.context_managers import client, serve
+from ._endpoints.factories import PBClientFactory, PBServerFactory
+from ._interfaces.exposed_methods import exposes, remote
+from ._objects.cacheable import (
     Cacheable,
     RemoteCache,
     RemoteCacheMethod,
     RemoteCacheObserver,
 )
-from ._connect import connect, getObjectAt
-from ._copyable import Copyable, RemoteCopy
-from ._exposure import exposes, remote
-from ._factories import PBClientFactory, PBServerFactory
-from ._failures import (
+from ._objects.copyable import Copyable, RemoteCopy
+from ._objects.failures import (
     CopiedFailure,
     CopyableFailure,
     failure2Copyable,
     register_exception,
 )
-from ._fanout import call_observers
-from ._managers import client, serve
-from ._observer import CallObserver, ObservedCall
-from ._profile import BrokerLimits
-from ._referenceable import AsReferenceable, Referenceable, Root, Serializable
-from ._remote import RemoteMethod, RemoteReference, TimedReference
-from ._service import PBClientService, ServiceReference
-from ._session import Jellied
-from ._streams import RemoteStream
-from ._stub import reference_of
-from ._tables import Local
-from ._viewable import Viewable, ViewPoint
-from ._watch import Heartbeat
+from ._objects.referenceable import AsReferenceable, Referenceable, Root, Serializable
+from ._objects.remote_reference import RemoteMethod, RemoteReference, TimedReference
+from ._objects.streams import RemoteStream
+from ._objects.stubs import reference_of
+from ._objects.viewable import Viewable, ViewPoint
+from ._objects.wire_types import PB_TYPES
+from ._session.exports import Local
+from ._session.fan_out import call_observers
+from ._session.observers import CallObserver, ObservedCall
+from ._session.session import Jellied
 from .errors import (
     CallTimeout,
     ClosingDown,

@@ -24,17 +24,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
-from ._arguments import checked_client_factory, checked_host
-from ._asyncio import AsyncioShell, BrokerProtocol, TLSAcceptor
-from ._factories import PBClientFactory, PBServerFactory, ready, serving
-from ._service import PBClientService
-from ._tls_hints import hinted
+from ._connection.tls_hints import hinted
+from ._endpoints.argument_checks import checked_client_factory, checked_host
+from ._endpoints.asyncio_transport import BrokerProtocol, TLSAcceptor
+from ._endpoints.client_service import PBClientService
+from ._endpoints.factories import PBClientFactory, PBServerFactory, ready, serving
+from ._event_loops.asyncio_shell import AsyncioShell
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
-    from ._broker import Broker
+    from ._connection.broker import Broker
 
 __all__ = [
     "Connecting",

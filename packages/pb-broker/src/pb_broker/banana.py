@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pb_banana import PB_VOCABULARY, Connection, Limits, NegotiationError
 
-from ._log import SafeLogger
+from ._errors.safe_logger import SafeLogger
 
 __all__ = ["Banana"]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ._restoring import reduced
+from ._errors.exception_copies import reduced
 
 __all__ = [
     "CallTimeout",

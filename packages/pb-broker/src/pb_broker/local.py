@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
-from ._log import SafeLogger
-from ._messages import encoded_name
+from ._dialects.pb.messages import encoded_name
+from ._errors.safe_logger import SafeLogger
 
 __all__ = ["LocalAsRemote", "LocalAsyncForwarder", "LocalMethod"]
 

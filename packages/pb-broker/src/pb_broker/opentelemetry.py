@@ -18,7 +18,7 @@ from typing import Any
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
-from ._observer import ObservedCall
+from ._session.observers import ObservedCall
 
 __all__ = ["OpenTelemetryObserver"]
 

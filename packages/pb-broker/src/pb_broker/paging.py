@@ -19,10 +19,10 @@ from zope.interface import implementer
 
 from pb_banana import LimitExceeded
 
-from ._failures import failure2Copyable
-from ._profile import BrokerLimits
-from ._referenceable import Referenceable
-from ._shell import as_deferred
+from ._compatibility import BrokerLimits
+from ._event_loops.shell import as_deferred
+from ._objects.failures import failure2Copyable
+from ._objects.referenceable import Referenceable
 from .errors import ClosingDown, Error, MaybeExecuted
 
 __all__ = [

@@ -19,11 +19,11 @@ from twisted.python.failure import Failure
 import pb_banana
 import pb_jelly
 
-from ._cacheable import Cacheable, RemoteCache, RemoteCacheObserver
-from ._copyable import attributes_of
-from ._log import SafeLogger
-from ._shell import as_deferred
-from ._viewable import ViewPoint
+from ._errors.safe_logger import SafeLogger
+from ._event_loops.shell import as_deferred
+from ._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver
+from ._objects.copyable import attributes_of
+from ._objects.viewable import ViewPoint
 
 __all__ = ["Publishable", "RemotePublished", "whenReady"]
 

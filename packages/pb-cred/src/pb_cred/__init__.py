@@ -17,15 +17,16 @@ to an :class:`Avatar`, whose ``perspective_`` methods it can call::
 
 from __future__ import annotations
 
-from ._audit import AuditEvent
-from ._avatar import Avatar, Perspective, Realm
-from ._delays import LoginDelays
-from ._factories import PBClientFactory, PBServerFactory
-from ._managers import client, serve
-from ._md5 import challenge, respond
-from ._service import PBClientService
-from ._session import Session, session_of
-from ._sessions import SessionPolicy, Sessions
+from ._client.client_factory import PBClientFactory
+from ._client.client_service import PBClientService
+from ._context_managers import client, serve
+from ._mechanisms.legacy_md5 import challenge, respond
+from ._server.login_throttle import LoginDelays
+from ._server.server_factory import PBServerFactory
+from ._sessions.audit_log import AuditEvent
+from ._sessions.avatar import Avatar, Perspective, Realm
+from ._sessions.login_session import Session, session_of
+from ._sessions.session_list import SessionPolicy, Sessions
 from .errors import (
     CredError,
     DropInError,

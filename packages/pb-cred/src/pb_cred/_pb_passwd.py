@@ -11,8 +11,8 @@ from getpass import getpass
 from typing import Final, TypeAlias
 
 from . import stores
-from ._hashing import KEEPS
-from ._stores import PasswordStore
+from ._passwords.hashing import KEEPS
+from ._passwords.store import PasswordStore
 from .errors import PasswordStoreError, UnknownUser
 
 __all__ = ["main"]

@@ -20,13 +20,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pb_broker._arguments import checked_client_factory
-from pb_broker._asyncio import AsyncioShell
-from pb_broker._factories import serving
+from pb_broker._endpoints.argument_checks import checked_client_factory
+from pb_broker._endpoints.factories import serving
+from pb_broker._event_loops.asyncio_shell import AsyncioShell
 from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving, _where
 
-from ._factories import PBClientFactory, PBServerFactory, log_in
-from ._service import PBClientService
+from ._client.client_factory import PBClientFactory, log_in
+from ._client.client_service import PBClientService
+from ._server.server_factory import PBServerFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from ._ticket import Ticket
+    from ._tickets.ticket import Ticket
 
 __all__ = [
     "Connecting",

@@ -14,7 +14,7 @@ It takes ``pip install 'pb-cred[tls]'``, on asyncio as well.
 
 from __future__ import annotations
 
-from ._external import ClientCertificates, Identity, OwnCertificate, Source
+from ._mechanisms.external import ClientCertificates, Identity, OwnCertificate, Source
 from .errors import CertificateError
 
 __all__ = [

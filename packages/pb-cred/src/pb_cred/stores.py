@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._hashing import Keep, PasswordHashing
-from ._memory_passwords import MemoryPasswords
-from ._password_file import PasswordFile
-from ._scram_verifier import Verifier
-from ._stores import PasswordStore
+from ._passwords.file_store import PasswordFile
+from ._passwords.hashing import Keep, PasswordHashing
+from ._passwords.memory_store import MemoryPasswords
+from ._passwords.scram_verifier import Verifier
+from ._passwords.store import PasswordStore
 from .errors import PasswordStoreError, UnknownUser, UnsuitablePassword
 
 if TYPE_CHECKING:
-    from ._password_database import PasswordDatabase
+    from ._passwords.sql_store import PasswordDatabase
 
 __all__ = [
     "Keep",
@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     if name != "PasswordDatabase":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from ._password_database import PasswordDatabase
+        from ._passwords.sql_store import PasswordDatabase
     except ModuleNotFoundError as error:
         raise PasswordStoreError(
             f"{error.name} is not installed: pip install 'pb-cred[sql]'"

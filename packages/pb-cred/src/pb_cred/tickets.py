@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._ticket import Ticket
-from ._ticket_request import request_ticket
-from ._ticket_server import IssuedTicket, Tickets
-from ._ticket_stores import Family, MemoryTickets, TicketStore
+from ._tickets.client import request_ticket
+from ._tickets.server import IssuedTicket, Tickets
+from ._tickets.store import Family, MemoryTickets, TicketStore
+from ._tickets.ticket import Ticket
 from .errors import NoTicket, TicketStoreError
 
 if TYPE_CHECKING:
-    from ._ticket_database import DatabaseTickets
+    from ._tickets.sql_store import DatabaseTickets
 
 __all__ = [
     "DatabaseTickets",
@@ -48,7 +48,7 @@ def __getattr__(name: str) -> Any:
     if name != "DatabaseTickets":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from ._ticket_database import DatabaseTickets
+        from ._tickets.sql_store import DatabaseTickets
     except ModuleNotFoundError as error:
         raise TicketStoreError(
             f"{error.name} is not installed: pip install 'pb-cred[sql]'"

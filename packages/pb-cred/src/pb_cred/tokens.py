@@ -27,13 +27,16 @@ from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from ._awaiting import called
-from ._bearer_message import MAX_TOKEN, NAME, Secret, authzid_in, token_in
-from ._bearer_token import BearerToken
-from ._key_ring import KeyRing
-from ._scram_messages import MAX_NAME, is_text, saslname
-from ._signed_tokens import SignedToken, as_type, is_for, time_in
-from ._token_keys import Key, checked_algorithms
+from pb_cred._jwt.secret_token import MAX_TOKEN, Secret
+from pb_cred._user_names import MAX_NAME, is_text
+
+from ._jwt.key_cache import KeyRing
+from ._jwt.keys import Key, checked_algorithms
+from ._jwt.signed_token import SignedToken, as_type, is_for, time_in
+from ._mechanisms.oauthbearer.mechanism import BearerToken
+from ._mechanisms.oauthbearer.messages import NAME, authzid_in, token_in
+from ._mechanisms.scram.messages import saslname
+from ._threads.maybe_await import called
 from .errors import LoginRefused, TokenKeyError
 from .mechanisms import LoginContext, ServerExchange, ServerMechanism, Verified
 

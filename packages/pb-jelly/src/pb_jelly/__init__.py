@@ -11,8 +11,35 @@ An s-expression is made of byte strings, numbers and lists, so that it can be ca
 
 from __future__ import annotations
 
-from pb_jelly import _unjellying, errors
-from pb_jelly._atoms import (
+from pb_jelly import errors
+from pb_jelly._deserialize import unjelly_loop
+from pb_jelly._deserialize.unjellier import Unjellier
+from pb_jelly._functions import (
+    jelly,
+    setUnjellyableFactoryForClass,
+    setUnjellyableForClass,
+    setUnjellyableForClassTree,
+    unjelly,
+    unjellyableFactoryRegistry,
+    unjellyableRegistry,
+)
+from pb_jelly._jellyable import (
+    Jellyable,
+    Unjellyable,
+    getInstanceState,
+    setInstanceState,
+)
+from pb_jelly._policy.class_registry import ClassRegistry
+from pb_jelly._policy.copyable_classes import copyable
+from pb_jelly._policy.security_options import (
+    DummySecurityOptions,
+    SecurityOptions,
+    default_registry,
+    globalSecurity,
+)
+from pb_jelly._policy.taster import Taster
+from pb_jelly._serialize.jellier import Jellier
+from pb_jelly._sexp.atoms import (
     None_atom,
     SExp,
     class_atom,
@@ -29,36 +56,10 @@ from pb_jelly._atoms import (
     tuple_atom,
     unpersistable_atom,
 )
-from pb_jelly._copyable import copyable
-from pb_jelly._hooks import leaf_hook, numbered_hook
-from pb_jelly._jellier import Jellier
-from pb_jelly._jellyable import (
-    Jellyable,
-    Unjellyable,
-    getInstanceState,
-    setInstanceState,
-)
-from pb_jelly._limits import Limits
-from pb_jelly._names import qual
-from pb_jelly._published import (
-    jelly,
-    setUnjellyableFactoryForClass,
-    setUnjellyableForClass,
-    setUnjellyableForClassTree,
-    unjelly,
-    unjellyableFactoryRegistry,
-    unjellyableRegistry,
-)
-from pb_jelly._registry import ClassRegistry
-from pb_jelly._security import (
-    DummySecurityOptions,
-    SecurityOptions,
-    default_registry,
-    globalSecurity,
-)
-from pb_jelly._state import Unpersistable
-from pb_jelly._taster import Taster
-from pb_jelly._unjellier import Unjellier
+from pb_jelly._sexp.limits import Limits
+from pb_jelly._types.hooks import leaf_hook, numbered_hook
+from pb_jelly._types.instance_state import Unpersistable
+from pb_jelly._types.qualified_names import qual
 from pb_jelly.errors import (
     InsecureJelly,
     JellyError,
@@ -120,4 +121,4 @@ __all__ = [
 ]
 
 #: Whether this installation has compiled modules, or runs the same ones as they are.
-is_compiled: bool = not _unjellying.__file__.endswith(".py")
+is_compiled: bool = not unjelly_loop.__file__.endswith(".py")

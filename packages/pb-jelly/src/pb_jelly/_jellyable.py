@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pb_jelly._attributes import attributes_of
-from pb_jelly._hooks import default_hook
-from pb_jelly._names import qual
-from pb_jelly._state import give_state, restore, state_of
+from pb_jelly._types.attributes import attributes_of
+from pb_jelly._types.hooks import default_hook
+from pb_jelly._types.instance_state import give_state, restore, state_of
+from pb_jelly._types.qualified_names import qual
 from pb_jelly.errors import MalformedJelly
 
 if TYPE_CHECKING:
-    from pb_jelly._jellier import Jellier
-    from pb_jelly._unjellier import Unjellier
+    from pb_jelly._deserialize.unjellier import Unjellier
+    from pb_jelly._serialize.jellier import Jellier
 
 __all__ = ["Jellyable", "Unjellyable", "getInstanceState", "setInstanceState"]
 

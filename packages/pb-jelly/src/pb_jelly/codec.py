@@ -11,12 +11,17 @@ minor version does.
 
 from __future__ import annotations
 
-from pb_jelly._attributes import attributes_of, set_attributes
-from pb_jelly._forward import FEW_KEYS, takes_hashing
-from pb_jelly._policy import CurrentTables, PolicyTable, Target, current_tables
-from pb_jelly._references import MOST_NUMBER
-from pb_jelly._show import visible
-from pb_jelly._table import (
+from pb_jelly._deserialize.forward_references import FEW_KEYS, takes_hashing
+from pb_jelly._deserialize.references import MOST_NUMBER
+from pb_jelly._policy.compiled_policy import (
+    CurrentTables,
+    PolicyTable,
+    Target,
+    current_tables,
+)
+from pb_jelly._sexp.abbreviation import visible
+from pb_jelly._types.attributes import attributes_of, set_attributes
+from pb_jelly._types.type_table import (
     BOOL,
     BYTEARRAY,
     COPIED,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from twisted.internet.task import Clock, LoopingCall
 
-from pb_broker._broker import Broker
+from pb_broker._connection.broker import Broker
 from pb_broker.errors import shown_name
 
 __all__ = ["Witness", "check", "due_calls", "left_behind", "left_of_ends"]

@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pb_broker._turned_away import TurnedAway
+from pb_broker._endpoints.turned_away import TurnedAway
 
 from ._leftovers import due_calls, left_of_ends
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-from pb_broker._factories import PBServerFactory
-from pb_broker._managers import client, serve
+from pb_broker._endpoints.context_managers import client, serve
+from pb_broker._endpoints.factories import PBServerFactory
 
 from ._leftovers import Witness, check, left_of_ends
 

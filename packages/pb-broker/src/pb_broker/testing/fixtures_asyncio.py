@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from pb_broker._factories import PBServerFactory
+from pb_broker._endpoints.factories import PBServerFactory
 from pb_broker.asyncio import Server, connect, serve
 
 from ._leftovers import Witness, check, left_of_ends

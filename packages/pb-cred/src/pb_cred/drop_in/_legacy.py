@@ -1,8 +1,8 @@
 """This module says in what way the drop-in differs from us.
 
-There is one :class:`~pb_broker._profile.Profile` for all its brokers, and one place
-for the limits that ``twisted.spread`` lets a program change for the whole process
-by writing to a module.
+There is one :class:`~pb_broker._compatibility.Compatibility` for all its brokers, and
+one place for the limits that ``twisted.spread`` lets a program change for the whole
+process by writing to a module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from pb_banana import Limits
 from pb_broker import BrokerLimits
-from pb_broker._profile import DefaultLimits, Profile
+from pb_broker._compatibility import Compatibility, DefaultLimits
 
 __all__ = [
     "PROFILE",
@@ -35,7 +35,7 @@ _NODES: Final = 16 * 1024 * 1024
 #: The original's recursion ends at some 300 nested values, each of two levels.
 _DEPTH: Final = 1000
 
-PROFILE: Final = Profile(
+PROFILE: Final = Compatibility(
     "twisted.spread",
     lenient=True,
     defaults=DefaultLimits(

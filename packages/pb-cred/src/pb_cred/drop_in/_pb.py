@@ -32,16 +32,18 @@ from pb_broker import (
     failure2Copyable,
     portno,
 )
-from pb_broker._log import for_log
-from pb_broker._profile import Profile
-from pb_cred import _anonymous, _factories, _md5
-from pb_cred._audit import Audit
-from pb_cred._avatar import Avatar
-from pb_cred._login_context import context_of
-from pb_cred._login_root import LoginRoot, PortalRoot
-from pb_cred._md5 import MD5Credentials, challenge, respond
-from pb_cred._session import Who, open_session
-from pb_cred._sessions import SessionPolicy, Sessions
+from pb_broker._compatibility import Compatibility
+from pb_broker._errors.safe_logger import for_log
+from pb_cred._channel.login_context import context_of
+from pb_cred._client import client_factory
+from pb_cred._mechanisms import anonymous, legacy_md5
+from pb_cred._mechanisms.legacy_md5 import MD5Credentials, challenge, respond
+from pb_cred._server import server_factory
+from pb_cred._server.login_root import LoginRoot, PortalRoot
+from pb_cred._sessions.audit_log import Audit
+from pb_cred._sessions.avatar import Avatar
+from pb_cred._sessions.login_session import Who, open_session
+from pb_cred._sessions.session_list import SessionPolicy, Sessions
 from pb_cred.errors import LoginRefused
 from pb_cred.interfaces import IPerspective, IUsernameMD5Password
 from pb_cred.mechanisms import ClientMechanism
@@ -144,7 +146,7 @@ _ALSO = (
 class Broker(pb_broker.Broker, Banana):
     """One end of a connection between programs that hold each other's objects."""
 
-    profile: Profile = _legacy.PROFILE
+    profile: Compatibility = _legacy.PROFILE
     pb_types: Mapping[bytes, Any] = {**pb_broker.Broker.pb_types, **FAILURES}
 
     def gone(self) -> DeadReferenceError:
@@ -152,7 +154,7 @@ class Broker(pb_broker.Broker, Banana):
         return DeadReferenceError("Calling Stale Broker")
 
 
-class PBClientFactory(_factories.PBClientFactory):
+class PBClientFactory(client_factory.PBClientFactory):
     """Makes the client's end of a connection, and logs in."""
 
     protocol: Any = Broker
@@ -164,9 +166,9 @@ class PBClientFactory(_factories.PBClientFactory):
     allow_legacy_md5 = True
 
     # Factories that log in again after each reconnection call these.
-    _cbSendUsername = staticmethod(_md5.log_in)
-    _cbResponse = staticmethod(_md5.answer)
-    _cbLoginAnonymous = staticmethod(_anonymous.log_in)
+    _cbSendUsername = staticmethod(legacy_md5.log_in)
+    _cbResponse = staticmethod(legacy_md5.answer)
+    _cbLoginAnonymous = staticmethod(anonymous.log_in)
 
 
 def getObjectAt(host: str, port: int, timeout: float | None = 30) -> Deferred[Any]:
@@ -237,7 +239,7 @@ class _PortalRoot(PortalRoot):
     login_root = _PortalWrapper
 
 
-class PBServerFactory(_factories.PBServerFactory):
+class PBServerFactory(server_factory.PBServerFactory):
     """Makes the server's end of each connection: a root object, or a login."""
 
     protocol: Any = Broker

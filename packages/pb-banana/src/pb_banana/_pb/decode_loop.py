@@ -1,0 +1,507 @@
+"""This module has the loop that turns bytes, in pieces of any size, into s-expressions.
+
+It is written for a compiler (mypyc) as well as for the interpreter.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pb_banana._compiler import mypyc_attr
+from pb_banana._list_path import path_of
+from pb_banana.errors import BananaError, InvalidToken, LimitExceeded, UnknownVocabulary
+from pb_jelly import Limits
+
+from .base128 import b1282int
+from .tokens import FLOAT, INT, LIST, LONGINT, LONGNEG, NEG, STRING, VOCAB
+
+if TYPE_CHECKING:
+    from pb_jelly import SExp
+
+    from .object_reader import Reader, Shapes
+
+__all__ = ["DEFAULT_LIMITS", "Decoding"]
+
+# Theory of operation
+#
+# Expressions are built where they will stay.  `_root` collects the complete
+# top-level ones, and the one that is being read is its last item: `_current` is
+# the list that the next token goes into, `_left` says how many tokens it still
+# lacks, and `_stack` holds the same two for each list around it.  At the top
+# level `_left` is 1: one expression is always awaited.  There is no recursion,
+# so depth costs a peer what it costs us.
+#
+# Each byte is looked at once.  What is carried from one piece to the next is
+# either the beginning of a token without its body, some seventy bytes at most
+# (`_buffer`), or the pieces of one string (`_pieces`), joined when the last has
+# come: a large string is copied once.  Only when a caller asks for fewer messages
+# than there are does a whole piece wait, with the place to go on from, and the
+# pieces after it in `_queue`.
+#
+# Reading past the end of the bytes raises IndexError, which means "the rest of
+# this token is still to come": asking first would cost more than the answer.
+#
+# Chunking never changes the outcome.  For that, each error has one position in
+# the stream from which it can be known, and the earliest wins:
+#
+# - A list is charged for its items when its header is read, and a string for
+#   its bytes, so these limits do not depend on what else has arrived.
+# - `message_bytes` is not looked at token by token, which would cost much for
+#   what is seldom wanted, but when a string's header, the end of the expression
+#   or the end of the bytes is met, and when there is another error: if that is
+#   further than the limit, the limit was there first.
+
+DEFAULT_LIMITS: Final = Limits()
+
+# The commonest list of all is what jelly makes of a str: this word and another
+# string. One of less than 128 bytes is read in one step.
+_UNICODE: Final = b"unicode"
+_UNICODE_SIZE: Final = len(_UNICODE)
+_TEXT: Final = bytes((_UNICODE_SIZE, STRING)) + _UNICODE
+_TEXT_BODY: Final = len(_TEXT) + 2
+
+# Where a prefix ends. Prefixes of more than two bytes are few, and this is
+# quicker than a loop.
+_type_byte = re.compile(rb"[\x80-\xff]").search
+
+_unpack_float = struct.Struct(">d").unpack_from
+
+# Smaller pieces of a string are gathered: an object for each would cost many
+# times what is in it, if a peer sends it by the byte.
+_LARGE_PIECE: Final = 4096
+
+# What an error says of a larger count: a number of any size may be in a header.
+_LARGEST_COUNT: Final = 2**63 - 1
+
+
+# What stands for lists that nothing has been put into: most decoders are idle.
+_NO_ROOT: Final[list[SExp]] = []
+_NO_STACK: Final[list[tuple[list[SExp], int]]] = []
+_NO_PIECES: Final[list[bytes | bytearray]] = []
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Decoding:
+    """What a decoder is made of."""
+
+    __slots__ = (
+        "_backlog",
+        "_base",
+        "_buffer",
+        "_current",
+        "_error",
+        "_left",
+        "_limits",
+        "_missing",
+        "_nodes",
+        "_pieces",
+        "_position",
+        "_queue",
+        "_root",
+        "_stack",
+        "_start",
+        "_vocabulary",
+        "_words",
+    )
+
+    def __init__(self, limits: Limits, header_bytes: int) -> None:
+        self._limits = limits
+        self._vocabulary: Mapping[int, bytes] | None = None
+        self._words: Mapping[int, bytes] = {}
+        self._root: list[SExp] = _NO_ROOT
+        self._current = self._root
+        self._left = 1
+        self._stack: list[tuple[list[SExp], int]] = _NO_STACK
+        self._nodes = 1
+        # Positions in the stream: of the current top-level expression's first
+        # byte, and of the first byte in `_buffer` or, if that is empty, to come.
+        self._start = header_bytes
+        self._base = 0
+        self._buffer = b""
+        self._position = header_bytes
+        self._pieces: list[bytes | bytearray] = _NO_PIECES
+        self._missing = 0
+        self._queue: deque[bytes] | None = None
+        self._backlog = False
+        self._error: BananaError | None = None
+
+    def _feed(self, data: bytes, max_messages: int) -> list[SExp]:
+        """Take the next bytes of the stream: see `Decoder.feed`."""
+        try:
+            if self._error is not None:
+                raise self._error.with_traceback(None)
+            if self._backlog:
+                self._resume(data, max_messages)
+            elif data:
+                self._scan(_joined(self._buffer, data), self._position, max_messages)
+        except BananaError as error:
+            complete = self._fail(error)
+            if not complete:
+                raise
+            # It waits for its turn without the frames that it came from.
+            error.__traceback__ = None
+            return complete
+        return self._take()
+
+    def absorb(self, data: bytes) -> bool:
+        """Take the next bytes if they are but the middle of a string.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            Whether they were taken; no message is complete then.
+        """
+        if len(data) < self._missing:
+            self._keep(data)
+            return True
+        return False
+
+    def feed_one(
+        self,
+        data: bytes,
+        reader: Reader,
+        known: Shapes,
+        remote: Callable[[int, list[Any]], Any] | None,
+        discard: Callable[[list[Any]], object],
+    ) -> Any:
+        """Take the next bytes of the stream, and return one message.
+
+        Args:
+            data: The bytes; none at all to go on with a backlog.
+            reader: Reads whole messages in one step; what it leaves is read here.
+            known: As for `Reader.read`, like the rest.
+            remote: Makes a reference to an object of the peer.
+            discard: Forgets such references.
+
+        Returns:
+            What was read, as `Reader.read` or `feed` returns it; None if no message is
+            complete.
+
+        Raises:
+            BananaError: As `feed`.
+        """
+        if not (self._stack or self._missing or self._queue or self._error):
+            if not data and not self._backlog:
+                return None
+            buffer = _joined(self._buffer, data)
+            position = self._position
+            message = reader.read(
+                buffer, position, known, self._limits, remote, discard
+            )
+            if message is not None:
+                position = reader.position
+                self._start = self._base + position
+                if position < len(buffer):
+                    self._buffer = buffer
+                    self._position = position
+                    self._backlog = True
+                else:
+                    self._base = self._start
+                    self._buffer = b""
+                    self._position = 0
+                    self._backlog = False
+                return message
+            self._buffer = buffer
+            self._backlog = True
+            data = b""
+        expressions = self._feed(data, 1)
+        return expressions[0] if expressions else None
+
+    def _resume(self, data: bytes, max_messages: int) -> None:
+        """Go on where too many messages stopped an earlier call."""
+        if self._queue is None:
+            self._queue = deque()
+        if data:
+            self._queue.append(data)
+        self._backlog = False
+        self._scan(self._buffer, self._position, max_messages)
+        while self._queue and not self._backlog:
+            piece = _joined(self._buffer, self._queue.popleft())
+            self._scan(piece, 0, max_messages)
+        if not self._queue:
+            self._queue = None
+
+    def _take(self) -> list[SExp]:
+        """Return the complete expressions, and keep the incomplete one."""
+        root = self._root
+        if root is _NO_ROOT:
+            return []
+        if not self._stack:
+            self._root = self._current = _NO_ROOT
+            self._stack = _NO_STACK
+            return root
+        complete = root[:-1]
+        del root[:-1]
+        return complete
+
+    def _fail(self, error: BananaError) -> list[SExp]:
+        """Return the complete expressions, and from now on give only *error*."""
+        complete = self._take() if self._error is None else []
+        self._error = error
+        self._backlog = bool(complete)
+        # Nothing of what is left will be wanted.
+        self._root = self._current = _NO_ROOT
+        self._stack = _NO_STACK
+        self._buffer = b""
+        self._pieces = _NO_PIECES
+        self._queue = None
+        return complete
+
+    def _scan(self, buffer: bytes, position: int, max_messages: int) -> None:  # noqa: C901
+        """Read tokens until the bytes end, or there are messages enough.
+
+        Args:
+            buffer: Bytes, the first of which is at `_base` in the stream.
+            position: Where in them to begin.
+            max_messages: As for `feed`.
+        """
+        limits = self._limits
+        prefix_bytes = limits.prefix_bytes
+        string_bytes = limits.string_bytes
+        message_bytes = limits.message_bytes
+        list_items = limits.list_items
+        most_nodes = limits.nodes
+        depth = limits.depth
+        words = self._words
+        if self._root is _NO_ROOT:
+            self._root = self._current = []
+            self._stack = []
+        root = self._root
+        current = self._current
+        left = self._left
+        stack = self._stack
+        nodes = self._nodes
+        # How far the current top-level expression may go, how far a string may go
+        # without a second look, and where the body of a short text begins at the
+        # latest.
+        end = self._start - self._base + message_bytes
+        size = len(buffer)
+        room = end if end < size else size
+        text_room = room - _TEXT_BODY if string_bytes >= 127 else -1
+
+        if self._missing:
+            if size < self._missing:
+                self._keep(buffer)
+                return
+            position = self._missing
+            self._pieces.append(buffer[:position])
+            current.append(b"".join(self._pieces))
+            left -= 1
+            self._pieces = _NO_PIECES
+            self._missing = 0
+
+        # `position` is where a token begins; `after`, where its body does, or as
+        # far as one must have read to know that it has none.
+        after = position
+        try:
+            while True:
+                while not left:
+                    if stack:
+                        current, left = stack.pop()
+                        continue
+                    # A top-level expression is complete.
+                    if position > end:
+                        del root[-1]
+                        raise LimitExceeded("message_bytes", end, end)
+                    left = 1
+                    nodes = 1
+                    self._start = self._base + position
+                    end = position + message_bytes
+                    room = end if end < size else size
+                    text_room = room - _TEXT_BODY if string_bytes >= 127 else -1
+                    if position == size or len(root) == max_messages:
+                        self._current = root
+                        self._left = left
+                        self._nodes = nodes
+                        self._stop(buffer, position, len(root) == max_messages)
+                        return
+
+                # The prefix, nearly always of one byte or two.
+                number = buffer[position]
+                if number >= 128:
+                    # None: this is the type byte.
+                    byte = number
+                    number = 0
+                    after = position + 1
+                else:
+                    byte = buffer[position + 1]
+                    if byte >= 128:
+                        after = position + 2
+                    else:
+                        number += byte << 7
+                        if prefix_bytes > 1:
+                            byte = buffer[position + 2]
+                        if byte >= 128:
+                            after = position + 3
+                        else:
+                            after = position + prefix_bytes + 1
+                            match = _type_byte(buffer, position, after)
+                            if match is None:
+                                if size < after:
+                                    break
+                                raise LimitExceeded(
+                                    "prefix_bytes", prefix_bytes + 1, prefix_bytes
+                                )
+                            after = match.end()
+                            byte = buffer[after - 1]
+                            number = b1282int(buffer[position : after - 1])
+
+                # The type byte and the body.
+                if byte == LIST:
+                    if number > list_items:
+                        raise _too_large("list_items", number, list_items)
+                    charged = nodes + number
+                    if charged > most_nodes:
+                        raise _too_large("nodes", charged, most_nodes)
+                    if len(stack) >= depth:
+                        raise _too_large("depth", len(stack) + 1, depth)
+                    if (
+                        number == 2
+                        and after <= text_room
+                        and buffer[after] == _UNICODE_SIZE
+                    ):
+                        body = after + _TEXT_BODY
+                        if buffer[after : body - 2] == _TEXT:
+                            # A str, perhaps. What is not whole, or not so short,
+                            # goes the long way, where each limit has its turn.
+                            length = buffer[body - 2]
+                            stop = body + length
+                            if (
+                                length < 128
+                                and buffer[body - 1] == STRING
+                                and stop <= room
+                            ):
+                                current.append([_UNICODE, buffer[body:stop]])
+                                nodes = charged
+                                position = stop
+                                left -= 1
+                                continue
+                    nodes = charged
+                    new: list[SExp] = []
+                    current.append(new)
+                    if number:
+                        stack.append((current, left - 1))
+                        current = new
+                        left = number
+                        position = after
+                        continue
+                elif byte == INT:
+                    current.append(number)
+                elif byte == STRING:
+                    if number > string_bytes:
+                        raise _too_large("string_bytes", number, string_bytes)
+                    stop = after + number
+                    if stop <= room:
+                        current.append(buffer[after:stop])
+                        after = stop
+                    elif stop <= end:
+                        self._current = current
+                        self._left = left
+                        self._nodes = nodes
+                        self._pieces = [buffer[after:]]
+                        self._missing = stop - size
+                        self._buffer = b""
+                        self._position = 0
+                        self._base += size
+                        return
+                    else:
+                        used = stop - end + message_bytes
+                        raise _too_large("message_bytes", used, message_bytes)
+                elif byte == VOCAB:
+                    word = words.get(number)
+                    if word is None:
+                        raise self._no_word(number)
+                    current.append(word)
+                elif byte == FLOAT:
+                    stop = after + 8
+                    if stop > size:
+                        break
+                    current.append(_unpack_float(buffer, after)[0])
+                    after = stop
+                elif byte in (NEG, LONGNEG):
+                    current.append(-number)
+                elif byte == LONGINT:
+                    current.append(number)
+                else:
+                    raise InvalidToken(f"0x{byte:02x} is not a type byte")
+                position = after
+                left -= 1
+        except IndexError:
+            # The rest of this token is still to come.
+            pass
+        except BananaError as error:
+            if after <= end:
+                error.offset = self._base + position
+                error.path = self._path(current)
+                raise
+            # The message was too long before that could be known.
+        if size > end:
+            raise LimitExceeded(
+                "message_bytes",
+                message_bytes + 1,
+                message_bytes,
+                offset=self._base + end,
+            )
+        self._current = current
+        self._left = left
+        self._nodes = nodes
+        self._buffer = buffer[position:]
+        self._base += position
+        self._position = 0
+
+    def _keep(self, piece: bytes) -> None:
+        """Keep a piece of a string the end of which is still to come."""
+        pieces = self._pieces
+        last = pieces[-1]
+        if len(piece) >= _LARGE_PIECE:
+            pieces.append(piece)
+        elif type(last) is bytearray:
+            last += piece
+        else:
+            pieces.append(bytearray(piece))
+        self._missing -= len(piece)
+        self._base += len(piece)
+
+    def _stop(self, buffer: bytes, position: int, enough: bool) -> None:
+        """Stop where an expression ends, with what is left of the bytes."""
+        if position < len(buffer):
+            self._buffer = buffer
+            self._position = position
+            self._backlog = True
+        else:
+            self._buffer = b""
+            self._position = 0
+            self._base += position
+            self._backlog = enough and bool(self._queue)
+
+    def _no_word(self, number: int) -> BananaError:
+        """Return the error for a number that stands for no word."""
+        if self._vocabulary is None:
+            return InvalidToken("a vocabulary token, in a dialect that has none")
+        number = min(number, _LARGEST_COUNT)
+        return UnknownVocabulary(f"no word has the number {number}")
+
+    def _path(self, current: list[SExp]) -> str:
+        """Return the place of the item that *current* is to hold next."""
+        if not self._stack:
+            return ""
+        indices = [len(each) - 1 for each, _ in self._stack[1:]]
+        return path_of([*indices, len(current)])
+
+
+def _joined(first: bytes, second: bytes) -> bytes:
+    """Return bytes and what follows them; one of the two as it is, if it is all."""
+    # The interpreter does it so for ``+``, the compiler does not.
+    if not first:
+        return second
+    return first + second if second else first
+
+
+def _too_large(limit: str, used: int, allowed: int) -> LimitExceeded:
+    """Return the error for a count that a peer sent, which may be any number."""
+    return LimitExceeded(limit, min(used, _LARGEST_COUNT), allowed)

@@ -1,0 +1,3 @@
+"""This package has the messages of the dialect "pb"."""
+
+from __future__ import annotations

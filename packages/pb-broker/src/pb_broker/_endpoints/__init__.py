@@ -1,0 +1,3 @@
+"""This package opens and accepts connections."""
+
+from __future__ import annotations

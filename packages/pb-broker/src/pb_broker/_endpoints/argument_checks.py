@@ -1,0 +1,201 @@
+"""This module says what is wrong with arguments of the public entry points.
+
+Each is looked at once, when a factory or an endpoint is made, so that a mistake is told
+where it was made and not by the first connection.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+
+from pb_broker._compatibility import BrokerLimits
+from pb_broker.interfaces import IPBRoot
+from pb_jelly.codec import visible
+
+__all__ = [
+    "checked_client_factory",
+    "checked_host",
+    "checked_options",
+    "checked_root",
+    "client_endpoint",
+    "server_endpoint",
+]
+
+_T = TypeVar("_T")
+
+_CLIENT: Final = '"tls:example.org:8787"'
+_SERVER: Final = '"ssl:8787:privateKey=server.key:certKey=server.pem"'
+#: The argument of a client endpoint that names a directory of certificates.
+_TRUST_ROOTS: Final = re.compile(r":trustRoots=((?:\\.|[^:\\])*)")
+
+
+def _shown(value: object) -> str:
+    """Return what kind of value it is, and what may have been forgotten."""
+    if inspect.isclass(value):
+        return f"the class {value.__qualname__} and not an instance: {value.__name__}()"
+    if inspect.isawaitable(value):
+        return f"a {type(value).__qualname__}: await it first"
+    if inspect.isroutine(value):
+        return f"the function {value.__qualname__}: call it"
+    return f"a {type(value).__qualname__}"
+
+
+def checked_root(root: Any) -> Any:
+    """Return what provides the root object for each connection.
+
+    Args:
+        root: An argument of a factory.
+
+    Raises:
+        TypeError: It has none to give.
+    """
+    interface: Any = IPBRoot
+    adapted = interface(root, None)
+    if adapted is None:
+        raise TypeError(
+            f"what is served is a Root object, or another that provides IPBRoot, "
+            f"not {_shown(root)}"
+        )
+    return adapted
+
+
+def checked_client_factory(factory: Any, cls: type[_T]) -> _T:
+    """Return a client's factory, made if there is none.
+
+    Args:
+        factory: An argument; None for a factory without anything special.
+        cls: The class of factories.
+
+    Raises:
+        TypeError: It is no such factory.
+    """
+    if factory is None:
+        return cls()
+    # A program may have a factory that is like ours and no subclass.
+    if inspect.isclass(factory) or not hasattr(factory, "getRootObject"):
+        raise TypeError(
+            f"a client's factory is a {cls.__name__}, not {_shown(factory)}"
+        )
+    made: _T = factory
+    return made
+
+
+def checked_options(**options: Any) -> None:
+    """See that limits are limits, and that times are numbers.
+
+    Args:
+        **options: Arguments of a factory, by their names; None for the default.
+
+    Raises:
+        TypeError: One is of the wrong type.
+        ValueError: A time is negative, or no number.
+    """
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name.endswith("limits"):
+            if not isinstance(value, BrokerLimits):
+                raise TypeError(f"{name} is a BrokerLimits, not {_shown(value)}")
+        elif type(value) is bool or not isinstance(value, int | float):
+            raise TypeError(f"{name} is a number of seconds, not {_shown(value)}")
+        elif not value >= 0:
+            raise ValueError(f"{name} is a number of seconds, not {value}")
+
+
+def checked_host(host: object, port: object) -> None:
+    """See that a host and a port of asyncio's are what they should be.
+
+    Raises:
+        TypeError: One is of the wrong type.
+        ValueError: The host is the description of an endpoint.
+    """
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"a host is text, or None, not {_shown(host)}")
+    if port is not None and (type(port) is bool or not isinstance(port, int | str)):
+        raise TypeError(f"a port is a number, not {_shown(port)}")
+    if host is not None and re.match(r"(tcp|tls|ssl|unix|tcp6):", host):
+        raise ValueError(
+            f"{visible(repr(host), 200)} describes an endpoint of Twisted's: on"
+            " asyncio, a host and a port are two arguments, and TLS is ssl=context"
+        )
+
+
+def client_endpoint(endpoint: Any, reactor: Callable[[], Any]) -> Any:
+    """Return the endpoint to connect to.
+
+    Args:
+        endpoint: The description of one, or one.
+        reactor: Returns the reactor.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: The description is none.
+    """
+    if not isinstance(endpoint, str):
+        return _checked(endpoint, IStreamClientEndpoint, "connect", _CLIENT)
+    from twisted.internet.endpoints import clientFromString
+
+    for directory in _TRUST_ROOTS.findall(endpoint):
+        _see_trust_roots(endpoint, Path(re.sub(r"\\(.)", r"\1", directory)))
+    return _described(clientFromString, reactor(), endpoint, _CLIENT)
+
+
+def server_endpoint(endpoint: Any, reactor: Callable[[], Any]) -> Any:
+    """Return the endpoint to listen on; see :func:`client_endpoint`."""
+    if not isinstance(endpoint, str):
+        return _checked(endpoint, IStreamServerEndpoint, "listen", _SERVER)
+    from twisted.internet.endpoints import serverFromString
+
+    return _described(serverFromString, reactor(), endpoint, _SERVER)
+
+
+def _checked(endpoint: Any, interface: Any, method: str, example: str) -> Any:
+    # A program may have an endpoint that does not say that it is one.
+    if inspect.isclass(endpoint) or not (
+        interface.providedBy(endpoint) or hasattr(endpoint, method)
+    ):
+        raise TypeError(
+            f"an endpoint is a description such as {example}, or an "
+            f"{interface.__name__}, not {_shown(endpoint)}"
+        )
+    return endpoint
+
+
+def _described(
+    parse: Callable[..., Any], reactor: Any, endpoint: str, example: str
+) -> Any:
+    try:
+        return parse(reactor, endpoint)
+    except OSError:
+        # A file that cannot be read is named in it.
+        raise
+    except Exception as error:
+        why = visible(str(error) or type(error).__name__, 200)
+        raise ValueError(
+            f"{visible(repr(endpoint), 200)} does not describe an endpoint: {why}"
+            f" (one is {example})"
+        ) from error
+
+
+def _see_trust_roots(endpoint: str, directory: Path) -> None:
+    """See that there are certificates to trust.
+
+    Raises:
+        ValueError: There are none, so that no connection could be made.
+    """
+    if not directory.is_dir():
+        why = "is a file" if directory.exists() else "does not exist"
+    elif not any(directory.glob("*.pem")):
+        why = "has no file *.pem"
+    else:
+        return
+    raise ValueError(
+        f"trustRoots of {visible(repr(endpoint), 200)} is a directory with certificates"
+        f" in files *.pem: {visible(str(directory), 200)} {why}"
+    )

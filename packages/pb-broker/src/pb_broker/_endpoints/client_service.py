@@ -1,0 +1,277 @@
+"""This module keeps a client connected, over and over.
+
+Twisted's ClientService does that, but knows only connections that work or not: one
+that is lost while it is being prepared brings it out of step.  So it is given an
+endpoint whose connections have been prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    fail,
+    maybeDeferred,
+    succeed,
+)
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pb_broker._connection.broker import Broker
+from pb_broker._dialects.pb.messages import encoded_name
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.shell import TWISTED, as_deferred
+from pb_broker._objects.remote_reference import RemoteReference
+from pb_broker._objects.stubs import Caller
+from pb_broker.errors import DeadReferenceError, NotSent
+
+from .argument_checks import checked_client_factory, client_endpoint
+from .connect import unwrapped
+from .factories import PBClientFactory, ready
+
+__all__ = ["PBClientService", "ServiceReference"]
+
+_log = SafeLogger(namespace="pb_broker")
+
+
+class PBClientService(ClientService):
+    """Connects to a server, and again whenever the connection is lost.
+
+    A Twisted service: ``startService`` begins, ``stopService`` ends it.  Attempts that
+    fail are repeated after pauses that grow, with some chance in them, so that the
+    clients of a server that was away do not all come back at once.
+
+    Args:
+        endpoint: Where the server is: a Twisted client endpoint.
+        factory: Makes our end of each connection.
+        retry_policy: Called with the number of attempts that have failed, returns how
+            many seconds to wait; None for one to sixty.
+        on_connected: Called with what calls go to (the root object) each time there is
+            a new connection, before anybody else gets it.  If it returns a Deferred or
+            a coroutine, that is waited for; if it fails, so has the attempt.
+        on_lost: Called with a Failure, the reason, each time the connection is lost.
+        clock: An ``IReactorTime``; None for the reactor.
+
+    Raises:
+        TypeError: The endpoint or the factory is none.
+    """
+
+    def __init__(
+        self,
+        endpoint: Any,
+        factory: PBClientFactory,
+        *,
+        retry_policy: Callable[[int], float] | None = None,
+        on_connected: Callable[[Any], Any] | None = None,
+        on_lost: Callable[[Failure], object] | None = None,
+        clock: Any = None,
+    ) -> None:
+        policy = backoffPolicy() if retry_policy is None else retry_policy
+        if isinstance(endpoint, str):
+            raise TypeError(
+                "a service connects to an endpoint: "
+                "clientFromString(reactor, description)"
+            )
+        endpoint = client_endpoint(endpoint, lambda: None)
+        factory = checked_client_factory(factory, PBClientFactory)
+        prepared: Any = _Prepared(endpoint, factory, self._prepare)
+        super().__init__(prepared, prepared, policy, clock)
+        self._brokers = factory
+        self._shell = factory.shell or TWISTED
+        self._on_connected = on_connected
+        self._on_lost = on_lost
+        #: What calls go to while there is a connection; else None.
+        self.current: Any = None
+
+    def when_root(self, fail_after: int | None = None) -> Deferred[RemoteReference]:
+        """Wait for a connection.
+
+        Args:
+            fail_after: After how many attempts that fail to give up; 0 to give up at
+                once if there is no connection, None for never.
+
+        Returns:
+            A Deferred with a reference to the server's root object.  It fails as the
+            last attempt did, with DeadReferenceError if it is not to wait, and with
+            CancelledError when the service is stopped.
+        """
+        when = self._when(fail_after, lambda: self._brokers.getRootObject())
+        waiting: Deferred[Any] = self._shell.given(when)
+        return waiting
+
+    def whenConnected(self, /, failAfterFailures: int | None = None) -> Deferred[Any]:
+        """Wait for a connection; see ``ClientService``.
+
+        Returns:
+            A Deferred with the broker.
+        """
+        connected: Deferred[Any] = super().whenConnected(failAfterFailures)
+        return connected.addCallback(lambda link: link.broker)
+
+    def reference(self, *, hold: bool = True) -> ServiceReference:
+        """Return something to call that is good for all connections to come.
+
+        Args:
+            hold: Whether calls wait for a connection while there is none; if not, they
+                fail with DeadReferenceError.
+        """
+        return ServiceReference(self, hold)
+
+    def _when(self, fail_after: int | None, result: Callable[[], Any]) -> Deferred[Any]:
+        self._shell.check_thread()
+        if self.current is not None:
+            return maybeDeferred(result)
+        if fail_after == 0:
+            return fail(DeadReferenceError("there is no connection now"))
+        connected: Deferred[Any] = self.whenConnected(fail_after)
+        return connected.addCallback(lambda _: result())
+
+    def _when_current(self, fail_after: int | None) -> Deferred[Any]:
+        return self._when(fail_after, lambda: self.current)
+
+    def _prepare(self, broker: Broker) -> Deferred[Any]:
+        """Do what there is to do before a new connection can be used."""
+        prepared: Deferred[Any] = ready(broker)
+        prepared.addCallback(lambda _: broker.remoteForName("root"))
+        prepared.addCallback(self._greet)
+        return prepared.addCallback(self._connected, broker)
+
+    def _greet(self, root: Any) -> Any:
+        """Return what calls go to, or a Deferred of it."""
+        return root
+
+    def _connected(self, current: Any, broker: Broker) -> Deferred[Any]:
+        if self._on_connected is None:
+            told: Deferred[Any] = succeed(None)
+        else:
+            told = self._shell.run(_called(self._on_connected, current))
+
+        def begin(_: object) -> None:
+            # Not if it was lost meanwhile: that raises.
+            broker.notifyOnDisconnect(lambda: self._lost(broker))
+            self.current = current
+
+        return told.addCallback(begin)
+
+    def _lost(self, broker: Broker) -> None:
+        self.current = None
+        if self._on_lost is not None:
+            assert broker.lost_reason is not None
+            self._on_lost(broker.lost_reason)
+
+
+async def _called(function: Callable[[Any], Any], argument: Any) -> Any:
+    result = function(argument)
+    return await result if hasattr(result, "__await__") else result
+
+
+class _Link(Protocol):
+    """What a ClientService takes for the connection."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+
+@implementer(IStreamClientEndpoint)
+class _Prepared:
+    """An endpoint whose connections have been prepared; and what it connects.
+
+    Args:
+        endpoint: Makes connections.
+        factory: Makes our end of each.
+        prepare: Called with the broker; returns a Deferred that fires when the
+            connection can be used.
+    """
+
+    def __init__(
+        self,
+        endpoint: Any,
+        factory: PBClientFactory,
+        prepare: Callable[[Broker], Deferred[Any]],
+    ) -> None:
+        self._endpoint = endpoint
+        self._factory = factory
+        self._prepare = prepare
+        self._broker: Any = None
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """Connect, and give the service its link when all is prepared."""
+        connecting: Deferred[Any] = self._endpoint.connect(self._factory)
+        return connecting.addCallback(self._connected, protocolFactory)
+
+    def _connected(self, protocol: Any, service: Any) -> Deferred[Any]:
+        broker = unwrapped(protocol)
+        prepared = self._prepare(broker)
+        prepared.addCallback(self._link, broker, service)
+        return prepared.addErrback(_close, broker)
+
+    def _link(self, _: object, broker: Broker, service: Any) -> Any:
+        self._broker = broker
+        link = service.buildProtocol(None)
+        link.makeConnection(broker.transport)
+        # Raises if it was lost meanwhile.
+        broker.notifyOnDisconnect(lambda: link.connectionLost(broker.lost_reason))
+        return link
+
+    def buildProtocol(self, addr: Any) -> _Link:
+        """Return the end of a connection that is prepared."""
+        return _Link(self._broker)
+
+
+def _close(failure: Failure, broker: Broker) -> Failure:
+    why: Any = failure.value
+    broker.give_up(why)
+    return failure
+
+
+class _Stopped(NotSent, CancelledError):
+    """A call waited for a connection of a service that was stopped."""
+
+
+class ServiceReference(Caller):
+    """What a service's calls go to, through each of its connections.
+
+    Args:
+        service: The service.
+        hold: Whether calls wait while there is no connection.
+    """
+
+    __slots__ = ("_hold", "_service")
+
+    def __init__(self, service: PBClientService, hold: bool) -> None:
+        self._service = service
+        self._hold = hold
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method; see :meth:`pb_broker.RemoteReference.callRemote`.
+
+        A call that was made is not made again: if the connection is lost before the
+        answer has come, it fails with MaybeExecuted, or with NotSent where it was not
+        sent.  One that waits for a connection fails with NotSent when the service is
+        stopped.
+
+        Raises:
+            WrongThread: This is another thread than that of the event loop.
+            TypeError: The name is no text.
+        """
+        encoded_name(_name)
+        when = self._service._when_current(None if self._hold else 0)
+        when.addErrback(self._never_connected)
+        when.addCallback(
+            lambda current: as_deferred(current.callRemote(_name, *args, **kw))
+        )
+        answer: Deferred[Any] = self._service._shell.given(when)
+        return answer
+
+    def _never_connected(self, failure: Failure) -> Failure:
+        """Return why a call was not made, with what that means for the call."""
+        if failure.check(CancelledError) and not self._service.running:
+            # Not the caller has given up.
+            return Failure(_Stopped("the service was stopped, and the call not made"))
+        return failure

@@ -1,0 +1,356 @@
+"""This module says an exception in full: its text, and the parts that have names.
+
+The dialect "pb" has one text for an exception, so the text has all of it: notes, the
+members of a group and causes follow the message, each on a line of its own.  Besides,
+the parts that a program may ask for by name (``errno``, ``__notes__``, ``exceptions``,
+``__cause__``) go as data under the key ``details``, which peers that do not know it
+ignore.
+
+What goes is bounded, in number, in depth and in characters.  Nothing goes that the
+author of the exception did not put into it: the implicit ``__context__`` stays here,
+and so does a file name that the message does not have.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pb_banana import BananaError
+from pb_broker.errors import RemoteError
+from pb_jelly import JellyError, MalformedJelly, qual
+
+__all__ = [
+    "MAX_NAME",
+    "MAX_PARENTS",
+    "MAX_TEXT",
+    "PART_NAMES",
+    "Details",
+    "cut",
+    "details_of",
+    "full_text",
+    "message_of",
+    "named",
+    "set_details",
+    "take_details",
+]
+
+#: The entry of a failure's state that has the parts of an exception.
+Details = dict[str, Any]
+
+#: Longest text of an exception that is sent, in characters.
+MAX_TEXT: Final = 16_384
+#: Number of names of classes that a received failure may carry, and their length.
+MAX_PARENTS: Final = 64
+MAX_NAME: Final = 1024
+
+#: Number of notes of one exception, of members of one group, and of levels of groups
+#: and causes within each other.  A level takes five levels of lists on the wire.
+_MOST_NOTES: Final = 16
+_MOST_MEMBERS: Final = 16
+_MOST_LEVELS: Final = 4
+#: Number of exceptions within one, and of characters of one part.
+_MOST_EXCEPTIONS: Final = 32
+_MOST_PART: Final = 1024
+
+#: Parts that classes of exceptions have, with the types that they may have.
+_PARTS: Final[dict[type[Exception], dict[str, tuple[type, ...]]]] = {
+    OSError: {
+        "errno": (int,),
+        "strerror": (str,),
+        "filename": (str, bytes, int),
+        "filename2": (str, bytes, int),
+    },
+    ImportError: {"name": (str,)},
+    UnicodeError: {
+        "encoding": (str,),
+        "start": (int,),
+        "end": (int,),
+        "reason": (str,),
+    },
+}
+_ALL_PARTS: Final = {
+    part: types for parts in _PARTS.values() for part, types in parts.items()
+}
+#: Names of all parts.
+PART_NAMES: Final = tuple(_ALL_PARTS)
+#: Bits of the largest number among them that every exception can hold.
+_MOST_BITS: Final = 63
+
+_ERRNO: Final = re.compile(r"\[Errno (\d{1,9})\] ")
+_ERRNO_OF: Final[dict[Any, int]] = {
+    name: code for code, name in errno.errorcode.items()
+}
+
+
+def cut(text: str, length: int) -> str:
+    """Return ``text``, and of one that is longer its beginning."""
+    if len(text) <= length:
+        return text
+    return f"{text[:length]}... ({len(text)} characters)"
+
+
+def message_of(value: object) -> str:
+    """Return the text of an exception alone, whatever its ``__str__`` does."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__qualname__}; no text: {type(error).__qualname__}>"
+
+
+def full_text(error: object) -> str:
+    """Return the text of an exception with its notes, members and causes."""
+    return _explained(error, [_MOST_EXCEPTIONS], 0)
+
+
+def _explained(error: object, left: list[int], level: int) -> str:
+    message = message_of(error)
+    if not isinstance(error, BaseException):
+        return message
+    lines = [message]
+    # The text of one that came from a peer has its notes already.
+    lines += [note for note in _notes(error) if note not in message]
+    if level < _MOST_LEVELS and not isinstance(error, RemoteError):
+        for label, inner in _inner(error):
+            if left[0] == 0:
+                lines.append("...")
+                break
+            left[0] -= 1
+            text = _explained(inner, left, level + 1).replace("\n", "\n  ")
+            name = _short_name(inner)
+            lines.append(f"{label} {name}: {text}" if text else f"{label} {name}")
+    return "\n".join(lines)
+
+
+def _inner(error: BaseException) -> Iterator[tuple[str, BaseException]]:
+    """Yield the exceptions within one, each with a label."""
+    for member in _members(error):
+        yield "-", member
+    cause = _cause(error)
+    if cause is not None:
+        yield "caused by", cause
+
+
+def _short_name(error: BaseException) -> str:
+    if isinstance(error, RemoteError):
+        name = error.remoteType
+        text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+        return text.rpartition(".")[2]
+    return type(error).__qualname__
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", None)
+    if not isinstance(notes, list | tuple):
+        return []
+    return [note for note in notes[:_MOST_NOTES] if isinstance(note, str)]
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the members of a group, also of one that is a library's on Python 3.10."""
+    if not any(base.__name__ == "BaseExceptionGroup" for base in type(error).__mro__):
+        is_remote_group = isinstance(error, RemoteError) and "exceptions" in vars(error)
+        if not is_remote_group:
+            return ()
+    members: Any = getattr(error, "exceptions", ())
+    return tuple(
+        member
+        for member in members[:_MOST_MEMBERS]
+        if isinstance(member, BaseException)
+    )
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    # A codec's error is made so that it tells a peer what it may know.
+    return None if isinstance(error, (JellyError, BananaError)) else error.__cause__
+
+
+def named(error: BaseException, name_of: Any = qual) -> tuple[str, list[str]]:
+    """Return the full name of an exception's class, and those of it and its bases.
+
+    Args:
+        error: The exception; one that came from a peer has the names that it had there.
+        name_of: Returns the name of a class.
+    """
+    if isinstance(error, RemoteError):
+        name = error.remoteType
+        text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+        parents = list(error.remote_parents)
+        return text, parents or [name_of(base) for base in type(error).__mro__]
+    return name_of(type(error)), [name_of(base) for base in type(error).__mro__]
+
+
+def _sendable(text: str) -> str:
+    # A lone surrogate cannot be sent.
+    return cut(text, _MOST_PART).encode("utf-8", "replace").decode()
+
+
+def details_of(error: object, name_of: Any = qual) -> Details:
+    """Return the parts of an exception that a program may ask for by name.
+
+    Args:
+        error: The exception; anything else has no parts.
+        name_of: Returns the name of a class.
+    """
+    if not isinstance(error, BaseException):
+        return {}
+    return _details(error, name_of, [_MOST_EXCEPTIONS], 0)
+
+
+def _details(
+    error: BaseException, name_of: Any, left: list[int], level: int
+) -> Details:
+    details = _parts(error)
+    notes = _notes(error)
+    if notes:
+        details["notes"] = [_sendable(note) for note in notes]
+    if level < _MOST_LEVELS:
+        members = [
+            _described(member, name_of, left, level)
+            for member in _members(error)
+            if left[0] > 0
+        ]
+        if members:
+            details["message"] = _sendable(message_of(getattr(error, "message", "")))
+            details["exceptions"] = members
+        cause = _cause(error)
+        if cause is not None and left[0] > 0:
+            details["cause"] = _described(cause, name_of, left, level)
+    return details
+
+
+def _described(
+    error: BaseException, name_of: Any, left: list[int], level: int
+) -> dict[str, Any]:
+    left[0] -= 1
+    name, parents = named(error, name_of)
+    described: dict[str, Any] = {
+        "type": name,
+        "parents": parents[:_MOST_MEMBERS],
+        "value": _sendable(full_text(error)),
+    }
+    details = _details(error, name_of, left, level + 1)
+    if details:
+        described["details"] = details
+    return described
+
+
+def _parts(error: BaseException) -> Details:
+    """Return the parts that the exception's class gives a name to."""
+    details: Details = {}
+    message = message_of(error)
+    for cls, parts in _PARTS.items():
+        if isinstance(error, cls):
+            for part, types in parts.items():
+                value = getattr(error, part, None)
+                if type(value) in types and _is_said(value, message):
+                    details[part] = _sendable(value) if type(value) is str else value
+    name = errno.errorcode.get(details.get("errno", 0))
+    if name is not None:
+        # Systems differ in the numbers.
+        details["errno_name"] = name
+    return details
+
+
+def _is_said(value: Any, message: str) -> bool:
+    """Tell whether a message has a value, so that nobody learns more by the value."""
+    if type(value) is int:
+        return value.bit_length() <= _MOST_BITS
+    return repr(value) in message or (type(value) is str and value in message)
+
+
+def take_details(given: Any) -> Details:
+    """Return the details that a peer has sent, bounded and of the right types.
+
+    Args:
+        given: The entry of the state; anything.
+
+    Raises:
+        MalformedJelly: It is no such entry.
+    """
+    return _taken(given, [_MOST_EXCEPTIONS], 0)
+
+
+def _taken(given: Any, left: list[int], level: int) -> Details:
+    if type(given) is not dict:
+        raise MalformedJelly("the details of a failure are a dictionary")
+    details = _taken_parts(given)
+    notes, members = given.get("notes", []), given.get("exceptions", [])
+    if type(notes) is not list or not all(type(note) is str for note in notes):
+        raise MalformedJelly("the notes of a failure are text")
+    if type(members) is not list:
+        raise MalformedJelly("the members of a group are a list")
+    details["notes"] = [cut(note, _MOST_PART) for note in notes[:_MOST_NOTES]]
+    if level < _MOST_LEVELS:
+        details["exceptions"] = [
+            _taken_exception(member, left, level) for member in members[:_MOST_MEMBERS]
+        ]
+        if "cause" in given:
+            details["cause"] = _taken_exception(given["cause"], left, level)
+    return details
+
+
+def _taken_parts(given: dict[Any, Any]) -> Details:
+    details: Details = {}
+    for part, types in (*_ALL_PARTS.items(), ("message", (str,))):
+        value: Any = given.get(part)
+        if type(value) is int and int in types:
+            if value.bit_length() <= _MOST_BITS:
+                details[part] = value
+        elif isinstance(value, str | bytes) and type(value) in types:
+            details[part] = value[:_MOST_PART]
+    number = _ERRNO_OF.get(str(given.get("errno_name")))
+    if number is not None:
+        details["errno"] = number
+    return details
+
+
+def _taken_exception(given: Any, left: list[int], level: int) -> dict[str, Any]:
+    left[0] -= 1
+    if left[0] < 0:
+        raise MalformedJelly("a failure has too many exceptions within")
+    if type(given) is not dict:
+        raise MalformedJelly("an exception within a failure is a dictionary")
+    name, value = given.get("type"), given.get("value")
+    parents = given.get("parents")
+    if type(name) is not str or type(value) is not str or type(parents) is not list:
+        raise MalformedJelly("an exception within a failure has names and a text")
+    if not all(type(parent) is str for parent in parents):
+        raise MalformedJelly("a failure's parents are names")
+    return {
+        "type": name[:MAX_NAME],
+        "value": cut(value, MAX_TEXT),
+        "parents": tuple(parent[:MAX_NAME] for parent in parents[:MAX_PARENTS]),
+        "details": _taken(given.get("details", {}), left, level + 1),
+    }
+
+
+def set_details(error: RemoteError, details: Details, make: Any) -> None:
+    """Give an exception the parts that a peer has sent.
+
+    Args:
+        error: The exception; it has none of its parts yet.
+        details: As :func:`take_details` returns them.
+        make: Makes an exception of what is described within.
+    """
+    for cls, parts in _PARTS.items():
+        if isinstance(error, cls):
+            for part in parts.keys() & details.keys():
+                setattr(error, part, details[part])
+    if isinstance(error, UnicodeDecodeError):
+        # The data itself stays where it is.
+        error.object = b""
+    elif isinstance(error, (UnicodeEncodeError, UnicodeTranslateError)):
+        error.object = ""
+    if isinstance(error, OSError) and error.errno is None:
+        # Peers that send a text alone begin it so.
+        found = _ERRNO.match(str(error))
+        if found is not None:
+            error.errno = int(found[1])
+    if details.get("notes"):
+        # The attribute that add_note makes, where Python has that.
+        error.__notes__ = list(details["notes"])  # type: ignore[attr-defined]
+    if "cause" in details:
+        error.__cause__ = make(details["cause"])

@@ -1,0 +1,157 @@
+"""This module defines objects that go to a peer as copies."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from zope.interface import implementer
+
+from pb_broker.interfaces import IUnjellyable
+from pb_jelly import (
+    Jellier,
+    MalformedJelly,
+    Unjellier,
+    Unjellyable,
+    getInstanceState,
+    qual,
+    setInstanceState,
+)
+from pb_jelly.codec import attributes_of as state_of_instance
+from pb_jelly.codec import set_attributes
+
+from .referenceable import Serializable
+from .serving_context import perspective_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Copyable", "RemoteCopy", "allows_shadowing", "attributes_of"]
+
+
+class Copyable(Serializable):
+    """An object of which the peer gets a copy each time it is sent.
+
+    What the copy consists of may depend on who gets it: override the methods with
+    ``For`` in their names to look at the perspective, the ones without it to treat
+    everybody alike.
+    """
+
+    def getStateToCopy(self) -> Any:
+        """Return what the copy shall hold.
+
+        Returns:
+            By default all attributes, those in slots included, but for values that a
+            `functools.cached_property` has computed: the ``__dict__`` itself, wherever
+            that is all.
+        """
+        return state_of_instance(self)
+
+    def getStateToCopyFor(self, perspective: Any) -> Any:
+        """Return what the copy for ``perspective`` shall hold."""
+        return self.getStateToCopy()
+
+    def getTypeToCopy(self) -> bytes | str:
+        """Return the name under which the receiver looks for a class."""
+        return qual(type(self)).encode()
+
+    def getTypeToCopyFor(self, perspective: Any) -> bytes | str:
+        """Return the name of the class to use for ``perspective``."""
+        name: bytes | str = self.getTypeToCopy()
+        return name
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return this object's type and state as an s-expression."""
+        if jellier.invoker is None:
+            return getInstanceState(self, jellier)
+        perspective = perspective_of(jellier)
+        name = self.getTypeToCopyFor(perspective)
+        state = self.getStateToCopyFor(perspective)
+        expression = jellier.prepare(self)
+        expression.append(name.encode() if isinstance(name, str) else name)
+        expression.append(jellier.jelly(state))
+        return jellier.preserve(self, expression)
+
+
+def attributes_of(state: Any) -> dict[str, Any]:
+    """Return the attributes that a copy's state stands for.
+
+    Args:
+        state: A dict from attribute names to values, or an empty value.  Python 2
+            peers send the names as bytes.
+
+    Raises:
+        MalformedJelly: The state is something else.
+    """
+    if not state:
+        return {}
+    if not isinstance(state, dict):
+        raise MalformedJelly(f"a copy's state may not be {type(state).__name__}")
+    attributes: dict[str, Any] = {}
+    for name, value in state.items():
+        try:
+            text = name.decode() if isinstance(name, bytes) else name
+        except UnicodeDecodeError:
+            text = None
+        if not isinstance(text, str):
+            raise MalformedJelly("the names of a copy's attributes must be text")
+        attributes[text] = value
+    return attributes
+
+
+@implementer(IUnjellyable)
+class RemoteCopy(Unjellyable):
+    """A copy of an object that lives at the other end.
+
+    Register a subclass with :func:`pb_broker.setUnjellyableForClass` for the name
+    that the Copyable sends.  An instance is made without calling ``__init__``, and its
+    attributes are set past any ``__setattr__``, so the class may be frozen.
+    """
+
+    def setCopyableState(self, state: Any) -> None:
+        """Fill this copy.
+
+        Args:
+            state: What the original's ``getStateToCopyFor`` returned.
+
+        Raises:
+            MalformedJelly: The state cannot be attributes: one has the name of a method
+                of the class, for one, or there is neither a slot nor a ``__dict__``
+                for it.
+        """
+        set_attributes(self, attributes_of(state), safe=not _shadowing_allowed.get())
+
+    def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
+        """Fill this blank instance from ``jellyList`` and return it."""
+        if unjellier.invoker is None:
+            return setInstanceState(self, unjellier, jellyList)
+        if len(jellyList) != 2:
+            raise MalformedJelly("a copy is its type and its state")
+        set_state = self.setCopyableState
+        if allows_shadowing(unjellier.invoker):
+            set_state = partial(_shadowing, self.setCopyableState)
+        unjellier.unjelly_state(jellyList[1], set_state)
+        return self
+
+
+def allows_shadowing(broker: Any) -> bool:
+    """Say whether a broker is one that copies ``twisted.spread`` in this, too.
+
+    There, state that a peer sends may stand in the place of a method of the class.
+    """
+    profile = getattr(broker, "profile", None)
+    return getattr(profile, "lenient", False) is True
+
+
+#: Whether the state that is being set comes through such a broker.
+_shadowing_allowed: Final[ContextVar[bool]] = ContextVar("shadowing", default=False)
+
+
+def _shadowing(set_state: Callable[[Any], object], state: Any) -> None:
+    """Set state, whatever the names of the attributes are."""
+    token = _shadowing_allowed.set(True)
+    try:
+        set_state(state)
+    finally:
+        _shadowing_allowed.reset(token)

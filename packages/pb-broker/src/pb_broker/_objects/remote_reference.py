@@ -1,0 +1,306 @@
+"""This module defines references to objects at the other end of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from pb_broker._dialects.pb.messages import MESSAGE, encoded_name
+from pb_broker._objects.identity import OWN_ID
+from pb_broker.interfaces import IJellyable, IUnjellyable
+from pb_jelly import Jellier, MalformedJelly, Unjellier, UnjellyableType, leaf_hook
+
+from .disconnect_notices import Notices
+from .streams import RemoteStream
+from .stubs import Caller
+
+__all__ = ["RemoteMethod", "RemoteReference", "TimedReference"]
+
+if TYPE_CHECKING:
+    # With a default, so that a plain RemoteReference is a complete type.
+    from typing_extensions import TypeVar as _TypeVar
+
+    _Interface = _TypeVar("_Interface", covariant=True, default=Any)
+
+    class _Typed(Caller, Generic[_Interface]):
+        __slots__ = ()
+
+else:
+    _Interface = TypeVar("_Interface", covariant=True)
+
+    class _Typed(Caller):
+        __slots__ = ()
+        __class_getitem__ = classmethod(GenericAlias)
+
+
+class RemoteMethod:
+    """One method of one object at the other end.
+
+    Args:
+        obj: The reference to the object.
+        name: The method's name.
+    """
+
+    __slots__ = ("name", "obj")
+
+    def __init__(self, obj: RemoteReference, name: str) -> None:
+        self.obj = obj
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether ``other`` is the same method of the same object."""
+        if not isinstance(other, RemoteMethod):
+            return NotImplemented
+        return self.name == other.name and self.obj == other.obj
+
+    def __hash__(self) -> int:
+        """Return a hash that equal methods share."""
+        return hash((self.obj, self.name))
+
+    def __call__(self, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call the method; see :meth:`RemoteReference.callRemote`."""
+        return self.obj.callRemote(self.name, *args, **kw)
+
+
+class TimedReference(Caller):
+    """A reference with a limit on how long answers are waited for.
+
+    A call whose answer is late fails with :class:`~pb_broker.CallTimeout`.  The other
+    end is not told, and may have done what it was asked to.
+
+    Args:
+        reference: The reference.
+        seconds: How long; None for ever.
+
+    Attributes:
+        reference: As above.
+        seconds: As above.
+    """
+
+    __slots__ = ("reference", "seconds")
+
+    def __init__(self, reference: RemoteReference, seconds: float | None) -> None:
+        self.reference = reference
+        self.seconds = seconds
+
+    def __repr__(self) -> str:
+        """Name the reference and the limit."""
+        return f"<{self.reference!r} within {self.seconds} s>"
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method of the object; see :meth:`RemoteReference.callRemote`."""
+        call: Any = self.reference.callRemote(_name, *args, **kw)
+        if call is None or call.called:
+            # Without an answer, or not sent at all.
+            return call  # type: ignore[no-any-return]
+        # The factory's limit is not meant for this one.
+        call.deadline = None
+        if self.seconds is not None:
+            broker = self.reference.broker
+            broker.shell.limit(call, self.seconds, broker._timing())
+        return call  # type: ignore[no-any-return]
+
+
+@implementer(IJellyable, IUnjellyable)
+class RemoteReference(_Typed[_Interface]):
+    """A reference to an object at the other end.
+
+    ``RemoteReference[Calculator]`` is how an annotation says of what kind the object
+    is; at run time it makes no difference.
+
+    Two references are equal if they mean the same object over the same
+    connection.  When the last one that came in one message is let go of, the
+    other end is told, so that it need not keep the object for us.
+
+    Args:
+        perspective: The perspective that is served when it is used.
+        broker: The connection's broker.
+        luid: The other end's id of the object.
+        doRefCount: Whether the other end counts this reference.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "broker",
+        "disconnectCallbacks",
+        "doRefCount",
+        "luid",
+        "perspective",
+    )
+
+    #: As all that can be sent has it.
+    processUniqueID = OWN_ID
+
+    def __init__(
+        self, perspective: Any, broker: Any, luid: int | bytes, doRefCount: int
+    ) -> None:
+        self.luid = luid
+        self.broker = broker
+        self.doRefCount = doRefCount
+        self.perspective = perspective
+        self.disconnectCallbacks: Any = ()
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+        """Call a method of the object at the other end.
+
+        Args:
+            _name: The method's name, without the prefix that it has over there.
+            *args: Positional arguments.
+            **kw: Keyword arguments.  One is not passed on: ``pbanswer=False`` says
+                that no answer is wanted (then None is returned at once, and the
+                other end reports nothing).
+
+        Returns:
+            A Deferred (which can be awaited) that fires exactly once: with the
+            answer, with the remote exception as a :class:`~pb_broker.RemoteError`,
+            with what made the call or its answer impossible to send or understand,
+            or with :class:`~pb_broker.PBConnectionLost`.
+
+        Raises:
+            DeadReferenceError: The connection is gone already.
+            WrongThread: This is another thread than that of the event loop.
+            TypeError: The name is no text.
+        """
+        name = _name.encode() if type(_name) is str else encoded_name(_name)
+        broker = self.broker
+        deferred: Deferred[Any]
+        if kw or broker.disconnected:
+            deferred = broker._sendMessage(
+                b"", self.perspective, self.luid, name, args, kw
+            )
+        else:
+            deferred = broker._session.call(
+                MESSAGE, self.perspective, self.luid, name, args, kw, True
+            )
+        return deferred
+
+    def remoteMethod(self, key: str) -> RemoteMethod:
+        """Return the method called ``key`` as something to call."""
+        return RemoteMethod(self, key)
+
+    def stream(
+        self, _name: str, /, *args: Any, batch: int = 100, **kw: Any
+    ) -> RemoteStream[Any]:
+        """Call a method of the object that yields its results one by one.
+
+        It is an async generator at the other end, or does as
+        ``docs/protocol.md`` says of streams.
+
+        Args:
+            _name: The method's name, as for :meth:`callRemote`.
+            *args: Its positional arguments.
+            batch: How many items to ask for at a time.  It is not passed on.
+            **kw: Its keyword arguments.
+
+        Returns:
+            An async iterator; nothing is called before it is used.
+
+        Raises:
+            TypeError: The name is no text.
+        """
+        encoded_name(_name)
+        return RemoteStream(lambda: self.callRemote(_name, *args, **kw), batch)
+
+    def with_timeout(self, seconds: float | None) -> TimedReference:
+        """Return this reference, with a limit on how long answers are waited for.
+
+        Args:
+            seconds: How long, instead of what the factory says; None for ever.
+        """
+        return TimedReference(self, seconds)
+
+    def notifyOnDisconnect(self, callback: Callable[[RemoteReference], object]) -> None:
+        """Have ``callback`` called with this reference when the connection is lost.
+
+        Raises:
+            DeadReferenceError: It is lost already.
+        """
+        first = not self.disconnectCallbacks
+        if first:
+            self.broker.notifyOnDisconnect(self._disconnected)
+            self.disconnectCallbacks = Notices()
+        self.disconnectCallbacks.append(callback)
+
+    def dontNotifyOnDisconnect(
+        self, callback: Callable[[RemoteReference], object]
+    ) -> None:
+        """Take back one :meth:`notifyOnDisconnect`.
+
+        Raises:
+            ValueError: ``callback`` is not registered.
+        """
+        if not self.disconnectCallbacks:
+            raise ValueError("the callback is not registered")
+        self.disconnectCallbacks.remove(callback)
+        if not self.disconnectCallbacks:
+            self.broker.dontNotifyOnDisconnect(self._disconnected)
+
+    def _disconnected(self) -> None:
+        callbacks, self.disconnectCallbacks = self.disconnectCallbacks, ()
+        for callback in callbacks:
+            self.broker._run_callback(callback, self)
+
+    @leaf_hook
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return what means this object to the end where it lives.
+
+        Raises:
+            UnjellyableType: It would be sent to somebody else.
+        """
+        if jellier.invoker is None:
+            raise UnjellyableType("a remote reference means nothing without its broker")
+        if jellier.invoker is not self.broker:
+            raise UnjellyableType(
+                "a remote reference can only be sent back to where it came from"
+            )
+        return [b"local", self.luid]
+
+    def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> RemoteReference:
+        """Become the reference that ``jellyList`` describes."""
+        invoker: Any = unjellier.invoker
+        if invoker is None:
+            raise MalformedJelly("a remote reference means nothing without a broker")
+        if len(jellyList) != 2 or type(jellyList[1]) is not int:
+            raise MalformedJelly("a remote reference is a number")
+        invoker._count_import(jellyList[1])
+        # From here on the other end's count is ours to give back, whatever happens.
+        RemoteReference.__init__(
+            self, invoker.unserializingPerspective, invoker, jellyList[1], 1
+        )
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether ``other`` means the same object over the same connection."""
+        if not isinstance(other, RemoteReference):
+            return NotImplemented
+        return self.broker is other.broker and self.luid == other.luid
+
+    def __hash__(self) -> int:
+        """Return a hash that equal references share."""
+        return hash(self.luid)
+
+    def __repr__(self) -> str:
+        """Name the object's id and the connection."""
+        luid: object = self.luid
+        if isinstance(luid, bytes):
+            luid = luid[:40]
+        elif isinstance(luid, int) and luid.bit_length() > 128:
+            # Python may refuse to write it.
+            luid = f"of {luid.bit_length()} bits"
+        kind, where = type(self).__name__, type(self.broker).__name__
+        return f"<{kind} {luid!r} of {where} at {id(self.broker):#x}>"
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: a reference means something on one connection only."""
+        raise TypeError("a remote reference cannot be pickled")
+
+    def __del__(self) -> None:
+        """Tell the other end that this reference is gone."""
+        # A blank instance that never was filled has no attributes.
+        if getattr(self, "doRefCount", False):
+            self.broker._uncount_import()
+            self.broker.sendDecRef(self.luid)

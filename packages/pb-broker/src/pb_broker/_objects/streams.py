@@ -1,0 +1,623 @@
+"""This module sends what an async generator yields, as fast as it is taken.
+
+Theory of operation
+-------------------
+On the wire a stream is an ordinary reference, to an object with two methods:
+``next(most)`` answers ``(items, done)``, and ``close()`` ends it.  It ends as well when
+the last reference to it is let go of, or the connection is lost.
+
+The generator is run as one coroutine (on asyncio: one task), and only as far as it was
+asked for: what ``next`` wanted and has not been yielded is the room that it has.  A
+``next`` is answered when there is as much as it wanted, or when there is something and
+the generator lets the event loop have its turn.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError as AsyncioCancelledError
+from asyncio import _get_running_loop, ensure_future
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
+from inspect import iscoroutine
+from typing import Any, Final, Generic, TypeVar
+from weakref import ref
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.shell import TWISTED
+from pb_broker._objects.identity import process_unique_id
+from pb_broker.errors import (
+    DeadReferenceError,
+    Error,
+    MaybeExecuted,
+    NotSent,
+    ProtocolError,
+    StreamBusy,
+    WrongThread,
+)
+from pb_jelly import JellyError
+
+from .referenceable import Referenceable
+
+__all__ = ["Batch", "RemoteStream", "StreamSource"]
+
+_T = TypeVar("_T")
+
+_log = SafeLogger(namespace="pb_broker")
+
+#: How many items a ``next`` may have for an answer, whatever it asks for.
+_MOST_ITEMS: Final = 10_000
+
+#: How many are asked for at a time where nobody says.
+_BATCH: Final = 100
+
+#: Types whose length is the number of bytes, or nearly, that they take in a message.
+_STRINGS: Final = frozenset({bytes, str})
+#: Types whose length is at most the number of nodes that they take.
+_CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})
+
+#: Share of a message's limits that items may seem to take: there is more in a message.
+_FULL: Final = 0.9
+
+
+class Batch:
+    """Items of a stream that are to be sent in one answer.
+
+    Args:
+        source: The stream's source.
+        items: The items.
+        is_last: Whether there are no more.
+
+    Attributes:
+        value: The answer.
+    """
+
+    __slots__ = ("_source", "value")
+
+    def __init__(self, source: StreamSource, items: list[Any], is_last: bool) -> None:
+        self._source = source
+        self.value = (items, is_last)
+
+    def halve(self) -> bool:
+        """Leave the second half for the next answer, because this one cannot be sent.
+
+        Returns:
+            Whether there is a second half.
+        """
+        items = self.value[0]
+        if len(items) < 2:
+            return False
+        middle = len(items) // 2
+        self._source.take_back(items[middle:])
+        self.value = (items[:middle], False)
+        return True
+
+    def locate(self, error: BaseException) -> None:
+        """Have an error say which item of the stream it is about."""
+        if isinstance(error, JellyError):
+            number = self._source.sent - len(self.value[0])
+            root = "answer[0][0]"
+            inner = error.path[len(root) :] if error.path.startswith(root) else ""
+            error.path = f"items[{number}]{inner}"
+
+
+class StreamSource(Referenceable):
+    """The object by which a peer takes the items of an async generator.
+
+    It can be called when no call is taken any more: it has begun.
+
+    Args:
+        broker: The connection's broker.
+        generator: The generator.
+        perspective: For whom its items are serialized.
+
+    Attributes:
+        sent: How many items have been given in answers.
+    """
+
+    continues = True
+
+    def __init__(
+        self, broker: Any, generator: AsyncGenerator[Any, None], perspective: Any
+    ) -> None:
+        self.perspective = perspective
+        self.sent = 0
+        self._broker = broker
+        self._generator = generator
+        self._items: deque[Any] = deque()
+        # Share of a message's limits that these take, by their lengths.
+        self._weight = 0.0
+        # With how many in the queue the generator has to wait; none if nobody asks.
+        self._room = 0
+        # How many could be sent in one answer, where the most could not.
+        self._most_sent = _MOST_ITEMS
+        self._running: Deferred[Any] | None = None
+        self._is_closed = False
+        self._is_over = False
+        self._failure: Failure | None = None
+        # What the generator waits with for room, and how to end that.
+        self._make_room: Callable[[], None] | None = None
+        # The call of `next` that waits for an answer, and when it is given one.
+        self._asked: Deferred[Any] | None = None
+        self._most = 0
+        self._timer: Any = None
+        broker._localCleanup[process_unique_id(self)] = self.close
+
+    def remote_next(self, most: int) -> Deferred[Any]:
+        """Return the next items.
+
+        Args:
+            most: How many at most; at least one is waited for.
+
+        Returns:
+            A Deferred with a list of items, and whether there are no more.  It fails
+            with what the generator raised, once what it had yielded is gone.
+
+        Raises:
+            Error: That is no number of items; or another call waits for some.
+        """
+        if type(most) is not int or most < 1:
+            raise Error("a number of items is a positive integer")
+        if self._asked is not None:
+            raise Error("another call waits for items of this stream")
+        asked: Deferred[Any] = Deferred()
+        self._asked = asked
+        self._most = min(most, self._most_sent)
+        self._room = self._most
+        if self._running is None and not self._is_over:
+            self._running = self._broker.shell.run(self._run())
+        if self._make_room is not None and not self._has_enough(self._room):
+            make_room, self._make_room = self._make_room, None
+            make_room()
+        self._look()
+        return asked
+
+    def remote_close(self) -> None:
+        """End the stream: the generator is closed."""
+        self.close()
+
+    async def _run(self) -> None:
+        """Run the generator to its end."""
+        generator = self._generator
+        try:
+            async for item in generator:
+                if self._is_closed:
+                    # It, or what it awaits, has taken no notice of being cancelled.
+                    break
+                self._items.append(item)
+                self._weight += self._weight_of(item)
+                self._look()
+                if self._has_enough(self._room):
+                    awaitable, self._make_room = self._broker.shell.waiter()
+                    await awaitable
+        except (CancelledError, AsyncioCancelledError):
+            # If not from here, from what it has waited for.
+            if not self._is_closed:
+                self._failure = Failure()
+        except ENDINGS:
+            self._failure = Failure()
+        finally:
+            # Where it was left at a ``yield``, its own clean-up is still to be run.
+            try:
+                await generator.aclose()
+            except ENDINGS:
+                if self._broker.may_log():
+                    _log.failure(
+                        "The clean-up of a stream failed",
+                        pb_event="stream_cleanup_failed",
+                        peer=self._broker._peer(),
+                    )
+            self._is_over = True
+            self._running = None
+            self._look()
+
+    def _weight_of(self, item: Any) -> float:
+        """Return what share of a message's limits an item takes, by its length."""
+        kind = type(item)
+        most: int
+        if kind in _STRINGS:
+            most = self._broker._limits().message_bytes
+        elif kind in _CONTAINERS:
+            most = self._broker._limits().nodes
+        else:
+            return 0.0
+        return len(item) / most
+
+    def _has_enough(self, number: int) -> bool:
+        """Tell whether so many items are there, or as many as go into a message."""
+        return len(self._items) >= number or self._weight >= _FULL
+
+    def _look(self) -> None:
+        """Answer the call that waits, now or soon, if there is anything to say."""
+        if self._asked is None:
+            return
+        if self._is_over or self._has_enough(self._most):
+            self._answer()
+        elif self._items and self._timer is None:
+            self._timer = self._broker._call_later(0, self._answer)
+
+    def _answer(self) -> None:
+        """Answer the call that waits."""
+        if self._timer is not None:
+            if self._timer.active():
+                self._timer.cancel()
+            self._timer = None
+        asked, self._asked = self._asked, None
+        if asked is None:
+            return
+        self._room = 0
+        if self._failure is not None and not self._items:
+            asked.errback(self._failure)
+            self._broker.stream_ended(self)
+            return
+        items = self._taken()
+        done = self._is_over and not self._items and self._failure is None
+        self.sent += len(items)
+        most = self._most_sent
+        asked.callback(Batch(self, items, done))
+        if most == self._most_sent < _MOST_ITEMS and len(items) == most:
+            # As many as are known to be possible: perhaps there may be more.
+            self._most_sent += 1 + most // 4
+        if done and not self._items:
+            self._broker.stream_ended(self)
+
+    def cut_off(self, failure: Failure) -> None:
+        """End the stream where it is.
+
+        Args:
+            failure: What the peer gets in place of more items.
+        """
+        self._items.clear()
+        self._weight = 0.0
+        self._failure = failure
+        self._is_over = True
+        self._look()
+        self.close()
+
+    def _taken(self) -> list[Any]:
+        """Take the items of one answer from the queue."""
+        count = min(self._most, len(self._items))
+        if self._weight < _FULL:
+            items = [self._items.popleft() for _ in range(count)]
+            if self._items:
+                self._weight -= sum(map(self._weight_of, items))
+        else:
+            items = []
+            weight = 0.0
+            while len(items) < count:
+                more = self._weight_of(self._items[0])
+                if items and weight + more >= _FULL:
+                    break
+                weight += more
+                items.append(self._items.popleft())
+            self._weight -= weight
+        if not self._items:
+            # Without what differences of fractions leave.
+            self._weight = 0.0
+        return items
+
+    def take_back(self, items: list[Any]) -> None:
+        """Put items that could not be sent back to the head of the queue."""
+        if self._is_closed:
+            return
+        self._items.extendleft(reversed(items))
+        self._weight += sum(map(self._weight_of, items))
+        self.sent -= len(items)
+        self._most_sent = max(1, len(items))
+
+    def close(self) -> None:
+        """End the generator, wherever it is."""
+        self._is_closed = True
+        running = self._running
+        if running is None and not self._is_over:
+            # It has not begun, so that it has nothing to clean up.
+            self._is_over = True
+        self._items.clear()
+        self._weight = 0.0
+        if running is not None:
+            running.addErrback(lambda _: None)
+            running.cancel()
+        self._look()
+        self._broker.stream_ended(self)
+
+
+class _Arrival:
+    """Receiver of one answer to a stream.
+
+    The call that waits for the answer holds this, and so only holds the stream while
+    a reader waits as well: a stream that is left early is to be collected.
+
+    Args:
+        stream: The stream.
+
+    Attributes:
+        waiting: The stream while a reader waits for this answer, else None.
+    """
+
+    __slots__ = ("_stream", "waiting")
+
+    def __init__(self, stream: RemoteStream[Any]) -> None:
+        self._stream = ref(stream)
+        self.waiting: RemoteStream[Any] | None = None
+
+    def listen(self, answer: Any) -> None:
+        """Receive what a call gives."""
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(self._received, self._failed)
+        else:
+            answer.add_done_callback(self._done)
+
+    def _received(self, value: Any) -> None:
+        stream, self.waiting = self._stream(), None
+        if stream is not None:
+            stream._arrived(self, value)
+
+    def _failed(self, failure: Failure) -> None:
+        error: Any = failure.value
+        self._broke(error)
+
+    def _broke(self, error: BaseException) -> None:
+        stream, self.waiting = self._stream(), None
+        if stream is not None:
+            stream._broken(self, error)
+
+    def _done(self, call: Any) -> None:
+        error = CancelledError() if call.cancelled() else call.exception()
+        if error is None:
+            self._received(call.result())
+        else:
+            self._broke(error)
+
+
+class RemoteStream(AsyncIterator[_T], Generic[_T]):
+    """An async iterator over the items that a method at the other end yields.
+
+    Use it once, with ``async for``, or with ``async with`` around that in order to end
+    it at a definite place.  A stream is ended as well when a loop over it is left early
+    and no reference to it is kept.
+
+    One reader waits for an item at a time; a second one has :class:`StreamBusy`.  A
+    reader that is cancelled, by a time limit for instance, takes no item with it.
+
+    Args:
+        begin: Makes the call; returns what its answer can be awaited with.
+        batch: How many items to ask for at a time; as many again are asked for while
+            those are used.
+    """
+
+    def __init__(self, begin: Callable[[], Any], batch: int = _BATCH) -> None:
+        if batch < 1:
+            raise ValueError("a batch is at least one item")
+        self._begin: Callable[[], Any] | None = begin
+        self._batch = batch
+        self._items: deque[_T] = deque()
+        # The answer that comes after those, once it has come.
+        self._answer: tuple[list[_T], bool] | None = None
+        # Why there is no answer; raised when the items have been taken.
+        self._error: BaseException | None = None
+        self._source: Any = None
+        # The call whose answer is to come, and its receiver.
+        self._coming: Any = None
+        self._arrival: _Arrival | None = None
+        # Ends the wait of the reader.
+        self._wake: Callable[[], None] | None = None
+        self._is_over = False
+
+    def __aiter__(self) -> RemoteStream[_T]:
+        """Return this."""
+        return self
+
+    async def __anext__(self) -> _T:
+        """Return the next item.
+
+        Raises:
+            StreamBusy: Another reader waits for it.
+            Exception: The exception that the method raised, or the reason why its
+                items cannot be had; then there are no more.
+        """
+        if self._wake is not None:
+            raise StreamBusy(
+                "another reader waits for the next item of this stream: "
+                "have one reader, and pass the items on"
+            )
+        while not self._items:
+            if self._answer is not None:
+                self._take_in(*self._answer)
+            elif self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            elif self._is_over:
+                raise StopAsyncIteration
+            else:
+                await self._wait()
+        return self._items.popleft()
+
+    async def _wait(self) -> None:
+        """Wait for the answer that is to come."""
+        if self._source is not None and self._source.broker is not None:
+            self._source.broker.check_thread()
+        if self._coming is None:
+            self._ask()
+        arrival = self._arrival
+        if self._coming is None or arrival is None:
+            # The answer was there at once.
+            return
+        waiting, self._wake = _waiter(self._coming)
+        arrival.waiting = self
+        try:
+            await waiting
+        finally:
+            arrival.waiting = None
+            self._wake = None
+
+    def _ask(self) -> None:
+        """Make the call: for the stream, or for its next items."""
+        begin, self._begin = self._begin, None
+        try:
+            if begin is not None:
+                answer = begin()
+            else:
+                answer = self._source.callRemote("next", self._batch)
+        except WrongThread:
+            self._begin = begin
+            raise
+        except Exception as error:
+            self._end(error)
+            return
+        if answer is None:
+            self._end(ProtocolError("a stream needs an answer"))
+            return
+        if iscoroutine(answer):
+            # Of a program's own, which stands in for a reference.
+            has_loop = _get_running_loop() is not None
+            answer = ensure_future(answer) if has_loop else ensureDeferred(answer)
+        self._coming = answer
+        self._arrival = _Arrival(self)
+        self._arrival.listen(answer)
+
+    def _arrived(self, arrival: _Arrival, value: Any) -> None:
+        """Take note of an answer."""
+        if arrival is not self._arrival:
+            # The stream was closed.
+            return
+        self._coming = self._arrival = None
+        try:
+            if self._source is None:
+                self._source = _source(value)
+                self._ask()
+                if arrival.waiting is None and self._wake is not None:
+                    self._keep_waiting()
+                return
+            self._answer = _checked(value)
+        except ProtocolError as error:
+            self._end(error)
+        self._wake_reader()
+
+    def _keep_waiting(self) -> None:
+        """Have the reader wait for the answer that is to come now."""
+        if self._arrival is None:
+            self._wake_reader()
+        else:
+            self._arrival.waiting = self
+
+    def _broken(self, arrival: _Arrival, error: BaseException) -> None:
+        """Take note that there is no answer."""
+        if arrival is self._arrival:
+            self._end(error)
+            self._wake_reader()
+
+    def _take_in(self, items: list[_T], is_last: bool) -> None:
+        """Take in an answer, and ask for more."""
+        self._answer = None
+        self._items.extend(items)
+        if is_last:
+            self._end()
+        else:
+            self._ask()
+
+    def _wake_reader(self) -> None:
+        if self._wake is not None:
+            self._wake()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        if self._source is not None and isinstance(
+            error, (DeadReferenceError, NotSent)
+        ):
+            # No more was asked for, but the method has begun.
+            begun = MaybeExecuted(self._source.broker.lost_reason)
+            begun.__cause__ = error
+            error = begun
+        self._is_over = True
+        self._error = error
+        self._begin = self._source = self._coming = self._arrival = None
+
+    async def aclose(self) -> None:
+        """End the stream: the method at the other end is stopped where it is.
+
+        A reader that waits for an item finds the stream at its end.
+        """
+        source: Any = self._source
+        coming = self._coming
+        broker: Any = None if source is None else source.broker
+        if broker is not None:
+            broker.check_thread()
+        self._end()
+        self._items.clear()
+        self._answer = None
+        if coming is not None:
+            coming.cancel()
+        self._wake_reader()
+        if source is not None and broker is not None and not broker.disconnected:
+            source.callRemote("close", pbanswer=False)
+
+    async def __aenter__(self) -> RemoteStream[_T]:
+        """Return this."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """End the stream."""
+        await self.aclose()
+
+    def __del__(self) -> None:
+        """End the stream: what was asked for is not wanted any more."""
+        coming = getattr(self, "_coming", None)
+        if coming is not None:
+            _give_up(coming)
+
+
+def _waiter(answer: Any) -> tuple[Any, Callable[[], None]]:
+    """Return an awaitable of the kind of a call's answer, and what ends the wait.
+
+    The answer itself would be cancelled with the coroutine that awaits it.
+    """
+    if isinstance(answer, Deferred):
+        return TWISTED.waiter()
+    waiting = answer.get_loop().create_future()
+
+    def end() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    return waiting, end
+
+
+def _give_up(answer: Any) -> None:
+    """Cancel a call, in whatever thread this is."""
+    if isinstance(answer, Deferred):
+        TWISTED.call_in_thread(answer.cancel)
+        return
+    loop = answer.get_loop()
+    if _get_running_loop() is loop:
+        answer.cancel()
+    else:
+        # A loop that has been closed has no calls.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(answer.cancel)
+
+
+def _source(value: Any) -> Any:
+    """Return the object that gives a stream's items.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    if not hasattr(value, "callRemote"):
+        raise ProtocolError("the method's answer is no stream")
+    return value
+
+
+def _checked(answer: Any) -> tuple[list[Any], bool]:
+    """Return what a stream answered.
+
+    Raises:
+        ProtocolError: It answered something else.
+    """
+    if type(answer) in (tuple, list) and len(answer) == 2 and type(answer[0]) is list:
+        return answer[0], bool(answer[1])
+    raise ProtocolError(
+        "a stream answers with its items, and whether they are the last"
+    )

@@ -1,0 +1,373 @@
+"""This module counts what each end of a connection holds for the other.
+
+Theory of operation
+-------------------
+An object that goes to the peer by reference gets a *luid*, a small number that
+means it on this connection only, and never means anything else: luids are not
+used twice.  Each time it goes, its count goes up by one; each time the peer lets
+go of one of the references that it made from it, the peer says ``decref`` and the
+count goes down.  Sending and letting go may cross on the wire, and because both
+are counted, nobody has to wait for anybody: the entry dies when the count says
+that every reference that was ever sent has been let go of.
+
+A cached object (``Cacheable``) is counted in the same way in a table of its own:
+each time it goes, up; each ``decache``, down.  It shares the sequence of luids.
+
+An entry that a program took back (:meth:`ExportTable.unregister`) leaves peers
+that do not know it yet: their ``decref`` for an id that was once given out is
+ignored, while one for an id that never was is the peer's mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pb_broker._objects.identity import process_unique_id
+from pb_broker.errors import ProtocolError
+
+__all__ = [
+    "CacheTable",
+    "ExportTable",
+    "Local",
+    "LocalIDs",
+    "LocalObjects",
+]
+
+# What stands for tables that nothing has been put into.  A server has thousands of
+# connections, and most have no use for most tables.
+_NO_OBJECTS: Final[dict[int | bytes, Any]] = {}
+_NO_LUIDS: Final[dict[Any, int]] = {}
+_NO_COUNTS: Final[dict[int | bytes, int]] = {}
+_NO_NAMES: Final[dict[bytes, Any]] = {}
+
+
+class LocalIDs:
+    """The sequence of luids of one connection.
+
+    Attributes:
+        last: The luid given out last; 0 before the first.
+    """
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def new(self) -> int:
+        """Return a luid that was never used on this connection."""
+        self.last += 1
+        return self.last
+
+    def check(self, luid: int | bytes) -> None:
+        """Raise ProtocolError unless ``luid`` is one that may have been known once."""
+        if type(luid) is int and not 0 < luid <= self.last:
+            raise ProtocolError("no object ever had the id of that one")
+
+
+class Local:
+    """An object of ours that the peer holds, and how many times it does.
+
+    Args:
+        object: The object.
+        perspective: The perspective for which it went, for caches.
+    """
+
+    __slots__ = ("object", "perspective", "refcount")
+
+    def __init__(self, object: Any, perspective: Any = None) -> None:
+        self.object = object
+        self.perspective = perspective
+        self.refcount = 1
+
+    def __repr__(self) -> str:
+        """Name the object's class and the count; never the object's own repr."""
+        kind = type(self.object)
+        return f"<pb.Local {kind.__module__}.{kind.__qualname__} ref:{self.refcount}>"
+
+    def incref(self) -> int:
+        """Count one reference more and return the count."""
+        self.refcount += 1
+        return self.refcount
+
+    def decref(self) -> int:
+        """Count one reference less and return the count."""
+        self.refcount -= 1
+        return self.refcount
+
+
+class ExportTable:
+    """Objects of ours that the peer can call.
+
+    There is one for each connection, and an entry for each of perhaps a million
+    objects, so that both are kept small: tables are made when something is put into
+    them, and counts are kept of what is held more than once.
+
+    Args:
+        local_ids: The connection's sequence of luids.
+
+    Attributes:
+        objects: The objects, by luid.
+        luids: Luids by process-unique id.
+        named: How many objects there are besides, under names.
+    """
+
+    __slots__ = (
+        "_counts",
+        "_local_ids",
+        "_name",
+        "_names",
+        "luids",
+        "named",
+        "objects",
+    )
+
+    def __init__(self, local_ids: LocalIDs) -> None:
+        self._local_ids = local_ids
+        self.objects: dict[int | bytes, Any] = _NO_OBJECTS
+        self.luids: dict[Any, int] = _NO_LUIDS
+        self._counts: dict[int | bytes, int] = _NO_COUNTS
+        # Nearly always there is one name, and what it is of.
+        self._name: tuple[bytes, Any] | None = None
+        self._names: dict[bytes, Any] = _NO_NAMES
+        self.named = 0
+
+    def __len__(self) -> int:
+        """Return how many objects there are, those with names included."""
+        return len(self.objects) + self.named
+
+    def find(self, luid: int | bytes) -> Any:
+        """Return the object of a luid or a well-known name; None if there is none."""
+        target = self.objects.get(luid)
+        if target is None and type(luid) is bytes:
+            name = self._name
+            if name is not None and name[0] == luid:
+                return name[1]
+            return self._names.get(luid)
+        return target
+
+    def begin(self) -> None:
+        """Make the tables, if there are none."""
+        if self.objects is _NO_OBJECTS:
+            self.objects = {}
+            self.luids = {}
+
+    def add(self, instance: object, puid: Any) -> int:
+        """Give an object a new luid with a count of one, and return it.
+
+        Args:
+            instance: The object.
+            puid: Its process-unique id, which is in ``luids`` not yet.
+        """
+        self.begin()
+        ids = self._local_ids
+        luid = ids.last = ids.last + 1
+        self.objects[luid] = instance
+        self.luids[puid] = luid
+        return luid
+
+    def count(self, luid: int) -> None:
+        """Count one reference more."""
+        if self._counts is _NO_COUNTS:
+            self._counts = {}
+        self._counts[luid] = self._counts.get(luid, 1) + 1
+
+    def name(self, name: bytes, instance: object) -> None:
+        """Make an object known under a name, uncounted, instead of any other."""
+        first = self._name
+        if first[0] == name if first is not None else name not in self._names:
+            self._name = (name, instance)
+        else:
+            if self._names is _NO_NAMES:
+                self._names = {}
+            self._names[name] = instance
+        self._count_named()
+
+    def _count_named(self) -> None:
+        # A second name of one object makes it no second object.
+        objects = {id(each) for each in self._names.values()}
+        if self._name is not None:
+            objects.add(id(self._name[1]))
+        self.named = len(objects)
+
+    def decref(self, luid: int | bytes) -> Any:
+        """Count one reference less.
+
+        Args:
+            luid: The id that the peer lets go of.
+
+        Returns:
+            The object, if that was its last reference and it is gone; else None.
+
+        Raises:
+            ProtocolError: Nothing ever had this id.
+        """
+        if type(luid) is not int:
+            # A well-known name is not counted: a peer cannot take it away from
+            # those who come after it.
+            return None
+        if luid not in self.objects:
+            self._local_ids.check(luid)
+            return None
+        count = self._counts.pop(luid, 1) - 1
+        if count > 0:
+            if count > 1:
+                self._counts[luid] = count
+            return None
+        return self.unregister(luid)
+
+    def unregister(self, luid: int | bytes) -> Any:
+        """Drop an object whatever its count, and return it.
+
+        Args:
+            luid: Its id or name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        if type(luid) is bytes:
+            if self._name is not None and self._name[0] == luid:
+                instance = self._name[1]
+                self._name = None
+            else:
+                instance = self._names.pop(luid)
+            self._count_named()
+            return instance
+        instance = self.objects.pop(luid)
+        self._counts.pop(luid, None)
+        self.luids.pop(process_unique_id(instance), None)
+        return instance
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.objects = _NO_OBJECTS
+        self.luids = _NO_LUIDS
+        self._counts = _NO_COUNTS
+        self._name = None
+        self._names = _NO_NAMES
+        self.named = 0
+
+    def entry(self, luid: int | bytes) -> Local:
+        """Return what is known of an object: a copy of it, as it is now.
+
+        Args:
+            luid: Its id or name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        target = self.find(luid)
+        if target is None:
+            raise KeyError(luid)
+        local = Local(target)
+        local.refcount = self._counts.get(luid, 1)
+        return local
+
+    def ids(self) -> list[int | bytes]:
+        """Return all names and luids."""
+        names = [] if self._name is None else [self._name[0]]
+        return [*names, *self._names, *self.objects]
+
+
+class LocalObjects(Mapping[int | bytes, Local]):
+    """What a peer can call, as PB has published it: to be read.
+
+    Args:
+        exports: The table.
+    """
+
+    __slots__ = ("_exports",)
+
+    def __init__(self, exports: ExportTable) -> None:
+        self._exports = exports
+
+    def __getitem__(self, luid: int | bytes) -> Local:
+        return self._exports.entry(luid)
+
+    def __iter__(self) -> Iterator[int | bytes]:
+        return iter(self._exports.ids())
+
+    def __len__(self) -> int:
+        return len(self._exports)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} objects>"
+
+
+class CacheTable:
+    """Objects of ours of which the peer keeps a live cache.
+
+    Args:
+        local_ids: The connection's sequence of luids.
+
+    Attributes:
+        objects: Entries by luid.
+        luids: Luids by process-unique id.
+    """
+
+    __slots__ = ("_local_ids", "luids", "objects")
+
+    def __init__(self, local_ids: LocalIDs) -> None:
+        self._local_ids = local_ids
+        self.objects: dict[int, Local] = {}
+        self.luids: dict[Any, int] = {}
+
+    def find(self, instance: object, count: bool = False) -> int | None:
+        """Return the luid under which ``instance`` is cached.
+
+        Args:
+            instance: The object.
+            count: Whether to count one copy more.  An entry that is just being let
+                go of is then not found: what is sent now is a new copy.
+
+        Returns:
+            The luid, or None.
+        """
+        luid = self.luids.get(process_unique_id(instance))
+        if luid is not None and count:
+            entry = self.objects[luid]
+            if entry.refcount <= 0:
+                return None
+            entry.refcount += 1
+        return luid
+
+    def add(self, instance: object, perspective: Any) -> int:
+        """Cache ``instance`` for ``perspective`` with a count of one."""
+        luid = self._local_ids.new()
+        self.luids[process_unique_id(instance)] = luid
+        self.objects[luid] = Local(instance, perspective)
+        return luid
+
+    def decref(self, luid: int) -> Local | None:
+        """Count one copy less.
+
+        Args:
+            luid: The number of the cache.
+
+        Returns:
+            The entry, if that was the last copy.  It is still there, so that the
+            object can say farewell, until :meth:`forget`.
+
+        Raises:
+            ProtocolError: Nothing ever had this id.
+        """
+        entry = self.objects.get(luid)
+        if entry is None or entry.refcount <= 0:
+            self._local_ids.check(luid)
+            return None
+        return entry if entry.decref() == 0 else None
+
+    def forget(self, luid: int) -> None:
+        """Drop the entry of ``luid``, if there is one."""
+        entry = self.objects.pop(luid, None)
+        if entry is not None:
+            puid = process_unique_id(entry.object)
+            if self.luids.get(puid) == luid:
+                del self.luids[puid]
+
+    def clear(self) -> list[Local]:
+        """Drop everything and return what was there."""
+        entries = list(self.objects.values())
+        self.objects.clear()
+        self.luids.clear()
+        return entries

@@ -1,0 +1,3 @@
+"""This package verifies client certificates."""
+
+from __future__ import annotations

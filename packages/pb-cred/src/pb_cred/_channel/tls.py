@@ -1,0 +1,117 @@
+"""This module finds out what TLS says of a connection, on either event loop.
+
+On Twisted's reactor TLS is pyOpenSSL's, which can export keying material; asyncio's is
+the standard library's, which cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ssl import CERT_REQUIRED
+from typing import Any, Final
+
+__all__ = ["Security", "security_of"]
+
+# RFC 9266, section 2.
+_LABEL: Final = b"EXPORTER-Channel-Binding"
+_LENGTH: Final = 32
+# OpenSSL's SSL_VERIFY_PEER, without importing what may not be there.
+_VERIFY_PEER: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What TLS says of a connection; see :class:`pb_cred.mechanisms.LoginContext`."""
+
+    is_tls: bool = False
+    is_verified: bool = False
+    certificate: bytes | None = field(default=None, repr=False)
+    chain: tuple[bytes, ...] = field(default=(), repr=False)
+    channel_binding: bytes | None = field(default=None, repr=False)
+
+
+def security_of(transport: Any) -> Security:
+    """Return what is known of a connection.
+
+    Args:
+        transport: A broker's.
+    """
+    extra = getattr(transport, "get_extra_info", None)
+    if extra is not None:
+        return _of_ssl(extra("ssl_object"))
+    handle = getattr(transport, "getHandle", lambda: None)()
+    if hasattr(handle, "export_keying_material"):
+        return _of_openssl(handle)
+    return Security()
+
+
+def _of_ssl(tls: Any) -> Security:
+    if tls is None:
+        return Security()
+    context = tls.context
+    certificate = tls.getpeercert(binary_form=True)
+    sent: list[bytes] = []
+    # Python does not tell before 3.13, and then it breaks if nothing was sent.
+    if certificate is not None and hasattr(tls, "get_unverified_chain"):
+        sent = tls.get_unverified_chain()
+    return Security(
+        is_tls=True,
+        is_verified=context.verify_mode == CERT_REQUIRED and context.check_hostname,
+        certificate=certificate,
+        chain=_without(certificate, sent),
+    )
+
+
+def _of_openssl(connection: Any) -> Security:
+    certificate = connection.get_peer_certificate()
+    encoded = None if certificate is None else _encoded(certificate)
+    sent = map(_encoded, connection.get_peer_cert_chain() or ())
+    # Whether an older TLS has the extended master secret, pyOpenSSL does not tell.
+    binding = None
+    if connection.get_protocol_version_name() == "TLSv1.3":
+        binding = connection.export_keying_material(_LABEL, _LENGTH, b"")
+    return Security(
+        is_tls=True,
+        is_verified=_is_verified(connection, certificate),
+        certificate=encoded,
+        chain=_without(encoded, sent),
+        channel_binding=binding,
+    )
+
+
+def _without(certificate: bytes | None, sent: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return what was sent besides a certificate, which may be among it or not."""
+    return tuple(each for each in sent if each != certificate)
+
+
+def _is_verified(connection: Any, certificate: Any) -> bool:
+    """Tell whether a certificate was verified, and is for the name that was asked for.
+
+    Twisted has no way to tell whether it has compared the names, so that is done again.
+    """
+    name = connection.get_servername()
+    if certificate is None or not name:
+        return False
+    if not connection.get_context().get_verify_mode() & _VERIFY_PEER:
+        return False
+    try:
+        from service_identity import CertificateError, VerificationError
+        from service_identity.cryptography import verify_certificate_hostname
+    except ImportError:
+        # Twisted does without it, and then compares less than it should.
+        return False
+    from pb_cred._certificates.chain_verification import UNREADABLE
+
+    try:
+        parsed = certificate.to_cryptography()
+        verify_certificate_hostname(parsed, name.decode("ascii"))
+    except (CertificateError, VerificationError, UnicodeDecodeError, *UNREADABLE):
+        return False
+    return True
+
+
+def _encoded(certificate: Any) -> bytes:
+    from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
+
+    return dump_certificate(FILETYPE_ASN1, certificate)

@@ -1,0 +1,3 @@
+"""This package holds the client's side of a login."""
+
+from __future__ import annotations

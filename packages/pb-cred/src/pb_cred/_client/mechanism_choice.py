@@ -1,0 +1,287 @@
+"""This module is the client's side of a login: which mechanism, and its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from twisted.cred.credentials import IAnonymous, ICredentials
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.python.failure import Failure
+
+from pb_broker import Broker, Error, NoSuchMethod, RemoteError, RemoteReference
+from pb_broker._event_loops.shell import as_deferred
+from pb_cred._channel.login_context import context_of
+from pb_cred._channel.plaintext_warning import warn_client
+from pb_cred._mechanisms import anonymous, legacy_md5
+from pb_cred._mechanisms.external import OwnCertificate
+from pb_cred._mechanisms.login_rules import LOGIN_NAME, MAX_MESSAGE, cleaned
+from pb_cred._mechanisms.mechanism_table import client_mechanisms
+from pb_cred._user_names import MAX_NAME, is_text
+from pb_cred.errors import MechanismError, NoLogin, NoMechanism, UnusableCredentials
+from pb_cred.mechanisms import ClientExchange, ClientMechanism, LoginContext, is_name
+
+__all__ = ["log_in"]
+
+#: What a peer says of a call of an object that it does not have.
+_NOT_THERE: Final = "Invalid Object ID"
+_NO_LOGIN: Final = (
+    "the server has no login: it serves an object to whoever comes; connect without"
+    " credentials"
+)
+_ONLY_LEGACY: Final = (
+    "the server is one of twisted.spread, whose only login for users is by MD5, and"
+    " this client does not use that"
+)
+#: What a client shows to no server that it has not verified.
+_VERIFIED_ONLY: Final = frozenset({"OAUTHBEARER", "PB-TICKET", "PLAIN"})
+#: How many mechanisms a server may offer.
+_MOST_OFFERED: Final = 64
+
+#: One login at a time, on each connection.
+_locks: WeakKeyDictionary[Broker, DeferredLock] = WeakKeyDictionary()
+
+
+def log_in(
+    root: RemoteReference,
+    credentials: Any,
+    mind: Any,
+    mechanisms: Iterable[str | ClientMechanism] | None,
+    allow_legacy_md5: bool,
+) -> Deferred[Any]:
+    """Log in by the best mechanism that both ends have.
+
+    Args:
+        root: The server's login root.
+        credentials: Who we are, and how we show it.
+        mind: Our object for the avatar to talk to, or None.
+        mechanisms: Those that we may use, the best first; None for the usual, and
+            none at all to log in as legacy peers do.
+        allow_legacy_md5: Whether we may log in by MD5 where the server knows nothing
+            else.
+
+    Returns:
+        A Deferred with the avatar.
+    """
+    usable = client_mechanisms(mechanisms)
+    lock = _locks.get(root.broker)
+    if lock is None:
+        lock = _locks[root.broker] = DeferredLock()
+    login = _Login(root, credentials, mind, usable, allow_legacy_md5)
+    return lock.run(login.begin)
+
+
+class _Login:
+    _exchange: ClientExchange
+
+    def __init__(
+        self,
+        root: RemoteReference,
+        credentials: Any,
+        mind: Any,
+        mechanisms: tuple[ClientMechanism, ...],
+        allow_legacy_md5: bool,
+    ) -> None:
+        self._root = root
+        self._credentials = credentials
+        self._mind = mind
+        self._mechanisms = mechanisms
+        self._allow_legacy_md5 = allow_legacy_md5
+
+    def begin(self) -> Deferred[Any]:
+        """Ask what the server offers, unless that is of no use."""
+        if not self._mechanisms:
+            return self._log_in_as_legacy()
+        login = self._root.broker.remoteForName(LOGIN_NAME)
+        offered = as_deferred(login.callRemote("mechanisms"))
+        return offered.addCallbacks(self._choose, self._fall_back)
+
+    def _fall_back(self, failure: Failure) -> Any:
+        """Log in as legacy peers do, if the server has no object with mechanisms."""
+        if not _is_not_there(failure):
+            return failure
+        if IAnonymous.providedBy(self._credentials) or self._can_use_md5():
+            return self._log_in_as_legacy()
+        # A legacy server logs this, but nobody can log in there from here anyway.
+        offered = as_deferred(self._root.callRemote("mechanisms"))
+        return offered.addCallbacks(self._choose, self._have_no_mechanisms)
+
+    def _have_no_mechanisms(self, failure: Failure) -> Deferred[Any]:
+        failure.trap(NoSuchMethod)
+        return self._refuse_legacy()
+
+    def _can_use_md5(self) -> bool:
+        return self._allow_legacy_md5 and hasattr(self._credentials, "username")
+
+    def _log_in_as_legacy(self) -> Deferred[Any]:
+        credentials = self._credentials
+        if IAnonymous.providedBy(credentials):
+            login = anonymous.log_in(self._root, self._mind)
+            return login.addErrback(_without_login)
+        if not self._can_use_md5():
+            return self._refuse_legacy()
+        fault = _fault_of_password(credentials)
+        if fault:
+            raise UnusableCredentials(fault)
+        warn_client(legacy_md5.MECHANISM, context_of(self._root.broker))
+        login = legacy_md5.log_in(
+            self._root, credentials.username, credentials.password, self._mind
+        )
+        return login.addErrback(_without_login)
+
+    def _refuse_legacy(self) -> Deferred[Any]:
+        """Find out whether the server has a legacy login at all, and say so."""
+        # A challenge for nobody, which is not answered.
+        asked = as_deferred(self._root.callRemote("login", b""))
+
+        def is_legacy(_: Any) -> Any:
+            raise NoMechanism(_ONLY_LEGACY)
+
+        def is_none(failure: Failure) -> Any:
+            failure = _without_login(failure)
+            failure.trap(RemoteError)
+            # Whatever else it has against the question.
+            return is_legacy(None)
+
+        return asked.addCallbacks(is_legacy, is_none)
+
+    def _choose(self, offered: Any) -> Deferred[Any]:
+        context = context_of(self._root.broker)
+        context.offered = _checked_offer(offered)
+        context.acceptable = tuple(each.name for each in self._mechanisms)
+        for mechanism in self._mechanisms:
+            is_offered = mechanism.name in context.offered
+            if is_offered and mechanism.is_usable(self._credentials, context):
+                warn_client(mechanism.name, context)
+                self._exchange = mechanism.start(self._credentials, context)
+                first = self._made(self._exchange.begin)
+                return first.addCallback(self._send_first, mechanism.name)
+        fault = _fault_of(self._credentials)
+        if fault:
+            raise UnusableCredentials(fault)
+        kind = type(self._credentials).__qualname__
+        raise NoMechanism(_why_none(context, kind))
+
+    def _send_first(self, data: bytes, name: str) -> Deferred[Any]:
+        answer = _call(self._root, "begin", name, data, self._mind)
+        return answer.addCallback(self._go_on)
+
+    def _go_on(self, answer: Any) -> Any:
+        """Answer the server's message, or end with an avatar."""
+        data, server, avatar = _parts(answer)
+        if server is None:
+            self._exchange.finish(data)
+            return avatar
+        return self._made(self._exchange.step, data).addCallback(self._send, server)
+
+    def _send(self, data: bytes, server: RemoteReference) -> Deferred[Any]:
+        return _call(server, "step", data).addCallback(self._go_on)
+
+    def _made(self, step: Any, *args: Any) -> Deferred[bytes]:
+        """Return what a mechanism makes of a message."""
+        return maybeDeferred(self._start, step, *args).addCallback(_message)
+
+    def _start(self, step: Any, *args: Any) -> Any:
+        found = step(*args)
+        waiting = self._root.broker.shell.awaitable(found)
+        return found if waiting is None else waiting
+
+
+def _call(target: RemoteReference, *args: Any) -> Deferred[Any]:
+    """Call the server."""
+    answer = maybeDeferred(lambda: as_deferred(target.callRemote(*args)))
+    return answer.addErrback(cleaned)
+
+
+def _message(made: Any) -> bytes:
+    if not isinstance(made, bytes):
+        raise TypeError(f"a mechanism gives bytes, not {type(made).__qualname__}")
+    return made
+
+
+def _checked_offer(offered: Any) -> tuple[str, ...]:
+    """Return the names of the mechanisms that a server offers.
+
+    Raises:
+        MechanismError: They are not that.
+    """
+    is_list = isinstance(offered, (list, tuple)) and len(offered) <= _MOST_OFFERED
+    if not is_list or not all(map(is_name, offered)):
+        raise MechanismError("the server's list of mechanisms is not one")
+    return tuple(offered)
+
+
+def _parts(answer: Any) -> tuple[bytes, RemoteReference | None, Any]:
+    """Return what a server answers: a message, what takes the next one, the avatar.
+
+    Raises:
+        MechanismError: It is not that.
+    """
+    if isinstance(answer, (tuple, list)) and len(answer) == 3:
+        data, server, avatar = answer
+        is_message = isinstance(data, bytes) and len(data) <= MAX_MESSAGE
+        if is_message and (server is None or isinstance(server, RemoteReference)):
+            return data, server, avatar
+    raise MechanismError("the server's answer is none to a login")
+
+
+def _is_not_there(failure: Failure) -> bool:
+    """Tell whether a peer has no object of a name that was called."""
+    # Nothing else is said of it on the wire.
+    return failure.check(Error) is not None and str(failure.value) == _NOT_THERE
+
+
+def _without_login(failure: Failure) -> Failure:
+    """Return the failure of a legacy login, or that there is none."""
+    if failure.check(NoSuchMethod) is None:
+        return failure
+    return Failure(NoLogin(_NO_LOGIN))
+
+
+def _why_none(context: LoginContext, kind: str) -> str:
+    offered = ", ".join(context.offered) or "nothing"
+    why = f"none of what the server offers serves for {kind}: {offered}"
+    if not context.is_verified and not _VERIFIED_ONLY.isdisjoint(context.offered):
+        why += (
+            "; a password, token or ticket is shown to no server but one whose"
+            " certificate was verified over TLS"
+        )
+    return why
+
+
+def _fault_of(credentials: Any) -> str | None:
+    """Return why credentials are none that can be sent by mechanisms, if so."""
+    if IAnonymous.providedBy(credentials):
+        return None
+    if not hasattr(credentials, "username"):
+        if ICredentials.providedBy(credentials) or isinstance(
+            credentials, OwnCertificate
+        ):
+            return None
+        kind = type(credentials).__qualname__
+        return f"{kind} is no kind of credentials: give a UsernamePassword, say"
+    return _fault_of_name(credentials.username) or _fault_of_password(credentials)
+
+
+def _fault_of_name(name: Any) -> str | None:
+    if isinstance(name, str):
+        name = name.encode(errors="surrogatepass")
+    if not isinstance(name, bytes):
+        return f"the user name is bytes or text, not {type(name).__qualname__}"
+    if not name:
+        return "the user name is empty"
+    if len(name) > MAX_NAME:
+        return f"the user name has {len(name)} bytes; {MAX_NAME} are allowed"
+    if b"\0" in name:
+        return "the user name has a NUL character"
+    return None if is_text(name) else "the user name is not UTF-8"
+
+
+def _fault_of_password(credentials: Any) -> str | None:
+    password: Any = getattr(credentials, "password", None)
+    if password is None:
+        return "the password is None: there is none to log in with"
+    if not isinstance(password, (bytes, str)):
+        return f"the password is bytes or text, not {type(password).__qualname__}"
+    return None

@@ -1,0 +1,3 @@
+"""This package opens SQL databases."""
+
+from __future__ import annotations

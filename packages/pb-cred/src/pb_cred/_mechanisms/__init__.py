@@ -1,0 +1,3 @@
+"""This package holds the login mechanisms."""
+
+from __future__ import annotations

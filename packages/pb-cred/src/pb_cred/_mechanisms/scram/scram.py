@@ -1,0 +1,560 @@
+"""This module is SCRAM-SHA-256, with and without channel binding (RFC 5802, 7677).
+
+Theory of operation
+-------------------
+The client shows that it knows the password, and the server that it has the user's
+verifier, without either being sent.  Both proofs are over everything that was said, so
+that nobody in between can change any of it: neither what was said about channel
+binding, nor (by an extension of ours) the list of mechanisms that the server offered.
+
+A server needs a user's verifier.  It gets it from a checker that stores verifiers, or
+makes it anew from the password of one that stores passwords; then the checker decides,
+as it does for other credentials, and asks the credentials whether a password fits.
+
+Nobody learns from a server who its users are: a user that there is not has a salt like
+any other, and costs as much.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from hashlib import new as hash_of
+from secrets import token_bytes
+from typing import Any, Final
+
+from twisted.cred.credentials import IAnonymous, IUsernameHashedPassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pb_cred._passwords.hashing import Password
+from pb_cred._passwords.scram_verifier import (
+    LEAST_ITERATIONS,
+    MOST_ITERATIONS,
+    Keys,
+    ScramCost,
+    Verifier,
+    keys_of,
+    saslprep,
+    stand_in,
+)
+from pb_cred._user_names import MAX_NAME, is_text
+from pb_cred.errors import LoginRefused, MechanismError
+from pb_cred.interfaces import IScramVerifiers
+from pb_cred.mechanisms import (
+    Claim,
+    ClientExchange,
+    ClientMechanism,
+    LoginContext,
+    ServerExchange,
+    ServerMechanism,
+    Verified,
+)
+
+from . import messages
+from .messages import Malformed, encoded
+
+__all__ = [
+    "NAME",
+    "PLUS",
+    "ScramClient",
+    "ScramClientMechanism",
+    "ScramCredentials",
+    "ScramPlusClientMechanism",
+    "ScramPlusServerMechanism",
+    "ScramServer",
+    "ScramServerMechanism",
+    "derive",
+    "takes",
+]
+
+NAME: Final = "SCRAM-SHA-256"
+PLUS: Final = "SCRAM-SHA-256-PLUS"
+
+#: How often the passwords of a checker that stores them are hashed.  That is done for
+#: each login, on the event loop, so it is as little as is allowed: a millisecond.
+PLAIN_TEXT_ITERATIONS: Final = LEAST_ITERATIONS
+
+_PLAIN_TEXT_COST: Final = ScramCost(PLAIN_TEXT_ITERATIONS)
+
+_BINDING: Final = b"p=tls-exporter"
+_NONCE_BYTES: Final = 24
+_KEY_BYTES: Final = 32
+
+
+# What both ends compute
+
+
+def prepared(password: bytes | str) -> bytes:
+    """Return a password in the one form in which it is hashed.
+
+    As others do, one that SASLprep has no form for is taken as it is: it may have been
+    chosen before anybody thought of SASLprep.
+    """
+    with suppress(ValueError):
+        return saslprep(password)
+    if isinstance(password, str):
+        return password.encode(errors="surrogatepass")
+    return password
+
+
+def derive(
+    password: bytes | str | Password,
+    salt: bytes,
+    iterations: int,
+    digest: str = "sha256",
+) -> Keys:
+    """Derive the keys of a password, which takes a while.
+
+    Args:
+        password: The password, as text or in UTF-8.
+        salt: The user's salt.
+        iterations: How often to hash.
+        digest: The hash.
+    """
+    if isinstance(password, Password):
+        return derive(password.raw, salt, iterations, digest)
+    return keys_of(prepared(password), salt, iterations, digest)
+
+
+def _hash(data: bytes, digest: str) -> bytes:
+    return hash_of(digest, data).digest()
+
+
+def _xor(a: bytes, b: bytes) -> bytes:
+    return bytes(x ^ y for x, y in zip(a, b, strict=True))
+
+
+def _fits(proof: bytes, stored_key: bytes, said: bytes, digest: str) -> bool:
+    """Tell whether a proof was made by somebody who knows the password."""
+    mask = hmac.digest(stored_key, said, digest)
+    if len(proof) != len(mask):
+        return False
+    return hmac.compare_digest(_hash(_xor(proof, mask), digest), stored_key)
+
+
+def _said(*parts: bytes) -> bytes:
+    """Return what RFC 5802 calls AuthMessage: all that was said."""
+    return b",".join(parts)
+
+
+# The server's side
+
+
+@implementer(IUsernameHashedPassword)
+class ScramCredentials:
+    """A peer's claim to be somebody, with its proof, for a checker of passwords.
+
+    Args:
+        username: Who it says it is.
+        salt: What the password is to be hashed with.
+        iterations: How often.
+        said: All that was said.
+        proof: What the peer showed.
+        digest: The hash.
+
+    Attributes:
+        username: As above.
+        server_key: What the server proves itself with, once the proof was found right.
+    """
+
+    def __init__(
+        self,
+        username: bytes,
+        salt: bytes,
+        iterations: int,
+        said: bytes,
+        proof: bytes,
+        digest: str = "sha256",
+    ) -> None:
+        self.username: bytes | str = username
+        self.server_key: bytes | None = None
+        self._salt = salt
+        self._iterations = iterations
+        self._said = said
+        self._proof = proof
+        self._digest = digest
+        self._was_asked = False
+
+    def checkPassword(self, password: bytes | str) -> bool:
+        """Tell whether the proof was made with ``password``.
+
+        Not by a Deferred, although it takes a while: a checker that took one for the
+        answer would let everybody in.
+        """
+        self._was_asked = True
+        keys = derive(password, self._salt, self._iterations, self._digest)
+        if not _fits(self._proof, keys.stored_key, self._said, self._digest):
+            return False
+        self.server_key = keys.server_key
+        return True
+
+    def spend(self) -> None:
+        """Take as long as for a user that there is, if that has not been done."""
+        if not self._was_asked:
+            self.checkPassword(b"")
+
+
+class ScramServer(ServerExchange):
+    """One login by SCRAM, as the server sees it.
+
+    Args:
+        lookup: Called with a name, returns its verifier or a Deferred with it; None
+            if the portal has a checker of passwords instead.
+        secret: What nobody but this server knows.
+        context: The login's.
+        is_plus: Whether the channel is to be bound.
+        nonce: The server's part of the nonce.
+        digest: The hash.
+    """
+
+    def __init__(
+        self,
+        lookup: Callable[[bytes], Any] | None,
+        secret: bytes,
+        context: LoginContext,
+        *,
+        is_plus: bool = False,
+        nonce: bytes | None = None,
+        digest: str = "sha256",
+    ) -> None:
+        self._lookup = lookup
+        self._secret = secret
+        self._context = context
+        self._is_plus = is_plus
+        self._nonce = encoded(token_bytes(_NONCE_BYTES)) if nonce is None else nonce
+        self._digest = digest
+        self._next: Callable[[bytes], Any] = self._begin
+        self._first: messages.ClientFirst
+        self._verifier: Verifier
+        self._server_first = b""
+        self._said = b""
+        self._credentials: ScramCredentials | None = None
+
+    def step(self, data: bytes) -> Any:
+        """Take the client's first message, or its last.
+
+        Raises:
+            LoginRefused: It is neither, or the proof in it is not right.
+        """
+        take, self._next = self._next, self._over
+        refusal: LoginRefused | None = None
+        try:
+            return take(data)
+        except Malformed:
+            refusal = LoginRefused()
+        # Outside of the handler, so that it does not carry the other along.
+        raise refusal
+
+    def _over(self, data: bytes) -> Any:
+        raise Malformed
+
+    def _begin(self, data: bytes) -> Any:
+        first = self._first = messages.parse_client_first(data)
+        self._context.username = first.username
+        if first.flag.startswith(b"p=") != self._is_plus:
+            raise Malformed
+        if self._is_plus:
+            if first.flag != _BINDING or not self._context.channel_binding:
+                raise Malformed
+        elif first.flag == b"y" and PLUS in self._context.offered:
+            # The client could have bound the channel, and was told that we could not.
+            raise Malformed
+        return self._look_up(self._ask)
+
+    def _look_up(self, take: Callable[[Verifier], Any]) -> Any:
+        """Call a function with what is kept of the user's password now."""
+        username = self._first.username
+        no_user = stand_in(self._secret, username, _PLAIN_TEXT_COST)
+        if self._lookup is None:
+            return take(no_user)
+        try:
+            found = self._lookup(username)
+        except UnauthorizedLogin:
+            found = None
+        if not isinstance(found, Deferred):
+            return take(no_user if found is None else found)
+
+        def not_there(failure: Failure) -> None:
+            failure.trap(UnauthorizedLogin)
+
+        found.addErrback(not_there)
+        return found.addCallback(lambda each: take(no_user if each is None else each))
+
+    def _ask(self, verifier: Verifier) -> bytes:
+        """Return what the client has to hash its password with."""
+        self._verifier = verifier
+        self._server_first = b"r=%b%b,s=%b,i=%d" % (
+            self._first.nonce,
+            self._nonce,
+            encoded(self._verifier.salt),
+            self._verifier.iterations,
+        )
+        self._next = self._end
+        return self._server_first
+
+    def _end(self, data: bytes) -> Any:
+        final = messages.parse_client_final(data)
+        first = self._first
+        binding = first.header
+        if self._is_plus:
+            binding += self._context.channel_binding or b""
+        offer = messages.hash_of_offer(self._context.offered)
+        is_same = hmac.compare_digest(final.binding, binding)
+        is_same &= hmac.compare_digest(final.nonce, first.nonce + self._nonce)
+        is_same &= hmac.compare_digest(
+            offer if final.offer is None else final.offer, offer
+        )
+        if not is_same:
+            raise Malformed
+        said = self._said = _said(first.bare, self._server_first, final.without_proof)
+        if self._lookup is None:
+            verifier = self._verifier
+            self._credentials = ScramCredentials(
+                first.username,
+                verifier.salt,
+                verifier.iterations,
+                said,
+                final.proof,
+                self._digest,
+            )
+            return Claim(self._credentials)
+        # The client may have taken its time, in which a password can be changed.
+        return self._look_up(partial(self._check, final.proof))
+
+    def _check(self, proof: bytes, verifier: Verifier) -> Verified:
+        if not _fits(proof, verifier.stored_key, self._said, self._digest):
+            raise LoginRefused
+        self._verifier = verifier
+        again = partial(self._look_up, self._check_again)
+        return Verified(self._first.username, verify_again=again)
+
+    def _check_again(self, verifier: Verifier) -> Verified:
+        if verifier != self._verifier:
+            raise LoginRefused("the password has been changed meanwhile")
+        return Verified(self._first.username)
+
+    def accepted(self) -> bytes:
+        """Return the server's signature.
+
+        Raises:
+            LoginRefused: The checker has let somebody in without having asked whether
+                the password fits.
+        """
+        key: bytes | None = None
+        if self._credentials is None:
+            key = self._verifier.server_key
+        else:
+            key = self._credentials.server_key
+        if key is None:
+            raise LoginRefused
+        return b"v=" + encoded(hmac.digest(key, self._said, self._digest))
+
+    def refused(self) -> None:
+        """Take as long as for a user that there is."""
+        if self._credentials is not None:
+            self._credentials.spend()
+
+
+def takes(portal: Any, kind: Any) -> bool:
+    """Tell whether a portal has a checker for credentials of some kind.
+
+    A portal that decides in a way of its own, and has no checkers, is taken to.
+    """
+    checkers = getattr(portal, "checkers", None) or {}
+    if not checkers and getattr(type(portal), "login", None) is not Portal.login:
+        return True
+    return kind in checkers
+
+
+def _verifiers_of(portal: Any) -> Any:
+    """Return the checker of a portal that has verifiers for SCRAM, or None."""
+    if getattr(type(portal), "login", None) is not Portal.login:
+        # It wants to be asked, and there is nothing to ask it with.
+        return None
+    checkers = portal.checkers.values()
+    return next((each for each in checkers if IScramVerifiers.providedBy(each)), None)
+
+
+class ScramServerMechanism(ServerMechanism):
+    """SCRAM without channel binding.
+
+    Args:
+        secret: What makes the salts of those who have none; None for one that lasts
+            as long as this object.
+    """
+
+    name = NAME
+    _is_plus = False
+
+    def __init__(self, secret: bytes | None = None) -> None:
+        self._secret = token_bytes(_KEY_BYTES) if secret is None else secret
+
+    def is_served_by(self, portal: Any) -> bool:
+        """Tell whether there is a checker that has verifiers, or passwords."""
+        if _verifiers_of(portal) is not None:
+            return True
+        return takes(portal, IUsernameHashedPassword)
+
+    def start(self, portal: Any, context: LoginContext) -> ServerExchange:
+        """Return what takes part in one login."""
+        store = _verifiers_of(portal)
+        lookup = None if store is None else store.scram_verifier
+        return ScramServer(lookup, self._secret, context, is_plus=self._is_plus)
+
+
+class ScramPlusServerMechanism(ScramServerMechanism):
+    """SCRAM with channel binding."""
+
+    name = PLUS
+    _is_plus = True
+
+    def is_available(self, context: LoginContext) -> bool:
+        """Tell whether there is something to bind to."""
+        return context.channel_binding is not None
+
+
+# The client's side
+
+
+class ScramClient(ClientExchange):
+    """One login by SCRAM, as the client sees it.
+
+    Args:
+        username: Who we are, in UTF-8.
+        password: How we show it.
+        context: The login's.
+        is_plus: Whether the channel is to be bound.
+        nonce: The client's part of the nonce.
+        digest: The hash.
+    """
+
+    def __init__(
+        self,
+        username: bytes,
+        password: bytes | str,
+        context: LoginContext,
+        *,
+        is_plus: bool = False,
+        nonce: bytes | None = None,
+        digest: str = "sha256",
+    ) -> None:
+        self._password = Password(password)
+        self._context = context
+        self._nonce = encoded(token_bytes(_NONCE_BYTES)) if nonce is None else nonce
+        self._digest = digest
+        self._bare = b"n=%b,r=%b" % (messages.saslname(username), self._nonce)
+        self._header = self._flag(is_plus) + b",,"
+        self._bound = self._header
+        if is_plus:
+            self._bound += context.channel_binding or b""
+        self._has_answered = False
+        self._signature: bytes | None = None
+
+    def _flag(self, is_plus: bool) -> bytes:
+        if is_plus:
+            return _BINDING
+        context = self._context
+        could = context.channel_binding is not None and PLUS in context.acceptable
+        # Whoever has taken it from the list that we saw is found out by this.
+        return b"y" if could else b"n"
+
+    def begin(self) -> bytes:
+        """Return the first message: who we are."""
+        return self._header + self._bare
+
+    def step(self, data: bytes) -> Any:
+        """Answer the server's first message with a proof.
+
+        Raises:
+            MechanismError: It is not one, or has us hash too little or too often.
+        """
+        first: messages.ServerFirst | None = None
+        if not self._has_answered:
+            with suppress(Malformed):
+                first = messages.parse_server_first(data, self._nonce)
+        self._has_answered = True
+        if first is None:
+            raise MechanismError("the server's first message is not one of SCRAM")
+        least, most = LEAST_ITERATIONS, MOST_ITERATIONS
+        if not least <= first.iterations <= most:
+            raise MechanismError(
+                f"the server asks for {first.iterations} iterations; "
+                f"{least} to {most} are allowed"
+            )
+        keys = self._context.in_thread(
+            derive, self._password, first.salt, first.iterations, self._digest
+        )
+        if not isinstance(keys, Deferred):
+            keys = succeed(keys)
+        return keys.addCallback(self._prove, first, data)
+
+    def _prove(
+        self, keys: Keys, first: messages.ServerFirst, server_first: bytes
+    ) -> bytes:
+        final = b"c=%b,r=%b" % (encoded(self._bound), first.nonce)
+        if self._context.offered:
+            offer = messages.hash_of_offer(self._context.offered)
+            final += b",o=" + encoded(offer)
+        said = _said(self._bare, server_first, final)
+        mask = hmac.digest(keys.stored_key, said, self._digest)
+        self._signature = hmac.digest(keys.server_key, said, self._digest)
+        return final + b",p=" + encoded(_xor(keys.client_key, mask))
+
+    def finish(self, data: bytes) -> None:
+        """See whether the server knows the user.
+
+        Raises:
+            MechanismError: It does not, or has not been asked.
+        """
+        given = b""
+        with suppress(Malformed):
+            given = messages.parse_server_final(data)
+        if self._signature is None or not hmac.compare_digest(given, self._signature):
+            raise MechanismError("the server has not shown that it knows the user")
+
+
+class ScramClientMechanism(ClientMechanism):
+    """SCRAM without channel binding."""
+
+    name = NAME
+    _is_plus = False
+
+    def is_usable(self, credentials: Any, context: LoginContext) -> bool:
+        """Tell whether these are a name and a password."""
+        if IAnonymous.providedBy(credentials):
+            return False
+        if not isinstance(getattr(credentials, "password", None), (bytes, str)):
+            return False
+        name = as_name(credentials)
+        return 0 < len(name) <= MAX_NAME and is_text(name)
+
+    def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
+        """Return what takes part in one login."""
+        name = as_name(credentials)
+        return ScramClient(name, credentials.password, context, is_plus=self._is_plus)
+
+
+class ScramPlusClientMechanism(ScramClientMechanism):
+    """SCRAM with channel binding."""
+
+    name = PLUS
+    _is_plus = True
+
+    def is_usable(self, credentials: Any, context: LoginContext) -> bool:
+        """Tell whether there is something to bind to as well."""
+        can_bind = context.channel_binding is not None
+        return can_bind and super().is_usable(credentials, context)
+
+
+def as_name(credentials: Any) -> bytes:
+    """Return the name in credentials as bytes; none if it has none."""
+    name: Any = getattr(credentials, "username", None)
+    if isinstance(name, str):
+        return name.encode(errors="surrogatepass")
+    return name if isinstance(name, bytes) else b""

@@ -1,0 +1,3 @@
+"""This package keeps and checks passwords."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""This package follows logins from their beginning to their end."""
+
+from __future__ import annotations

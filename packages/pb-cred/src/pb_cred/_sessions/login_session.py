@@ -1,0 +1,396 @@
+"""This module follows each login from its answer to its one logout.
+
+Theory of operation
+-------------------
+A realm answers a login with an avatar and a function to call when the login ends.
+It ends with the first of these: the connection is lost, the peer lets go of its
+last reference to the avatar, the avatar cannot be sent in the first place, or it is
+ended here: by somebody, or because it is due.  They can come in any order and in the
+middle of one another, so each of them only says "end", and the first who says it takes
+the function away from the others.
+
+What is known of a login is kept beside the avatar, not in it: avatars are objects
+of the application's own, of any class.  The sessions of an avatar are found by its
+identity; as long as they are listed the avatar is alive, so that no other object
+can have that identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from math import inf
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+
+from pb_broker import AsReferenceable, Broker, RemoteReference
+from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.shell import Shell
+from pb_broker._objects.identity import process_unique_id
+from pb_broker._session.ownership import Owner, Ownership
+from pb_cred.errors import NotLoggedIn, SessionEnded
+from pb_cred.mechanisms import LoginContext, Verified
+from pb_jelly import Jellier
+
+from .session_list import Sessions
+from .session_record import Reason, Session
+
+__all__ = [
+    "Login",
+    "Session",
+    "Who",
+    "open_session",
+    "peer_of",
+    "run_logout",
+    "session_of",
+]
+
+_log = SafeLogger(namespace="pb_cred")
+
+#: Those after which the user has to show a password, or whatever it is, again.
+_REVOKING = frozenset({"ended", "expired", "idle", "max_session"})
+
+
+class _LiveSessions:
+    """Which sessions an avatar has, oldest first."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[object, dict[Session, None]]] = {}
+
+    def add(self, avatar: object, session: Session) -> None:
+        self._of.setdefault(id(avatar), (avatar, {}))[1][session] = None
+
+    def remove(self, avatar: object, session: Session) -> None:
+        sessions = self._of[id(avatar)][1]
+        del sessions[session]
+        if not sessions:
+            del self._of[id(avatar)]
+
+    def newest(self, avatar: object) -> Session:
+        entry = self._of.get(id(avatar))
+        if entry is None:
+            kind = type(avatar).__qualname__
+            raise NotLoggedIn(f"nobody is logged in with this {kind}")
+        return next(reversed(entry[1]))
+
+
+_live = _LiveSessions()
+
+
+def session_of(avatar: object) -> Session:
+    """Return the session of the user whom ``avatar`` stands for.
+
+    Args:
+        avatar: What a realm gave for a login that has not ended (while its logout
+            runs, it has not).  If the realm gave one avatar for several logins,
+            the session is that of the newest.
+
+    Raises:
+        NotLoggedIn: There is no such login.
+    """
+    return _live.newest(avatar)
+
+
+class _Together:
+    """The logins that end when the last reference to what was sent for them goes.
+
+    It is one login, unless a realm gives one referenceable object for several: the
+    references to that are counted together.
+    """
+
+    __slots__ = ("logins",)
+
+    def __init__(self) -> None:
+        self.logins: dict[Login, None] = {}
+
+    def __call__(self) -> None:
+        for login in list(self.logins):
+            login.end("released")
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who has been let in.
+
+    Attributes:
+        mechanism: How.
+        context: What is known of the connection, and the name.
+        avatar_id: What the portal's checker calls the user.
+        expires: Until when that holds.
+        ticket: The family of the ticket that was shown.
+        revokes: Whether the realm wants what was obtained through the avatar taken back
+            when the login ends.
+        revoke_ticket: Revokes a family of tickets.
+        mind: The peer's object for the avatar to talk to, or None.
+        holds: Called after a wait to have it found out again: gives a Verified, or None
+            for no change, or raises LoginRefused.  None where that cannot be asked.
+    """
+
+    mechanism: str
+    context: LoginContext
+    avatar_id: Any = None
+    expires: datetime | None = None
+    ticket: bytes | None = None
+    revokes: bool = False
+    revoke_ticket: Callable[[bytes], object] | None = None
+    mind: Any = None
+    holds: Callable[[], Awaitable[Verified | None]] | None = None
+
+
+class Login:
+    """An avatar that was handed out, until it is taken back.
+
+    Args:
+        sessions: Those of the server.
+        broker: The connection's.
+        who: Whose login it is.
+        avatar: The user's avatar.
+        logout: What the realm wants called at the end.
+        outgoing: What the peer is given for the avatar.
+
+    Attributes:
+        asked: How often it has asked for a ticket.
+        deadline: When it has to end, on the clock of ``sessions``.
+        heard: When the peer has called something last, as far as was looked.
+        opened: When it began.
+        outgoing: As above.
+        session: What others know of it.
+        tickets: The families of the tickets that it was shown or given.
+    """
+
+    __slots__ = (
+        "_avatar",
+        "_logout",
+        "_owner",
+        "_puid",
+        "_revoke_ticket",
+        "_sessions",
+        "_together",
+        "asked",
+        "deadline",
+        "heard",
+        "opened",
+        "outgoing",
+        "session",
+        "tickets",
+    )
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        broker: Broker,
+        who: Who,
+        avatar: object,
+        logout: Callable[[], Any],
+        outgoing: Any,
+    ) -> None:
+        context = who.context
+        self.session = Session(
+            peer=context.peer,
+            mechanism=who.mechanism,
+            login_time=datetime.now(timezone.utc),
+            broker=broker,
+            avatar_id=who.avatar_id,
+            username=context.username,
+            number=sessions.new_number(),
+            is_tls=context.is_tls,
+            certificate=context.certificate,
+            expires=who.expires,
+            _login=self,
+        )
+        self.tickets = [] if who.ticket is None else [who.ticket]
+        self.asked = 0
+        self.opened = self.heard = 0.0
+        self.deadline = inf
+        self.outgoing = outgoing
+        self._sessions = sessions
+        self._avatar = avatar
+        self._logout: Callable[[], Any] | None = logout
+        self._revoke_ticket = who.revoke_ticket
+        self._puid = puid = process_unique_id(outgoing)
+        self._owner: Owner | None = None
+        if who.revokes:
+            self._owner = Owner()
+            Ownership.of(broker).add(self._owner, avatar)
+            if isinstance(who.mind, RemoteReference) and who.mind.perspective is None:
+                # What it is sent is sent on the account of this login.
+                who.mind.perspective = avatar
+        _live.add(avatar, self.session)
+        together = broker._localCleanup.get(puid)
+        if not isinstance(together, _Together):
+            broker._localCleanup[puid] = together = _Together()
+        together.logins[self] = None
+        self._together = together
+        broker.notifyOnDisconnect(self._lost)
+        sessions.add(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._logout is None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what audit events say of it."""
+        session = self.session
+        return {
+            "peer": session.peer,
+            "mechanism": session.mechanism,
+            "username": session.username,
+            "avatar_id": session.avatar_id,
+            "session": session.number,
+        }
+
+    def _lost(self) -> None:
+        self.end("disconnected")
+
+    def jelly(self, jellier: Jellier) -> Any:
+        """Return what the peer gets for the avatar, which is this login's."""
+        if self._owner is None:
+            return self.outgoing.jellyFor(jellier)
+        ownership = Ownership.of(self.session.broker)
+        with ownership.giving(frozenset((self._owner,))):
+            return self.outgoing.jellyFor(jellier)
+
+    def why_due(self, now: float) -> Reason:
+        """Return why it has to end now that its deadline has come."""
+        longest = self._sessions.policy.max_session
+        is_long = longest is not None and now - self.opened >= longest
+        return "max_session" if is_long else "expired"
+
+    def end(self, reason: Reason) -> None:
+        """Log out, unless that is done.
+
+        Args:
+            reason: Why.
+        """
+        logout, self._logout = self._logout, None
+        if logout is None:
+            return
+        session = self.session
+        broker = session.broker
+        broker.dontNotifyOnDisconnect(self._lost)
+        together = self._together
+        del together.logins[self]
+        if not together.logins and broker._localCleanup.get(self._puid) is together:
+            del broker._localCleanup[self._puid]
+        self._sessions.discard(self)
+        if self._owner is not None and not broker.disconnected:
+            ownership = Ownership.of(broker)
+            ownership.take_back(self._owner, self._avatar)
+        run_logout(logout, broker.shell)
+        _live.remove(self._avatar, session)
+        seconds = (datetime.now(timezone.utc) - session.login_time).total_seconds()
+        self._sessions.audit.tell(
+            "logout", reason=reason, seconds=seconds, **self.fields()
+        )
+        has_limits = self._sessions.has_limits or session.expires is not None
+        if has_limits and not (broker.disconnected or self._sessions.over(broker)):
+            # What it was handed may still be there, and has no session any more that
+            # could end.
+            broker.logged_out()
+
+    def force(self, reason: Reason) -> None:
+        """End it from here, and take the avatar away from the peer.
+
+        Args:
+            reason: Why.
+        """
+        if self.is_over:
+            return
+        if reason in _REVOKING and self._revoke_ticket is not None:
+            for family in self.tickets:
+                self._revoke_ticket(family)
+        broker = self.session.broker
+        self.end(reason)
+        if not self._sessions.over(broker) and not (
+            # By a login over the same connection, whose answer is to come.
+            reason == "replaced" and self._sessions.is_awaited(broker)
+        ):
+            broker.give_up(SessionEnded(reason))
+            return
+        luid = broker.luids.get(self._puid)
+        if luid is not None and not self._together.logins:
+            broker.unregisterReference(luid)
+
+
+class _Handover:
+    """An avatar on its way to the peer: if it cannot go, its login ends."""
+
+    __slots__ = ("_login",)
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return what the peer gets for the avatar.
+
+        Raises:
+            SessionEnded: The login has ended meanwhile.
+        """
+        login = self._login
+        if login.is_over:
+            raise SessionEnded("ended")
+        try:
+            return login.jelly(jellier)
+        except ENDINGS:
+            login.end("undeliverable")
+            raise
+
+
+def run_logout(logout: Callable[[], Any], shell: Shell) -> None:
+    """Call a realm's function, which may be async; what goes wrong is logged."""
+
+    def run() -> Any:
+        result = logout()
+        waiting = shell.awaitable(result)
+        return result if waiting is None else waiting
+
+    maybeDeferred(run).addErrback(
+        lambda failure: _log.failure(
+            "A logout function failed", failure, pb_event="logout_failed"
+        )
+    )
+
+
+def peer_of(broker: Broker) -> object:
+    """Return the address at the other end of a connection."""
+    transport: Any = broker.transport
+    return transport.getPeer()
+
+
+def open_session(sessions: Sessions, broker: Broker, who: Who, result: Any) -> Any:
+    """Hand an avatar out, and see to it that its login ends once.
+
+    Args:
+        sessions: Those of the server.
+        broker: The connection's broker.
+        who: Whose login it is.
+        result: What the portal gave: an interface, an avatar, a logout function.
+
+    Returns:
+        What to answer the peer; None if the peer is gone.
+
+    Raises:
+        TypeError: The realm gave something else.
+    """
+    triple = isinstance(result, (tuple, list)) and len(result) == 3
+    if not triple or not callable(result[2]):
+        raise TypeError("a realm gives an interface, an avatar and a logout function")
+    _, avatar, logout = result
+    if broker.disconnected:
+        run_logout(logout, broker.shell)
+        return None
+    outgoing = avatar
+    if not callable(getattr(avatar, "jellyFor", None)):
+        if not callable(getattr(avatar, "perspectiveMessageReceived", None)):
+            run_logout(logout, broker.shell)
+            kind = type(avatar).__qualname__
+            raise TypeError(f"an avatar must provide IPerspective; {kind} does not")
+        outgoing = AsReferenceable(avatar, "perspective")
+    login = Login(sessions, broker, who, avatar, logout, outgoing)
+    broker.authenticated()
+    sessions.audit.tell("login", **login.fields())
+    return _Handover(login)

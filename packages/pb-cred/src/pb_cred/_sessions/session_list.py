@@ -1,0 +1,455 @@
+"""This module lists the sessions of one server, and ends those that are due.
+
+Theory of operation
+-------------------
+There is one timer for all sessions, and none while no session has a limit; nor where
+the factory was never started.  Whether somebody is idle is not noted at each call, for
+which the calls of all others would pay, but looked at ten times within the limit: so a
+session that is idle lasts up to a tenth longer than it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from math import inf
+from typing import Any, Final, Literal, Protocol
+from weakref import WeakSet
+
+from twisted.cred.checkers import ANONYMOUS
+
+from pb_broker import Broker
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._session.ownership import Ownership
+from pb_cred.errors import LoginRefused
+
+from .audit_log import Audit
+from .session_record import Reason, Session
+
+__all__ = ["SessionPolicy", "Sessions"]
+
+_log = SafeLogger(namespace="pb_cred")
+
+
+class ListedLogin(Protocol):
+    """A login that has become a session, as the list and the login's root need it.
+
+    Attributes:
+        asked: The number of tickets that the session has asked for.
+        deadline: The time on the list's clock at which the session has to end, in
+            seconds; infinite for none.
+        heard: The time of the last call of the peer's, as far as it was looked at.
+        opened: The time at which the session began.
+        outgoing: The object that the peer was given for the avatar.
+        session: The record of the session.
+        tickets: The families of the tickets that the session was shown or given.
+    """
+
+    asked: int
+    deadline: float
+    heard: float
+    opened: float
+    outgoing: Any
+    session: Session
+    tickets: list[bytes]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session has ended."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return what audit events say of the session."""
+
+    def why_due(self, now: float) -> Reason:
+        """Return the reason why the session has to end at its deadline."""
+
+    def force(self, reason: Reason) -> None:
+        """End the session."""
+
+
+class LoginUnderWay(Protocol):
+    """A login that has begun and may come to be a session."""
+
+    def is_of(self, avatar_id: object) -> bool:
+        """Tell whether the user who logs in is, or may be, this one."""
+
+    def is_anybodys(self) -> bool:
+        """Tell whether a user is known at all."""
+
+    def is_by_ticket(self, family: bytes) -> bool:
+        """Tell whether a ticket of a family was shown."""
+
+    def end(self) -> None:
+        """Refuse the login."""
+
+
+#: Logins over a connection that has none.
+_NO_LOGINS: Final[dict[int, ListedLogin]] = {}
+
+#: How many times within the limit to look who is idle, and how often at most and least.
+_LOOKS: Final = 10
+_LONGEST_PERIOD: Final = 10.0
+_SHORTEST_PERIOD: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """How long sessions last, and how many each user may have.
+
+    Args:
+        idle_timeout: After how many seconds without a call of the peer's a session
+            ends; None for never.  Heartbeats are no calls.
+        max_session: After how many seconds it ends in any case; None for never.
+        per_user: How many sessions each user may have at once; None for any number.
+            Those who are anonymous are not counted, nor avatars whose id nobody
+            knows: with a portal that has a login of its own, it is the avatar's
+            ``avatarId``.  Avatar ids have to be hashable for that.
+        when_full: What becomes of one more: ``"refuse"`` refuses it, ``"end_oldest"``
+            ends the user's oldest.
+
+    Raises:
+        ValueError: One of them is not positive, or there is no such way.
+    """
+
+    idle_timeout: float | None = None
+    max_session: float | None = None
+    per_user: int | None = None
+    when_full: Literal["refuse", "end_oldest"] = "refuse"
+
+    def __post_init__(self) -> None:
+        for name in ("idle_timeout", "max_session", "per_user"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is not positive")
+        if self.when_full not in ("refuse", "end_oldest"):
+            raise ValueError("when_full is 'refuse' or 'end_oldest'")
+
+
+def _is_nobody(avatar_id: Any) -> bool:
+    """Tell whether users of that id cannot be told apart."""
+    return avatar_id is None or bool(avatar_id == ANONYMOUS)
+
+
+class Sessions:
+    """The sessions of one server's users, the oldest first.
+
+    A factory has one, as its ``sessions``.  What ends a session hangs up as well,
+    unless somebody else is logged in over the same connection; then the avatar alone is
+    taken away, and what was obtained through it if the realm says so.
+
+    Args:
+        policy: How long they last.
+        audit: Whom their beginning and end is told.
+
+    Attributes:
+        audit: As above.
+        revoke_user: Revokes the tickets of a user, if there are tickets.
+    """
+
+    revoke_user: Callable[[Any], object] | None = None
+
+    def __init__(self, policy: SessionPolicy, audit: Audit) -> None:
+        self.audit = audit
+        self._policy = policy
+        self._logins: dict[int, ListedLogin] = {}
+        self._of_brokers: dict[Broker, dict[int, ListedLogin]] = {}
+        # By avatar id: those that are about to begin.
+        self._coming: dict[Any, int] = {}
+        # Likewise, by connection.
+        self._awaited: dict[Broker, int] = {}
+        # Logins that have begun and may come to be sessions.
+        self._attempts: WeakSet[LoginUnderWay] = WeakSet()
+        self._last = 0
+        self._clock: Any = None
+        self._is_stopped = False
+        # Who looks next, and when.
+        self._timer: Any = None
+        self._next_look = inf
+
+    def __len__(self) -> int:
+        return len(self._logins)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter([login.session for login in self._logins.values()])
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} sessions>"
+
+    def of(self, avatar_id: object) -> list[Session]:
+        """Return a user's sessions.
+
+        Args:
+            avatar_id: What the portal's checker calls the user: after a login with a
+                password, the name as bytes.
+        """
+        return [each for each in self if each.avatar_id == avatar_id]
+
+    def end(self, avatar_id: object) -> int:
+        """End all of a user's sessions, and revoke all of the user's tickets.
+
+        Logins of the user that are under way are refused, however far they have come;
+        but for one whose avatar a realm is being asked for, where the realm itself
+        calls this.
+
+        Args:
+            avatar_id: As for :meth:`of`.
+
+        Returns:
+            How many sessions there were.
+        """
+        for attempt in list(self._attempts):
+            if attempt.is_of(avatar_id):
+                attempt.end()
+        ended = self.of(avatar_id)
+        for session in ended:
+            session.end()
+        if self.revoke_user is not None:
+            self.revoke_user(avatar_id)
+        return len(ended)
+
+    def end_all(self) -> int:
+        """End all sessions, and refuse all logins under way, as :meth:`end` does.
+
+        Returns:
+            How many sessions there were.
+        """
+        for attempt in list(self._attempts):
+            if attempt.is_anybodys():
+                attempt.end()
+        ended = list(self)
+        for session in ended:
+            session.end()
+        return len(ended)
+
+    @property
+    def policy(self) -> SessionPolicy:
+        """How long sessions last.
+
+        What is assigned holds at once, for those that have begun as well; whoever has
+        more sessions than there may be keeps them.
+        """
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: SessionPolicy) -> None:
+        before, self._policy = self._policy, policy
+        if policy != before:
+            self.audit.tell(
+                "policy_changed", what="session_policy", before=before, after=policy
+            )
+        if self._clock is not None:
+            if before.idle_timeout is None:
+                # Nobody has looked whether they call anything.
+                now = self._clock.seconds()
+                for login in self._logins.values():
+                    login.heard = now
+            self._begin_to_watch()
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether there is a limit that somebody without a session would escape."""
+        policy = self._policy
+        limits = (policy.idle_timeout, policy.max_session, policy.per_user)
+        return any(limit is not None for limit in limits)
+
+    # Logins
+
+    def begin(self, attempt: LoginUnderWay) -> None:
+        """Learn of a login that begins."""
+        self._attempts.add(attempt)
+
+    def refuse_ticket(self, family: bytes) -> None:
+        """Refuse logins under way by tickets of a family, which is being revoked."""
+        for attempt in list(self._attempts):
+            if attempt.is_by_ticket(family):
+                attempt.end()
+
+    def reserve(self, avatar_id: Any, broker: Broker) -> Any:
+        """Make room for a session that is about to begin.
+
+        Args:
+            avatar_id: Whose.
+            broker: The connection's.
+
+        Returns:
+            What to give to :meth:`release`, when it has begun or come to nothing.
+
+        Raises:
+            LoginRefused: The user has as many as there may be.
+        """
+        most = self._policy.per_user
+        if most is None or _is_nobody(avatar_id):
+            return None
+        if self._policy.when_full == "refuse":
+            coming = self._coming.get(avatar_id, 0)
+            if len(self.of(avatar_id)) + coming >= most:
+                raise LoginRefused
+        # Before anything ends: whoever learns of that may bring others in or out.
+        self._coming[avatar_id] = self._coming.get(avatar_id, 0) + 1
+        self._awaited[broker] = self._awaited.get(broker, 0) + 1
+        if self._policy.when_full == "end_oldest":
+            # Before the new one, so that the realm has one at a time.
+            self._end_oldest(avatar_id, most - 1)
+        return avatar_id, broker
+
+    def _end_oldest(self, avatar_id: Any, most: int) -> None:
+        """End a user's oldest sessions until there are at most so many."""
+        live = self.of(avatar_id)
+        for session in live[: max(0, len(live) - most)]:
+            session._login.force("replaced")
+
+    def release(self, reserved: Any) -> None:
+        """Give back what :meth:`reserve` gave."""
+        if reserved is None:
+            return
+        avatar_id, broker = reserved
+        self._coming[avatar_id] -= 1
+        if not self._coming[avatar_id]:
+            del self._coming[avatar_id]
+        self._awaited[broker] -= 1
+        if not self._awaited[broker]:
+            del self._awaited[broker]
+
+    def is_awaited(self, broker: Broker) -> bool:
+        """Tell whether a session is about to begin over a connection."""
+        return broker in self._awaited
+
+    def new_number(self) -> int:
+        """Return a number that no session has had."""
+        self._last += 1
+        return self._last
+
+    def add(self, login: ListedLogin) -> None:
+        """Learn that a session has begun."""
+        session = login.session
+        self._logins[session.number] = login
+        logins = self._of_brokers.setdefault(session.broker, {})
+        logins[session.number] = login
+        if self._clock is not None:
+            login.opened = login.heard = self._clock.seconds()
+            login.deadline = self._deadline_of(login)
+            self._watch(session.broker)
+            self._look_by(login.deadline)
+        policy = self._policy
+        if (
+            policy.per_user is not None
+            and policy.when_full == "end_oldest"
+            and not _is_nobody(session.avatar_id)
+        ):
+            # Others may have come meanwhile.
+            self._end_oldest(session.avatar_id, policy.per_user)
+
+    def discard(self, login: ListedLogin) -> None:
+        """Learn that a session has ended."""
+        session = login.session
+        del self._logins[session.number]
+        logins = self._of_brokers[session.broker]
+        del logins[session.number]
+        if not logins:
+            del self._of_brokers[session.broker]
+        self._stop_watching()
+
+    def over(self, broker: Broker) -> Collection[ListedLogin]:
+        """Return the logins over one connection, as they are at any time."""
+        return self._of_brokers.get(broker, _NO_LOGINS).values()
+
+    # Time
+
+    def start(self, clock: Any) -> None:
+        """Begin to watch what there is, and what begins from now on.
+
+        Args:
+            clock: An ``IReactorTime``.
+        """
+        self._clock = clock
+        self._is_stopped = False
+        now = clock.seconds()
+        for login in self._logins.values():
+            login.opened = login.heard = now
+        self._begin_to_watch()
+
+    def _begin_to_watch(self) -> None:
+        for login in self._logins.values():
+            login.deadline = self._deadline_of(login)
+        for broker in self._of_brokers:
+            self._watch(broker)
+        self._schedule()
+
+    def stop(self) -> None:
+        """Watch nothing any more, but for the sessions that there are."""
+        self._is_stopped = True
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._is_stopped and not self._logins:
+            self._clock = None
+            self._stop_timer()
+
+    def _deadline_of(self, login: ListedLogin) -> float:
+        """Return when a session has to end, on the clock."""
+        deadline = inf
+        if self._policy.max_session is not None:
+            deadline = login.opened + self._policy.max_session
+        expires = login.session.expires
+        if expires is not None:
+            left = (expires - datetime.now(timezone.utc)).total_seconds()
+            deadline = min(deadline, self._clock.seconds() + left)
+        return deadline
+
+    def _watch(self, broker: Broker) -> None:
+        """See to it that the peer's calls are noticed, if that matters."""
+        if self._policy.idle_timeout is not None:
+            Ownership.of(broker)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        self._next_look = inf
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _schedule(self) -> None:
+        """Have somebody look when the next session may be due."""
+        self._stop_timer()
+        if self._clock is not None and self._logins:
+            self._look_by(min(login.deadline for login in self._logins.values()))
+
+    def _look_by(self, deadline: float) -> None:
+        """Have somebody look at a time, or before."""
+        now = self._clock.seconds()
+        if self._policy.idle_timeout is not None:
+            period = min(self._policy.idle_timeout / _LOOKS, _LONGEST_PERIOD)
+            deadline = min(deadline, now + period)
+        if deadline < self._next_look:
+            self._stop_timer()
+            self._next_look = deadline
+            delay = max(deadline - now, _SHORTEST_PERIOD)
+            self._timer = self._clock.callLater(delay, self._look)
+
+    def _look(self) -> None:
+        """End what is due."""
+        now = self._clock.seconds()
+        idle_timeout = self._policy.idle_timeout
+        for broker, logins in list(self._of_brokers.items()):
+            ownership = broker.ownership
+            was_called = ownership is not None and ownership.was_called
+            if ownership is not None:
+                ownership.was_called = False
+            for login in list(logins.values()):
+                if was_called:
+                    login.heard = now
+                is_idle = idle_timeout is not None and now - login.heard >= idle_timeout
+                if now >= login.deadline:
+                    self._force(login, login.why_due(now), now)
+                elif is_idle:
+                    self._force(login, "idle", now)
+        self._schedule()
+
+    def _force(self, login: ListedLogin, reason: Reason, now: float) -> None:
+        """End a session; whatever goes wrong, there are others to look at."""
+        try:
+            login.force(reason)
+        except Exception:
+            # Later again.
+            login.deadline = now + _LONGEST_PERIOD
+            _log.failure("A session could not be ended", pb_event="session_not_ended")

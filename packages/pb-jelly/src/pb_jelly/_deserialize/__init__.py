@@ -1,0 +1,3 @@
+"""This package turns s-expressions into objects."""
+
+from __future__ import annotations

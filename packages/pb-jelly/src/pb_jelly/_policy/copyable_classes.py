@@ -1,0 +1,187 @@
+"""This module registers classes whose instances are copied, in both directions."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from pb_jelly._policy.security_options import default_registry
+from pb_jelly._types.copiers import Copier, is_finished
+from pb_jelly._types.instance_state import hides_state
+from pb_jelly._types.qualified_names import full_name, qual
+from pb_jelly._types.type_table import HEADS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pb_jelly._policy.class_registry import ClassRegistry
+    from pb_jelly._policy.security_options import SecurityOptions
+
+__all__ = ["copyable"]
+
+_Class = TypeVar("_Class")
+
+#: The words that a broker has for itself, which no class can have for a name.
+_BROKER_WORDS: Final = (b"remote", b"local", b"cached", b"lcache")
+
+#: Where a class keeps its `_Mark`.
+_MARK: Final = "__pb_copyable__"
+
+
+@overload
+def copyable(cls: type[_Class], /) -> type[_Class]: ...
+
+
+@overload
+def copyable(
+    name: str | None = None,
+    /,
+    *,
+    version: int = 1,
+    upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+    ignore_unknown: bool = False,
+    registry: ClassRegistry | None = None,
+    policy: SecurityOptions | None = None,
+) -> Callable[[type[_Class]], type[_Class]]: ...
+
+
+def copyable(
+    name: type[Any] | str | None = None,
+    /,
+    *,
+    version: int = 1,
+    upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+    ignore_unknown: bool = False,
+    registry: ClassRegistry | None = None,
+    policy: SecurityOptions | None = None,
+) -> Any:
+    """Register a class whose instances are copied to peers, and made of what they send.
+
+    A class decorator, with or without parentheses, above or below ``@dataclass`` or
+    the decorators of attrs.  The class may be a dataclass, a class made by attrs, a
+    model of pydantic, an enumeration, or another class; it needs no base.  On the wire
+    an instance is its name and a dictionary of its fields, as a ``Copyable`` of
+    Perspective Broker is.
+
+    Without *registry* and *policy*, the class is registered for the whole process, and
+    `globalSecurity` allows it.
+
+    Args:
+        name: The name on the wire, the same in each program; the module and the
+            qualified name of the class if it is None.
+        version: The version of the fields, from 1.  A state of a newer version is
+            refused.
+        upgrade: Called with the state and the version of what an older program has
+            sent; returns the state that this version would have sent.
+        ignore_unknown: Whether entries of a state that the class has no field for are
+            left out.  They are refused otherwise.
+        registry: Where to register the class, instead of for the whole process.  What
+            policy allows its name is not changed by that.
+        policy: A policy with a registry of its own, where the class is registered; its
+            name is allowed.
+
+    Returns:
+        The class, unchanged; or a decorator that returns it.
+
+    Raises:
+        TypeError: The class cannot be copied: its ``__init__`` takes what is not sent,
+            for one.  Where the decorator stands below that of the dataclass, what is
+            wrong with fields is said when the first instance is sent or made.
+        ValueError: The name, the version, or the policy cannot be used; or another
+            class has the name.
+    """
+    if isinstance(name, type):
+        return copyable(None)(name)
+    if type(version) is not int or version < 1:
+        raise ValueError("a version is a number from 1")
+    if policy is not None:
+        if registry is not None:
+            raise ValueError("a policy has its registry: give one of the two")
+        registry = policy.registry
+        if registry is default_registry:
+            raise ValueError(
+                "the policy has no registry of its own: make it with "
+                "SecurityOptions(ClassRegistry())"
+            )
+    where = default_registry if registry is None else registry
+
+    def register(cls: type[_Class]) -> type[_Class]:
+        _check_class(cls)
+        called = full_name(cls) if name is None else name
+        _check_name(called, cls, where)
+        copier = Copier(cls, called, version, upgrade, ignore_unknown)
+        copier.check()
+        if not is_finished(cls):
+            _mark(cls, copier, where)
+        where.set_copier(copier)
+        if policy is not None:
+            policy.allowTypes(called)
+        return cls
+
+    return register
+
+
+def _check_class(cls: Any) -> None:
+    """Refuse what is no class, or one that says itself how it is sent.
+
+    Raises:
+        TypeError: It is.
+    """
+    if not isinstance(cls, type):
+        raise TypeError("only a class can be copyable")
+    reason = ""
+    if issubclass(cls, BaseException):
+        reason = "it is an exception"
+    elif not issubclass(cls, Enum) and hides_state(cls):
+        reason = "its instances hold what is no attribute"
+    elif hasattr(cls, "jellyFor") or hasattr(cls, "unjellyFor"):
+        reason = "it has a jellyFor or unjellyFor, which says how it is sent"
+    if reason:
+        raise TypeError(f"{full_name(cls)} cannot be copyable: {reason}")
+
+
+def _check_name(name: object, cls: type[Any], registry: ClassRegistry) -> None:
+    """Refuse a name that means something else.
+
+    Raises:
+        ValueError: It does.
+    """
+    if not isinstance(name, str) or not name or name.startswith("@"):
+        raise ValueError("a name on the wire is text, and does not begin with '@'")
+    tag = name.encode("utf-8")
+    if tag in HEADS[True] or tag in _BROKER_WORDS:
+        raise ValueError(f"{name!r} is a word of the wire")
+    other = registry.unjellyables.get(tag, registry.factories.get(tag))
+    # A module that is loaded again defines its classes again.
+    if isinstance(other, Copier) and full_name(other.cls) == full_name(cls):
+        return
+    if other is not None:
+        raise ValueError(f"the name {name!r} is registered for something else")
+
+
+def _mark(cls: Any, copier: Copier, registry: ClassRegistry) -> None:
+    """Follow a class that may be replaced by another of the same name."""
+    mark = vars(cls).get(_MARK)
+    if mark is None:
+        mark = _Mark()
+        setattr(cls, _MARK, mark)
+    mark.registered.append((copier, registry))
+
+
+class _Mark:
+    """Notes that a class is made anew, out of the attributes of the first.
+
+    That is what the decorators of dataclasses and of attrs do to give it slots.
+
+    Attributes:
+        registered: How the class is copied, and where that is registered.
+    """
+
+    def __init__(self) -> None:
+        self.registered: list[tuple[Copier, ClassRegistry]] = []
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        for copier, registry in self.registered:
+            # Its qualified name is not set before it is there.
+            if qual(owner) == qual(copier.cls):
+                registry.replace_class(copier, owner)

@@ -1,0 +1,3 @@
+"""This package turns objects into s-expressions."""
+
+from __future__ import annotations

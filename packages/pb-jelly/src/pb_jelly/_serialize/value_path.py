@@ -1,0 +1,121 @@
+"""This module tells which part of an object a part of its expression stands for."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from pb_jelly._sexp.abbreviation import jellied_attribute, jellied_item
+from pb_jelly._sexp.atoms import (
+    dictionary_atom,
+    frozenset_atom,
+    list_atom,
+    method_atom,
+    reference_atom,
+    set_atom,
+    tuple_atom,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Frame", "place", "step_into", "way_to"]
+
+#: A frame of the loop of the jellier: what is to be serialized, what its expressions
+#: are appended to; for a dictionary, whose keys and values are first collected one
+#: after the other, its own expression; and the level of the list that items come to be
+#: in.
+Frame = tuple["Iterator[Any]", list[Any], "list[Any] | None", int]
+
+#: The containers that are not mappings, and where their items begin.
+_SEQUENCES: Final = {
+    list_atom: 1,
+    tuple_atom: 1,
+    set_atom: 1,
+    frozenset_atom: 1,
+    b"@deque": 2,
+}
+_MAPPINGS: Final = (dictionary_atom, b"@ordereddict")
+#: The steps to the parts of other expressions; None to what is all of a state.
+_PARTS: Final[dict[bytes, tuple[str | None, ...]]] = {
+    method_atom: ("", "", ".__self__", ".__class__"),
+    b"@object": ("", "", "", None),
+    b"@exception": ("", "", ".args", None, ".__cause__", ".__suppress_context__"),
+}
+
+
+def step_into(expression: list[Any], index: int) -> str | None:
+    """Return how the path goes on from an object to a part of its expression.
+
+    Args:
+        expression: The expression of anything but a dictionary.
+        index: Which of its items the part is.
+
+    Returns:
+        The step; None if the part is the state of the object.
+    """
+    head: Any = expression[0] if expression else None
+    if head in _SEQUENCES:
+        return f"[{index - _SEQUENCES[head]}]"
+    steps = _PARTS.get(head, ())
+    return steps[index] if index < len(steps) else None
+
+
+def way_to(lists: list[list[Any]], places: list[int]) -> str:
+    """Return the path to the object whose expression is the last of nested lists.
+
+    Args:
+        lists: The lists, outermost first.
+        places: For each but the last, the place after that of the next in it.
+    """
+    path = ""
+    pair: int | None = None
+    is_state = False
+    for current, place in zip(lists[:-1], places, strict=False):
+        index = place - 1
+        head = current[0]
+        if pair is not None:
+            if index == 0:
+                path += f".keys()[{pair}]"
+            else:
+                path += jellied_attribute(head) if is_state else jellied_item(head)
+            pair = None
+            is_state = False
+        elif head in _MAPPINGS:
+            pair = index - 1
+        elif head != reference_atom:
+            step = step_into(current, index)
+            path += step or ""
+            is_state = step is None
+    return path
+
+
+def place(stack: list[Frame], current: Frame, *, is_state: bool) -> str:
+    """Return where in an object the loop of the jellier is, as a path.
+
+    Args:
+        stack: The frames around the current one, outermost first.
+        current: The current one.
+        is_state: Whether it is a hook that serializes; if that is a dict, it is the
+            state of the hook's object.
+    """
+    path = ""
+    frames = [*stack, current]
+    # The outermost frame has one item, which is the object itself.
+    for level, (outer, frame) in enumerate(pairwise(frames), 1):
+        expression, pairs = frame[1], frame[2]
+        # In every frame but the last, the item has been appended already.
+        index = len(expression) - (level < len(stack))
+        if pairs is None:
+            step = step_into(expression, index)
+            path += step or ""
+            is_state = step is None
+        else:
+            is_state = is_state or outer[1][-1] is not pairs
+            if index % 2 == 0:
+                path += f".keys()[{index // 2}]"
+            else:
+                key = expression[index - 1]
+                path += jellied_attribute(key) if is_state else jellied_item(key)
+            is_state = False
+    return path

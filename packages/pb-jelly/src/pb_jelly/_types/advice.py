@@ -1,0 +1,48 @@
+"""This module says what to do about an object that cannot be sent."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final
+
+from pb_jelly._types.builtin_subclasses import base_of
+
+__all__ = ["advice"]
+
+#: Types that are sent, but not what extends them.
+_EXTENDED: Final = (
+    *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta),
+    *(datetime.tzinfo, Decimal),
+)
+
+_CLASSES: Final = "a class of yours that copyable or setCopierForClass has registered"
+
+
+def advice(cls: type[Any]) -> str:
+    """Return what to do about instances of a class that cannot be sent as they are.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        The end of a sentence.
+    """
+    if issubclass(cls, Enum):
+        return "register the enumeration with copyable"
+    names = {f"{base.__module__}.{base.__name__}" for base in cls.__mro__}
+    if "numpy.generic" in names:
+        return "send what its .item() returns"
+    if "numpy.ndarray" in names:
+        return "send what its .tolist() returns"
+    if cls.__module__.partition(".")[0] == "pandas" and hasattr(cls, "to_pydatetime"):
+        return "send what its .to_pydatetime() returns"
+    base = base_of(cls) or next(
+        (base for base in _EXTENDED if base in cls.__mro__), None
+    )
+    if base is not None and base is not cls:
+        return f"send a {base.__name__} made of it, or put it into {_CLASSES}"
+    if issubclass(cls, BaseException):
+        return "send its text, or raise it"
+    return f"send what it consists of, or make it {_CLASSES}"

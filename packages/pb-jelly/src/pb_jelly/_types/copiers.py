@@ -1,0 +1,721 @@
+"""This module says how instances of a registered class become state, and come back.
+
+There are three kinds of class.  A dataclass, and a class made by attrs or by pydantic,
+says what its fields are; a new instance is made by its own ``__init__``, so that what
+checks or converts values there does so with what a peer has sent.  A member of an
+enumeration is its name.  Of any other class it is the attributes that are sent, and
+they are set without a call of ``__init__``, as `pickle` does it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from enum import Enum, Flag
+from operator import attrgetter
+from types import MemberDescriptorType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.compiler import caused
+from pb_jelly._types.attributes import is_generated, layout_of
+from pb_jelly._types.builtin_subclasses import enum_key, enum_member
+from pb_jelly._types.instance_state import (
+    attributes_in,
+    has_own_getstate,
+    has_own_setstate,
+    why_not_blank,
+)
+from pb_jelly._types.qualified_names import full_name
+from pb_jelly.errors import JellyError, MalformedJelly, UnjellyableType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Copier", "is_finished"]
+
+#: The entry in the metadata of a field that says whether the field is sent.
+_METADATA: Final = "pb"
+
+_DATACLASS: Final = "__dataclass_fields__"
+_ATTRS: Final = "__attrs_attrs__"
+_VALIDATOR: Final = "__pydantic_validator__"
+#: What runs within or beside the ``__init__`` that is made for a class.
+_STEPS: Final = ("__post_init__", "__attrs_pre_init__", "__attrs_post_init__")
+_OF_OBJECT: Final[tuple[Any, ...]] = (object.__init__, object.__setattr__)
+
+
+def is_finished(cls: type[Any]) -> bool:
+    """Say whether a class says by itself what kind it is, and will not be replaced.
+
+    A class that does not may still be handed on to the decorator of dataclasses or of
+    attrs, which may make another class of it.
+    """
+    own = vars(cls)
+    return (
+        _DATACLASS in own or _ATTRS in own or _VALIDATOR in own or issubclass(cls, Enum)
+    )
+
+
+class Copier:
+    """How the instances of one class cross the wire under a name.
+
+    Args:
+        cls: The class.
+        name: The name.
+        version: The version of the state that this program writes.
+        upgrade: Makes the state of an older version one of this.
+        ignore_unknown: Whether what the class has no field for is left out, instead of
+            refused.
+
+    Attributes:
+        cls: As above.
+        name: As above.
+        tag: The name as it is on the wire.
+        is_enum: Whether it is an enumeration, whose members are not made but found.
+    """
+
+    def __init__(
+        self,
+        cls: type[Any],
+        name: str,
+        version: int = 1,
+        upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+        ignore_unknown: bool = False,
+    ) -> None:
+        self.cls = cls
+        self.name = name
+        self.tag = name.encode("utf-8")
+        self.is_enum = issubclass(cls, Enum)
+        self._version = version
+        # The entry that twisted.persisted.styles.Versioned has for a class.  No
+        # attribute can be named so, and to a peer that knows nothing of it, it is one
+        # attribute more.
+        self._version_key = f"{name}.persistenceVersion"
+        self._upgrade = upgrade
+        self._ignore_unknown = ignore_unknown
+        self._known: _Form | None = None
+        # The keys of a state that is loaded without code of the program.
+        self._quick: frozenset[str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: all but what can be found out again."""
+        return {**self.__dict__, "_known": None, "_quick": None}
+
+    def use(self, cls: type[Any]) -> None:
+        """Go on with a class that has been made in the place of the first."""
+        self.cls = cls
+        self._known = None
+
+    def check(self) -> None:
+        """Refuse a class that cannot be copied.
+
+        Raises:
+            UnjellyableType: It cannot be; the message says why.
+        """
+        if is_finished(self.cls):
+            self._form()
+            return
+        # What decorators will make of it is not known yet.
+        reason = why_not_blank(self.cls) or _why_not_attributes(self.cls)
+        if reason:
+            raise _uncopyable(self.cls, reason)
+
+    def state_of(self, inst: Any) -> dict[str, Any]:
+        """Return the state of an instance, as it is sent.
+
+        Raises:
+            UnjellyableType: It has none: a field has no value, for one.
+        """
+        state = (self._known or self._form()).dump(inst)
+        if self._version > 1:
+            state[self._version_key] = self._version
+        return state
+
+    def made_quickly(self, inst: Any, state: dict[Any, Any]) -> Any:
+        """Do what `fill` or `member` does, if that runs no code of the program.
+
+        Args:
+            inst: A blank instance; None for a member.
+            state: What a peer has sent.
+
+        Returns:
+            The instance or the member; None if it has to be made by the others.
+        """
+        form = self._known or self._form()
+        if state.keys() != self._quick:
+            return None
+        if self._version > 1:
+            state = dict(state)
+            version = state.pop(self._version_key)
+            # Equal is not enough: a float is no version.
+            if type(version) is not int or version != self._version:
+                return None
+        try:
+            return form.load(inst, state)
+        except Exception:
+            # Raised once more by the two steps, which say where it is.
+            return None
+
+    def fill(self, inst: Any, state: Any) -> None:
+        """Give a blank instance its state.
+
+        Args:
+            inst: The instance.
+            state: What a peer has sent.
+
+        Raises:
+            MalformedJelly: It is not the state of such an instance.
+        """
+        self._loaded(inst, state)
+
+    def member(self, state: Any) -> Any:
+        """Return the member of the enumeration that has a state.
+
+        Args:
+            state: What a peer has sent.
+
+        Raises:
+            MalformedJelly: There is none.
+        """
+        return self._loaded(None, state)
+
+    def _loaded(self, inst: Any, state: Any) -> Any:
+        """Load state of any version."""
+        form = self._form()
+        accepted = form.accepted(self._current(state), self._ignore_unknown)
+        try:
+            return form.load(inst, accepted)
+        except JellyError:
+            raise
+        except Exception as error:
+            raise self._failed("its state was refused", error) from error
+
+    def _current(self, state: Any) -> dict[str, Any]:
+        """Return state as this version has it."""
+        names = {} if state is None else attributes_in(state)
+        version: Any = 1
+        if self._version_key in names:
+            names = dict(names)
+            version = names.pop(self._version_key)
+            if type(version) is not int or version < 0:
+                raise MalformedJelly(f"{self.name} of the version {shown(version)}")
+            # A legacy peer counts from 0, which is the version of what has none.
+            version = max(version, 1)
+        return names if version == self._version else self._upgraded(names, version)
+
+    def _upgraded(self, state: dict[str, Any], version: int) -> dict[str, Any]:
+        """Return the state of another version as this version has it."""
+        what = f"{self.name} of version {shown(version)}"
+        if version > self._version:
+            raise MalformedJelly(f"{what}; the newest known here is {self._version}")
+        if self._upgrade is None:
+            raise MalformedJelly(f"{what}; nothing upgrades it to {self._version}")
+        try:
+            upgraded: Any = self._upgrade(dict(state), version)
+        except JellyError:
+            raise
+        except Exception as error:
+            raise self._failed(f"no upgrade from version {version}", error) from error
+        if type(upgraded) is not dict or set(map(type, upgraded)) - {str}:
+            raise MalformedJelly(f"the upgrade of {what} returned no state")
+        return upgraded
+
+    def _failed(self, what: str, error: Exception) -> MalformedJelly:
+        """Return the error for what the class or the program has raised.
+
+        Its text is not repeated: this may go to the peer, and that be as long as data.
+        """
+        kind = shown(type(error).__name__)
+        return caused(MalformedJelly(f"{self.name}: {what}: {kind}"), error)
+
+    def _form(self) -> _Form:
+        """Return how the class keeps its state, once that is looked at."""
+        form = self._known
+        if form is None:
+            form = self._known = _form_of(self.cls, self.name)
+            self._quick = form.quick
+            if form.quick is not None and self._version > 1:
+                self._quick = form.quick | {self._version_key}
+        return form
+
+
+class _Form(Protocol):
+    """How a kind of class keeps its state.
+
+    Attributes:
+        quick: If a state has these keys, all of them and no others, it is loaded
+            without code of the program; None if there is no such state.
+    """
+
+    quick: frozenset[str] | None
+
+    def dump(self, inst: Any) -> dict[str, Any]:
+        """Return the state of an instance."""
+        ...
+
+    def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
+        """Return what there is a place for in a state; refuse or ignore the rest."""
+        ...
+
+    def load(self, inst: Any, state: dict[str, Any]) -> Any:
+        """Give a blank instance its state, and return it; or the member that has it."""
+
+
+def _form_of(cls: type[Any], name: str) -> _Form:
+    """Return how a class keeps its state.
+
+    Raises:
+        UnjellyableType: It cannot be copied.
+    """
+    if issubclass(cls, Enum):
+        return _Members(cls, name)
+    reason = why_not_blank(cls)
+    if reason:
+        raise _uncopyable(cls, reason)
+    for base in cls.__mro__:
+        if _ATTRS in vars(base):
+            return _Fields(cls, name, _attrs_fields(cls))
+        if _DATACLASS in vars(base):
+            return _Fields(cls, name, _dataclass_fields(cls))
+        if _is_model(base):
+            return _Model(cls, name)
+    return _Attributes(cls, name)
+
+
+def _is_model(cls: type[Any]) -> bool:
+    """Say whether a class is a model of pydantic."""
+    return _VALIDATOR in vars(cls) and _DATACLASS not in vars(cls)
+
+
+def _why_not_attributes(cls: type[Any]) -> str:
+    """Return why the attributes of instances are not all there is to say about a class.
+
+    A library that brings its own pickling, or that keeps its own account of each
+    instance, knows what its instances are; what a peer sends would get past it.
+
+    Returns:
+        The reason; nothing if they are.
+    """
+    if hasattr(cls, "_sa_class_manager"):
+        return "SQLAlchemy makes its instances; register a dataclass of its columns"
+    home = _top(cls.__module__)
+    for name in ("__setstate__", "__reduce__", "__reduce_ex__"):
+        owner = next((base for base in cls.__mro__ if name in vars(base)), object)
+        method = vars(owner)[name] if owner is not object else None
+        module = getattr(method, "__module__", None) or owner.__module__
+        if method is not None and _top(module) != home:
+            return (
+                f"its {name} is that of {shown(module)}, which checks nothing that a "
+                "peer sends; define it in the class, or register a dataclass"
+            )
+    return ""
+
+
+def _top(module: str) -> str:
+    """Return the package that a module is in, at the top."""
+    return module.partition(".")[0]
+
+
+class _Field(NamedTuple):
+    """A field that is sent.
+
+    Attributes:
+        name: The name of the attribute, and of the entry in the state.
+        argument: The name that ``__init__`` has for it; None if that has none.
+        runs: Whether something runs when it is set, in ``__init__``.
+    """
+
+    name: str
+    argument: str | None
+    runs: bool
+
+
+def _is_sent(
+    cls: type[Any], name: str, metadata: Mapping[Any, Any], init: bool
+) -> bool:
+    """Say whether a field is sent: as a rule, if ``__init__`` takes it."""
+    said: object = metadata.get(_METADATA, init)
+    if not isinstance(said, bool):
+        raise _uncopyable(
+            cls,
+            f"the metadata {_METADATA!r} of the field {shown(name)} is neither True "
+            "nor False",
+        )
+    return said
+
+
+def _uncopyable(cls: type[Any], reason: str) -> UnjellyableType:
+    """Return the error for a class that cannot be copied."""
+    return UnjellyableType(f"{shown(full_name(cls))} cannot be copyable: {reason}")
+
+
+def _dataclass_fields(cls: type[Any]) -> list[_Field]:
+    """Return the fields of a dataclass that are sent."""
+    from dataclasses import fields
+
+    aliases = None
+    if hasattr(cls, _VALIDATOR):
+        aliases = _aliases(cls, cls.__pydantic_fields__, cls.__pydantic_config__ or {})
+    found: list[_Field] = []
+    for field in fields(cls):
+        if not _is_sent(cls, field.name, field.metadata, field.init):
+            continue
+        argument: str | None = field.name if field.init else None
+        if aliases is not None and argument is not None:
+            if field.name not in aliases:
+                continue
+            argument = aliases[field.name]
+        found.append(_Field(field.name, argument, False))
+    return found
+
+
+def _aliases(
+    cls: type[Any], fields: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return by which names ``__init__`` takes the fields of a class of pydantic.
+
+    Args:
+        cls: The class.
+        fields: What pydantic says of the fields, by their names.
+        config: What the class says of itself.
+
+    Returns:
+        The names by those of the fields, without fields that are excluded from what is
+        dumped.
+
+    Raises:
+        UnjellyableType: A field has no such name, or is excluded and has no default.
+    """
+    by_name = config.get("populate_by_name") or config.get("validate_by_name")
+    aliases: dict[str, str] = {}
+    for name, field in fields.items():
+        if field.exclude is True:
+            if field.is_required():
+                raise _uncopyable(
+                    cls, f"the field {shown(name)} is excluded and has no default"
+                )
+            continue
+        alias: object = field.validation_alias
+        if by_name or alias is None:
+            alias = name
+        if not isinstance(alias, str):
+            raise _uncopyable(
+                cls,
+                f"the field {shown(name)} has several aliases; allow its own name with "
+                "validate_by_name",
+            )
+        aliases[name] = alias
+    return aliases
+
+
+def _attrs_fields(cls: Any) -> list[_Field]:
+    """Return the fields of a class made by attrs that are sent."""
+    found: list[_Field] = []
+    for field in cls.__attrs_attrs__:
+        if _is_sent(cls, field.name, field.metadata, field.init):
+            # Versions before 22.2 have no aliases.
+            argument = getattr(field, "alias", None) or field.name.lstrip("_")
+            runs = field.validator is not None or field.converter is not None
+            found.append(_Field(field.name, argument if field.init else None, runs))
+    return found
+
+
+class _Fields:
+    """The state of instances that have fields."""
+
+    def __init__(self, cls: type[Any], name: str, fields: list[_Field]) -> None:
+        self._name = name
+        self._names = tuple(field.name for field in fields)
+        self._all = frozenset(self._names)
+        self._arguments = {
+            field.name: field.argument for field in fields if field.argument is not None
+        }
+        self._late = self._all - self._arguments.keys()
+        self._required = _required(cls, self._arguments)
+        # As a rule the state is the arguments.
+        self._is_same = not self._late and all(
+            name == argument for name, argument in self._arguments.items()
+        )
+        self._get = _getter(self._names)
+        self.quick = None if _runs_code(cls, fields) else self._all
+
+    def dump(self, inst: Any) -> dict[str, Any]:
+        try:
+            # As many as there are names.
+            return dict(zip(self._names, self._get(inst)))  # noqa: B905
+        except AttributeError:
+            for name in self._names:
+                if not hasattr(inst, name):
+                    raise UnjellyableType(
+                        f"{self._name}: the field {shown(name)} has no value"
+                    ) from None
+            raise
+
+    def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
+        if state.keys() == self._all:
+            return state
+        known = {name: state[name] for name in state if name in self._all}
+        if not ignore:
+            _refuse_others(state, known, f"{self._name} has no field")
+        for name in self._required:
+            if name not in known:
+                raise MalformedJelly(
+                    f"{self._name}: the field {shown(name)} is missing"
+                )
+        return known
+
+    def load(self, inst: Any, state: dict[str, Any]) -> Any:
+        if self._is_same:
+            inst.__init__(**state)
+            return inst
+        arguments = self._arguments
+        inst.__init__(
+            **{arguments[name]: state[name] for name in state if name in arguments}
+        )
+        for name in self._late:
+            if name in state:
+                # Past a class that is frozen.
+                object.__setattr__(inst, name, state[name])
+        return inst
+
+
+class _Model:
+    """The state of models of pydantic: their fields, which their ``__init__`` checks.
+
+    Private attributes are not sent, nor are fields that are excluded from what the
+    model dumps, nor what is computed.
+    """
+
+    quick: frozenset[str] | None = None
+
+    def __init__(self, cls: Any, name: str) -> None:
+        self._name = name
+        fields: dict[str, Any] = cls.model_fields
+        config: dict[str, Any] = cls.model_config
+        self._is_root = getattr(cls, "__pydantic_root_model__", False) is True
+        self._is_open = config.get("extra") == "allow"
+        self._arguments = _aliases(cls, fields, config)
+        self._others = frozenset(fields).union(self._arguments.values())
+        self._required = tuple(
+            field_name
+            for field_name in self._arguments
+            if fields[field_name].is_required()
+        )
+
+    def dump(self, inst: Any) -> dict[str, Any]:
+        attributes: dict[str, Any] = inst.__dict__
+        for name in self._arguments:
+            if name not in attributes:
+                raise UnjellyableType(
+                    f"{self._name}: the field {shown(name)} has no value"
+                )
+        state = {name: attributes[name] for name in self._arguments}
+        if self._is_open:
+            for name, value in (inst.__pydantic_extra__ or {}).items():
+                state.setdefault(name, value)
+        return state
+
+    def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
+        known = {
+            name: state[name]
+            for name in state
+            if name in self._arguments or (self._is_open and name not in self._others)
+        }
+        if not ignore:
+            _refuse_others(state, known, f"{self._name} has no field")
+        for name in self._required:
+            if name not in known:
+                raise MalformedJelly(
+                    f"{self._name}: the field {shown(name)} is missing"
+                )
+        return known
+
+    def load(self, inst: Any, state: dict[str, Any]) -> Any:
+        if self._is_root:
+            inst.__init__(**state)
+            return inst
+        arguments = self._arguments
+        inst.__init__(**{arguments.get(name, name): state[name] for name in state})
+        return inst
+
+
+def _refuse_others(state: dict[str, Any], known: dict[str, Any], reason: str) -> None:
+    """Refuse a state that has more entries than those that are known.
+
+    Raises:
+        MalformedJelly: It has; the message names the first.
+    """
+    for name in state:
+        if name not in known:
+            raise MalformedJelly(f"{reason} {shown(name)}")
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that returns the attributes of an object that have names."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda inst: tuple(getattr(inst, name) for name in names)
+
+
+def _required(cls: type[Any], arguments: dict[str, str]) -> tuple[str, ...]:
+    """Return the names of the fields that ``__init__`` has to be given.
+
+    Raises:
+        UnjellyableType: ``__init__`` does not take a field, or takes something that is
+            not sent and has no default.
+    """
+    init: Any = cls.__init__
+    if init is object.__init__:
+        parameters = []
+    else:
+        parameters = list(inspect.signature(init).parameters.values())[1:]
+    names = {argument: name for name, argument in arguments.items()}
+    taken = {
+        each.name
+        for each in parameters
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    }
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    for argument, name in names.items():
+        if not takes_all and argument not in taken:
+            raise _uncopyable(cls, f"__init__ does not take the field {shown(name)}")
+    required: list[str] = []
+    for each in parameters:
+        is_bundle = each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        if is_bundle or each.default is not each.empty:
+            continue
+        if each.name not in names:
+            raise _uncopyable(
+                cls,
+                f"__init__ takes {shown(each.name)}, which is not sent and has no "
+                "default",
+            )
+        required.append(names[each.name])
+    return tuple(required)
+
+
+def _runs_code(cls: Any, fields: list[_Field]) -> bool:
+    """Say whether code that a program wrote may run when an instance is made."""
+    return (
+        any(field.runs for field in fields)
+        or any(hasattr(cls, step) for step in _STEPS)
+        or cls.__new__ is not object.__new__
+        or not _is_generated(cls.__init__)
+        or not _is_generated(cls.__setattr__)
+        or any(_is_computed(cls, field.name) for field in fields)
+    )
+
+
+def _is_generated(method: Any) -> bool:
+    """Say whether a method is the one of object, or was made by a library."""
+    return method in _OF_OBJECT or is_generated(method)
+
+
+def _is_computed(cls: type[Any], name: str) -> bool:
+    """Say whether to set an attribute is to call something."""
+    found = inspect.getattr_static(cls, name, None)
+    return hasattr(type(found), "__set__") and type(found) is not MemberDescriptorType
+
+
+def _properties(cls: type[Any]) -> frozenset[str]:
+    """Return the names that a class has for properties."""
+    return frozenset(
+        name
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, property)
+    )
+
+
+class _Members:
+    """The state of the members of an enumeration."""
+
+    def __init__(self, cls: type[Any], name: str) -> None:
+        self._cls: Any = cls
+        self._name = name
+        self._keys = {"name", "value"} if issubclass(cls, Flag) else {"name"}
+        self.quick: frozenset[str] | None = frozenset(("name",))
+
+    def dump(self, inst: Any) -> dict[str, Any]:
+        key = enum_key(inst)
+        return {"value": key} if type(key) is int else {"name": inst.name}
+
+    def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
+        known = {name: state[name] for name in state if name in self._keys}
+        if not ignore:
+            _refuse_others(state, known, f"{self._name} has no field")
+        if len(known) != 1:
+            raise MalformedJelly(f"{self._name}: a member is one name")
+        return known
+
+    def load(self, inst: Any, state: dict[str, Any]) -> Any:
+        ((kind, key),) = state.items()
+        if kind == "value" and type(key) is int:
+            return enum_member(self._cls, key)
+        member = self._cls.__members__.get(key) if type(key) is str else None
+        if member is None:
+            raise MalformedJelly(f"{self._name} has no member {shown(key)}")
+        return member
+
+
+class _Attributes:
+    """The state of instances of any other class."""
+
+    def __init__(self, cls: type[Any], name: str) -> None:
+        self._name = name
+        self._has_getstate = has_own_getstate(cls)
+        self._has_setstate = has_own_setstate(cls)
+        self._has_dict = cls.__dictoffset__ != 0
+        layout = layout_of(cls)
+        self._slots = frozenset(layout.state_slots)
+        # Methods and properties are of the class.  Were they set, a peer could put
+        # itself in the place of a method; and what is cached by a
+        # functools.cached_property is made again.
+        self._own = layout.methods | layout.computed | _properties(cls)
+        self.quick: frozenset[str] | None = None
+
+    def dump(self, inst: Any) -> dict[str, Any]:
+        if self._has_getstate:
+            state: Any = inst.__getstate__()
+            if type(state) is not dict:
+                raise UnjellyableType(
+                    f"{self._name}: __getstate__ returned {shown(state)}, and no dict"
+                )
+            return dict(state)
+        attributes: dict[str, Any] = getattr(inst, "__dict__", {})
+        found = {
+            name: value for name, value in attributes.items() if self._is_state(name)
+        }
+        for name in self._slots:
+            if hasattr(inst, name):
+                found[name] = getattr(inst, name)
+        return found
+
+    def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
+        if self._has_setstate:
+            return state
+        known = {name: state[name] for name in state if self._has_place(name)}
+        if not ignore:
+            _refuse_others(state, known, f"{self._name} has no place for")
+        return known
+
+    def load(self, inst: Any, state: dict[str, Any]) -> Any:
+        if self._has_setstate:
+            inst.__setstate__(state)
+            return inst
+        for name, value in state.items():
+            if name in self._slots:
+                object.__setattr__(inst, name, value)
+            else:
+                inst.__dict__[name] = value
+        return inst
+
+    def _has_place(self, name: str) -> bool:
+        """Say whether an instance can have an attribute."""
+        return name in self._slots or (self._has_dict and self._is_state(name))
+
+    def _is_state(self, name: str) -> bool:
+        """Say whether an attribute is of the instance, and not of its class."""
+        return name not in self._own and not (
+            name.startswith("__") and name.endswith("__")
+        )

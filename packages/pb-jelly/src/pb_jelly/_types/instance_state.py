@@ -1,0 +1,307 @@
+"""This module takes the state out of instances and puts it back."""
+
+from __future__ import annotations
+
+import sys
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._types.attributes import (
+    computed_names,
+    fill_slots,
+    layout_of,
+    set_attributes,
+    slots_of,
+    state_slots,
+)
+from pb_jelly._types.qualified_names import qual
+from pb_jelly.errors import MalformedJelly, UnjellyableType
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+__all__ = [
+    "Unpersistable",
+    "builtin_exception",
+    "check_names",
+    "give_state",
+    "has_own_getstate",
+    "has_own_setstate",
+    "hides_state",
+    "restore",
+    "shows_all",
+    "state_of",
+    "why_not_blank",
+    "without",
+]
+
+_POINTER = 8 if sys.maxsize > 2**32 else 4
+#: The flag of a class whose instances keep their ``__dict__`` outside of their size.
+_MANAGED_DICT = 1 << 4 if sys.version_info >= (3, 11) else 0
+
+
+class Unpersistable:
+    """Stands where an object was that could not be serialized.
+
+    Args:
+        reason: Why it could not.
+
+    Attributes:
+        reason: As above.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"Unpersistable({self.reason!r:.200})"
+
+
+def state_of(inst: object) -> Any:
+    """Return the state of an instance, the same on every Python.
+
+    Returns:
+        What its class's ``__getstate__`` returns; where the class has none of its
+        own, what Python 3.11 and later have: the ``__dict__`` or None if that is
+        empty; and if any slots are set, a tuple of this and a dict of the slots.  What
+        the class computes from others is left out.  With the attributes of an exception
+        are those that the builtin exceptions keep elsewhere, such as its arguments.
+
+    Raises:
+        UnjellyableType: It is not the state of an instance that could be made of it.
+    """
+    cls = type(inst)
+    if has_own_getstate(cls):
+        state = inst.__getstate__()  # type: ignore[attr-defined, unused-ignore]
+        if not has_own_setstate(cls):
+            _check_restorable(cls, state)
+        return state
+    attributes = getattr(inst, "__dict__", None) or None
+    computed = computed_names(cls)
+    if attributes is not None and not computed.isdisjoint(attributes):
+        attributes = without(attributes, computed) or None
+    if isinstance(inst, BaseException):
+        attributes = {**_members(inst), **(attributes or {})} or None
+    if attributes is not None:
+        check_names(cls, attributes)
+    slots = {
+        name: getattr(inst, name) for name in state_slots(cls) if hasattr(inst, name)
+    }
+    return (attributes, slots) if slots else attributes
+
+
+_STR: Final = frozenset((str,))
+
+
+def check_names(cls: type[Any], attributes: dict[Any, Any]) -> None:
+    """Refuse attributes that could not be given to another instance.
+
+    Raises:
+        UnjellyableType: One has another name than text.
+    """
+    if not _STR.issuperset(map(type, attributes)):
+        name = next(name for name in attributes if type(name) is not str)
+        raise UnjellyableType(
+            f"an attribute of {shown(qual(cls))} is named {shown(name)}, not by a str"
+        )
+
+
+def _check_restorable(cls: type[Any], state: Any) -> None:
+    """Refuse what `restore` would not take for the state of an instance.
+
+    Raises:
+        UnjellyableType: It is no state.
+    """
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    for part in parts:
+        if part is not None and type(part) is not dict:
+            raise UnjellyableType(
+                f"__getstate__ of {shown(qual(cls))} returned {shown(part)}, and there "
+                "is no __setstate__ to take it"
+            )
+        check_names(cls, part or {})
+        if cls.__dictoffset__ == 0 or part is not parts[0]:
+            for name in part or {}:
+                if name not in slots_of(cls):
+                    raise UnjellyableType(
+                        f"__getstate__ of {shown(qual(cls))} returned the attribute "
+                        f"{shown(name)}, for which there is no place"
+                    )
+
+
+_blank: WeakKeyDictionary[type[Any], str] = WeakKeyDictionary()
+
+
+def why_not_blank(cls: Any) -> str:
+    """Return why blank instances of a class cannot be made; nothing if they can.
+
+    Where the class has a ``__new__`` of its own, it is called once to see that.
+    """
+    if cls.__new__ is object.__new__:
+        return ""
+    reason = _blank.get(cls)
+    if reason is None:
+        reason = ""
+        try:
+            is_one = isinstance(cls.__new__(cls), cls)
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = f"its __new__ cannot be called without arguments: {error!r:.100}"
+        else:
+            if not is_one:
+                reason = "its __new__ returns an instance of another class"
+        _blank[cls] = reason
+    return reason
+
+
+def give_state(inst: Any, state: Any) -> None:
+    """Put state into a blank instance, by its ``__setstate__`` or the ordinary rules.
+
+    Raises:
+        MalformedJelly: The ordinary rules do not allow it.
+    """
+    cls = type(inst)
+    if has_own_setstate(cls) and (
+        # A class that leaves its state to Python does not expect to be told that
+        # there is none.
+        state is not None or has_own_getstate(cls)
+    ):
+        inst.__setstate__(state)
+    else:
+        restore(inst, state)
+
+
+def without(attributes: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    """Return attributes without those that have one of some names."""
+    return {name: value for name, value in attributes.items() if name not in names}
+
+
+def builtin_exception(cls: type[Any]) -> type[BaseException]:
+    """Return the builtin exception that a class extends, or is."""
+    base: type[BaseException] = next(
+        base for base in cls.__mro__ if base.__module__ == "builtins"
+    )
+    return base
+
+
+def _members(error: BaseException) -> dict[str, Any]:
+    """Return what the builtin exceptions keep elsewhere than in the ``__dict__``."""
+    members: dict[str, Any] = {}
+    for base in reversed(builtin_exception(type(error)).__mro__):
+        for name, member in vars(base).items():
+            # What an attribute was missing from is not for anybody else to have.
+            if (
+                isinstance(member, _MEMBER_TYPES)
+                and not name.startswith("_")
+                and name != "obj"
+            ):
+                value = getattr(error, name, None)
+                if value is not None and value != ():
+                    members[name] = value
+    return members
+
+
+_MEMBER_TYPES = (MemberDescriptorType, GetSetDescriptorType)
+_NO_GETSTATE = getattr(object, "__getstate__", None)
+
+
+def has_own_getstate(cls: type[Any]) -> bool:
+    """Say whether a class says itself what the state of its instances is."""
+    return getattr(cls, "__getstate__", None) is not _NO_GETSTATE
+
+
+def has_own_setstate(cls: type[Any]) -> bool:
+    """Say whether a class says itself how state is put into its instances."""
+    setter = getattr(cls, "__setstate__", None)
+    return setter is not None and setter is not BaseException.__setstate__
+
+
+def shows_all(cls: type[Any]) -> bool:
+    """Say whether the state of any instance of a class is its ``__dict__``."""
+    return (
+        not has_own_getstate(cls)
+        and not issubclass(cls, BaseException)
+        and layout_of(cls).is_plain
+    )
+
+
+def hides_state(cls: type[Any], base: type[Any] = object) -> bool:
+    """Say whether instances of a class hold what neither dict nor slots show.
+
+    So it is with types written in C: a file, a lock, a compiled pattern, an array.
+    Their state cannot be had from the outside, and to send what can be had would be
+    to lose the rest without a word.
+
+    Args:
+        cls: The class.
+        base: One of its bases, whose own value is sent besides the state.
+    """
+    size = base.__basicsize__ + len(slots_of(cls)) * _POINTER
+    if cls.__dictoffset__ and not (
+        base.__dictoffset__ or cls.__flags__ & _MANAGED_DICT
+    ):
+        size += _POINTER
+    if cls.__weakrefoffset__ > 0 and not base.__weakrefoffset__:
+        size += _POINTER
+    return cls.__basicsize__ > size or cls.__itemsize__ != base.__itemsize__
+
+
+def restore(inst: Any, state: Any) -> None:
+    """Put state into a blank instance, past any ``__setattr__`` of its class.
+
+    Args:
+        inst: The instance.
+        state: What `state_of` returned for another: None, a dict of attributes, or a
+            tuple of either and a dict of slots.
+
+    Raises:
+        MalformedJelly: It is something else, names something that is not an attribute,
+            or the instance has no place for it.
+    """
+    slots: Any = None
+    if type(state) is tuple and len(state) == 2:
+        state, slots = state
+    if state is not None:
+        attributes = attributes_in(state)
+        if isinstance(inst, BaseException):
+            _fill_exception(inst, attributes)
+        else:
+            set_attributes(inst, attributes)
+    if slots is not None:
+        fill_slots(inst, attributes_in(slots))
+
+
+def attributes_in(state: Any) -> dict[str, Any]:
+    """Return state as names and values; it is itself wherever it can be."""
+    if type(state) is not dict:
+        raise MalformedJelly(f"state of the type {shown(type(state).__name__)}")
+    if set(map(type, state)) <= {str}:
+        return state
+    # Python 2 peers send names as bytes.
+    names: dict[str, Any] = {}
+    for name, value in state.items():
+        if type(name) is bytes:
+            name = name.decode("utf-8", "replace")
+        if type(name) is not str:
+            raise MalformedJelly(f"an attribute named {shown(name)}")
+        names[name] = value
+    return names
+
+
+def _fill_exception(error: BaseException, attributes: dict[str, Any]) -> None:
+    """Set attributes where the builtin exception, a slot or the dict has them."""
+    builtin = builtin_exception(type(error))
+    for name, value in attributes.items():
+        # The notes of an exception are in its dict, as an ordinary attribute.
+        if name.startswith("_") and hasattr(builtin, name):
+            raise MalformedJelly(f"no place for an attribute named {shown(name)}")
+        if hasattr(builtin, name) or name in slots_of(type(error)):
+            try:
+                object.__setattr__(error, name, value)
+            except (AttributeError, TypeError, ValueError):
+                raise MalformedJelly(f"a wrong value for {shown(name)}") from None
+        else:
+            error.__dict__[name] = value
