@@ -229,7 +229,7 @@ def _left_at(name: str, broker: Any) -> list[str]:
         "localObjects": broker.localObjects,
         "remotelyCachedObjects": broker.remotelyCachedObjects,
         "locallyCachedObjects": broker.locallyCachedObjects,
-        "releases": broker._session.releases,
+        "releases": broker.session.releases.queue,
     }
     return [f"{table} of the {name}" for table, kept in tables.items() if kept]
 

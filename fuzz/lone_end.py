@@ -135,7 +135,7 @@ class LoneEnd:
 
     def let_go(self) -> None:
         """Have everything of the peer's let go of that nobody holds any more."""
-        if self.broker._session.imports:
+        if self.broker.session.imports.count:
             # Failures are in cycles, and hold what was on the stack.
             gc.collect()
 
@@ -153,24 +153,23 @@ class LoneEnd:
     def check_tables(self) -> None:
         """Check that nothing is left of what the ends knew of each other."""
         broker = self.broker
-        session: Any = broker._session
+        session: Any = broker.session
         left = {
             "localObjects": len(broker.localObjects),
             "luids": len(session.exports.luids),
-            "locallyCachedObjects": len(session.cached_here),
-            "waitingForAnswers": len(session.pending),
-            "releases": len(session.releases),
-            "serving": session.serving,
-            "unread": len(broker._unread or ()),
+            "locallyCachedObjects": len(session.caches.here),
+            "waitingForAnswers": len(session.outgoing.pending),
+            "releases": len(session.releases.queue),
+            "serving": session.incoming.serving,
+            "unread": len(broker.reading.unread or ()),
         }
-        if session._caches is not None:
-            left["remotelyCachedObjects"] = len(session.caches.objects)
-            left["remotelyCachedLUIDs"] = len(session.caches.luids)
+        left["remotelyCachedObjects"] = len(session.caches.objects)
+        left["remotelyCachedLUIDs"] = len(session.caches.luids)
         expect(not any(left.values()), f"something is left in the tables: {left}")
         if not self.transport.aborted:
             # Else the error that is kept keeps what was on the stack.
             self.let_go()
-            counted = session.imports
+            counted = session.imports.count
             expect(not counted, f"{counted} references are counted still")
 
 

@@ -299,9 +299,9 @@ class HostileTests(TestCase):
     @staticmethod
     def describe(broker: Any) -> tuple[int, int, int, bool]:
         """Return what a peer holds, makes us hold, waits for; and if it is read."""
-        session = broker._session
-        is_read = broker._is_reading
-        return len(session.exports), session.imports, session.serving, is_read
+        session = broker.session
+        is_read = broker.reading.is_on
+        return len(session.exports), session.imports, session.incoming.serving, is_read
 
     async def part(self, broker: Any, server: Server) -> None:
         """Hang up, and see that the server keeps nothing."""
@@ -318,15 +318,15 @@ class HostileTests(TestCase):
         await until(is_over)
         root.kept.clear()
         for each in server.brokers:
-            session = each._session
+            session = each.session
             assert len(session.exports) == 0
             assert session.caches.objects == {}
-            assert session.pending == {}
-            assert session.cached_here == {}
-            assert session.imports == 0
-            assert each._unread is None
-            assert each._continuation is None
-            assert each._clogged is None
+            assert session.outgoing.pending == {}
+            assert session.caches.here == {}
+            assert session.imports.count == 0
+            assert each.reading.unread is None
+            assert each.reading.continuation is None
+            assert each.outbox.clogged is None
         assert server.factory._open.all == set()
         assert server.factory._open.strangers == set()
         assert server.factory.watch._watched == {}
@@ -387,7 +387,9 @@ class HostileTests(TestCase):
         server = self.serve(pb.BrokerLimits(calls_in_flight=50))
 
         def begun(attack: Attack) -> bool:
-            full = [each for each in server.alive() if each._session.serving == 50]
+            full = [
+                each for each in server.alive() if each.session.incoming.serving == 50
+            ]
             return len(full) == 3
 
         await self.withstand(
@@ -444,7 +446,7 @@ class HostileTests(TestCase):
                 yield call(b"keep", [b"list", *some])
 
         def begun(attack: Attack) -> bool:
-            held = [each._session.imports for each in server.alive()]
+            held = [each.session.imports.count for each in server.alive()]
             return sorted(held) == [0, 2000, 2000, 2000]
 
         attack = await self.withstand(server, calls, begun)

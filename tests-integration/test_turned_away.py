@@ -161,7 +161,9 @@ class TurnedAwayTests(TestCase):
         root = await client.getRootObject()
         waiting = root.callRemote("wait")
         waiting.addErrback(lambda _: None)
-        await self.until(lambda: [b for b in factory._open.all if b._session.serving])
+        await self.until(
+            lambda: [b for b in factory._open.all if b.session.incoming.serving]
+        )
         drained = factory.drain()
         late = [self.connect(number) for _ in range(MANY)]
         await self.until(lambda: all(map(is_over, late)))

@@ -121,7 +121,7 @@ def _tables_of(brokers: list[Any]) -> int:
     kept = 0
     for broker in brokers:
         kept += sum(len(getattr(broker, table)) for table in _TABLES)
-        kept += broker._session.imports + len(broker._session.releases)
+        kept += broker.session.imports.count + len(broker.session.releases.queue)
     return kept
 
 

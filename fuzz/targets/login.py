@@ -269,11 +269,11 @@ def _check_limits(end: LoneEnd, door: _Door) -> None:
     assert tries is not None
     if broker.is_authenticated:
         return
-    limits = broker._peer_limits()
-    session = broker._session
-    held = session.imports, limits.imported_references
+    limits = broker.session.quotas.of_peer
+    session = broker.session
+    held = session.imports.count, limits.imported_references
     expect(held[0] <= held[1], f"a stranger makes us hold {held} references")
-    calls = session.serving, limits.calls_in_flight
+    calls = session.incoming.serving, limits.calls_in_flight
     expect(calls[0] <= calls[1], f"a stranger has {calls} calls waiting")
     # Besides the root, one exchange.
     expect(len(broker.localObjects) <= MAX_CHALLENGES + 2, "a stranger holds too much")
@@ -284,7 +284,7 @@ def _check_limits(end: LoneEnd, door: _Door) -> None:
 
 def _check_reception(end: LoneEnd, stream: bytes) -> None:
     """Check that a stranger who sends too much is hung up on."""
-    decoder = Decoder(end.broker._peer_limits().wire, vocabulary=PB_VOCABULARY)
+    decoder = Decoder(end.broker.session.quotas.of_peer.wire, vocabulary=PB_VOCABULARY)
     try:
         decoder.feed(stream)
         while decoder.has_backlog:

@@ -356,5 +356,5 @@ def _check_answers(
     expect(not more, f"answers to no calls: {more}")
     if not was_closing:
         fewer = wanted - given
-        waiting = end.broker._session.serving
+        waiting = end.broker.session.incoming.serving
         expect(fewer.total() == waiting, f"calls without an answer: {fewer}")

@@ -27,13 +27,13 @@ from zope.interface.verify import verifyObject
 
 import pb_broker as pb
 from pb_broker import asyncio as pb_asyncio
+from pb_broker._connection.writing import TransportOutbox
 from pb_broker._endpoints.asyncio_transport import (
     AsyncioTransport,
     BrokerProtocol,
     _address,
 )
 from pb_broker._event_loops.asyncio_shell import AsyncioShell
-from pb_broker._session.session import Session
 from pb_broker.paging import CallbackPageCollector, StringPager
 
 from .support import Echo, logged
@@ -197,7 +197,7 @@ async def test_a_call_that_is_cancelled() -> None:
         await root.callRemote("sleep", 1)
         gc.collect()
         await root.callRemote("sleep", 1)
-        assert root.broker._session.imports == 0
+        assert root.broker.session.imports.count == 0
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -660,16 +660,21 @@ class FakeTransport(asyncio.Transport):
         self.calls.append("resume")
 
 
-class FakeBroker:
-    """Counts what is written for it."""
+class FakeOutbox(TransportOutbox):
+    """Counts what is written."""
+
+    written = 0
+
+    def count_written(self, size: int) -> None:
+        self.written += size
+
+
+class FakeBroker(pb.Broker):
+    """A broker without a connection."""
 
     def __init__(self) -> None:
-        self._gathered: list[bytes] | None = None
-        self._session = Session(self)  # type: ignore[arg-type]
-        self.written = 0
-
-    def _count_written(self, size: int) -> None:
-        self.written += size
+        super().__init__()
+        self.outbox: FakeOutbox = FakeOutbox(self)
 
 
 class Producer:
@@ -711,17 +716,17 @@ class TestTransport:
         self.transport.write(b"d")
         self.turn()
         assert self.fake.calls == [b"abc", b"d"]
-        assert self.broker.written == 4
+        assert self.broker.outbox.written == 4
 
     def test_the_broker_adds_to_it_until_it_is_sent(self) -> None:
         self.transport.write(b"a")
-        gathered = self.broker._gathered
+        gathered = self.broker.outbox.gathered
         assert gathered is not None
         assert self.transport.has(gathered)
         gathered.append(b"b")
         self.turn()
         assert self.fake.calls == [b"ab"]
-        assert self.broker._gathered is None
+        assert self.broker.outbox.gathered is None
         assert not self.transport.has(gathered)
 
     def test_much_is_not_joined(self) -> None:
@@ -817,7 +822,7 @@ async def test_why_a_connection_was_lost() -> None:
     protocol.connection_lost(ConnectionResetError("by the peer"))
     await asyncio.sleep(0)
     assert fake.calls == ["abort"]
-    assert protocol.broker._gathered is None
+    assert protocol.broker.outbox.gathered is None
     assert lost == [protocol]
     assert "by the peer" in str(protocol.broker.lost_reason)
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 import pb_broker as pb
 from pb_banana import Connection, Limits
-from pb_broker._connection.broker import _BATCH_MESSAGES
+from pb_broker._connection.reading import _BATCH_MESSAGES
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
 
 from .support import Child, Echo, connected, failure_of, logged, result_of, root_of
@@ -31,7 +31,7 @@ class Clocked(pb.Broker):
         calls = self.clock.getDelayedCalls()
         for call in calls:
             call.cancel()
-            self._continue()
+            self.reading.go_on_now()
         return bool(calls)
 
 
@@ -183,12 +183,12 @@ def test_releases_are_written_together() -> None:
         root.waiting.pop().callback(children)
         got = result_of(call, pair)
         assert len(pair.server.localObjects) == 501
-        pair.client._busy += 1
+        pair.client.session.codec.busy += 1
         del got, call
         gc.collect()
         assert pair.client_transport.written == []
-        pair.client._busy -= 1
-        pair.client._flush_releases()
+        pair.client.session.codec.busy -= 1
+        pair.client.session.releases.flush()
         assert len(pair.client_transport.written) == 1
         pair.flush()
         assert list(pair.server.localObjects) == [b"root"]
@@ -212,7 +212,7 @@ def test_release_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_to_release_is_not_sent() -> None:
     with connected() as pair:
-        pair.client._flush_releases()
+        pair.client.session.releases.flush()
         assert pair.client_transport.written == []
 
 
@@ -222,7 +222,7 @@ def test_release_after_the_end_is_nothing() -> None:
         pair.close()
         del child
         gc.collect()
-        assert not pair.client._session.releases
+        assert not pair.client.session.releases.queue
 
 
 def clocked_server() -> tuple[Pair, Clocked]:
@@ -258,7 +258,7 @@ def test_a_slow_method_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     pair, server = clocked_server()
     ticks = iter(range(10**6))
     monkeypatch.setattr(
-        "pb_broker._connection.broker.perf_counter", lambda: float(next(ticks))
+        "pb_broker._connection.reading.perf_counter", lambda: float(next(ticks))
     )
     kept = pair.server_factory.root.kept
     for number in range(5):
@@ -350,7 +350,7 @@ def test_imported_references_are_limited() -> None:
         assert failure.check(pb.Error)
         gc.collect()
         pair.flush()
-        assert pair.server._session.imports == 0
+        assert pair.server.session.imports.count == 0
         assert (
             result_of(root_of(pair).callRemote("keep", [Child(), Child()]), pair)
             is None

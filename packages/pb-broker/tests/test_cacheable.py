@@ -308,7 +308,7 @@ def test_malformed(expression: Any) -> None:
         with pytest.raises(MalformedJelly):
             pair.client.unserialize(expression)
         gc.collect()
-        pair.client._session.cached_here.clear()
+        pair.client.session.caches.here.clear()
 
 
 def test_observers_and_methods_compare() -> None:

@@ -299,8 +299,8 @@ class TestLinger:
         pair.client.drain()
         serving.linger()
         assert pair.closed
-        assert pair.client.peer_has_closed()
-        assert pair.server.peer_has_closed()
+        assert pair.client.session.outgoing.refused_after is not None
+        assert pair.server.session.outgoing.refused_after is not None
 
     def test_peer_that_does_not_answer(self) -> None:
         serving = Serving(1)
@@ -438,7 +438,7 @@ class TestStreams:
         serving, got = self.begin()
         serving.drain(100)
         serving.flush()
-        stream = next(iter(serving.pairs[0].server._session.streams.values()))
+        stream = next(iter(serving.pairs[0].server.session.incoming.streams.values()))
         stream.remote_close()
         serving.linger()
         assert serving.drained == [0]

@@ -176,7 +176,7 @@ def test_references_in_a_late_answer_are_let_go_of(timed: Timed, how: str) -> No
     gc.collect()
     timed.pair.flush()
     assert list(timed.pair.server.localObjects) == [b"root"]
-    assert timed.pair.client._session.imports == 0
+    assert timed.pair.client.session.imports.count == 0
 
 
 def test_calls_to_many_are_limited_too(timed: Timed) -> None:

@@ -118,7 +118,7 @@ class TestLostConnections:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # However slow the machine is, this is one batch.
-        monkeypatch.setattr("pb_broker._connection.broker.perf_counter", lambda: 0.0)
+        monkeypatch.setattr("pb_broker._connection.reading.perf_counter", lambda: 0.0)
 
         class Socket(FileDescriptor):
             """A transport that takes all at once."""

@@ -88,17 +88,29 @@ def test_every_observer_gets_the_call_and_answers(args: Any, kw: Any) -> None:
     assert [copy.seen for copy in copies] == [[(args, kw)]] * 3
 
 
+class Counting:
+    """A connection's half of pb-banana, of which each message is counted."""
+
+    def __init__(self, connection: Any, write_message: Any) -> None:
+        self.connection = connection
+        self.write_message = write_message
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
 def test_arguments_are_serialized_once() -> None:
     board, pairs, _ = observed(3)
     made = []
     for pair in pairs:
-        write = pair.server._write_message
+        connection = pair.server._connection
+        write = connection.write_message
 
-        def counting(head: Any, values: Any, jellier: Any, write: Any = write) -> Any:
-            made.extend(values)
-            return write(head, values, jellier)
+        def counting(*message: Any, write: Any = write) -> Any:
+            made.extend(message[1])
+            return write(*message)
 
-        pair.server._write_message = counting
+        pair.server.session.codec._connection = Counting(connection, counting)
     pb.call_observers(board.observers, "show", 1, two=2)
     assert made == [(1,), {"two": 2}]
 

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 import pb_broker as pb
-from pb_broker._connection.broker import _BATCH_MESSAGES, _MOST_UNREAD
+from pb_broker._connection.reading import _BATCH_MESSAGES, _MOST_UNREAD
 from pb_broker.testing import Pair, connected_pair
 
 from .support import Echo, failure_of, result_of, root_of
@@ -50,9 +50,9 @@ def test_what_was_not_handled_is_let_go_of_with_the_connection(pair: Pair) -> No
     server = pair.server
     # What a transport still hands over when it has been told to read no more.
     server.dataReceived(b"\x01\x80")
-    assert server._unread is not None
+    assert server.reading.unread is not None
     pair.close()
-    assert server._unread is None
+    assert server.reading.unread is None
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 20])

@@ -30,9 +30,12 @@ from twisted.python import failure, reflect
 
 import pb_broker as pb
 from pb_banana import Connection, Limits
+from pb_broker._dialects.pb.codec import PbCodec
 from pb_broker._dialects.pb.messages import SHAPES
 from pb_broker._interfaces.exposed_methods import find_method
 from pb_broker._objects.failures import WIRE_NAME
+from pb_broker._session.incoming_calls import IncomingCalls
+from pb_broker._session.outgoing_calls import OutgoingCalls
 from pb_broker._session.session import Session
 from pb_broker.testing import MemoryTransport
 from pb_jelly import SecurityOptions
@@ -97,9 +100,9 @@ class Peer:
     def feed(self, data: bytes) -> list[Any]:
         """Have bytes arrive; return the messages that come back."""
         self.broker.dataReceived(data)
-        while self.broker._continuation is not None:
-            self.broker._continuation.cancel()
-            self.broker._continue()
+        while self.broker.reading.continuation is not None:
+            self.broker.reading.continuation.cancel()
+            self.broker.reading.go_on_now()
         return self._received()
 
     def send(self, *messages: Any) -> list[Any]:
@@ -132,10 +135,10 @@ class Peer:
     def close(self) -> None:
         """End the connection, and see that nothing is left of it."""
         self.broker.connectionLost(failure.Failure(ConnectionError("gone")))
-        session = self.broker._session
+        session = self.broker.session
         assert len(session.exports) == 0
         caches = session.caches
-        for table in (session.pending, session.cached_here, caches.objects):
+        for table in (session.outgoing.pending, session.caches.here, caches.objects):
             assert table == {}
         assert caches.luids == {}
 
@@ -574,8 +577,10 @@ def test_who_looks_is_not_for_the_peer_to_say(peer: Peer) -> None:
 
 
 def test_verbs_are_those_in_the_table(peer: Peer) -> None:
-    before = {name for name in vars(peer.broker) if name != "_log_budget"}
-    names = {*dir(peer.broker), *dir(Session), *dir(builtins)}
+    before = set(vars(peer.broker))
+    parts = (Session, IncomingCalls, OutgoingCalls, PbCodec)
+    names = {*dir(peer.broker), *(name for part in parts for name in dir(part))}
+    names |= set(dir(builtins))
     names |= {f"proto_{verb.decode()}" for verb in SHAPES}
     names |= {f"_on_{verb.decode()}" for verb in SHAPES}
     tried = [name.encode() for name in sorted(names)] + ODD_NAMES
@@ -584,7 +589,7 @@ def test_verbs_are_those_in_the_table(peer: Peer) -> None:
     for verb in tried:
         for fields in ([], [1], [1, b"root", b"ok", 1, TUPLE, DICT]):
             assert peer.send([verb, *fields]) == [[b"didNotUnderstand", verb[:200]]]
-    assert {name for name in vars(peer.broker) if name != "_log_budget"} == before
+    assert set(vars(peer.broker)) == before
 
 
 GOOD: dict[bytes, list[Any]] = {
@@ -766,7 +771,7 @@ def test_forged_values(dialect: bytes, victim: Victim) -> None:
                     assert peer.send([b"uncache", 7]) == []
                 peer.releases.clear()
         assert victim.kept == []
-        assert peer.broker._session.imports == 0
+        assert peer.broker.session.imports.count == 0
         assert peer.broker.locallyCachedObjects == {}
         assert list(peer.broker.localObjects) == [b"root"]
         peer.close()
@@ -789,7 +794,7 @@ def test_references_are_numbers_of_the_peers_own(peer: Peer, victim: Victim) -> 
             [b"tuple", [b"local", number]],
         ]
         gc.collect()
-        assert peer.broker._session.imports == 0
+        assert peer.broker.session.imports.count == 0
         assert [b"decref", number] in [*peer.send([b"uncache", 1]), [b"decref", number]]
     peer.call(b"keep", [b"tuple", *[[b"remote", 2**447]] * 2])
     assert len(repr(victim.kept)) < 1000
@@ -882,7 +887,7 @@ def test_answers_to_calls_that_were_given_up(peer: Peer) -> None:
         releases += peer.send([b"uncache", 8])
         assert sorted(releases) == [[b"decache", 8], [b"decref", 5]]
     assert len(outcomes) == 1
-    assert peer.broker._session.imports == 0
+    assert peer.broker.session.imports.count == 0
     assert peer.broker.locallyCachedObjects == {}
 
 

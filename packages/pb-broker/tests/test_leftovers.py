@@ -127,26 +127,26 @@ LEFT: dict[str, Callable[[Any], object]] = {
     ),
     "callbacks (1): anything": lambda broker: broker.disconnects.append(anything),
     "timers (1): for calls that are late": (
-        lambda broker: setattr(broker._session, "_timer", timer_of(broker))
+        lambda broker: setattr(broker.session.outgoing, "_timer", timer_of(broker))
     ),
     "timers (1): for what has arrived": (
-        lambda broker: setattr(broker, "_continuation", timer_of(broker))
+        lambda broker: setattr(broker.reading, "continuation", timer_of(broker))
     ),
     "timers (1): for what is not taken in": (
-        lambda broker: setattr(broker, "_clogged", timer_of(broker))
+        lambda broker: setattr(broker.outbox, "clogged", timer_of(broker))
     ),
     "producers (1): Child": lambda broker: broker.pageProducers.append(Child()),
     "messages to be sent (1): version": (
-        lambda broker: setattr(broker, "_unsent", [[b"version", 6]])
+        lambda broker: setattr(broker.session.codec, "_held", [[b"version", 6]])
     ),
     "releases to be sent (1): decref": (
-        lambda broker: broker._session.releases.append((b"decref", 1))
+        lambda broker: broker.session.releases.queue.append((1, False))
     ),
     "answers to be sent (1): 3 bytes": (
-        lambda broker: setattr(broker, "_gathered", [b"abc"])
+        lambda broker: setattr(broker.outbox, "gathered", [b"abc"])
     ),
     "bytes to be handled (1): 3 bytes": (
-        lambda broker: setattr(broker, "_unread", [b"abc"])
+        lambda broker: setattr(broker.reading, "unread", [b"abc"])
     ),
 }
 

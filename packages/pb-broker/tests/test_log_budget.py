@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from pb_broker._connection.log_budget import _BURST, _STRANGER_BURST, LogBudget
+from pb_broker._session.log_budget import _BURST, _STRANGER_BURST, LogBudget
 
 from .support import connected, failure_of, logged, root_of
 
@@ -72,9 +72,9 @@ def test_no_message_fills_the_log() -> None:
             for _ in range(_BURST):
                 pair.client.sendCall(*message)
         pair.server.dataReceived(pair.client_transport.take())
-        while pair.server._continuation is not None:
-            pair.server._continuation.cancel()
-            pair.server._continue()
+        while pair.server.reading.continuation is not None:
+            pair.server.reading.continuation.cancel()
+            pair.server.reading.go_on_now()
         assert len(lines(events)) == _BURST
 
 

@@ -332,7 +332,7 @@ def check(conversation: Conversation) -> None:
         assert broker.localObjects == {}
         assert broker.remotelyCachedObjects == {}
         assert broker.locallyCachedObjects == {}
-        assert not broker._session.releases
+        assert not broker.session.releases.queue
     conversation.outcomes.clear()
     conversation.root_there.clear()
     assert conversation.network.clock.getDelayedCalls() == []

@@ -74,7 +74,7 @@ def test_both_ends_of_a_call() -> None:
             ("call", "echo", False, True),
             ("end", "echo", False, None),
         ]
-        assert not pair.server.observed
+        assert not pair.server.session.observers.running
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_an_observer_that_fails_changes_nothing() -> None:
 def test_signs_of_life_are_no_calls() -> None:
     here, there = Notes(), Notes()
     with observed(here, there) as pair:
-        pair.client.ask_for_life()
+        pair.client.session.outgoing.ask_for_life()
         pair.flush()
         assert here.noted == []
         assert not pair.client.waitingForAnswers

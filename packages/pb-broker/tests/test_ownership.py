@@ -308,7 +308,7 @@ def test_whether_anything_was_called(given_: Given) -> None:
     shelf, _, _ = given_.shelf()
     assert not given_.ownership.was_called
     given_.call(root_of(given_.pair), "shared")
-    given_.pair.client.ask_for_life()
+    given_.pair.client.session.outgoing.ask_for_life()
     given_.pair.flush()
     assert not given_.ownership.was_called
     given_.call(shelf, "child")

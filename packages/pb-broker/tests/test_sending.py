@@ -85,7 +85,7 @@ class Socket(FileDescriptor):
 @pytest.fixture(autouse=True)
 def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make batches as large as they may be."""
-    monkeypatch.setattr("pb_broker._connection.broker.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("pb_broker._connection.reading.perf_counter", lambda: 0.0)
 
 
 class Talk:
@@ -379,7 +379,7 @@ class TestCallsToMany:
     def test_numbers_of_any_size(self) -> None:
         talks, bells, references = self.bells(2)
         for talk in talks:
-            talk.server._session._request = 5000
+            talk.server.session.outgoing.last = 5000
         for turn in range(3):
             pb.call_observers(references, "ring", turn)
             for talk in talks:
@@ -401,7 +401,7 @@ MIB = 2**20
 
 class TestWhatIsNotTakenIn:
     def talk(self, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Talk:
-        monkeypatch.setattr("pb_broker._connection.flow._HIGH_WATER", 2 * MIB)
+        monkeypatch.setattr("pb_broker._connection.writing._HIGH_WATER", 2 * MIB)
         talk = Talk(Big())
         talk.server.set_limits(replace(LIMITS, **limits))
         talk.server.clock = Clock()

@@ -106,7 +106,7 @@ def test_unsendable_argument() -> None:
         # Nothing was sent, and nothing is counted or waited for.
         assert pair.client_transport.written == []
         assert pair.client.localObjects == pair.client.waitingForAnswers == {}
-        assert pair.client._session.imports == 0
+        assert pair.client.session.imports.count == 0
 
 
 def test_what_went_before_keeps_its_count() -> None:
@@ -211,7 +211,7 @@ def test_references_are_given_back_whatever_is_called() -> None:
             failure = failure_of(nothing.callRemote("echo", value), pair)
             assert "Invalid Object ID" in str(failure.value)
             assert pair.client.localObjects == {}
-            assert pair.server._session.imports == 0
+            assert pair.server.session.imports.count == 0
 
 
 def test_each_broker_has_its_own_policy() -> None:
@@ -433,7 +433,7 @@ def test_cancelled_call_releases_what_its_answer_brings() -> None:
         pair.flush()
         assert list(pair.server.localObjects) == [b"root"]
         assert pair.client.waitingForAnswers == {}
-        assert pair.client._session.imports == 0
+        assert pair.client.session.imports.count == 0
 
 
 def test_lost_connection_ends_calls_once() -> None:

@@ -635,7 +635,7 @@ class TestOpen:
             root = root_of(pair)
             kept = result_of(root.callRemote("count", 3), pair)
             failure_of(root.callRemote("count", 3), pair)
-            assert len(pair.server._session.streams) == 1
+            assert len(pair.server.session.incoming.streams) == 1
             assert len(pair.server._localCleanup) == 1
             del kept
 
@@ -649,7 +649,7 @@ class TestOpen:
             assert pair.server.disconnects == []
             pair.close()
             assert source.ended == 20
-            assert not pair.server._session.streams
+            assert not pair.server.session.incoming.streams
 
 
 class AsyncioSource(pb.Root):

@@ -255,7 +255,7 @@ def test_decache_of_what_never_was(caches: CacheTable) -> None:
     with pytest.raises(ProtocolError):
         caches.decref(1)
     luid = caches.add(object(), None)
-    assert [entry.refcount for entry in caches.clear()] == [1]
+    caches.forget(luid)
     assert caches.decref(luid) is None
 
 

@@ -169,9 +169,9 @@ def test_release_of_a_reference_while_its_thread_is_busy(
     with connected() as pair:
         kept = [result_of(root_of(pair).callRemote("child"), pair)]
         # As within an encoder, which looks for no releases at its end.
-        pair.client._busy += 1
+        pair.client.session.codec.busy += 1
         in_a_thread(kept.clear)
-        pair.client._busy -= 1
+        pair.client.session.codec.busy -= 1
         for each in moved:
             each()
         pair.flush()

@@ -470,11 +470,11 @@ class Alice(User):
         expected["a login"] = self.finishes is not None
         server = self.pair.server
         assert held_at(server) == +expected
-        session = server._session
-        assert session.serving == len(self.waits)
-        assert len(session.pending) == len(self.server.asked)
+        session = server.session
+        assert session.incoming.serving == len(self.waits)
+        assert len(session.outgoing.pending) == len(self.server.asked)
         # Her mind; and once more, if a login holds it that has begun with it.
-        assert session.imports == 1 + self.has_sent_mind + self.kept
+        assert session.imports.count == 1 + self.has_sent_mind + self.kept
         members = self.server.members[ALICE]
         assert sum(each.logouts for each in members) == len(members) - len(self.avatars)
         assert self.server.answers == []
@@ -718,7 +718,7 @@ def state_of(pair: Pair) -> Any:
     """Return all that both ends of a connection know, as it is now."""
     known: list[Any] = []
     for end in (pair.client, pair.server):
-        session = end._session
+        session = end.session
         known += [frozen(getattr(session, name)) for name in Session.__slots__]
         known.append(frozen(vars(end)))
     for transport in (pair.client_transport, pair.server_transport):

@@ -223,7 +223,7 @@ def test_a_session_without_calls_ends() -> None:
     for _ in range(11):
         server.clock.advance(9)
         # Signs of life are no calls, nor is what anybody can call.
-        pair.client.ask_for_life()
+        pair.client.session.outgoing.ask_for_life()
         call(pair, pair.client.remoteForName("root"), "mechanisms")
         assert call(busy, avatar, "name") == b"alice"
     assert server.reasons() == []

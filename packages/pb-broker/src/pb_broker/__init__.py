@@ -29,6 +29,7 @@ from pb_jelly import (
 from ._compatibility import BrokerLimits
 from ._connection.broker import Broker
 from ._connection.deadlines import Heartbeat
+from ._dialects.message_codec import Jellied
 from ._endpoints.client_service import PBClientService, ServiceReference
 from ._endpoints.connect import connect, getObjectAt
 from ._endpoints.context_managers import client, serve
@@ -56,7 +57,6 @@ from ._objects.wire_types import PB_TYPES
 from ._session.exports import Local
 from ._session.fan_out import call_observers
 from ._session.observers import CallObserver, ObservedCall
-from ._session.session import Jellied
 from .errors import (
     CallTimeout,
     ClosingDown,

@@ -55,13 +55,13 @@ class Banana(Protocol):
     currentDialect: bytes | None = None
     prefixLimit: int | None = None
     sizeLimit: int = Limits().string_bytes
-    #: Why this end gave the connection up; None if it did not.
+    #: The reason why this end gave the connection up; None if it did not.
     why_given_up: Exception | None = None
+    #: Whether what still comes is not looked at any more.
+    is_hung_up: bool = False
 
     def __init__(self, isClient: Any = True) -> None:
         self.isClient = isClient
-        #: Whether what still arrives is not looked at any more.
-        self._hung_up = False
         self._connection = Connection(
             bool(isClient), dialects=tuple(self.knownDialects), limits=self._limits()
         )
@@ -122,7 +122,7 @@ class Banana(Protocol):
         Raises:
             BananaError: They are not banana, or over a limit.
         """
-        while not self._hung_up:
+        while not self.is_hung_up:
             for expression in self._decode(data, 0):
                 self.expressionReceived(expression)
             if not self._connection.has_backlog:
@@ -146,8 +146,8 @@ class Banana(Protocol):
                 error=error,
                 peer=getattr(self.transport, "getPeer", lambda: None)(),
             )
-            self._hung_up = True
             self.why_given_up = error
+            self._hang_up()
             self.transport.loseConnection()
             return []
         reply = connection.data_to_send()
@@ -157,6 +157,10 @@ class Banana(Protocol):
         if dialect is not None:
             self._selectDialect(dialect)
         return expressions
+
+    def _hang_up(self) -> None:
+        """Look no more at what still comes."""
+        self.is_hung_up = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Learn that the connection is gone."""

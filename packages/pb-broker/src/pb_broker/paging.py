@@ -442,7 +442,7 @@ def getAllPages(
             pages.callback(result)
 
     def lost(reference: Any) -> None:
-        if reference.broker.peer_has_closed():
+        if reference.broker.session.outgoing.refused_after is not None:
             error: Exception = ClosingDown(
                 "the other end closed down between two pages"
             )

@@ -21,8 +21,10 @@ pagers that have more to send.  Each end of one of these calls :meth:`Closing.lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Protocol
+
+from pb_broker._event_loops.clock import clock_of
+from pb_broker._session.session import Session
 
 from .transport_output import undelivered
 
@@ -47,24 +49,24 @@ class ClosingConnection(Protocol):
     """A broker, as far as its end needs it.
 
     Attributes:
+        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
         currentDialect: The dialect that is spoken; None until one is agreed on.
         disconnected: Whether the connection is over.
+        session: The session.
         transport: The transport.
     """
 
+    clock: Any
     currentDialect: bytes | None
     disconnected: int
+    session: Session
     transport: Any
 
     def has_begun(self) -> bool:
         """Say whether calls, streams or pagers have begun and not ended."""
 
-    def tell_closing(self, answered: Callable[[], object]) -> None:
-        """Tell the peer that no call is taken any more."""
-
-    def _abort(self) -> None: ...
-    def _call_later(self, delay: float, function: Callable[[], object]) -> Any: ...
-    def _timing(self) -> Any: ...
+    def abort(self) -> None:
+        """End the connection now."""
 
 
 class Closing:
@@ -114,10 +116,12 @@ class Closing:
         """Tell the peer that no call is taken any more."""
         if self._linger and not self._is_closed:
             self._told = self._now()
-            self._broker.tell_closing(self._answered)
+            self._broker.session.outgoing.tell_closing(self._answered)
 
     def _answered(self) -> None:
         """Learn that the peer has been told."""
+        if self._broker.disconnected:
+            return
         if self._told is not None and self._round_trip is None:
             self._round_trip = self._now() - self._told
             self.look()
@@ -145,7 +149,7 @@ class Closing:
 
     def _look_later(self, seconds: float) -> None:
         self.cancel()
-        self._timer = self._broker._call_later(seconds, self._look_again)
+        self._timer = clock_of(self._broker).callLater(seconds, self._look_again)
 
     def _look_again(self) -> None:
         self._timer = None
@@ -174,7 +178,7 @@ class Closing:
         if self._broker.disconnected:
             return
         if self._is_late or not undelivered(self._broker.transport):
-            self._broker._abort()
+            self._broker.abort()
         else:
             # Its answers are on their way to a peer that takes its time.
             self._look_later(_LONGEST_CLOSE)
@@ -192,5 +196,5 @@ class Closing:
             self._timer = None
 
     def _now(self) -> float:
-        seconds: float = self._broker._timing().seconds()
+        seconds: float = clock_of(self._broker).seconds()
         return seconds

@@ -161,7 +161,7 @@ class ConnectionDeadlines:
                 broker.give_up(PeerTimeout("heartbeat", heartbeat.answer))
         elif now - watched.since >= heartbeat.idle - 2 * self._period:
             watched.asked = now
-            broker.ask_for_life()
+            broker.session.outgoing.ask_for_life()
 
 
 def as_heartbeat(heartbeat: Heartbeat | bool | None) -> Heartbeat | None:

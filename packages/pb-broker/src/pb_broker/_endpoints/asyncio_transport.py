@@ -69,7 +69,7 @@ class AsyncioTransport(DirectTransport):
         self.connected = True
         self.disconnecting = False
         self.producer: Any = None
-        broker._session.handed = 0
+        broker.session.outgoing.handed = 0
 
     def write(self, data: bytes) -> None:
         """Send ``data`` in the loop's next turn."""
@@ -78,8 +78,8 @@ class AsyncioTransport(DirectTransport):
             if self.disconnecting or not self.connected:
                 return
             self._loop.call_soon(self._flush)
-            if self._broker._gathered is None:
-                self._broker._gathered = waiting
+            if self._broker.outbox.gathered is None:
+                self._broker.outbox.gathered = waiting
         waiting.append(data)
 
     def writeSequence(self, data: Any) -> None:
@@ -93,16 +93,16 @@ class AsyncioTransport(DirectTransport):
             self._waiting.append(data)
             self._flush()
         elif not self.disconnecting and self.connected:
-            session = self._broker._session
-            session.handed = session._request
+            outgoing = self._broker.session.outgoing
+            outgoing.handed = outgoing.last
             self._transport.write(data)
 
     def _flush(self) -> None:
         waiting = self._taken()
         if not waiting or not self.connected:
             return
-        session = self._broker._session
-        session.handed = session._request
+        outgoing = self._broker.session.outgoing
+        outgoing.handed = outgoing.last
         size = sum(map(len, waiting))
         if len(waiting) == 1:
             self._transport.write(waiting[0])
@@ -110,7 +110,7 @@ class AsyncioTransport(DirectTransport):
             self._transport.write(b"".join(waiting))
         else:
             self._transport.writelines(waiting)
-        self._broker._count_written(size)
+        self._broker.outbox.count_written(size)
 
     def undelivered(self) -> int:
         """Return how many bytes were written and not sent."""
@@ -137,8 +137,8 @@ class AsyncioTransport(DirectTransport):
     def _taken(self) -> list[bytes]:
         """Return what waits, which does so no more."""
         waiting, self._waiting = self._waiting, []
-        if self._broker._gathered is waiting:
-            self._broker._gathered = None
+        if self._broker.outbox.gathered is waiting:
+            self._broker.outbox.gathered = None
         return waiting
 
     def secured(self, transport: asyncio.Transport) -> None:
@@ -275,7 +275,7 @@ class BrokerProtocol(asyncio.Protocol):
     def never_secured(self, exc: Exception | None) -> None:
         """End: there was no handshake, and nothing has been sent."""
         if self._transport.connected:
-            self.broker._session.handed = 0
+            self.broker.session.outgoing.handed = 0
             self.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

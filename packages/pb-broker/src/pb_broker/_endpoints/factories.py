@@ -11,11 +11,11 @@ from twisted.python.failure import Failure
 
 from pb_broker._compatibility import MODERN, BrokerLimits, Compatibility
 from pb_broker._connection.broker import Broker
-from pb_broker._connection.clock import clock_of
 from pb_broker._connection.closing import LINGER
 from pb_broker._connection.deadlines import ConnectionDeadlines, Heartbeat, as_heartbeat
 from pb_broker._connection.login_turns import LoginTurns
 from pb_broker._connection.transport_output import undelivered
+from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED, Shell
 from pb_broker._objects.deferred_root import LaterRoot
 from pb_broker._objects.remote_reference import RemoteReference
@@ -411,11 +411,11 @@ class PBServerFactory(_Watching, ServerFactory):
         super().broker_made(broker)
         self._open.all.add(broker)
         if self._draining is not None:
-            broker._abort()
+            broker.abort()
         elif not broker.is_authenticated:
             self._open.strangers.add(broker)
             if broker.profile.shares_turns:
-                broker._turns = self._open.turns
+                broker.reading.turns = self._open.turns
 
     def broker_authenticated(self, broker: Broker) -> None:
         """Learn from a broker that its peer has logged in."""
@@ -525,7 +525,7 @@ def ready(broker: Broker) -> Deferred[Broker]:
     """
     if broker.disconnected:
         return fail(broker.gone())
-    deferred: Deferred[Broker] = Deferred(lambda _: broker._abort())
+    deferred: Deferred[Broker] = Deferred(lambda _: broker.abort())
     broker.notifyOnConnect(lambda: _give(deferred, broker))
     broker.notifyOnFail(lambda: _give(deferred, Failure(_never_ready(broker))))
     return deferred

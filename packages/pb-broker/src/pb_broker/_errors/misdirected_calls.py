@@ -21,13 +21,14 @@ __all__ = ["is_misdirected"]
 #: called ``method``, ``args`` and ``kw``.
 _ENTRIES: Final = frozenset(
     {
-        "_call_local",
         "find_method",
         "perspectiveMessageReceived",
         "received",
         "remoteMessageReceived",
     }
 )
+#: The module whose ``call`` each call from a peer begins in.
+_BEGINNING: Final = "pb_broker._session.incoming_calls"
 #: Modules that run the coroutine of an entry that a program has overridden.
 _LOOPS: Final = (
     "asyncio.",
@@ -69,15 +70,20 @@ def _way(traceback: TracebackType | None) -> tuple[list[FrameType], bool]:
     entries: list[FrameType] = []
     while traceback is not None:
         frame = traceback.tb_frame
-        if frame.f_code.co_name in _ENTRIES:
+        if frame.f_code.co_name in _ENTRIES or _is_beginning(frame):
             entries.append(frame)
-        elif entries and entries[-1].f_code.co_name != "_call_local":
+        elif entries and not _is_beginning(entries[-1]):
             return entries, True
         elif not _module(frame).startswith((*_LOOPS, _LATER)):
             # No entry at all: the way began in a method.
             return [], True
         traceback = traceback.tb_next
     return entries, False
+
+
+def _is_beginning(frame: FrameType) -> bool:
+    """Tell whether a frame is the one in which a call from a peer begins."""
+    return frame.f_code.co_name == "call" and _module(frame) == _BEGINNING
 
 
 def _module(frame: FrameType) -> str:

@@ -18,7 +18,11 @@ from twisted.python.failure import Failure
 
 from pb_broker.errors import CallTimeout, WrongThread, shown_name
 
-__all__ = ["TWISTED", "Call", "Shell", "as_deferred", "forget", "late_call"]
+__all__ = ["TWISTED", "Answer", "Call", "Shell", "as_deferred", "forget", "late_call"]
+
+
+#: What a program is given for a call, where the event loop is Twisted's.
+Answer = Deferred[Any]
 
 
 class Call(Deferred[Any]):

@@ -28,6 +28,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pb_broker._dialects.pb.messages import encoded_name
+from pb_broker._dialects.serving_context import perspective_of
 from pb_broker._interfaces.exposed_methods import Called, arguments_of, find_method
 from pb_broker.errors import ProtocolError
 from pb_jelly import (
@@ -42,7 +43,6 @@ from pb_jelly.codec import set_attributes
 
 from .copyable import Copyable, RemoteCopy, allows_shadowing, attributes_of
 from .referenceable import Serializable
-from .serving_context import perspective_of
 from .stubs import Caller
 
 __all__ = ["Cacheable", "RemoteCache", "RemoteCacheMethod", "RemoteCacheObserver"]
@@ -186,7 +186,8 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         luid: int = jellyList[1]
         if luid in invoker.locallyCachedObjects:
             raise MalformedJelly("the number is another cached copy's")
-        invoker._check_caches()
+        caches = invoker.session.caches
+        invoker.session.quotas.check_copies(len(caches.here))
         _belong(self, invoker, luid)
         mine = self._borgify()
         # Where it has to be given what only the state has, it is left out.
@@ -333,7 +334,7 @@ class RemoteCacheMethod:
         name = encoded_name(self.name)
         broker = self.broker
         deferred: Deferred[Any]
-        if broker.disconnected and broker._session.has_yet_to_leave(self.cached):
+        if broker.disconnected and broker.session.has_yet_to_leave(self.cached):
             # The original has not been told yet, and its other observers come next.
             deferred = broker.shell.failed(Failure(broker.gone()))
             if kw.get("pbanswer", True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zope.interface import implementer
 
+from pb_broker._dialects.serving_context import perspective_of
 from pb_broker.interfaces import IUnjellyable
 from pb_jelly import (
     Jellier,
@@ -22,7 +23,6 @@ from pb_jelly.codec import attributes_of as state_of_instance
 from pb_jelly.codec import set_attributes
 
 from .referenceable import Serializable
-from .serving_context import perspective_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,6 +21,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from pb_banana import BananaError
+from pb_broker._dialects.pb.messages import COPYABLE_FAILURE
 from pb_broker._errors.exception_copies import native_base
 from pb_broker._errors.exception_details import (
     MAX_NAME,
@@ -63,7 +64,7 @@ __all__ = [
     "wire_name",
 ]
 
-WIRE_NAME = b"twisted.spread.pb.CopyableFailure"
+WIRE_NAME = COPYABLE_FAILURE
 NO_TRACEBACK = "Traceback unavailable\n"
 
 #: Longest text of an exception, and of a traceback, that is received, in characters:

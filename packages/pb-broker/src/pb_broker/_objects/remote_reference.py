@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pb_broker._dialects.pb.messages import MESSAGE, encoded_name
+from pb_broker._dialects.pb.messages import encoded_name
+from pb_broker._event_loops.clock import clock_of
 from pb_broker._objects.identity import OWN_ID
 from pb_broker.interfaces import IJellyable, IUnjellyable
 from pb_jelly import Jellier, MalformedJelly, Unjellier, UnjellyableType, leaf_hook
@@ -101,8 +102,21 @@ class TimedReference(Caller):
         call.deadline = None
         if self.seconds is not None:
             broker = self.reference.broker
-            broker.shell.limit(call, self.seconds, broker._timing())
+            broker.shell.limit(call, self.seconds, clock_of(broker))
         return call  # type: ignore[no-any-return]
+
+
+class _NoSession:
+    """The session of a reference whose broker is none of ours: it has none.
+
+    Args:
+        broker: The broker.
+    """
+
+    __slots__ = ("broker",)
+
+    def __init__(self, broker: Any) -> None:
+        self.broker = broker
 
 
 @implementer(IJellyable, IUnjellyable)
@@ -121,15 +135,18 @@ class RemoteReference(_Typed[_Interface]):
         broker: The connection's broker.
         luid: The other end's id of the object.
         doRefCount: Whether the other end counts this reference.
+
+    Attributes:
+        session: The session that the reference belongs to.
     """
 
     __slots__ = (
         "__weakref__",
-        "broker",
         "disconnectCallbacks",
         "doRefCount",
         "luid",
         "perspective",
+        "session",
     )
 
     #: As all that can be sent has it.
@@ -139,10 +156,15 @@ class RemoteReference(_Typed[_Interface]):
         self, perspective: Any, broker: Any, luid: int | bytes, doRefCount: int
     ) -> None:
         self.luid = luid
-        self.broker = broker
+        self.session: Any = getattr(broker, "session", None) or _NoSession(broker)
         self.doRefCount = doRefCount
         self.perspective = perspective
         self.disconnectCallbacks: Any = ()
+
+    @property
+    def broker(self) -> Any:
+        """The broker that the session has now."""
+        return self.session.broker
 
     def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
         """Call a method of the object at the other end.
@@ -166,15 +188,16 @@ class RemoteReference(_Typed[_Interface]):
             TypeError: The name is no text.
         """
         name = _name.encode() if type(_name) is str else encoded_name(_name)
-        broker = self.broker
+        session = self.session
+        broker = session.broker
         deferred: Deferred[Any]
         if kw or broker.disconnected:
             deferred = broker._sendMessage(
                 b"", self.perspective, self.luid, name, args, kw
             )
         else:
-            deferred = broker._session.call(
-                MESSAGE, self.perspective, self.luid, name, args, kw, True
+            deferred = session.outgoing.call(
+                self.luid, False, name, True, args, kw, self.perspective
             )
         return deferred
 
@@ -242,7 +265,7 @@ class RemoteReference(_Typed[_Interface]):
     def _disconnected(self) -> None:
         callbacks, self.disconnectCallbacks = self.disconnectCallbacks, ()
         for callback in callbacks:
-            self.broker._run_callback(callback, self)
+            self.broker.peer_log.run(callback, self)
 
     @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:
@@ -266,7 +289,7 @@ class RemoteReference(_Typed[_Interface]):
             raise MalformedJelly("a remote reference means nothing without a broker")
         if len(jellyList) != 2 or type(jellyList[1]) is not int:
             raise MalformedJelly("a remote reference is a number")
-        invoker._count_import(jellyList[1])
+        invoker.session.imports.add(jellyList[1])
         # From here on the other end's count is ours to give back, whatever happens.
         RemoteReference.__init__(
             self, invoker.unserializingPerspective, invoker, jellyList[1], 1
@@ -302,5 +325,5 @@ class RemoteReference(_Typed[_Interface]):
         """Tell the other end that this reference is gone."""
         # A blank instance that never was filled has no attributes.
         if getattr(self, "doRefCount", False):
-            self.broker._uncount_import()
-            self.broker.sendDecRef(self.luid)
+            self.session.imports.count -= 1
+            self.session.broker.sendDecRef(self.luid)

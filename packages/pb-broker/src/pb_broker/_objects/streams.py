@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED
 from pb_broker._objects.identity import process_unique_id
 from pb_broker.errors import (
@@ -209,7 +210,7 @@ class StreamSource(Referenceable):
                     _log.failure(
                         "The clean-up of a stream failed",
                         pb_event="stream_cleanup_failed",
-                        peer=self._broker._peer(),
+                        peer=self._broker.peer_log.address(),
                     )
             self._is_over = True
             self._running = None
@@ -238,7 +239,7 @@ class StreamSource(Referenceable):
         if self._is_over or self._has_enough(self._most):
             self._answer()
         elif self._items and self._timer is None:
-            self._timer = self._broker._call_later(0, self._answer)
+            self._timer = clock_of(self._broker).callLater(0, self._answer)
 
     def _answer(self) -> None:
         """Answer the call that waits."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pb_broker._dialects.serving_context import perspective_of
 from pb_broker._interfaces.argument_validation import checked
 from pb_broker._interfaces.exposed_methods import Called, arguments_of, find_method
 from pb_jelly import Jellier, leaf_hook
 
 from .referenceable import Referenceable, Serializable
-from .serving_context import perspective_of
 
 __all__ = ["ViewPoint", "Viewable"]
 

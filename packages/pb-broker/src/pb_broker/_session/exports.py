@@ -20,8 +20,8 @@ ignored, while one for an id that never was is the peer's mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 from pb_broker._objects.identity import process_unique_id
 from pb_broker.errors import ProtocolError
@@ -32,6 +32,7 @@ __all__ = [
     "Local",
     "LocalIDs",
     "LocalObjects",
+    "ReferenceListener",
 ]
 
 # What stands for tables that nothing has been put into.  A server has thousands of
@@ -40,6 +41,24 @@ _NO_OBJECTS: Final[dict[int | bytes, Any]] = {}
 _NO_LUIDS: Final[dict[Any, int]] = {}
 _NO_COUNTS: Final[dict[int | bytes, int]] = {}
 _NO_NAMES: Final[dict[bytes, Any]] = {}
+_NO_ENTRIES: Final[dict[int, Local]] = {}
+_NO_COPIES: Final[dict[Any, Any]] = {}
+
+
+class ReferenceListener(Protocol):
+    """The hooks of a session, as far as tables tell them of references."""
+
+    def exported(self, luid: int, is_new: bool) -> None:
+        """Learn that the peer is given a reference to an object."""
+
+    def export_ended(self, luid: int) -> None:
+        """Learn that the peer has an object no more."""
+
+    def cached(self, luid: int, is_new: bool) -> None:
+        """Learn that the peer is given a cached copy of an object."""
+
+    def cache_ended(self, luid: int) -> None:
+        """Learn that the peer has no cached copy of an object any more."""
 
 
 class LocalIDs:
@@ -108,6 +127,7 @@ class ExportTable:
 
     Attributes:
         objects: The objects, by luid.
+        hooks: The session's hooks; None for none.
         luids: Luids by process-unique id.
         named: How many objects there are besides, under names.
     """
@@ -117,6 +137,8 @@ class ExportTable:
         "_local_ids",
         "_name",
         "_names",
+        "cleanups",
+        "hooks",
         "luids",
         "named",
         "objects",
@@ -124,6 +146,8 @@ class ExportTable:
 
     def __init__(self, local_ids: LocalIDs) -> None:
         self._local_ids = local_ids
+        self.cleanups: dict[Any, Callable[[], object]] | None = None
+        self.hooks: ReferenceListener | None = None
         self.objects: dict[int | bytes, Any] = _NO_OBJECTS
         self.luids: dict[Any, int] = _NO_LUIDS
         self._counts: dict[int | bytes, int] = _NO_COUNTS
@@ -164,6 +188,8 @@ class ExportTable:
         luid = ids.last = ids.last + 1
         self.objects[luid] = instance
         self.luids[puid] = luid
+        if self.hooks is not None:
+            self.hooks.exported(luid, True)
         return luid
 
     def count(self, luid: int) -> None:
@@ -171,6 +197,8 @@ class ExportTable:
         if self._counts is _NO_COUNTS:
             self._counts = {}
         self._counts[luid] = self._counts.get(luid, 1) + 1
+        if self.hooks is not None:
+            self.hooks.exported(luid, False)
 
     def name(self, name: bytes, instance: object) -> None:
         """Make an object known under a name, uncounted, instead of any other."""
@@ -236,7 +264,19 @@ class ExportTable:
         instance = self.objects.pop(luid)
         self._counts.pop(luid, None)
         self.luids.pop(process_unique_id(instance), None)
+        if self.hooks is not None and type(luid) is int:
+            self.hooks.export_ended(luid)
         return instance
+
+    def take_cleanup(self, instance: object) -> Callable[[], object] | None:
+        """Return what is to be called once, now that an object is let go of.
+
+        Args:
+            instance: The object, which the peer has no more.
+        """
+        if not self.cleanups:
+            return None
+        return self.cleanups.pop(process_unique_id(instance), None)
 
     def clear(self) -> None:
         """Drop everything."""
@@ -295,22 +335,38 @@ class LocalObjects(Mapping[int | bytes, Local]):
 
 
 class CacheTable:
-    """Objects of ours of which the peer keeps a live cache.
+    """Objects of ours of which the peer keeps a live cache, and ours of the peer's.
 
     Args:
         local_ids: The connection's sequence of luids.
 
     Attributes:
-        objects: Entries by luid.
+        here: Our cached copies of the peer's objects, by the peer's luid.
+        hooks: The session's hooks; None for none.
         luids: Luids by process-unique id.
+        objects: Entries by luid.
     """
 
-    __slots__ = ("_local_ids", "luids", "objects")
+    __slots__ = ("_local_ids", "here", "hooks", "luids", "objects")
 
     def __init__(self, local_ids: LocalIDs) -> None:
         self._local_ids = local_ids
-        self.objects: dict[int, Local] = {}
-        self.luids: dict[Any, int] = {}
+        self.here: dict[Any, Any] = _NO_COPIES
+        self.hooks: ReferenceListener | None = None
+        self.luids: dict[Any, int] = _NO_LUIDS
+        self.objects: dict[int, Local] = _NO_ENTRIES
+
+    def begin(self) -> None:
+        """Make the tables of what the peer caches, if there are none."""
+        if self.objects is _NO_ENTRIES:
+            self.objects = {}
+            self.luids = {}
+
+    def kept(self) -> dict[Any, Any]:
+        """Return the table of our cached copies, to add to."""
+        if self.here is _NO_COPIES:
+            self.here = {}
+        return self.here
 
     def find(self, instance: object, count: bool = False) -> int | None:
         """Return the luid under which ``instance`` is cached.
@@ -329,13 +385,18 @@ class CacheTable:
             if entry.refcount <= 0:
                 return None
             entry.refcount += 1
+            if self.hooks is not None:
+                self.hooks.cached(luid, False)
         return luid
 
     def add(self, instance: object, perspective: Any) -> int:
         """Cache ``instance`` for ``perspective`` with a count of one."""
+        self.begin()
         luid = self._local_ids.new()
         self.luids[process_unique_id(instance)] = luid
         self.objects[luid] = Local(instance, perspective)
+        if self.hooks is not None:
+            self.hooks.cached(luid, True)
         return luid
 
     def decref(self, luid: int) -> Local | None:
@@ -364,10 +425,9 @@ class CacheTable:
             puid = process_unique_id(entry.object)
             if self.luids.get(puid) == luid:
                 del self.luids[puid]
+            if self.hooks is not None:
+                self.hooks.cache_ended(luid)
 
-    def clear(self) -> list[Local]:
-        """Drop everything and return what was there."""
-        entries = list(self.objects.values())
-        self.objects.clear()
-        self.luids.clear()
-        return entries
+    def close(self) -> None:
+        """Keep none of our cached copies up to date any more."""
+        self.here = _NO_COPIES

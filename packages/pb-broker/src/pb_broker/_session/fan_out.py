@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from pb_banana import encode
-from pb_broker._dialects.pb.messages import CACHEMESSAGE, HEADS, MESSAGE, encoded_name
+from pb_broker._dialects.pb.messages import encoded_name
+from pb_broker._event_loops.shell import Answer
 from pb_broker._objects.cacheable import RemoteCacheObserver
 from pb_broker._objects.identity import process_unique_id
 from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker.errors import DeadReferenceError, ProtocolError
-from pb_jelly import Jellier, JellyError
 
 __all__ = ["call_observers"]
-
-#: How a call begins with the greatest numbers that there may ever be.
-_WIDEST: Final = (HEADS[MESSAGE], *[encode(2**62)] * 2)
-_WIDEST_SIZE: Final = sum(map(len, _WIDEST))
-
-
-class _NotSharedError(JellyError):
-    """The arguments are not the same bytes for everybody."""
-
-
-def _no_jellier() -> Jellier:
-    raise _NotSharedError("what has a hook is serialized for each peer")
 
 
 class _Call:
@@ -48,18 +34,14 @@ class _Call:
         self.args = args
         self.kw = kw
         self.wanted = wanted
-        # What the bytes depend on, and the bytes.
-        self._encoder: Any = None
-        self._policy: Any = None
-        self._profile: Any = None
+        # The bytes, and what they depend on; None for none.
+        self._sharing: tuple[object, ...] | None = None
         self._body: bytes | None = None
         # What the last observer observes, and by what that is known.
         self._cached: Any = None
         self._identity: Any = None
 
-    def send(
-        self, observer: RemoteCacheObserver | RemoteReference
-    ) -> Deferred[Any] | None:
+    def send(self, observer: RemoteCacheObserver | RemoteReference) -> Answer | None:
         """Send it to one observer.
 
         Returns:
@@ -72,49 +54,41 @@ class _Call:
         broker = observer.broker
         if broker.disconnected:
             raise broker.gone()
-        session = broker._session
+        session = broker.session
         luid: Any
+        to_copy = isinstance(observer, RemoteCacheObserver)
         if isinstance(observer, RemoteCacheObserver):
-            verb = CACHEMESSAGE
             cached = observer.cached
             if cached is not self._cached:
                 # The next one's is the same, in nearly all programs.
                 self._cached = cached
                 self._identity = process_unique_id(cached)
-            caches = session._caches
-            luid = None if caches is None else caches.luids.get(self._identity)
+            luid = session.caches.luids.get(self._identity)
             if luid is None:
                 raise ProtocolError("the peer has no cached copy of this object")
         else:
-            verb = MESSAGE
             luid = observer.luid
-        if (
-            self._encoder is not broker._connection.encoder
-            or self._policy is not broker.security
-            or self._profile is not broker.profile
-        ):
-            self._body = self._body_for(broker)
-        answer: Deferred[Any] | None
+        codec = session.codec
+        if not codec.shares(self._sharing):
+            self._sharing = codec.sharing()
+            self._body = codec.call_body(self.name, self.args, self.kw, self.wanted)
+        answer: Answer | None
+        outgoing = session.outgoing
         if self._body is None or type(luid) is not int:
-            who = observer.perspective
-            answer = session.call(
-                verb, who, luid, self.name, self.args, self.kw, self.wanted
+            answer = outgoing.call(
+                luid,
+                to_copy,
+                self.name,
+                self.wanted,
+                self.args,
+                self.kw,
+                observer.perspective,
             )
         else:
-            answer = session.call_shared(verb, luid, self.name, self._body, self.wanted)
+            answer = outgoing.call_shared(
+                luid, to_copy, self.name, self._body, self.wanted
+            )
         return answer
-
-    def _body_for(self, broker: Any) -> bytes | None:
-        """Return what follows the luid; None if it is not to be shared."""
-        self._encoder = broker._connection.encoder
-        self._policy = broker.security
-        self._profile = broker.profile
-        if not broker._speaks_pb():
-            return None
-        # With the greatest numbers, so that no limit needs a look later.
-        head = (*_WIDEST, broker._encode(self.name), 1 if self.wanted else 0)
-        parts = broker._write_message(head, (self.args, self.kw), _no_jellier)
-        return None if parts is None else b"".join(parts)[_WIDEST_SIZE:]
 
 
 def call_observers(
@@ -123,7 +97,7 @@ def call_observers(
     /,
     *args: Any,
     **kw: Any,
-) -> list[Deferred[Any]]:
+) -> list[Answer]:
     """Call the same method of many objects, each at the other end of a connection.
 
     It does what calling ``callRemote`` of each does, but serializes arguments that
@@ -148,7 +122,7 @@ def call_observers(
     name = encoded_name(_name)
     wanted = bool(kw.pop("pbanswer", True))
     call = _Call(name, args, kw, wanted)
-    answers: list[Deferred[Any]] = []
+    answers: list[Answer] = []
     for observer in observers:
         try:
             answer = call.send(observer)

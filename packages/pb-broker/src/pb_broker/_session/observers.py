@@ -1,25 +1,28 @@
 """This module tells observers of each call, there and back.
 
-Nobody who does not ask for it pays for it: the session of a connection that is observed
-is of a class of its own.
+A connection without an observer pays nothing for it: what tells is a hook of the
+session, in :class:`ObserverHooks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.python.failure import Failure
 
+from pb_broker._event_loops.shell import Shell
 from pb_broker._interfaces.exposed_methods import has_method
 from pb_broker.errors import PBConnectionLost, shown_name
 from pb_jelly.codec import visible
 
-from .session import Session
+from .incoming_calls import IncomingCalls
+from .peer_log import PeerLog
+from .session_hooks import SessionHooks
 
-__all__ = ["CallObserver", "ObservedCall", "ObservedSession"]
+__all__ = ["CallObserver", "ObservedCall", "ObservedConnection", "ObserverHooks"]
 
 
 @dataclass(slots=True, eq=False)
@@ -67,101 +70,109 @@ class CallObserver(Protocol):
         """
 
 
-class ObservedSession(Session):
-    """A session whose broker has an observer."""
+class ObservedConnection(Protocol):
+    """A broker, as far as observers need it.
 
-    __slots__ = ()
+    Attributes:
+        peer_log: The log of what the peer causes.
+        shell: The event loop.
+    """
 
-    def call(
+    peer_log: PeerLog
+    shell: Shell
+
+    def check_thread(self) -> None:
+        """Refuse to go on in another thread than the event loop's."""
+
+
+class ObserverHooks(SessionHooks):
+    """The hooks by which an observer is told of each call, there and back.
+
+    Args:
+        broker: The connection's broker.
+        observer: The observer.
+        incoming: The peer's calls.
+
+    Attributes:
+        running: The peer's calls that have yet to end, by number.
+    """
+
+    __slots__ = ("_broker", "_incoming", "_observer", "running")
+
+    def __init__(
         self,
-        verb: bytes,
-        perspective: Any,
+        broker: ObservedConnection,
+        observer: CallObserver,
+        incoming: IncomingCalls,
+    ) -> None:
+        self._broker = broker
+        self._observer = observer
+        self._incoming = incoming
+        self.running: dict[int, ObservedCall] = {}
+
+    def calling(
+        self,
         luid: int | bytes,
+        to_copy: bool,
         name: bytes,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
         wanted: Any,
+        perspective: Any,
+        send: Callable[[], Any],
     ) -> Any:
-        """Send a call; see :meth:`Session.call`."""
-        self._broker.check_thread()
+        """Tell of a call from here, and of its end."""
         call = self._begun(name, True, wanted)
-        answer = super().call(verb, perspective, luid, name, args, kw, wanted)
-        return self._watched(call, answer)
-
-    def call_shared(
-        self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
-    ) -> Any:
-        """Send a call that many get; see :meth:`Session.call_shared`."""
-        self._broker.check_thread()
-        call = self._begun(name, True, wanted)
-        answer = super().call_shared(verb, luid, name, body, wanted)
-        return self._watched(call, answer)
-
-    def _watched(self, call: ObservedCall, answer: Any) -> Any:
-        """Return what a call gives, and learn how it ends."""
+        answer = send()
         if answer is None:
             self._ended(call, None)
         else:
             self._broker.shell.watch(answer, lambda error: self._ended(call, error))
         return answer
 
-    def _call_local(
+    def serving(
         self,
-        target: Any,
-        perspective: Any,
         request: int,
+        luid: int | bytes,
+        to_copy: bool,
         name: bytes,
         wanted: Any,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
+        proceed: Callable[[], None],
     ) -> None:
-        run = super()._call_local
+        """Tell of a call of the peer's, which runs in a context of its own."""
 
         def observed() -> None:
+            target = self._incoming.target(luid, to_copy)
             call = self._begun(name, False, wanted, target)
             # A peer may have two calls of one number; then the first is not heard of
             # again.
-            running = self._broker.observed
-            running[request] = call
-            before = self.serving
-            run(target, perspective, request, name, wanted, args, kw)
-            if self.serving == before and running.get(request) is call:
-                # Nobody waits for anything.
-                self._finished(request, None)
+            self.running[request] = call
+            before = self._incoming.serving
+            proceed()
+            if self._incoming.serving == before and self.running.get(request) is call:
+                # Nothing is waited for.
+                self.ended(request, None)
 
         copy_context().run(observed)
 
-    def _answer(self, result: Any, request: int, wanted: Any, served: Any) -> None:
-        super()._answer(result, request, wanted, served)
-        self._finished(request, None)
-
-    def _failed(self, failure: Failure, request: int, wanted: Any) -> None:
-        super()._failed(failure, request, wanted)
-        self._finished(request, failure.value)
-
-    def close(self, reason: Failure, unsent: Container[int] = ()) -> None:
-        """End the session; see :meth:`Session.close`."""
-        super().close(reason, unsent)
-        running = self._broker.observed
-        for request in list(running):
-            self._finished(request, PBConnectionLost(reason))
-
-    def _finished(self, request: int, error: Any) -> None:
-        call = self._broker.observed.pop(request, None)
+    def ended(self, request: int, error: BaseException | None) -> None:
+        """Tell of the end of a call of the peer's."""
+        call = self.running.pop(request, None)
         if call is not None:
             self._ended(call, error)
+
+    def closed(self, reason: Failure) -> None:
+        """Tell of the end of all calls of the peer's that are left."""
+        for request in list(self.running):
+            self.ended(request, PBConnectionLost(reason))
 
     def _begun(
         self, name: bytes, is_outgoing: bool, wanted: Any, target: Any = None
     ) -> ObservedCall:
-        broker = self._broker
         shown = visible(shown_name(name))
-        call = ObservedCall(shown, is_outgoing, bool(wanted), broker)
+        call = ObservedCall(shown, is_outgoing, bool(wanted), self._broker)
         if not is_outgoing:
             call.is_exposed = has_method(target, name.decode(errors="replace"))
-        broker._run_callback(broker.observer.on_call, call)
+        self._broker.peer_log.run(self._observer.on_call, call)
         return call
 
     def _ended(self, call: ObservedCall, error: Any) -> None:
-        broker = self._broker
-        broker._run_callback(broker.observer.on_answer, call, error)
+        self._broker.peer_log.run(self._observer.on_answer, call, error)

@@ -18,13 +18,12 @@ was before the first is nobody's, and stays.
 
 A call whose owners are all over is not made, and a result of theirs is not sent.
 
-Nobody who does not ask for it pays for it: the session and the tables of a connection
-that has owners are of classes of their own.
+A connection without owners pays nothing for it: they are a hook of the session.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
@@ -32,31 +31,56 @@ from weakref import ref
 
 from twisted.python.failure import Failure
 
-from pb_broker._dialects.pb.messages import CACHEMESSAGE, DECREF
+from pb_broker._dialects.message_codec import Served
 from pb_broker._objects.identity import process_unique_id
 from pb_broker.errors import Error
 
 from .exports import CacheTable, ExportTable
-from .observers import ObservedSession
-from .session import Session
+from .session_hooks import SessionHooks
 
 __all__ = ["Owner", "Ownership"]
 
 
-class OwnedConnection(Protocol):
-    """A broker, as far as owners need it.
+class OwnedSession(Protocol):
+    """A session, as far as owners need it.
 
     Attributes:
-        ownership: Its table of owners; None until the first of them.
-        shell: The event loop.
+        caches: Cached copies, there and here.
+        exports: Objects that the peer can call.
+        ownership: The table of owners; None until the first of them.
     """
 
     ownership: Ownership | None
-    shell: Any
-    _session: Session
 
-    def check_thread(self) -> None:
-        """Refuse to go on in another thread than the event loop's."""
+    @property
+    def caches(self) -> CacheTable: ...
+    @property
+    def exports(self) -> ExportTable: ...
+    @property
+    def pending(self) -> dict[int, Any]:
+        """Calls from here that wait for an answer, by number."""
+
+    def target(self, luid: int | bytes, to_copy: bool) -> Any:
+        """Return what the peer calls; None for nothing."""
+
+    def failed(self, failure: Failure) -> Any:
+        """Return what becomes of a call that is not made."""
+
+    def set_owners(self, ownership: Ownership) -> None:
+        """Have owners take part in the steps of calls."""
+
+    def exported_no_more(self, instance: object) -> None:
+        """Clean up after an object that the peer has no more."""
+
+    def take_back_cache(self, luid: int) -> None:
+        """Tell the peer nothing more of an object that it keeps a cache of."""
+
+
+class OwnedConnection(Protocol):
+    """A broker, as far as owners need it."""
+
+    @property
+    def session(self) -> OwnedSession: ...
 
 
 class Owner:
@@ -95,19 +119,19 @@ class _Served(tuple[Any, ...]):
     owners: frozenset[Owner] | None
 
 
-class Ownership:
-    """Who has what of one connection.
+class Ownership(SessionHooks):
+    """The owners of what the peer of one connection was given.
 
     Args:
-        broker: The connection's.
+        session: The connection's session.
 
     Attributes:
         was_called: Whether the peer has called anything that it was given since
             somebody asked.
     """
 
-    def __init__(self, broker: OwnedConnection) -> None:
-        self._broker = broker
+    def __init__(self, session: OwnedSession) -> None:
+        self._session = session
         self._owners: dict[Owner, None] = {}
         self._perspectives: dict[int, Owner] = {}
         # Those whose owners are over, as long as anybody has them.
@@ -126,15 +150,16 @@ class Ownership:
 
     @classmethod
     def of(cls, broker: OwnedConnection) -> Ownership:
-        """Return that of a connection, which has it from now on."""
-        if broker.ownership is None:
-            ownership = broker.ownership = cls(broker)
-            session = broker._session
-            is_observed = isinstance(session, ObservedSession)
-            session.__class__ = OwnedObservedSession if is_observed else OwnedSession
-            session.exports = _OwnedExports(session.exports, ownership)
-            session._caches = _OwnedCaches(session.caches, ownership)
-        return broker.ownership
+        """Return the owners of a connection, which has them from now on.
+
+        Args:
+            broker: The connection's broker.
+        """
+        session = broker.session
+        if session.ownership is None:
+            session.set_owners(cls(session))
+        assert session.ownership is not None
+        return session.ownership
 
     def add(self, owner: Owner, perspective: object) -> None:
         """Have somebody else be given things, on account of a perspective."""
@@ -156,7 +181,7 @@ class Ownership:
             del self._perspectives[id(perspective)]
             self._note_over(perspective)
         owner.is_over = True
-        session = self._broker._session
+        session = self._session
         for luid in list(owner.exports):
             if _is_left(self._of_exports, luid, owner):
                 instance = session.exports.unregister(luid)
@@ -195,7 +220,7 @@ class Ownership:
 
     def owners_of(self, target: object) -> frozenset[Owner] | None:
         """Return to whom belongs what is called; None if nobody knows."""
-        luid = self._broker._session.exports.luids.get(process_unique_id(target))
+        luid = self._session.exports.luids.get(process_unique_id(target))
         return None if luid is None else self._of_exports.get(luid)
 
     def owners_of_export(self, luid: int | bytes) -> frozenset[Owner] | None:
@@ -204,7 +229,7 @@ class Ownership:
 
     def owners_of_call(self, request: int) -> frozenset[Owner] | None:
         """Return the owners of a call that waits for an answer; None if unknown."""
-        call = self._broker._session.pending.get(request)
+        call = self._session.pending.get(request)
         owners: frozenset[Owner] | None = getattr(call, "owners", None)
         return owners
 
@@ -241,37 +266,136 @@ class Ownership:
         elif count:
             self._of_imports[luid] = (before, count + 1)
 
-    def forget_import(self, luid: int | bytes) -> None:
-        """Note that one reference to an object of the peer's is gone."""
+    def import_ended(self, luid: int | bytes) -> None:
+        """Note that one reference to an object of the peer's is given back."""
         owners, count = self._of_imports.get(luid, (_NOBODY, 0))
         if count > 1:
             self._of_imports[luid] = (owners, count - 1)
         elif count:
             del self._of_imports[luid]
 
-    def forget_releases(self, releases: Iterable[tuple[bytes, int | bytes]]) -> None:
-        """Note that the peer is told of references that are gone."""
-        for verb, luid in releases:
-            if verb == DECREF:
-                self.forget_import(luid)
+    def imported(
+        self, luid: int, called: int | bytes | None, answered: int | None
+    ) -> None:
+        """Note on whose account a reference came."""
+        if called is not None:
+            owners = self.owners_of_export(called)
+        elif answered is not None:
+            owners = self.owners_of_call(answered)
+        else:
+            owners = self.caller
+        self.note_import(luid, owners)
 
-    def give_export(self, luid: int, *, is_new: bool) -> None:
+    def exported(self, luid: int, is_new: bool) -> None:
         """Note to whom an object belongs that goes to the peer."""
         _give(self._of_exports, luid, self.current, "exports", is_new=is_new)
 
-    def give_cache(self, luid: int, *, is_new: bool) -> None:
+    def cached(self, luid: int, is_new: bool) -> None:
         """Note to whom a cached object belongs that goes to the peer."""
         _give(self._of_caches, luid, self.current, "caches", is_new=is_new)
 
-    def forget_export(self, luid: int) -> None:
+    def export_ended(self, luid: int) -> None:
         """Note that the peer has an object no more."""
         for owner in self._of_exports.pop(luid, _NOBODY):
             owner.exports.discard(luid)
 
-    def forget_cache(self, luid: int) -> None:
+    def cache_ended(self, luid: int) -> None:
         """Note that the peer has a cached object no more."""
         for owner in self._of_caches.pop(luid, _NOBODY):
             owner.caches.discard(luid)
+
+    # Steps of calls
+
+    def calling(
+        self,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        perspective: Any,
+        send: Callable[[], Any],
+    ) -> Any:
+        """Send a call on its owners' account; have it fail if they are all over."""
+        if to_copy:
+            # Of all who have the copy: for one of them it was made.
+            owners = self.owners_of_cache(luid)
+        else:
+            owners = self.owners_for(perspective, luid)
+        if _are_over(owners):
+            return self._session.failed(Failure(_ended()))
+        with self.giving(_left(owners)):
+            call = send()
+        if call is not None and not call.called:
+            # What its answer brings is theirs as well.
+            call.owners = owners
+        return call
+
+    def reading_answer(self, call: Any, read: Callable[[], Any]) -> Any:
+        """Read an answer on the account of the call's owners."""
+        with self.giving(getattr(call, "owners", None)):
+            return read()
+
+    def reading_call(
+        self, luid: int | bytes, to_copy: bool, proceed: Callable[[], None]
+    ) -> None:
+        """Read the arguments of a call on the account of its object's owners."""
+        with self.giving(self._owners_called(luid, to_copy)):
+            proceed()
+
+    def serving(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        proceed: Callable[[], None],
+    ) -> None:
+        """Make a call on the account of its object's owners."""
+        with self.giving(self._owners_called(luid, to_copy)):
+            proceed()
+
+    def _owners_called(
+        self, luid: int | bytes, to_copy: bool
+    ) -> frozenset[Owner] | None:
+        """Return the owners of what the peer calls, and note that it does."""
+        target = self._session.target(luid, to_copy)
+        if target is None:
+            return None
+        # Not what everybody has, nor what nobody has: a heartbeat asks for that.
+        if type(luid) is int and not to_copy:
+            self.was_called = True
+        return self.owners_of(target)
+
+    def waiting(self, served: Served) -> Served:
+        """Note the owners of a result that has yet to come."""
+        owned = _Served(served)
+        owned.owners = self.caller
+        return owned
+
+    def answering(
+        self, result: Any, served: Served, proceed: Callable[[], None]
+    ) -> Failure | None:
+        """Answer on the account of the call's owners; not if they are all over."""
+        owners = served.owners if isinstance(served, _Served) else self.caller
+        if _are_over(owners):
+            # A stream, say, which nobody will take from.
+            self._session.exported_no_more(result)
+            return Failure(_ended())
+        with self.giving(_left(owners)):
+            proceed()
+        return None
+
+    def failing(
+        self, failure: Failure, served: Served, proceed: Callable[[Failure], None]
+    ) -> None:
+        """Tell of a failure on the account of the call's owners."""
+        owners = served.owners if isinstance(served, _Served) else None
+        if _are_over(owners):
+            # What it says may carry something.
+            failure = Failure(_ended())
+        with self.giving(_left(owners)):
+            proceed(failure)
 
 
 def _give(
@@ -313,75 +437,6 @@ def _is_left(table: dict[int, frozenset[Owner]], luid: int, owner: Owner) -> boo
     return True
 
 
-class _OwnedExports(ExportTable):
-    """Objects of ours that the peer can call, each with its owners."""
-
-    __slots__ = ("_ownership",)
-
-    def __init__(self, before: ExportTable, ownership: Ownership) -> None:
-        _take_over(self, before, ExportTable.__slots__)
-        self._ownership = ownership
-
-    def find(self, luid: int | bytes) -> Any:
-        """Return the object of a luid; see :meth:`ExportTable.find`."""
-        target = super().find(luid)
-        # Not what everybody has, nor what nobody has: a heartbeat asks for that.
-        if target is not None and type(luid) is int:
-            self._ownership.was_called = True
-        return target
-
-    def add(self, instance: object, puid: Any) -> int:
-        """Give an object a new luid; see :meth:`ExportTable.add`."""
-        luid = super().add(instance, puid)
-        self._ownership.give_export(luid, is_new=True)
-        return luid
-
-    def count(self, luid: int) -> None:
-        """Count one reference more; see :meth:`ExportTable.count`."""
-        super().count(luid)
-        self._ownership.give_export(luid, is_new=False)
-
-    def unregister(self, luid: int | bytes) -> Any:
-        """Drop an object; see :meth:`ExportTable.unregister`."""
-        instance = super().unregister(luid)
-        if type(luid) is int:
-            self._ownership.forget_export(luid)
-        return instance
-
-
-class _OwnedCaches(CacheTable):
-    """Objects of ours of which the peer keeps caches, each with its owners."""
-
-    __slots__ = ("_ownership",)
-
-    def __init__(self, before: CacheTable, ownership: Ownership) -> None:
-        _take_over(self, before, CacheTable.__slots__)
-        self._ownership = ownership
-
-    def find(self, instance: object, count: bool = False) -> int | None:
-        """Return the luid of an object; see :meth:`CacheTable.find`."""
-        luid = super().find(instance, count)
-        if count and luid is not None:
-            self._ownership.give_cache(luid, is_new=False)
-        return luid
-
-    def add(self, instance: object, perspective: Any) -> int:
-        """Cache an object; see :meth:`CacheTable.add`."""
-        luid = super().add(instance, perspective)
-        self._ownership.give_cache(luid, is_new=True)
-        return luid
-
-    def forget(self, luid: int) -> None:
-        """Drop an entry; see :meth:`CacheTable.forget`."""
-        super().forget(luid)
-        self._ownership.forget_cache(luid)
-
-
-def _take_over(table: object, before: object, names: Iterable[str]) -> None:
-    for name in names:
-        setattr(table, name, getattr(before, name))
-
-
 def _ended() -> Error:
     return Error("the session has ended")
 
@@ -396,126 +451,3 @@ def _left(owners: frozenset[Owner] | None) -> frozenset[Owner] | None:
     if owners is None:
         return None
     return frozenset(owner for owner in owners if not owner.is_over)
-
-
-class OwnedSession(Session):
-    """A session in which what the peer is given has owners."""
-
-    __slots__ = ()
-
-    @property
-    def _ownership(self) -> Ownership:
-        broker: Any = self._broker
-        ownership: Ownership = broker.ownership
-        return ownership
-
-    def call(
-        self,
-        verb: bytes,
-        perspective: Any,
-        luid: int | bytes,
-        name: bytes,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
-        wanted: Any,
-    ) -> Any:
-        """Send a call; see :meth:`Session.call`."""
-        self._broker.check_thread()
-        owners = self._owners_for(verb, perspective, luid)
-        if _are_over(owners):
-            return self._broker.shell.failed(Failure(_ended()))
-        with self._ownership.giving(_left(owners)):
-            call = super().call(verb, perspective, luid, name, args, kw, wanted)
-        if call is not None and not call.called:
-            # What its answer brings is theirs as well.
-            call.owners = owners
-        return call
-
-    def _read_answer(self, call: Any, expression: Any) -> Any:
-        with self._ownership.giving(getattr(call, "owners", None)):
-            return super()._read_answer(call, expression)
-
-    def call_shared(
-        self, verb: bytes, luid: int, name: bytes, body: bytes, wanted: bool
-    ) -> Any:
-        """Send a call that many get; see :meth:`Session.call_shared`."""
-        owners = self._owners_for(verb, None, luid)
-        if _are_over(owners):
-            return self._broker.shell.failed(Failure(_ended()))
-        with self._ownership.giving(_left(owners)):
-            return super().call_shared(verb, luid, name, body, wanted)
-
-    def _owners_for(
-        self, verb: bytes, perspective: Any, luid: int | bytes
-    ) -> frozenset[Owner] | None:
-        """Return the owners of what is sent in a call; None if they are unknown."""
-        ownership = self._ownership
-        if verb == CACHEMESSAGE:
-            # Of all who have the copy: for one of them it was made.
-            return ownership.owners_of_cache(luid)
-        return ownership.owners_for(perspective, luid)
-
-    def _run(
-        self,
-        target: Any,
-        perspective: Any,
-        request: int,
-        name: bytes,
-        wanted: Any,
-        net_args: Any,
-        net_kw: Any,
-    ) -> None:
-        ownership = self._ownership
-        with ownership.giving(None if target is None else ownership.owners_of(target)):
-            super()._run(target, perspective, request, name, wanted, net_args, net_kw)
-
-    def _call_local(
-        self,
-        target: Any,
-        perspective: Any,
-        request: int,
-        name: bytes,
-        wanted: Any,
-        args: tuple[Any, ...],
-        kw: dict[str, Any],
-    ) -> None:
-        ownership = self._ownership
-        owners = None if target is None else ownership.owners_of(target)
-        with ownership.giving(owners):
-            super()._call_local(target, perspective, request, name, wanted, args, kw)
-
-    def _take(self, result: Any, request: int, wanted: Any, served: Any) -> None:
-        owned = _Served(served)
-        owned.owners = self._ownership.caller
-        super()._take(result, request, wanted, owned)
-
-    def _answer(self, result: Any, request: int, wanted: Any, served: Any) -> None:
-        ownership = self._ownership
-        owners = served.owners if type(served) is _Served else ownership.caller
-        if _are_over(owners):
-            # A stream, say, which nobody will take from.
-            self.exported_no_more(result)
-            self._failed(Failure(_ended()), request, wanted)
-            return
-        with ownership.giving(_left(owners)):
-            super()._answer(result, request, wanted, served)
-
-    def _fail_later(
-        self,
-        failure: Failure,
-        request: int,
-        wanted: Any,
-        served: Any,
-        is_moved: bool = False,
-    ) -> None:
-        if _are_over(served.owners):
-            # What it says may carry something.
-            failure = Failure(_ended())
-        with self._ownership.giving(_left(served.owners)):
-            super()._fail_later(failure, request, wanted, served, is_moved)
-
-
-class OwnedObservedSession(OwnedSession, ObservedSession):
-    """One in which observers are told of each call as well."""
-
-    __slots__ = ()

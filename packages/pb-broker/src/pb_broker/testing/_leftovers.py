@@ -30,22 +30,24 @@ def left_behind(broker: Broker) -> list[str]:
         waits to be sent or to be handled.  That the connection is not over at all is
         said first.  It is empty if nothing is left.
     """
-    session = broker._session
+    session = broker.session
     exports = session.exports
     # Not by the properties, which make what is not there.
     kept: dict[str, Iterable[Any]] = {
-        "calls that wait for answers": map(_name_of_call, session.pending.values()),
+        "calls that wait for answers": map(
+            _name_of_call, session.outgoing.pending.values()
+        ),
         "objects that the peer can call": map(exports.find, exports.ids()),
-        "objects that the peer has cached": _cached_there(session._caches),
-        "caches of the peer's objects": session.cached_here.values(),
-        "clean-ups": (broker._cleanups or {}).values(),
+        "objects that the peer has cached": _cached_there(session.caches),
+        "caches of the peer's objects": session.caches.here.values(),
+        "clean-ups": (exports.cleanups or {}).values(),
         "callbacks": _callbacks(broker),
         "timers": _timers(broker),
         "producers": broker._producers or (),
-        "messages to be sent": map(_verb, broker._unsent or ()),
-        "releases to be sent": (_verb(each) for each in session.releases),
-        "answers to be sent": broker._gathered or (),
-        "bytes to be handled": broker._unread or (),
+        "messages to be sent": map(_verb, session.codec.held),
+        "releases to be sent": map(_released, session.releases.queue),
+        "answers to be sent": broker.outbox.gathered or (),
+        "bytes to be handled": broker.reading.unread or (),
     }
     left = [_listed(kind, list(things)) for kind, things in kept.items()]
     over = "" if broker.disconnected else "a connection that is not over"
@@ -58,25 +60,30 @@ def _name_of_call(call: Any) -> str:
 
 
 def _cached_there(table: Any) -> list[Any]:
-    return [] if table is None else [entry.object for entry in table.objects.values()]
+    return [entry.object for entry in table.objects.values()]
 
 
 def _callbacks(broker: Broker) -> list[Any]:
-    lists = (broker._disconnects, broker._failures, broker.connects)
+    lifecycle = broker.lifecycle
+    lists = (lifecycle.disconnects, lifecycle.failures, lifecycle.connects)
     return [callback for each in lists for callback in each or ()]
 
 
 def _timers(broker: Broker) -> list[str]:
     timers = {
-        "for calls that are late": broker._session._timer,
-        "for what has arrived": broker._continuation,
-        "for what is not taken in": broker._clogged,
+        "for calls that are late": broker.session.outgoing.timer,
+        "for what has arrived": broker.reading.continuation,
+        "for what is not taken in": broker.outbox.clogged,
     }
     return [
         purpose
         for purpose, timer in timers.items()
         if timer is not None and timer.active()
     ]
+
+
+def _released(release: tuple[Any, bool]) -> str:
+    return "decache" if release[1] else "decref"
 
 
 def _verb(message: Any) -> str:

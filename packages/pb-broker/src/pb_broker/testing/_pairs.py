@@ -197,10 +197,10 @@ def _deliver(protocol: Any, data: bytes, chunk: int) -> None:
 def _finish(protocol: Any) -> bool:
     """Do what a broker left for the reactor's next turn; tell whether it did."""
     has_left = False
-    while getattr(protocol, "_continuation", None) is not None:
+    while getattr(protocol, "reading", None) and protocol.reading.continuation:
         has_left = True
-        protocol._continuation.cancel()
-        protocol._continue()
+        protocol.reading.continuation.cancel()
+        protocol.reading.go_on_now()
     return has_left
 
 

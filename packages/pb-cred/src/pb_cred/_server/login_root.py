@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker import Broker, BrokerLimits, IPBRoot, NoSuchMethod, Referenceable
+from pb_broker._event_loops.clock import clock_of
 from pb_broker._interfaces.exposed_methods import find_method
 from pb_cred._channel.plaintext_warning import warn_server
 from pb_cred._mechanisms import anonymous, legacy_md5
@@ -361,7 +362,7 @@ class LoginRoot(Referenceable):
         for room in waiting:
             if not room.called:
                 # When this one has been counted.
-                self.broker._call_later(0, partial(_fire, room))
+                clock_of(self.broker).callLater(0, partial(_fire, room))
 
     async def _identify(self, attempt: LoginAttempt, credentials: Any) -> Who | None:
         """Find out who somebody is; None if only the portal as a whole can tell."""
@@ -562,7 +563,7 @@ class LoginRoot(Referenceable):
         self._refusals += 1
         if self.is_over() and not self.broker.disconnected:
             # When this has been answered.
-            self.broker._call_later(0, self.broker.transport.loseConnection)
+            clock_of(self.broker).callLater(0, self.broker.transport.loseConnection)
 
     def _tell_refusal(
         self, attempt: LoginAttempt, reason: str, *, is_logged: bool, detail: str = ""

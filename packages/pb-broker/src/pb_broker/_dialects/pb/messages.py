@@ -16,6 +16,7 @@ __all__ = [
     "ANSWER",
     "CACHEMESSAGE",
     "CALLS",
+    "COPYABLE_FAILURE",
     "DECACHE",
     "DECREF",
     "DID_NOT_UNDERSTAND",
@@ -45,6 +46,9 @@ DID_NOT_UNDERSTAND: Final = b"didNotUnderstand"
 CALLS: Final = frozenset({MESSAGE, CACHEMESSAGE})
 
 PROTOCOL_VERSION: Final = 6
+
+#: The name of the class of failures.
+COPYABLE_FAILURE: Final = b"twisted.spread.pb.CopyableFailure"
 
 _ANYTHING: Final = (bytes, int, float, list)
 

@@ -43,6 +43,28 @@ class ServingContext:
         self.exported: list[int] | None = None
         self.cached: list[int] | None = None
 
+    def note_exported(self, luid: int) -> None:
+        """Note that the count of an object of ours went up.
+
+        Args:
+            luid: The number of the object.
+        """
+        if self.exported is None:
+            self.exported = [luid]
+        else:
+            self.exported.append(luid)
+
+    def note_cached(self, luid: int) -> None:
+        """Note that the count of a cached copy at the peer went up.
+
+        Args:
+            luid: The number of the object.
+        """
+        if self.cached is None:
+            self.cached = [luid]
+        else:
+            self.cached.append(luid)
+
 
 def perspective_of(jellier: Any) -> Any:
     """Return the perspective for which ``jellier`` works.

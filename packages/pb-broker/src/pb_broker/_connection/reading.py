@@ -1,0 +1,258 @@
+"""This module reads from a transport: what has come is handled in batches, fairly.
+
+Theory of operation
+-------------------
+A batch is up to 32 messages, or a millisecond's worth; then the transport, and all
+other connections, get a turn of the event loop.  What a batch leaves, and what comes
+meanwhile, waits: in the codec, where it has been begun, or in :attr:`Reading.unread`.
+Two reads may wait; then the transport is told to pause.
+
+Nothing is handled while reading is *held*: because the peer has as many calls here as
+it may, or because it does not take in what it is sent.  The end of a call, a call from
+here (its answer has to be read), or a peer that has taken in what there was ends that.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+from pb_banana import BananaError, Connection
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.clock import clock_of
+from pb_broker._session.session import Session
+from pb_broker.errors import ProtocolError
+
+from .large_blocks import keep_large_blocks
+from .login_turns import LoginTurns
+from .transport_output import has_unsent, is_socket
+from .writing import TransportOutbox
+
+__all__ = ["Reading", "ReadingConnection"]
+
+_log = SafeLogger(namespace="pb_broker")
+
+#: The number of messages, and of seconds, of one batch.
+_BATCH_MESSAGES: Final = 32
+_BATCH_SECONDS: Final = 0.001
+
+#: The number of reads that may wait to be handled; there are no more until they have
+#: been.
+_MOST_UNREAD: Final = 2
+
+
+class ReadingConnection(Protocol):
+    """A broker, as far as reading needs it.
+
+    Attributes:
+        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
+        disconnected: Whether the connection is over.
+        is_hung_up: Whether what still comes is not looked at any more.
+        session: The session.
+        transport: The transport.
+    """
+
+    clock: Any
+    disconnected: int
+    is_hung_up: bool
+    session: Session
+    transport: Any
+
+    def negotiate(self, data: bytes) -> list[Any]:
+        """Take bytes until a dialect is spoken; return at most one expression."""
+
+    def broken(self, error: Exception) -> None:
+        """Log that the peer has broken the protocol."""
+
+    def abort(self, handed: int | None = None) -> None:
+        """End the connection now."""
+
+
+class Reading:
+    """What has come over one connection and is to be handled.
+
+    Args:
+        broker: The connection's broker.
+        connection: The connection's half of pb-banana.
+        outbox: The way out, which gathers what a batch is answered with.
+
+    Attributes:
+        continuation: The timer for the next batch; None for none.
+        is_held: Whether nothing of what has come is handled.
+        is_on: Whether the transport reads.
+        turns: What the peers that have yet to log in share of the event loop's turns;
+            None for a peer that has.
+        unread: Reads that have yet to be handled; None for none.
+    """
+
+    __slots__ = (
+        "_broker",
+        "_connection",
+        "_is_partial",
+        "_outbox",
+        "continuation",
+        "is_held",
+        "is_on",
+        "turns",
+        "unread",
+    )
+
+    def __init__(
+        self, broker: ReadingConnection, connection: Connection, outbox: TransportOutbox
+    ) -> None:
+        self._broker = broker
+        self._connection = connection
+        self._outbox = outbox
+        # Whether the last batch ended within a message, which may be a huge one.
+        self._is_partial = False
+        self.continuation: Any = None
+        self.is_held = False
+        self.is_on = True
+        self.turns: LoginTurns | None = None
+        self.unread: list[bytes] | None = None
+
+    def received(self, data: bytes) -> None:
+        """Handle what has come, as far as fairness allows; the rest soon.
+
+        Args:
+            data: The bytes, however the transport has cut them.
+        """
+        turns = self.turns
+        if turns is not None and self.continuation is None and not self.is_held:
+            # A stranger; others may have had their share of the loop's turn.
+            clock = clock_of(self._broker)
+            self.continuation = turns.wait(clock, self.go_on_now)
+        if self.continuation is None and not self.is_held:
+            if self._is_partial and self._connection.absorb(data):
+                keep_large_blocks()
+            else:
+                self._handle(data)
+            if turns is not None:
+                turns.handled(clock_of(self._broker))
+            return
+        if self.unread is None:
+            self.unread = []
+        self.unread.append(data)
+        if len(self.unread) >= _MOST_UNREAD:
+            self.switch(False)
+
+    def _handle(self, data: bytes) -> None:
+        """Handle one batch, then let the transport send what is ready."""
+        broker, outbox = self._broker, self._outbox
+        session = broker.session
+        # Not within another batch of this connection, which a method may have caused.
+        gathers = outbox.gathered is None and is_socket(broker.transport)
+        if gathers:
+            outbox.gather()
+        is_done = False
+        session.codec.busy += 1
+        try:
+            more = self._handle_batch(data, session)
+            is_done = True
+        except (BananaError, ProtocolError) as error:
+            broker.broken(error)
+            return
+        finally:
+            session.codec.busy -= 1
+            if not is_done:
+                # Whatever it was: nothing tells any more what is to be done next.
+                outbox.gathered = None
+                broker.abort(outbox.handed if gathers else None)
+        if session.releases.queue:
+            session.releases.flush()
+        has_sent = gathers and outbox.scatter()
+        if not gathers or has_unsent(broker.transport):
+            outbox.check()
+        if (
+            more
+            and self.continuation is None
+            and not (broker.disconnected or self.is_held or broker.is_hung_up)
+        ):
+            # What is due is done before the transport sends what it has: where that has
+            # not been sent, the rest waits for one turn more.
+            go_on = self.go_on_now if has_sent else self._yield_once
+            self.continuation = clock_of(broker).callLater(0, go_on)
+
+    def _handle_batch(self, data: bytes, session: Session) -> bool:
+        """Handle up to a batch of messages; tell whether there are more."""
+        broker, connection, codec = self._broker, self._connection, session.codec
+        left = _BATCH_MESSAGES
+        if connection.dialect is None:
+            for expression in broker.negotiate(data):
+                codec.receive_expression(expression, session)
+                left -= 1
+            data = b""
+        self._is_partial = False
+        end = perf_counter() + _BATCH_SECONDS
+        receive, incoming = codec.receive, session.incoming
+        while left and not broker.disconnected and not broker.is_hung_up:
+            if not receive(data, session):
+                self._is_partial = True
+                return self.unread is not None
+            data = b""
+            if incoming.serving and self._has_too_many_calls(session):
+                return False
+            if not connection.has_backlog:
+                return self.unread is not None
+            left -= 1
+            if perf_counter() > end:
+                break
+        return self.unread is not None or connection.has_backlog
+
+    def _has_too_many_calls(self, session: Session) -> bool:
+        """Tell whether to read nothing more until a call has been answered."""
+        most = session.quotas.of_peer.calls_in_flight
+        if session.incoming.serving < most or session.outgoing.pending:
+            # The second: what would make room may be waiting for an answer from here.
+            return False
+        self.hold()
+        return True
+
+    def _yield_once(self) -> None:
+        self.continuation = clock_of(self._broker).callLater(0, self.go_on_now)
+
+    def go_on_now(self) -> None:
+        """Handle the next batch of what waits."""
+        self.continuation = None
+        data = b""
+        if self.unread is not None and not self._connection.has_backlog:
+            data = b"".join(self.unread)
+            self.unread = None
+        self._handle(data)
+        if not self.is_held and self.unread is None:
+            self.switch(True)
+
+    def hold(self) -> None:
+        """Handle no more of what has come, and have the transport pause."""
+        self.is_held = True
+        self.switch(False)
+
+    def go_on(self) -> None:
+        """Handle what has come, in the event loop's next turn, and read again."""
+        self.is_held = False
+        self._outbox.stop_looking()
+        broker = self._broker
+        if self.continuation is None and not (broker.disconnected or broker.is_hung_up):
+            self.continuation = clock_of(broker).callLater(0, self.go_on_now)
+
+    def finish(self) -> None:
+        """Handle what had come before the connection was lost, and wait no more."""
+        while self.continuation is not None:
+            self.continuation.cancel()
+            self.continuation = None
+            if not self._broker.is_hung_up:
+                self.go_on_now()
+        self.unread = None
+
+    def switch(self, is_on: bool) -> None:
+        """Have the transport read, or not.
+
+        Args:
+            is_on: Whether it is to read.
+        """
+        if is_on != self.is_on:
+            self.is_on = is_on
+            name = "resumeProducing" if is_on else "pauseProducing"
+            switch = getattr(self._broker.transport, name, None)
+            if switch is not None:
+                switch()

@@ -1,0 +1,270 @@
+"""This module writes to a transport: the outbox of a session that has a connection.
+
+Theory of operation
+-------------------
+What is sent while a batch of messages is handled is gathered, and goes out in one write
+when the batch is done.  A socket's transport is made to send at once, which saves a
+turn of the event loop and two system calls; should that fail, the loop will meet the
+same error.  Huge strings are handed over as they are, not joined with others.
+
+What the peer does not take in is looked at now and then.  Over the limit, the
+connection is given up.  Over the high-water mark, no more of the peer's calls are
+handled for a while, since what they would be answered with would only wait as well;
+somebody has to make the beginning, though, where both ends wait for each other.  The
+peer is then said to be *clogged*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from twisted.internet.abstract import FileDescriptor
+
+from pb_broker._dialects.message_codec import MessageCodec
+from pb_broker._event_loops.clock import clock_of
+from pb_broker._session.host import HeldReading
+from pb_broker._session.session import Session
+from pb_broker.errors import Error
+
+from .large_blocks import keep_large_blocks
+from .transport_output import (
+    DirectTransport,
+    has_gathered,
+    has_unsent,
+    is_open,
+    send_directly,
+    undelivered,
+)
+
+__all__ = ["TransportOutbox", "WritingConnection"]
+
+#: The shortest string, in bytes, that a transport does not send at once.
+_HUGE: Final = FileDescriptor.SEND_LIMIT + 1
+
+#: Bytes written after which it is looked at what is undelivered.
+_UNCHECKED_BYTES: Final = 64 * 1024
+#: Bytes undelivered over which the peer is waited for.
+_HIGH_WATER: Final = 16 * 1024 * 1024
+
+#: Seconds between two looks whether a clogged peer has taken in what there was, and
+#: the number of looks.
+_CLOGGED_SECONDS: Final = 0.05
+_CLOGGED_LOOKS: Final = 100
+
+#: The longest huge string, in bytes, that is sent directly: of a longer one, what the
+#: socket does not take would be copied.
+_ALL_AT_ONCE: Final = 4 * 1024 * 1024
+
+
+class WritingConnection(Protocol):
+    """A broker, as far as its outbox needs it.
+
+    Attributes:
+        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
+        disconnected: Whether the connection is over.
+        session: The session.
+        transport: The transport.
+    """
+
+    clock: Any
+    disconnected: int
+    session: Session
+    transport: Any
+
+    @property
+    def reading(self) -> HeldReading: ...
+
+    def give_up(self, why: Exception) -> None:
+        """End the connection at once."""
+
+
+class TransportOutbox:
+    """The way out of a session over a transport.
+
+    Args:
+        broker: The connection's broker.
+
+    Attributes:
+        clogged: The timer for the next look at a clogged peer; None for none.
+        gathered: Messages that go out together; None if none are gathered.
+        handed: Number of the last call that was made before the present batch was
+            gathered.
+    """
+
+    __slots__ = ("_broker", "_is_wary", "_unchecked", "clogged", "gathered", "handed")
+
+    def __init__(self, broker: WritingConnection) -> None:
+        self._broker = broker
+        self.gathered: list[bytes] | None = None
+        self.handed = 0
+        self.clogged: Any = None
+        # Bytes written since the transport was looked at.
+        self._unchecked = 0
+        # Whether a peer is waited for that does not take in what there is.
+        self._is_wary = True
+
+    @property
+    def _codec(self) -> MessageCodec:
+        return self._broker.session.codec
+
+    def send(self, parts: list[bytes]) -> None:
+        """Send the bytes of one message; see `Outbox.send`."""
+        if len(parts) == 1:
+            self.write(parts[0])
+        elif max(map(len, parts)) < _HUGE:
+            self.write(b"".join(parts))
+        else:
+            self._write_uncopied(parts)
+        session = self._broker.session
+        if session.releases.queue and not session.codec.busy:
+            session.releases.flush()
+
+    def send_now(self, data: bytes) -> None:
+        """Send bytes before the event loop's next turn; see `Outbox.send_now`."""
+        self.write_now(data)
+        self.count_written(len(data))
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the transport, or to the batch that is being gathered.
+
+        Args:
+            data: The bytes.
+        """
+        if self.gathered is not None:
+            self.gathered.append(data)
+            return
+        self._broker.transport.write(data)
+        self.count_written(len(data))
+
+    def gather(self) -> None:
+        """Gather what is sent from now on."""
+        self.gathered = []
+        self.handed = self._broker.session.outgoing.last
+
+    def scatter(self) -> bool:
+        """Send what was gathered; tell whether the transport had its chance."""
+        gathered, self.gathered = self.gathered, None
+        if not gathered:
+            return True
+        data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        return self.write_now(data)
+
+    def write_now(self, data: bytes) -> bool:
+        """Have the transport send bytes now, if it can at any time; else soon.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            Whether the transport had its chance.
+        """
+        transport = self._broker.transport
+        if not is_open(transport):
+            if isinstance(transport, DirectTransport):
+                transport.write_now(data)
+                return True
+            transport.write(data)
+            return False
+        # What finalizers have to say meanwhile comes behind it.
+        codec = self._codec
+        codec.busy += 1
+        try:
+            if has_unsent(transport):
+                transport.write(data)
+                transport.doWrite()
+            else:
+                rest = send_directly(transport, data)
+                if rest:
+                    transport.write(rest)
+        finally:
+            codec.busy -= 1
+        releases = self._broker.session.releases
+        if releases.queue:
+            releases.flush()
+        return True
+
+    def _write_uncopied(self, parts: list[bytes]) -> None:
+        """Have the transport send huge parts as they are, not joined with others."""
+        keep_large_blocks()
+        transport = self._broker.transport
+        gathered = self.gathered
+        self.handed = self._broker.session.outgoing.last
+        if gathered and not has_gathered(transport, gathered):
+            transport.write(b"".join(gathered))
+            gathered.clear()
+        # What finalizers have to say meanwhile comes behind it.
+        codec = self._codec
+        codec.busy += 1
+        try:
+            for part in parts:
+                if len(part) < _HUGE or not is_open(transport):
+                    transport.write(part)
+                    continue
+                # A transport that has sent what it had keeps this as it is.
+                if has_unsent(transport):
+                    transport.doWrite()
+                if len(part) <= _ALL_AT_ONCE and not has_unsent(transport):
+                    part = send_directly(transport, part)
+                if part:
+                    transport.write(part)
+                    transport.doWrite()
+        finally:
+            codec.busy -= 1
+        self.count_written(sum(map(len, parts)))
+
+    # What the peer does not take in
+
+    def count_written(self, size: int) -> None:
+        """Count bytes that were handed to the transport, and look at it now and then.
+
+        Args:
+            size: The number of bytes.
+        """
+        self._unchecked += size
+        if self._unchecked > _UNCHECKED_BYTES:
+            self._unchecked = 0
+            self.check()
+
+    def check(self) -> None:
+        """See how much the peer has not taken in, and be wary if that is much."""
+        broker = self._broker
+        waiting = undelivered(broker.transport)
+        if not waiting:
+            self._is_wary = True
+            return
+        allowed = broker.session.quotas.of_peer.output_bytes
+        if waiting > allowed:
+            broker.give_up(Error(f"over the limit of {allowed} bytes of output"))
+        elif waiting <= _HIGH_WATER:
+            self._is_wary = True
+        elif self._is_wary and not (broker.reading.is_held or broker.session.pending):
+            broker.reading.hold()
+            self._look(_CLOGGED_LOOKS)
+
+    def _look(self, looks: int) -> None:
+        """Go on when the peer has taken in what there was, or has not for long.
+
+        It may be just as wary, so that one end has to make the beginning.
+
+        Args:
+            looks: The number of looks that are left.
+        """
+        broker = self._broker
+        if not broker.reading.is_held or broker.disconnected:
+            return
+        if undelivered(broker.transport) <= _HIGH_WATER // 2:
+            broker.reading.go_on()
+        elif not looks:
+            self._is_wary = False
+            broker.reading.go_on()
+        else:
+            again: Callable[[], None] = lambda: self._look(looks - 1)  # noqa: E731
+            self.clogged = clock_of(broker).callLater(_CLOGGED_SECONDS, again)
+
+    def stop_looking(self) -> None:
+        """Look no more whether the peer has taken in what there was."""
+        if self.clogged is not None:
+            if self.clogged.active():
+                self.clogged.cancel()
+            self.clogged = None

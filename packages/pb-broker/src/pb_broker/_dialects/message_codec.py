@@ -1,0 +1,330 @@
+"""This module defines the message codec: the seam between meaning and bytes.
+
+Theory of operation
+-------------------
+A :class:`MessageCodec` knows bytes and shapes; it knows no table and no call.  There is
+one for each connection and dialect.  What it writes it returns as bytes, in parts, none
+of which is to be changed; what it reads it tells a :class:`Sink`, without making an
+object of any message: both ways of reading, in one step and in two, end in the same
+calls of the sink.
+
+A value that can be read without knowing for whom is an argument of these calls.  Where
+the perspective of the object that is called has to be known first, there is a function
+in its place, which reads the values (:meth:`CallSink.call_unread`).
+
+A codec that has no dialect yet holds what is to be sent, and returns no bytes for it;
+:meth:`MessageCodec.ready` gives the bytes when there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pb_broker._dialects.serving_context import ServingContext
+
+__all__ = ["AnswerSink", "CallSink", "Jellied", "MessageCodec", "Served", "Sink"]
+
+#: On whose behalf a value is written: the arguments of a `ServingContext`.
+Served = tuple[Any, Any, Any, Any]
+
+
+class Jellied(list[Any]):
+    """A value that has been serialized for one connection already.
+
+    What ``broker.serialize`` returns.  A remote method that returns one has its
+    answer sent as it is.
+    """
+
+    __slots__ = ()
+
+
+class CallSink(Protocol):
+    """The part of a session that is told of the peer's calls."""
+
+    def call(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        """Make a call for the peer.
+
+        Args:
+            request: The peer's number for the call.
+            luid: The number or the name of the object that is called.
+            to_copy: Whether that is our cached copy of an object of the peer's.
+            name: The name of the method.
+            wanted: Whether an answer is wanted.
+            args: The positional arguments.
+            kw: The keyword arguments.
+        """
+
+    def call_unread(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        read: Callable[[ServingContext], tuple[tuple[Any, ...], dict[str, Any]]],
+    ) -> None:
+        """Make a call for the peer whose arguments have yet to be read.
+
+        Args:
+            request: As for :meth:`call`, and so are the others.
+            luid: The object.
+            to_copy: Whether it is a cached copy.
+            name: The method.
+            wanted: Whether an answer is wanted.
+            read: Reads the arguments for the object's perspective.
+        """
+
+    def refuse(self, request: int, wanted: Any, error: Exception) -> None:
+        """Answer a call that cannot be made, which is the peer's fault.
+
+        Args:
+            request: The peer's number for the call.
+            wanted: Whether an answer is wanted.
+            error: What is wrong with it.
+        """
+
+
+class AnswerSink(Protocol):
+    """The part of a session that is told of answers to calls from here."""
+
+    def answer(self, request: int, value: Any) -> None:
+        """Give a call its answer.
+
+        Args:
+            request: The number of the call; it may be of none.
+            value: The answer.
+        """
+
+    def answer_unread(self, request: int, read: Callable[[], Any]) -> None:
+        """Give a call its answer, which has yet to be read.
+
+        Args:
+            request: The number of the call; it may be of none.
+            read: Reads the answer.
+        """
+
+    def fail(self, request: int, error: object) -> None:
+        """Have a call fail.
+
+        Args:
+            request: The number of the call; it may be of none.
+            error: An exception or a Failure; a value of another kind is an error of the
+                peer's that is none.
+        """
+
+
+class Sink(Protocol):
+    """A session, as far as a codec tells it of messages.
+
+    Attributes:
+        incoming: The part for calls.
+        outgoing: The part for answers.
+    """
+
+    @property
+    def incoming(self) -> CallSink: ...
+    @property
+    def outgoing(self) -> AnswerSink: ...
+
+    def released(self, luid: int | bytes) -> None:
+        """Count one reference of the peer's less.
+
+        Args:
+            luid: The number or the name of the object.
+        """
+
+    def copy_released(self, luid: int) -> None:
+        """Count one cached copy at the peer less.
+
+        Args:
+            luid: The number of the copy.
+        """
+
+    def copy_forgotten(self, luid: int) -> None:
+        """Keep a cached copy here up to date no more.
+
+        Args:
+            luid: The peer's number of the copy.
+        """
+
+    def unknown(self, verb: bytes) -> None:
+        """Answer a message of a kind that is not known here.
+
+        Args:
+            verb: The beginning of the message.
+        """
+
+    def not_understood(self, verb: bytes) -> None:
+        """Learn that the peer did not know a message of a kind.
+
+        Args:
+            verb: The beginning of the message.
+        """
+
+
+class MessageCodec(Protocol):
+    """The messages of one dialect on one connection, to bytes and back.
+
+    Attributes:
+        busy: The number of steps under way within which nothing else may be sent: a
+            value that is being written, or a batch that is being handled.
+        has_backlog: Whether a message is complete that has not been read.
+    """
+
+    busy: int
+
+    @property
+    def has_backlog(self) -> bool: ...
+    @property
+    def is_ready(self) -> bool:
+        """Whether a dialect is spoken, so that what is written can be sent."""
+
+    def call(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+    ) -> list[bytes]:
+        """Return the bytes of a call.
+
+        Args:
+            request: The number of the call.
+            luid: The peer's number or name of the object.
+            to_copy: Whether that is the peer's cached copy of an object of ours.
+            name: The name of the method.
+            wanted: Whether an answer is wanted.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            perspective: The perspective for which the arguments are written.
+
+        Raises:
+            JellyError: A value cannot be sent.
+            BananaError: The message cannot be sent.
+            Exception: Whatever a hook of a value raises.
+        """
+
+    def call_body(
+        self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
+    ) -> bytes | None:
+        """Return what follows the luid in a call that many peers get.
+
+        Args:
+            name: The name of the method.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            wanted: Whether answers are wanted.
+
+        Returns:
+            The bytes; None if they are not the same for every peer.
+        """
+
+    def shared_call(self, request: int, luid: int, to_copy: bool, body: bytes) -> bytes:
+        """Return the bytes of a call that many peers get.
+
+        Args:
+            request: The number of the call.
+            luid: The peer's number of the object.
+            to_copy: Whether that is a cached copy.
+            body: What :meth:`call_body` returned.
+        """
+
+    def sharing(self) -> tuple[object, ...]:
+        """Return what the bytes of :meth:`call_body` depend on."""
+
+    def shares(self, sharing: tuple[object, ...] | None) -> bool:
+        """Tell whether the bytes of another connection's are the same for this one.
+
+        Args:
+            sharing: What :meth:`sharing` of the other's codec returned, when the bytes
+                were made; None for no bytes.
+        """
+
+    def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
+        """Return the bytes of an answer; what is raised is as for :meth:`call`.
+
+        Args:
+            request: The peer's number of the call.
+            value: The answer.
+            served: On whose behalf it is written.
+        """
+
+    def error(self, request: int, value: Any) -> list[bytes]:
+        """Return the bytes of an error; what is raised is as for :meth:`call`.
+
+        Args:
+            request: The peer's number of the call.
+            value: The exception, which the policy allows, or a copy of it.
+        """
+
+    def plain_error(self, request: int, state: dict[Any, Any]) -> list[bytes]:
+        """Return the bytes of an error that goes whatever the policy allows.
+
+        Args:
+            request: The peer's number of the call.
+            state: The state of a `CopyableFailure`, of text and lists of it.
+        """
+
+    def release(self, luid: int | bytes, of_copy: bool) -> bytes:
+        """Return the bytes that give one reference or cached copy back.
+
+        Args:
+            luid: The peer's number of the object.
+            of_copy: Whether a cached copy is given back.
+        """
+
+    def forget_copy(self, luid: int) -> list[bytes]:
+        """Return the bytes that end the updates of a cached copy.
+
+        Args:
+            luid: Our number of the object.
+        """
+
+    def did_not_understand(self, verb: bytes) -> list[bytes]:
+        """Return the bytes that say that a message is not known here.
+
+        Args:
+            verb: The beginning of the message.
+        """
+
+    def offered(self) -> None:
+        """Learn that the transport is there, and that a server has made its offer."""
+
+    def ready(self, version: int) -> list[bytes]:
+        """Return the greeting and all that was held, now that there is a dialect.
+
+        Args:
+            version: The version of the protocol.
+        """
+
+    def held_calls(self) -> set[int]:
+        """Return the numbers of calls that were held, and hold nothing any more."""
+
+    def receive(self, data: bytes, sink: Sink) -> bool:
+        """Read one message and tell the sink of it.
+
+        Args:
+            data: The next bytes that have come; none to go on with a backlog.
+            sink: The session.
+
+        Returns:
+            Whether a message was complete.
+
+        Raises:
+            BananaError: What has come is no message, or is over a limit.
+            ProtocolError: The message is none of the protocol.
+        """

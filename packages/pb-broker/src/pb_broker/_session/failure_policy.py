@@ -1,0 +1,79 @@
+"""This module is the failure policy: in what form a peer is told of a failure.
+
+An exception goes as an object where the policy on values allows its class, or the class
+says how it is sent; else as a copy with its names, its message and, to a peer that has
+logged in, its notes and causes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.python.failure import Failure
+
+from pb_broker._compatibility import Compatibility
+from pb_broker._objects.failures import CopyableFailure, failure2Copyable
+from pb_jelly import Taster
+
+__all__ = ["FailingConnection", "FailurePolicy"]
+
+
+class FailingConnection(Protocol):
+    """A broker, as far as failures of calls are concerned with it.
+
+    Attributes:
+        factory: The factory: its ``unsafeTracebacks`` and ``explains_failures``.
+        is_authenticated: Whether the peer may do more than log in.
+        profile: How much of ``twisted.spread``'s behaviour is copied.
+    """
+
+    factory: Any
+    is_authenticated: bool
+    profile: Compatibility
+
+    @property
+    def security(self) -> Taster: ...
+
+
+class FailurePolicy:
+    """What one peer is told of failures.
+
+    Args:
+        connection: The connection's broker.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: FailingConnection) -> None:
+        self._connection = connection
+
+    @property
+    def logs_misdirected(self) -> bool:
+        """Whether a call of a missing method is logged as an error of ours."""
+        return self._connection.profile.logs_misdirected
+
+    def goes_whole(self, kind: type) -> bool:
+        """Tell whether an exception of a class goes to the peer as an object.
+
+        Args:
+            kind: The class.
+        """
+        if callable(getattr(kind, "jellyFor", None)):
+            return True
+        return bool(self._connection.security.isClassAllowed(kind))
+
+    def copy_of(self, failure: Failure) -> CopyableFailure:
+        """Return what goes to the peer in place of a failure.
+
+        Args:
+            failure: The failure.
+        """
+        connection = self._connection
+        unsafe = getattr(connection.factory, "unsafeTracebacks", False)
+        copyable = failure2Copyable(failure, unsafe)
+        copyable.explains = (
+            connection.is_authenticated
+            and connection.profile.explains_failures
+            and bool(getattr(connection.factory, "explains_failures", True))
+        )
+        return copyable

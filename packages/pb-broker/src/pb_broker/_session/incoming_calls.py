@@ -1,0 +1,486 @@
+"""This module serves the incoming calls of one connection, and answers each of them.
+
+Theory of operation
+-------------------
+Most methods return a value, which is answered before the next message is read; such a
+call is listed nowhere.  A result that has to be waited for is counted in
+:attr:`IncomingCalls.serving`, which the limit on calls in flight is about, and answered
+when it comes.  Every call that wants an answer gets one: where neither the result nor
+the exception can be sent, an error that says so.
+
+An async generator is answered with a reference to a :class:`StreamSource`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from threading import get_ident
+from types import AsyncGeneratorType
+from typing import Any, Final
+
+from twisted.python.failure import Failure
+
+from pb_broker._dialects.message_codec import MessageCodec, Served
+from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.misdirected_calls import is_misdirected
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._objects.failures import (
+    CopiedFailure,
+    CopyableFailure,
+    failure2Copyable,
+    is_silent,
+)
+from pb_broker._objects.identity import process_unique_id
+from pb_broker._objects.streams import Batch, StreamSource
+from pb_broker.errors import ClosingDown, Error, NoSuchMethod, ProtocolError
+from pb_jelly import JellyError
+
+from .exports import CacheTable, ExportTable
+from .host import Host, Outbox
+from .outgoing_calls import CLOSING
+from .quotas import Quotas
+from .session_hooks import SessionHooks
+
+__all__ = ["IncomingCalls"]
+
+_log = SafeLogger(namespace="pb_broker")
+
+#: The types of what methods mostly return: there is nothing to wait for.
+_VALUES: Final = frozenset(
+    {type(None), bool, int, float, str, bytes, tuple, list, dict}
+)
+
+#: The shared empty table; replaced before the first stream is listed.
+_NO_STREAMS: Final[dict[int, StreamSource]] = {}
+
+
+class IncomingCalls:
+    """Calls that the peer makes, of objects of ours.
+
+    Args:
+        host: The broker, which methods are called with; its event loop, its log.
+        codec: Writes the answers.
+        outbox: Where they go.
+        quotas: How many calls and streams there may be.
+        exports: Objects that can be called.
+        caches: Our cached copies of the peer's objects, which can be called as well.
+        peer_closes: Called when the peer says that it takes no more calls.
+
+    Attributes:
+        hooks: The session's hooks; None for none.
+        is_over: Whether the connection is lost, so that no answer can be sent.
+        outbox: As above.
+        refusal: Why no call is begun any more; None if calls are.
+        serving: The number of calls whose results have yet to come.
+        streams: Streams that the peer has open, by their ``id``.
+        thread: The identifier of the event loop's thread.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_caches",
+        "_codec",
+        "_exports",
+        "_host",
+        "_peer_closes",
+        "_quotas",
+        "hooks",
+        "is_over",
+        "outbox",
+        "refusal",
+        "serving",
+        "streams",
+        "thread",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        codec: MessageCodec,
+        outbox: Outbox,
+        quotas: Quotas,
+        exports: ExportTable,
+        caches: CacheTable,
+        peer_closes: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._codec = codec
+        self.outbox = outbox
+        self._quotas = quotas
+        self._exports = exports
+        self._caches = caches
+        self._peer_closes = peer_closes
+        # Items of a stream whose answer is being written; None at all other times.
+        self._batch: Batch | None = None
+        self.hooks: SessionHooks | None = None
+        self.is_over = False
+        self.refusal: str | None = None
+        self.serving = 0
+        self.streams: dict[int, StreamSource] = _NO_STREAMS
+        self.thread = get_ident()
+
+    def target(self, luid: int | bytes, to_copy: bool) -> Any:
+        """Return what the peer calls; None for nothing.
+
+        Args:
+            luid: The number or the name of the object.
+            to_copy: Whether that is our cached copy of an object of the peer's.
+        """
+        return self._caches.here.get(luid) if to_copy else self._exports.find(luid)
+
+    def call(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        is_hooked: bool = False,
+    ) -> None:
+        """Make a call for the peer, and answer it; see `CallSink.call`.
+
+        Args:
+            request: The peer's number of the call.
+            luid: The number or the name of the object.
+            to_copy: Whether that is our cached copy of an object of the peer's.
+            name: The name of the method.
+            wanted: Whether an answer is wanted.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            is_hooked: Whether the hooks have been asked.
+        """
+        if self.hooks is not None and not is_hooked:
+            proceed = partial(
+                self.call, request, luid, to_copy, name, wanted, args, kw, True
+            )
+            self.hooks.serving(request, luid, to_copy, name, wanted, proceed)
+            return
+        target: Any
+        perspective = None
+        try:
+            if to_copy:
+                target = self._caches.here.get(luid)
+            else:
+                target = self._exports.find(luid)
+                perspective = getattr(target, "perspective", None)
+            if self.serving or self.refusal is not None or target is None:
+                self._check(target, name)
+            try:
+                method = name.decode()
+            except UnicodeDecodeError:
+                raise NoSuchMethod("a method's name must be UTF-8") from None
+            result = target.remoteMessageReceived(self._host, method, args, kw)
+        except ENDINGS:
+            self.fail(Failure(), request, wanted)
+            return
+        served = (perspective, method, args, kw)
+        if type(result) not in _VALUES:
+            self._take(result, request, wanted, served)
+        elif wanted:
+            if self.hooks is None:
+                self._send_answer(result, request, wanted, served)
+            else:
+                self.answer(result, request, wanted, served)
+
+    def _check(self, target: Any, name: bytes) -> None:
+        """Refuse a call that may not be made now.
+
+        Raises:
+            ClosingDown: No call is begun any more.
+            Error: There are too many calls, or there is no such object.
+        """
+        is_refused = self.refusal is not None and not _continues(target)
+        if name == CLOSING and (is_refused or target is None):
+            self._peer_closes()
+        if is_refused:
+            raise ClosingDown(self.refusal)
+        if self.serving:
+            self._quotas.check_calls(self.serving)
+        if target is None:
+            raise Error("Invalid Object ID")
+
+    def call_unread(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        read: Callable[[ServingContext], tuple[tuple[Any, ...], dict[str, Any]]],
+    ) -> None:
+        """Read the arguments of a call, and make it; see `CallSink.call_unread`."""
+        proceed = partial(self._read, request, luid, to_copy, name, wanted, read)
+        if self.hooks is None:
+            proceed()
+        else:
+            self.hooks.reading_call(luid, to_copy, proceed)
+
+    def _read(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        read: Callable[[ServingContext], tuple[tuple[Any, ...], dict[str, Any]]],
+    ) -> None:
+        perspective = None
+        try:
+            if not to_copy:
+                perspective = getattr(self._exports.find(luid), "perspective", None)
+            # Whatever is called: references in the arguments are to be given back.
+            args, kw = read(ServingContext(perspective))
+        except (JellyError, ProtocolError):
+            self._refuse(request, wanted, Failure())
+        except ENDINGS:
+            self.fail(Failure(), request, wanted)
+        else:
+            self.call(request, luid, to_copy, name, wanted, args, kw)
+
+    def refuse(self, request: int, wanted: Any, error: Exception) -> None:
+        """Answer a call that cannot be made; see `CallSink.refuse`."""
+        self._refuse(request, wanted, Failure(error))
+
+    def _refuse(self, request: int, wanted: Any, failure: Failure) -> None:
+        # The peer's fault: no traceback of ours would explain it.
+        self._host.peer_log.refused(failure.value)
+        if wanted:
+            self._send_failure(failure, request)
+
+    def _take(self, result: Any, request: int, wanted: Any, served: Served) -> None:
+        """Answer with a result that may have to be waited for."""
+        if self.hooks is not None:
+            served = self.hooks.waiting(served)
+        if isinstance(result, AsyncGeneratorType):
+            self._answer_stream(result, request, wanted, served)
+            return
+        later = self._host.shell.awaitable(result)
+        if later is not None:
+            self.serving += 1
+            later.addCallbacks(
+                self._answer_later,
+                self._fail_later,
+                callbackArgs=(request, wanted, served),
+                errbackArgs=(request, wanted, served),
+            )
+        elif wanted:
+            self.answer(result, request, wanted, served)
+
+    def answer(self, result: Any, request: int, wanted: Any, served: Served) -> None:
+        """Send the result of a call, or the reason why it cannot be sent.
+
+        Args:
+            result: The result.
+            request: The peer's number of the call.
+            wanted: Whether an answer is wanted.
+            served: On whose behalf it is written.
+        """
+        if self.hooks is None:
+            self._send_answer(result, request, wanted, served)
+            return
+        send = partial(self._send_answer, result, request, wanted, served)
+        refused = self.hooks.answering(result, served, send)
+        if refused is not None:
+            self.fail(refused, request, wanted)
+        self.hooks.ended(request, None)
+
+    def _send_answer(
+        self, result: Any, request: int, wanted: Any, served: Served
+    ) -> None:
+        if self.is_over or not wanted:
+            return
+        try:
+            parts = self._codec.answer(request, result, served)
+        except ENDINGS as error:
+            # The caller's to know as well as ours: what the method returned, or one
+            # of its hooks, is at fault.
+            batch = self._batch
+            if batch is None or batch.value is not result:
+                self.fail(Failure(), request, wanted)
+            elif batch.halve():
+                # Not past the hooks again: this is still the same answer.
+                self._send_answer(batch.value, request, wanted, served)
+            else:
+                batch.locate(error)
+                self.fail(Failure(), request, wanted)
+            return
+        outbox = self.outbox
+        gathered = outbox.gathered
+        if gathered is not None and len(parts) == 1:
+            gathered.append(parts[0])
+        elif parts:
+            outbox.send(parts)
+
+    def _answer_stream(
+        self,
+        generator: AsyncGeneratorType[Any, Any],
+        request: int,
+        wanted: Any,
+        served: Served,
+    ) -> None:
+        """Send a reference to what takes from a generator; or forget it."""
+        result: StreamSource | None = None
+        if wanted and not self.is_over:
+            try:
+                self._quotas.check_streams(len(self.streams))
+            except Error:
+                self.fail(Failure(), request, wanted)
+                return
+            result = StreamSource(self._host, generator, served[0])
+            if self.streams is _NO_STREAMS:
+                self.streams = {}
+            self.streams[id(result)] = result
+        self.answer(result, request, wanted, served)
+        if result is not None and process_unique_id(result) not in self._exports.luids:
+            # The peer could not be given it.
+            cleanup = self._exports.take_cleanup(result)
+            if cleanup is not None:
+                self._host.peer_log.run(cleanup)
+
+    def stream_ended(self, stream: object) -> bool:
+        """Learn that a stream has ended; tell whether it was listed."""
+        return self.streams.pop(id(stream), None) is not None
+
+    def _answer_later(
+        self,
+        result: Any,
+        request: int,
+        wanted: Any,
+        served: Served,
+        is_moved: bool = False,
+    ) -> None:
+        """Send the result of a call that was not there at once."""
+        if get_ident() != self.thread and not is_moved:
+            # A program has fired its Deferred there, which takes no notice.
+            again = partial(self._answer_later, result, request, wanted, served, True)
+            self._host.shell.call_in_thread(again)
+            return
+        if isinstance(result, AsyncGeneratorType):
+            self._answer_stream(result, request, wanted, served)
+        elif type(result) is Batch:
+            self._batch = result
+            try:
+                self.answer(result.value, request, wanted, served)
+            finally:
+                self._batch = None
+        else:
+            self.answer(result, request, wanted, served)
+        self._has_answered()
+
+    def _fail_later(
+        self,
+        failure: Failure,
+        request: int,
+        wanted: Any,
+        served: Served,
+        is_moved: bool = False,
+    ) -> None:
+        """Tell the caller of a failure that was not there at once."""
+        if get_ident() != self.thread and not is_moved:
+            again = partial(self._fail_later, failure, request, wanted, served, True)
+            self._host.shell.call_in_thread(again)
+            return
+        if self.hooks is None:
+            self.fail(failure, request, wanted)
+        else:
+            tell = partial(self.fail, request=request, wanted=wanted)
+            self.hooks.failing(failure, served, tell)
+        self._has_answered()
+
+    def _has_answered(self) -> None:
+        self.serving -= 1
+        self._host.call_answered()
+
+    def fail(self, failure: Failure, request: int, wanted: Any) -> None:
+        """Log a failed call where it should be, and tell the caller.
+
+        Args:
+            failure: The failure.
+            request: The peer's number of the call.
+            wanted: Whether an answer is wanted.
+        """
+        error = failure.value
+        is_logged = isinstance(failure, CopiedFailure) or not is_silent(error)
+        if self.is_over and not isinstance(error, Exception):
+            # A task that was cancelled when its loop ended.
+            is_logged = False
+        log = self._host.peer_log
+        if is_logged and log.allows():
+            self._log_failed(failure, wanted)
+        if wanted:
+            self._send_failure(failure, request)
+        log.see_to_ctrl_c(failure)
+        if self.hooks is not None:
+            self.hooks.ended(request, error)
+
+    def _log_failed(self, failure: Failure, wanted: Any) -> None:
+        error = failure.value
+        peer = self._host.peer_log.address()
+        # Of a failure without an exception, Twisted makes up the traceback.
+        traceback: Any = failure.getTracebackObject()
+        if not self._host.failure_policy.logs_misdirected and is_misdirected(
+            error, traceback
+        ):
+            # The peer's fault: no traceback of ours would explain it.
+            _log.info(
+                "Refused a call: {error}",
+                pb_event="call_refused",
+                error=error,
+                peer=peer,
+            )
+            return
+        if wanted:
+            said = "Peer will receive following PB traceback:"
+        else:
+            said = "A call that wanted no answer failed:"
+        _log.failure(said, failure, pb_event="call_failed", peer=peer)
+
+    def _send_failure(self, failure: Failure, request: int) -> None:
+        """Tell the caller of a failure: as it is, as a copy, or that it cannot be."""
+        if self.is_over:
+            return
+        value = failure.value
+        policy = self._host.failure_policy
+        if policy.goes_whole(type(value)) and self._send_error(value, request):
+            return
+        if self._send_error(policy.copy_of(failure), request):
+            return
+        # The call has to end all the same.
+        instead = Failure(Error("the call failed with what cannot be sent"))
+        self._send_error(failure2Copyable(instead), request)
+
+    def _send_error(self, value: Any, request: int) -> bool:
+        """Send an error; tell whether that could be done."""
+        try:
+            if type(value) is CopyableFailure:
+                # Whatever the policy allows, a call that fails has to end.
+                parts = self._codec.plain_error(request, value.getStateToCopy())
+            else:
+                parts = self._codec.error(request, value)
+        except ENDINGS:
+            log = self._host.peer_log
+            if log.allows():
+                _log.failure(
+                    "An exception could not be sent as it is",
+                    pb_event="exception_not_sent",
+                    peer=log.address(),
+                )
+            return False
+        if parts:
+            self.outbox.send(parts)
+        return True
+
+    def close(self) -> None:
+        """End the streams, and answer no call any more: the connection is lost."""
+        streams, self.streams = self.streams, _NO_STREAMS
+        for stream in list(streams.values()):
+            self._host.peer_log.run(stream.close)
+
+
+def _continues(target: object) -> bool:
+    """Tell whether an object belongs to what has begun, so that it can be called."""
+    return getattr(type(target), "continues", False) is True

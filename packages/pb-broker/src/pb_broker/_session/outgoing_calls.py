@@ -1,0 +1,384 @@
+"""This module makes the outgoing calls of one connection, and ends each of them once.
+
+Theory of operation
+-------------------
+A call is listed under its number from the moment on that it may be answered until it
+has ended: by its answer, by an error, by its deadline, by being cancelled, or with the
+connection.  Whether a call of a lost connection may have been executed is told by
+numbers, which only go up: :attr:`OutgoingCalls.handed` is the last call of which the
+transport may have been handed anything, :attr:`OutgoingCalls.refused_after` the last
+one before the peer said that it takes no more.
+
+Deadlines have one timer, for the oldest call; the calls of one connection all have the
+same time, so that those that come later are due later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from contextvars import copy_context
+from functools import partial
+from threading import get_ident
+from typing import Any, Final
+
+from twisted.python.failure import Failure
+
+from pb_broker._dialects.message_codec import MessageCodec
+from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.clock import clock_of
+from pb_broker._event_loops.shell import forget, late_call
+from pb_broker._objects.failures import remote_error
+from pb_broker.errors import ClosingDown, Error, MaybeExecuted, NotSent
+
+from .host import Host, Outbox
+from .session_hooks import SessionHooks
+
+__all__ = ["OutgoingCalls"]
+
+_log = SafeLogger(namespace="pb_broker")
+
+#: Number of the object that no end has; a method of it is called for a sign of life.
+_NO_OBJECT: Final = 0
+_ALIVE: Final = b"ping"
+#: Name that no method has.  See :mod:`pb_broker._connection.closing`.
+CLOSING: Final = b"closing down"
+
+#: Methods that may be called when no call is begun any more.
+_CONTINUING: Final = frozenset({b"next", b"close", b"gotPage", b"endedPaging"})
+
+#: The shared empty table; replaced before the first call is listed.
+_NO_CALLS: Final[dict[int, Any]] = {}
+
+
+class OutgoingCalls:
+    """Calls that are made here, of objects of the peer's.
+
+    Args:
+        host: The broker: its event loop, its clock, its log.
+        codec: Writes the calls.
+        outbox: Where they go.
+
+    Attributes:
+        handed: Number of the last call of which the transport may have been handed
+            anything; None if it is the last one made.
+        hooks: The session's hooks; None for none.
+        last: Number of the last call.
+        outbox: As above.
+        pending: Calls that wait for an answer, by number.
+        refused_after: Number of the last call before the peer said that it takes no
+            more; None if it did not.
+        thread: The identifier of the event loop's thread.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_host",
+        "_timer",
+        "handed",
+        "hooks",
+        "last",
+        "outbox",
+        "pending",
+        "refused_after",
+        "thread",
+    )
+
+    def __init__(self, host: Host, codec: MessageCodec, outbox: Outbox) -> None:
+        self._host = host
+        self._codec = codec
+        self.outbox = outbox
+        self.hooks: SessionHooks | None = None
+        self.thread = get_ident()
+        self.last = 0
+        self.pending: dict[int, Any] = _NO_CALLS
+        self.handed: int | None = None
+        self.refused_after: int | None = None
+        # Of a clock, for the call that is due first.
+        self._timer: Any = None
+
+    def listed(self) -> dict[int, Any]:
+        """Return the table of calls that wait for an answer, to add to."""
+        if self.pending is _NO_CALLS:
+            self.pending = {}
+        return self.pending
+
+    @property
+    def timer(self) -> Any:
+        """The timer for calls that are late; None for none."""
+        return self._timer
+
+    def new_number(self) -> int:
+        """Return a number that no call of this connection ever had."""
+        self.last += 1
+        return self.last
+
+    def call(
+        self,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+        is_hooked: bool = False,
+    ) -> Any:
+        """Send a call.
+
+        Args:
+            luid: The peer's number or name of the object.
+            to_copy: Whether that is the peer's cached copy of an object of ours.
+            name: The name of the method.
+            wanted: Whether an answer is wanted.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            perspective: The perspective for which the arguments are serialized.
+            is_hooked: Whether the hooks have been asked.
+
+        Returns:
+            What becomes of the call, of the event loop's own kind: it has failed
+            already if the call could not be sent; None if no answer is wanted.
+
+        Raises:
+            WrongThread: This is another thread than that of the event loop.
+        """
+        if get_ident() != self.thread:
+            raise self._host.shell.wrong_thread()
+        if self.hooks is not None and not is_hooked:
+            send = partial(
+                self.call, luid, to_copy, name, wanted, args, kw, perspective, True
+            )
+            return self.hooks.calling(luid, to_copy, name, wanted, perspective, send)
+        request = self.last = self.last + 1
+        try:
+            parts = self._codec.call(
+                request, luid, to_copy, name, wanted, args, kw, perspective
+            )
+        except Exception:
+            # Whatever a hook of the caller's own values raised is the caller's.  What
+            # ends a program is let through, as from any other call.
+            return self._host.shell.failed(Failure())
+        # First, since there are transports that bring the answer at once.
+        answer = self._begin(request, name) if wanted else None
+        outbox = self.outbox
+        gathered = outbox.gathered
+        if gathered is not None and len(parts) == 1:
+            gathered.append(parts[0])
+        elif parts:
+            outbox.send(parts)
+        return answer
+
+    def call_shared(
+        self,
+        luid: int,
+        to_copy: bool,
+        name: bytes,
+        body: bytes,
+        wanted: bool,
+        is_hooked: bool = False,
+    ) -> Any:
+        """Send a call that many peers get.
+
+        Args:
+            luid: The peer's number of the object.
+            to_copy: Whether that is the peer's cached copy of an object of ours.
+            name: The name of the method.
+            body: The rest of the message, as the codec made it.
+            wanted: Whether an answer is wanted.
+            is_hooked: Whether the hooks have been asked.
+
+        Returns:
+            What becomes of the call; None if no answer is wanted.
+
+        Raises:
+            WrongThread: This is another thread than that of the event loop.
+        """
+        if get_ident() != self.thread:
+            raise self._host.shell.wrong_thread()
+        if self.hooks is not None and not is_hooked:
+            send = partial(self.call_shared, luid, to_copy, name, body, wanted, True)
+            return self.hooks.calling(luid, to_copy, name, wanted, None, send)
+        request = self.last = self.last + 1
+        data = self._codec.shared_call(request, luid, to_copy, body)
+        answer = self._begin(request, name) if wanted else None
+        outbox = self.outbox
+        gathered = outbox.gathered
+        if gathered is not None:
+            gathered.append(data)
+        elif wanted:
+            outbox.send_now(data)
+        else:
+            # Calls without an answer may come in great number, and go together.
+            outbox.send([data])
+        return answer
+
+    def ask_for_life(self) -> None:
+        """Make a call that any peer answers with an error, and logs nothing of."""
+        answer = self._call_nobody(_ALIVE)
+        self._host.shell.ignore(answer)
+
+    def tell_closing(self, answered: Callable[[], None]) -> None:
+        """Tell the peer that no call is taken here any more.
+
+        Args:
+            answered: Called with what the notice ended with, an exception or None.
+        """
+        answer = self._call_nobody(CLOSING)
+        self._host.shell.watch(answer, lambda _: answered())
+        self._host.shell.ignore(answer)
+
+    def _call_nobody(self, name: bytes) -> Any:
+        """Call a method of no object, past hooks: it is no call of the program's."""
+        answer = self.call(_NO_OBJECT, False, name, True, (), {}, None, True)
+        answer.deadline = None
+        return answer
+
+    def note_refused(self) -> None:
+        """Note which calls the peer cannot begin: it has said that it takes no more."""
+        if self.refused_after is None:
+            self.refused_after = self.last
+
+    def _begin(self, request: int, name: bytes) -> Any:
+        """Return what becomes of a call that is being sent."""
+        host = self._host
+        reading = host.reading
+        if reading.is_held:
+            # Its answer has to be read.
+            reading.go_on()
+        shell = host.shell
+        call = shell.new_call()
+        pending = self.pending
+        if pending is _NO_CALLS:
+            pending = self.pending = {}
+        pending[request] = call
+        call.pending = pending
+        call.request = request
+        call.name = name
+        if shell.keeps_context:
+            context = copy_context()
+            if context:
+                # What the caller set is there for what it has done with the answer.
+                call.context = context
+        seconds = host.call_timeout
+        if seconds is not None:
+            clock = clock_of(host)
+            if self._timer is None:
+                self._timer = clock.callLater(seconds, self._fail_late)
+            call.deadline = float(clock.seconds() + seconds)
+        return call
+
+    def _fail_late(self) -> None:
+        """Fail the calls whose answers are late, which are the oldest."""
+        self._timer = None
+        clock = clock_of(self._host)
+        now = clock.seconds()
+        late = []
+        for call in self.pending.values():
+            if call.deadline is not None:
+                if call.deadline > now:
+                    delay = call.deadline - now
+                    self._timer = clock.callLater(delay, self._fail_late)
+                    break
+                late.append(call)
+        seconds = self._host.call_timeout or 0
+        for call in late:
+            if not call.called:
+                forget(call)
+                self._fire(call, Failure(late_call(call, seconds)))
+
+    # What ends a call
+
+    def answer(self, request: int, value: Any) -> None:
+        """Give a call its answer; see `AnswerSink.answer`."""
+        call = self.pending.pop(request, None)
+        if call is None or call.called:
+            self._fire(call, value)
+        elif getattr(call, "context", None) is None:
+            call.callback(value)
+        else:
+            call.context.run(call.callback, value)
+
+    def answer_unread(self, request: int, read: Callable[[], Any]) -> None:
+        """Read an answer and give it to its call; see `AnswerSink.answer_unread`."""
+        call = self.pending.pop(request, None)
+        try:
+            if self.hooks is None:
+                value = read()
+            else:
+                value = self.hooks.reading_answer(call, read)
+        except ENDINGS:
+            value = Failure()
+        self._fire(call, value)
+
+    def fail(self, request: int, error: object) -> None:
+        """Have a call fail; see `AnswerSink.fail`."""
+        if isinstance(error, Failure):
+            failure = error
+        elif isinstance(error, Exception):
+            failure = Failure(error)
+        else:
+            failure = Failure(remote_error("", "the peer sent an error that is none"))
+        self._fire(self.pending.pop(request, None), failure)
+
+    def _fire(self, call: Any, result: Any) -> None:
+        """Give a call its result, unless it was cancelled."""
+        if call is None:
+            if self._host.peer_log.allows():
+                _log.debug("An answer to no call", pb_event="stray_answer")
+        elif not call.called:
+            fire = call.errback if isinstance(result, Failure) else call.callback
+            # A program may have listed a Deferred of its own.
+            if getattr(call, "context", None) is None:
+                fire(result)
+            else:
+                call.context.run(fire, result)
+
+    # The end
+
+    def hand_no_more(self, handed: int | None = None) -> None:
+        """Learn that the transport is handed nothing from now on.
+
+        Args:
+            handed: Number of the last call that it was handed; None for all.
+        """
+        if self.handed is None:
+            self.handed = self.last if handed is None else handed
+
+    def take_all(self) -> dict[int, Any]:
+        """Return the calls that wait for an answer, which are listed no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        pending, self.pending = self.pending, _NO_CALLS
+        return pending
+
+    def fail_all(
+        self, calls: dict[int, Any], reason: Failure, unsent: Container[int]
+    ) -> None:
+        """Have calls fail whose connection is lost.
+
+        Args:
+            calls: The calls by number.
+            reason: Why the connection was lost.
+            unsent: Numbers of those that had yet to be sent.
+        """
+        # A copy: what is told of a failure may cancel other calls.
+        for request, call in list(calls.items()):
+            if not call.called:
+                if request in unsent or not self._was_handed(request):
+                    error: Error = NotSent(reason)
+                elif self._was_refused(request, getattr(call, "name", b"")):
+                    error = ClosingDown("the other end has closed down")
+                else:
+                    error = MaybeExecuted(reason)
+                self._fire(call, Failure(error))
+
+    def _was_handed(self, request: int) -> bool:
+        """Tell whether the transport may have been handed anything of a call."""
+        return self.handed is None or request <= self.handed
+
+    def _was_refused(self, request: int, name: bytes) -> bool:
+        """Tell whether a call was made when the peer had said that it takes no more."""
+        after = self.refused_after
+        return after is not None and request > after and name not in _CONTINUING

@@ -1,0 +1,120 @@
+"""This module logs what a peer causes, within a budget, and runs callbacks safely.
+
+What a peer sends must not fill the log: each line on its account is asked for with
+:meth:`PeerLog.allows`, which says so later when lines were left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.python.failure import Failure
+
+from pb_broker._errors.call_endings import ENDINGS, is_ctrl_c
+from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.clock import clock_of
+from pb_broker._event_loops.shell import Shell
+
+from .log_budget import LogBudget
+
+__all__ = ["LoggedConnection", "PeerLog"]
+
+_log = SafeLogger(namespace="pb_broker")
+
+
+class LoggedConnection(Protocol):
+    """A broker, as far as the log of its peer needs it.
+
+    Attributes:
+        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
+        is_authenticated: Whether the peer may do more than log in.
+        shell: The event loop.
+        transport: The transport.
+    """
+
+    clock: Any
+    is_authenticated: bool
+    shell: Shell
+    transport: Any
+
+
+class PeerLog:
+    """The log lines that one peer causes.
+
+    Args:
+        connection: The connection's broker.
+    """
+
+    __slots__ = ("_budget", "_connection")
+
+    def __init__(self, connection: LoggedConnection) -> None:
+        self._connection = connection
+        # Made for the first line; most peers cause none.
+        self._budget: LogBudget | None = None
+
+    def address(self) -> object:
+        """Return the address at the other end; None if the transport has none."""
+        return getattr(self._connection.transport, "getPeer", lambda: None)()
+
+    def allows(self) -> bool:
+        """Count one line more, and tell whether it may be written.
+
+        When lines were left out, that is logged with the next line that may be
+        written.
+        """
+        connection = self._connection
+        budget = self._budget
+        if budget is None:
+            budget = self._budget = LogBudget()
+        now = clock_of(connection).seconds()
+        if not budget.allows(now, not connection.is_authenticated):
+            return False
+        if budget.left_out:
+            left_out, budget.left_out = budget.left_out, 0
+            _log.info(
+                "{left_out} lines were left out that {peer} was the cause of",
+                pb_event="lines_left_out",
+                left_out=left_out,
+                peer=self.address(),
+            )
+        return True
+
+    def info(self, event: str, said: str, **fields: Any) -> None:
+        """Log a line if there is room for it.
+
+        Args:
+            event: The name of the event, for its ``pb_event``.
+            said: The text, with the names of fields in braces.
+            **fields: The fields.
+        """
+        if self.allows():
+            _log.info(said, pb_event=event, peer=self.address(), **fields)
+
+    def refused(self, error: object) -> None:
+        """Log that a call was refused, which is the peer's fault.
+
+        Args:
+            error: The reason; no traceback of ours would explain it.
+        """
+        self.info("call_refused", "Refused a call: {error}", error=error)
+
+    def run(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback of the application's, whose failure stops nothing here.
+
+        Args:
+            callback: The callback.
+            *args: Its arguments.
+        """
+        try:
+            callback(*args)
+        except ENDINGS:
+            failure = Failure()
+            if self.allows():
+                _log.failure("A callback failed", failure, pb_event="callback_failed")
+            self.see_to_ctrl_c(failure)
+
+    def see_to_ctrl_c(self, failure: Failure) -> None:
+        """Hand Ctrl-C on to the event loop, if that is what a failure may be."""
+        if is_ctrl_c(failure.value):
+            self._connection.shell.interrupt()
