@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pb_broker._endpoints.argument_checks import checked_client_factory
-from pb_broker._endpoints.context_managers import Client, Serving
-from pb_broker._endpoints.factories import serving
+from pb_broker.extending import Client, Serving, checked_client_factory, serving
 from pb_cred._client.client_factory import PBClientFactory, log_in
 from pb_cred._server.server_factory import PBServerFactory
 

@@ -20,10 +20,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pb_broker._endpoints.argument_checks import checked_client_factory
-from pb_broker._endpoints.factories import serving
-from pb_broker._event_loops.asyncio_shell import AsyncioShell
 from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving, _where
+from pb_broker.extending import AsyncioShell, checked_client_factory, serving
 
 from ._client.client_factory import PBClientFactory, log_in
 from ._client.client_service import PBClientService

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 import pb_broker
 from pb_broker import CallTimeout, RemoteError, RemoteReference
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 from pb_cred._client.client_factory import PBClientFactory, log_in
 from pb_cred._tickets import client as ticket_request
 from pb_cred._tickets.ticket import Ticket, TicketClientMechanism

@@ -10,8 +10,7 @@ from twisted.cred.portal import IRealm, Portal
 
 import pb_broker
 from pb_broker import BrokerLimits, CallObserver, Heartbeat, IPBRoot
-from pb_broker._connection.clock import clock_of
-from pb_broker._endpoints.argument_checks import checked_options
+from pb_broker.extending import checked_options, clock_of
 from pb_cred._sessions.audit_log import Audit, AuditEvent
 from pb_cred._sessions.session_list import SessionPolicy, Sessions
 from pb_cred.mechanisms import ServerMechanism

@@ -32,8 +32,7 @@ from pb_broker import (
     failure2Copyable,
     portno,
 )
-from pb_broker._compatibility import Compatibility
-from pb_broker._errors.safe_logger import for_log
+from pb_broker.extending import Compatibility, for_log
 from pb_cred._channel.login_context import context_of
 from pb_cred._client import client_factory
 from pb_cred._mechanisms import anonymous, legacy_md5
