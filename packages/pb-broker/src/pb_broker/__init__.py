@@ -33,6 +33,7 @@ from ._endpoints.client_service import PBClientService, ServiceReference
 from ._endpoints.connect import connect, getObjectAt
 from ._endpoints.context_managers import client, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
+from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
 from ._interfaces.exposed_methods import exposes, remote
 from ._objects.cacheable import (
     Cacheable,
@@ -84,7 +85,9 @@ __all__ = [
     "Cacheable",
     "CallObserver",
     "CallTimeout",
+    "ClientOptions",
     "ClosingDown",
+    "ConnectionOptions",
     "CopiedFailure",
     "Copyable",
     "CopyableFailure",
@@ -122,6 +125,7 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "ServerOptions",
     "ServiceReference",
     "StreamBusy",
     "TimedReference",

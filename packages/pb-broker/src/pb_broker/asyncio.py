@@ -25,10 +25,18 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from ._connection.tls_hints import hinted
-from ._endpoints.argument_checks import checked_client_factory, checked_host
+from ._endpoints.argument_checks import checked_host
 from ._endpoints.asyncio_transport import BrokerProtocol, TLSAcceptor
 from ._endpoints.client_service import PBClientService
-from ._endpoints.factories import PBClientFactory, PBServerFactory, ready, serving
+from ._endpoints.factories import (
+    PBClientFactory,
+    PBServerFactory,
+    client_factory_of,
+    ready,
+    server_factory_of,
+)
+from ._endpoints.options import ClientOptions, ServerOptions, option_names
+from ._endpoints.places import ServedRoot
 from ._event_loops.asyncio_shell import AsyncioShell
 
 if TYPE_CHECKING:
@@ -156,7 +164,8 @@ def connect(
     path: str | None = None,
     ssl: SSLContext | bool | None = None,
     factory: PBClientFactory | None = None,
-    **options: Any,
+    options: ClientOptions | None = None,
+    **keywords: Any,
 ) -> Connecting:
     """Open a connection to a server.
 
@@ -167,7 +176,9 @@ def connect(
         ssl: For TLS: a context, or True for the default one.
         factory: Makes our end, and says what the connection may cost; None for one
             without anything special.  Each connection takes a factory of its own.
-        **options: Other arguments of the loop's ``create_connection``, such as
+        options: Options of the connection; None for the defaults.
+        **keywords: Single options, as for a :class:`PBClientFactory`, and other
+            arguments of the loop's ``create_connection``, such as
             ``server_hostname`` or ``local_addr``.
 
     Returns:
@@ -176,8 +187,10 @@ def connect(
         with :class:`~pb_broker.DeadReferenceError` if the connection is lost before
         both ends are ready to talk.
     """
-    where = _where(host, port, path, options, ssl=ssl)
-    return Connecting(checked_client_factory(factory, PBClientFactory), where)
+    given, place = _split(option_names(ClientOptions), keywords)
+    where = _where(host, port, path, place, ssl=ssl)
+    made = client_factory_of(PBClientFactory, factory, options, given)
+    return Connecting(made, where)
 
 
 @implementer(IStreamClientEndpoint)
@@ -243,10 +256,11 @@ def reconnecting(
     path: str | None = None,
     ssl: SSLContext | bool | None = None,
     factory: PBClientFactory | None = None,
+    options: ClientOptions | None = None,
     retry_policy: Callable[[int], float] | None = None,
     on_connected: Callable[[Any], Any] | None = None,
     on_lost: Callable[[Failure], object] | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> Reconnecting[PBClientService]:
     """Connect to a server, and again whenever the connection is lost.
 
@@ -259,7 +273,9 @@ def reconnecting(
         retry_policy: As for :class:`~pb_broker.PBClientService`, like the rest.
         on_connected: Called with what calls go to each time there is a connection.
         on_lost: Called with the reason each time it is lost.
-        **options: Other arguments of the loop's ``create_connection``.
+        options: Options of the connection; None for the defaults.
+        **keywords: Single options, as for a :class:`PBClientFactory`, and other
+            arguments of the loop's ``create_connection``.
 
     Returns:
         What ``async with`` takes; it gives the service.
@@ -270,8 +286,10 @@ def reconnecting(
         on_connected=on_connected,
         on_lost=on_lost,
     )
-    where = _where(host, port, path, options, ssl=ssl)
-    return Reconnecting(make, checked_client_factory(factory, PBClientFactory), where)
+    given, place = _split(option_names(ClientOptions), keywords)
+    where = _where(host, port, path, place, ssl=ssl)
+    made = client_factory_of(PBClientFactory, factory, options, given)
+    return Reconnecting(make, made, where)
 
 
 class Server:
@@ -371,14 +389,15 @@ class Serving:
 
 
 def serve(
-    root: Any,
+    root: ServedRoot | PBServerFactory,
     host: str | None = None,
     port: int | None = None,
     *,
     path: str | None = None,
     ssl: SSLContext | None = None,
     grace: float | None = 5.0,
-    **options: Any,
+    options: ServerOptions | None = None,
+    **keywords: Any,
 ) -> Serving:
     """Offer a root object.
 
@@ -392,14 +411,19 @@ def serve(
         ssl: For TLS: a context.
         grace: How many seconds calls have to end when ``async with`` closes the server;
             None for as long as they take.
-        **options: Other arguments of the loop's ``create_server``, such as ``backlog``
-            or ``reuse_port``.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, as for a :class:`PBServerFactory`, and other
+            arguments of the loop's ``create_server``, such as ``backlog`` or
+            ``reuse_port``.
 
     Returns:
         Something to await, or to use with ``async with``, which gives a
         :class:`Server`.
     """
-    return Serving(serving(root), _where(host, port, path, options, ssl=ssl), grace)
+    given, place = _split(option_names(ServerOptions), keywords)
+    where = _where(host, port, path, place, ssl=ssl)
+    made = server_factory_of(PBServerFactory, root, options, given)
+    return Serving(made, where, grace)
 
 
 def _tls_options(where: dict[str, Any]) -> dict[str, Any] | None:
@@ -417,6 +441,15 @@ def _tls_options(where: dict[str, Any]) -> dict[str, Any] | None:
     names = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
     options = {name: where.pop(name) for name in names if name in where}
     return {"sslcontext": context, **options}
+
+
+def _split(
+    names: frozenset[str], keywords: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return which keyword arguments are options of ours, and which the loop's."""
+    ours = {name: keywords[name] for name in names & keywords.keys()}
+    others = {name: value for name, value in keywords.items() if name not in ours}
+    return ours, others
 
 
 def _where(

@@ -9,9 +9,13 @@ folders behind it, which the contracts of the layers see to.
   factory, :class:`Shell` is what a broker has of its event loop (:data:`TWISTED` for
   the reactor, :class:`AsyncioShell` for asyncio), and :func:`as_deferred` turns the
   result of ``callRemote`` into a Deferred on any of them.
-- Entry points, to be derived from: :class:`Client` and :class:`Serving`, with the
-  checks of their arguments: :func:`checked_client_factory`, :func:`checked_options` and
-  :func:`serving`.
+- Entry points, to be derived from: :class:`Client` and :class:`Serving`;
+  :func:`client_factory_of` and :func:`server_factory_of` give them their factories.
+- Options: :func:`options_of` builds options of keyword arguments, whose types are
+  :class:`ClientFactoryKeywords` and :class:`ServerFactoryKeywords`;
+  :func:`option_names` are the names that a class has, :func:`checked_options` sees that
+  limits are limits and times are numbers, and :data:`ServedRoot` is the type of what a
+  factory serves.
 - Methods that peers call: :class:`Called` is the base of the classes that have them,
   :func:`find_method` and :func:`arguments_of` look up one and the arguments of a call.
 - Ownership: an :class:`Owner`, such as a login, owns what is exported in its calls; an
@@ -32,9 +36,16 @@ from __future__ import annotations
 
 from ._compatibility import Compatibility, DefaultLimits
 from ._connection.clock import clock_of
-from ._endpoints.argument_checks import checked_client_factory, checked_options
+from ._endpoints.argument_checks import checked_options
 from ._endpoints.context_managers import Client, Serving
-from ._endpoints.factories import serving
+from ._endpoints.factories import client_factory_of, server_factory_of
+from ._endpoints.options import (
+    ClientFactoryKeywords,
+    ServerFactoryKeywords,
+    option_names,
+    options_of,
+)
+from ._endpoints.places import ServedRoot
 from ._errors.call_endings import ENDINGS
 from ._errors.exception_copies import reduced
 from ._errors.safe_logger import SafeLogger, for_log
@@ -53,23 +64,28 @@ __all__ = [
     "AsyncioShell",
     "Called",
     "Client",
+    "ClientFactoryKeywords",
     "Compatibility",
     "DefaultLimits",
     "Owner",
     "Ownership",
     "SafeLogger",
+    "ServedRoot",
+    "ServerFactoryKeywords",
     "Serving",
     "Shell",
     "arguments_of",
     "as_deferred",
-    "checked_client_factory",
     "checked_options",
+    "client_factory_of",
     "clock_of",
     "find_method",
     "for_log",
+    "option_names",
+    "options_of",
     "process_unique_id",
     "reduced",
-    "serving",
+    "server_factory_of",
     "unjellyCached",
     "unjellyLCache",
     "unjellyLocal",

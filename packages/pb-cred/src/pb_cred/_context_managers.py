@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pb_broker.extending import Client, Serving, checked_client_factory, serving
+from twisted.cred.portal import Portal
+
+import pb_broker
+from pb_broker.extending import (
+    Client,
+    ServedRoot,
+    Serving,
+    client_factory_of,
+    server_factory_of,
+)
 from pb_cred._client.client_factory import PBClientFactory, log_in
+from pb_cred._client.options import ClientKeywords
+from pb_cred._server.options import ServerKeywords
 from pb_cred._server.server_factory import PBServerFactory
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["client", "serve"]
 
@@ -37,6 +51,8 @@ def client(
     mind: Any = None,
     factory: PBClientFactory | None = None,
     reactor: Any = None,
+    options: pb_broker.ClientOptions | None = None,
+    **keywords: Unpack[ClientKeywords],
 ) -> Client:
     """Connect and log in for as long as an ``async with``.
 
@@ -50,21 +66,29 @@ def client(
         credentials: As for :meth:`PBClientFactory.login`; None to use the root object
             without a login.
         mind: An object of ours for the avatar to talk to.
-        factory: Makes our end; None for one without anything special.
+        factory: Makes our end; None for one that goes by the options.
         reactor: The reactor; None for the installed one.
+        options: Options of the connection and of the login; None for the defaults.
+        **keywords: Single options, as for :class:`PBClientFactory`.
 
     Returns:
         What ``async with`` takes; it gives a reference to the avatar, and closes the
         connection at its end.
     """
-    factory = checked_client_factory(factory, PBClientFactory)
+    made = client_factory_of(PBClientFactory, factory, options, keywords)
     if credentials is None:
-        return Client(endpoint, factory, reactor)
-    return _LoggingIn(endpoint, factory, credentials, mind, reactor)
+        return Client(endpoint, made, reactor)
+    return _LoggingIn(endpoint, made, credentials, mind, reactor)
 
 
 def serve(
-    endpoint: Any, root: Any, *, grace: float | None = 5.0, reactor: Any = None
+    endpoint: Any,
+    root: ServedRoot | Portal | pb_broker.PBServerFactory,
+    *,
+    grace: float | None = 5.0,
+    reactor: Any = None,
+    options: pb_broker.ServerOptions | None = None,
+    **keywords: Unpack[ServerKeywords],
 ) -> Serving:
     """Serve a portal, or a root object, for as long as an ``async with``.
 
@@ -74,8 +98,11 @@ def serve(
             ``twisted.cred`` Portal; or such a factory.
         grace: As for :func:`pb_broker.serve`.
         reactor: The reactor; None for the installed one.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, as for :class:`PBServerFactory`.
 
     Returns:
         What ``async with`` takes; it gives Twisted's ``IListeningPort``.
     """
-    return Serving(endpoint, serving(root, PBServerFactory), grace, reactor)
+    factory = server_factory_of(PBServerFactory, root, options, keywords)
+    return Serving(endpoint, factory, grace, reactor)

@@ -20,11 +20,22 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving, _where
-from pb_broker.extending import AsyncioShell, checked_client_factory, serving
+from twisted.cred.portal import Portal
+
+import pb_broker
+from pb_broker.asyncio import Connecting, Reconnecting, Server, Serving, _split, _where
+from pb_broker.extending import (
+    AsyncioShell,
+    ServedRoot,
+    client_factory_of,
+    option_names,
+    server_factory_of,
+)
 
 from ._client.client_factory import PBClientFactory, log_in
 from ._client.client_service import PBClientService
+from ._client.options import ClientOptions
+from ._server.options import LoginOptions, ServerOptions
 from ._server.server_factory import PBServerFactory
 
 if TYPE_CHECKING:
@@ -74,7 +85,8 @@ def connect(
     path: str | None = None,
     ssl: SSLContext | bool | None = None,
     factory: PBClientFactory | None = None,
-    **options: Any,
+    options: pb_broker.ClientOptions | None = None,
+    **keywords: Any,
 ) -> Connecting:
     """Open a connection to a server, and log in.
 
@@ -87,18 +99,21 @@ def connect(
         path: Its Unix socket, in place of host and port.
         ssl: For TLS: a context, or True for the default one.
         factory: Makes our end; as for :func:`pb_broker.asyncio.connect`.
-        **options: Other arguments of the loop's ``create_connection``.
+        options: Options of the connection; None for the defaults.
+        **keywords: Single options, as for a :class:`PBClientFactory`, and other
+            arguments of the loop's ``create_connection``.
 
     Returns:
         Something to await, or to use with ``async with``, which gives a reference to
         the avatar.  That fails as :func:`pb_broker.asyncio.connect` does, and with
         ``twisted.cred.error.UnauthorizedLogin`` if the server does not let us in.
     """
-    where = _where(host, port, path, options, ssl=ssl)
-    factory = checked_client_factory(factory, PBClientFactory)
+    given, place = _split(option_names(ClientOptions), keywords)
+    where = _where(host, port, path, place, ssl=ssl)
+    made = client_factory_of(PBClientFactory, factory, options, given)
     if credentials is None:
-        return Connecting(factory, where)
-    return _LoggingIn(factory, where, credentials, mind)
+        return Connecting(made, where)
+    return _LoggingIn(made, where, credentials, mind)
 
 
 def reconnecting(
@@ -110,12 +125,13 @@ def reconnecting(
     path: str | None = None,
     ssl: SSLContext | bool | None = None,
     factory: PBClientFactory | None = None,
+    options: pb_broker.ClientOptions | None = None,
     retry_policy: Callable[[int], float] | None = None,
     on_connected: Callable[[Any], Any] | None = None,
     on_lost: Callable[[Failure], object] | None = None,
     tickets: bool | Ticket = False,
     on_ticket: Callable[[Ticket], object] | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> Reconnecting[PBClientService]:
     """Connect and log in, and again whenever the connection is lost.
 
@@ -132,7 +148,9 @@ def reconnecting(
         on_lost: Called with the reason each time it is lost.
         tickets: As for :class:`pb_cred.PBClientService`.
         on_ticket: Likewise.
-        **options: Other arguments of the loop's ``create_connection``.
+        options: Options of the connection; None for the defaults.
+        **keywords: Single options, as for a :class:`PBClientFactory`, and other
+            arguments of the loop's ``create_connection``.
 
     Returns:
         What ``async with`` takes; it gives the service, whose ``when_avatar`` gives a
@@ -148,19 +166,22 @@ def reconnecting(
         tickets=tickets,
         on_ticket=on_ticket,
     )
-    where = _where(host, port, path, options, ssl=ssl)
-    return Reconnecting(make, checked_client_factory(factory, PBClientFactory), where)
+    given, place = _split(option_names(ClientOptions), keywords)
+    where = _where(host, port, path, place, ssl=ssl)
+    made = client_factory_of(PBClientFactory, factory, options, given)
+    return Reconnecting(make, made, where)
 
 
 def serve(
-    root: Any,
+    root: ServedRoot | Portal | pb_broker.PBServerFactory,
     host: str | None = None,
     port: int | None = None,
     *,
     path: str | None = None,
     ssl: SSLContext | None = None,
     grace: float | None = 5.0,
-    **options: Any,
+    options: pb_broker.ServerOptions | None = None,
+    **keywords: Any,
 ) -> Serving:
     """Serve a portal, or a root object.
 
@@ -172,11 +193,16 @@ def serve(
         path: A Unix socket to listen on, in place of both.
         ssl: For TLS: a context.
         grace: As for :func:`pb_broker.asyncio.serve`.
-        **options: Other arguments of the loop's ``create_server``.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, as for a :class:`PBServerFactory`, and other
+            arguments of the loop's ``create_server``.
 
     Returns:
         Something to await, or to use with ``async with``, which gives a
         :class:`Server`.
     """
-    where = _where(host, port, path, options, ssl=ssl)
-    return Serving(serving(root, PBServerFactory), where, grace)
+    names = option_names(ServerOptions) | option_names(LoginOptions)
+    given, place = _split(names, keywords)
+    where = _where(host, port, path, place, ssl=ssl)
+    made = server_factory_of(PBServerFactory, root, options, given)
+    return Serving(made, where, grace)

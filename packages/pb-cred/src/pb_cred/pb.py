@@ -14,6 +14,7 @@ from pb_broker import (
     CallObserver,
     CallTimeout,
     ClosingDown,
+    ConnectionOptions,
     CopiedFailure,
     Copyable,
     CopyableFailure,
@@ -88,9 +89,11 @@ from pb_broker.publishing import Publishable, RemotePublished, whenReady
 
 from ._client.client_factory import PBClientFactory
 from ._client.client_service import PBClientService
+from ._client.options import ClientOptions
 from ._context_managers import client, serve
 from ._mechanisms.legacy_md5 import challenge, respond
 from ._server.login_throttle import LoginDelays
+from ._server.options import LoginOptions, ServerOptions
 from ._server.server_factory import PBServerFactory
 from ._sessions.audit_log import AuditEvent
 from ._sessions.avatar import Avatar, Perspective, Realm
@@ -121,7 +124,9 @@ __all__ = [
     "CallObserver",
     "CallTimeout",
     "CallbackPageCollector",
+    "ClientOptions",
     "ClosingDown",
+    "ConnectionOptions",
     "CopiedFailure",
     "Copyable",
     "CopyableFailure",
@@ -146,6 +151,7 @@ __all__ = [
     "LocalAsyncForwarder",
     "LocalMethod",
     "LoginDelays",
+    "LoginOptions",
     "LoginRefused",
     "LoginRequired",
     "MaybeExecuted",
@@ -180,6 +186,7 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "ServerOptions",
     "ServiceReference",
     "Session",
     "SessionEnded",

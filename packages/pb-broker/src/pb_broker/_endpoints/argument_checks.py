@@ -66,17 +66,15 @@ def checked_root(root: Any) -> Any:
 
 
 def checked_client_factory(factory: Any, cls: type[_T]) -> _T:
-    """Return a client's factory, made if there is none.
+    """Return the factory of a client.
 
     Args:
-        factory: An argument; None for a factory without anything special.
+        factory: An argument.
         cls: The class of factories.
 
     Raises:
         TypeError: It is no such factory.
     """
-    if factory is None:
-        return cls()
     # A program may have a factory that is like ours and no subclass.
     if inspect.isclass(factory) or not hasattr(factory, "getRootObject"):
         raise TypeError(

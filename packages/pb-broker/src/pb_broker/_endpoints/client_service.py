@@ -8,7 +8,7 @@ endpoint whose connections have been prepared.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import (
@@ -31,9 +31,13 @@ from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker._objects.stubs import Caller
 from pb_broker.errors import DeadReferenceError, NotSent
 
-from .argument_checks import checked_client_factory, client_endpoint
+from .argument_checks import client_endpoint
 from .connect import unwrapped
-from .factories import PBClientFactory, ready
+from .factories import PBClientFactory, client_factory_of, ready
+from .options import ClientKeywords, ClientOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["PBClientService", "ServiceReference"]
 
@@ -49,7 +53,8 @@ class PBClientService(ClientService):
 
     Args:
         endpoint: Where the server is: a Twisted client endpoint.
-        factory: Makes our end of each connection.
+        factory: Makes our end of each connection; None for one that goes by the
+            options.
         retry_policy: Called with the number of attempts that have failed, returns how
             many seconds to wait; None for one to sixty.
         on_connected: Called with what calls go to (the root object) each time there is
@@ -57,20 +62,26 @@ class PBClientService(ClientService):
             a coroutine, that is waited for; if it fails, so has the attempt.
         on_lost: Called with a Failure, the reason, each time the connection is lost.
         clock: An ``IReactorTime``; None for the reactor.
+        options: Options of the connections; None for the defaults.
+        **keywords: Single options, as for :class:`PBClientFactory`.
 
     Raises:
         TypeError: The endpoint or the factory is none.
     """
 
+    _factory_class: ClassVar[type[PBClientFactory]] = PBClientFactory
+
     def __init__(
         self,
         endpoint: Any,
-        factory: PBClientFactory,
+        factory: PBClientFactory | None = None,
         *,
         retry_policy: Callable[[int], float] | None = None,
         on_connected: Callable[[Any], Any] | None = None,
         on_lost: Callable[[Failure], object] | None = None,
         clock: Any = None,
+        options: ClientOptions | None = None,
+        **keywords: Unpack[ClientKeywords],
     ) -> None:
         policy = backoffPolicy() if retry_policy is None else retry_policy
         if isinstance(endpoint, str):
@@ -79,11 +90,11 @@ class PBClientService(ClientService):
                 "clientFromString(reactor, description)"
             )
         endpoint = client_endpoint(endpoint, lambda: None)
-        factory = checked_client_factory(factory, PBClientFactory)
-        prepared: Any = _Prepared(endpoint, factory, self._prepare)
+        made = client_factory_of(self._factory_class, factory, options, keywords)
+        prepared: Any = _Prepared(endpoint, made, self._prepare)
         super().__init__(prepared, prepared, policy, clock)
-        self._brokers = factory
-        self._shell = factory.shell or TWISTED
+        self._brokers = made
+        self._shell = made.shell or TWISTED
         self._on_connected = on_connected
         self._on_lost = on_lost
         #: What calls go to while there is a connection; else None.

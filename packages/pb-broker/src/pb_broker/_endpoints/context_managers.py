@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
 from pb_broker._connection.broker import Broker
 
-from .argument_checks import checked_client_factory, client_endpoint, server_endpoint
+from .argument_checks import client_endpoint, server_endpoint
 from .connect import unwrapped
-from .factories import PBClientFactory, PBServerFactory, ready, serving
+from .factories import (
+    PBClientFactory,
+    PBServerFactory,
+    client_factory_of,
+    ready,
+    server_factory_of,
+)
+from .options import ClientKeywords, ClientOptions, ServerKeywords, ServerOptions
+from .places import ServedRoot
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Client", "Serving", "client", "serve"]
 
@@ -138,7 +149,12 @@ class Serving:
 
 
 def client(
-    endpoint: Any, *, factory: PBClientFactory | None = None, reactor: Any = None
+    endpoint: Any,
+    *,
+    factory: PBClientFactory | None = None,
+    reactor: Any = None,
+    options: ClientOptions | None = None,
+    **keywords: Unpack[ClientKeywords],
 ) -> Client:
     """Connect to a server for as long as an ``async with``.
 
@@ -150,19 +166,27 @@ def client(
     Args:
         endpoint: Where to: the description of a Twisted client endpoint, such as
             ``"tls:example.org:8787"``, or an ``IStreamClientEndpoint``.
-        factory: Makes our end; None for one without anything special.
+        factory: Makes our end; None for one that goes by the options.
         reactor: The reactor; None for the installed one.
+        options: Options of the connection; None for the defaults.
+        **keywords: Single options, as for :class:`~pb_broker.PBClientFactory`.
 
     Returns:
         What ``async with`` takes; it gives a reference to the server's root object,
         and closes the connection at its end.
     """
-    factory = checked_client_factory(factory, PBClientFactory)
-    return Client(endpoint, factory, reactor)
+    made = client_factory_of(PBClientFactory, factory, options, keywords)
+    return Client(endpoint, made, reactor)
 
 
 def serve(
-    endpoint: Any, root: Any, *, grace: float | None = 5.0, reactor: Any = None
+    endpoint: Any,
+    root: ServedRoot | PBServerFactory,
+    *,
+    grace: float | None = 5.0,
+    reactor: Any = None,
+    options: ServerOptions | None = None,
+    **keywords: Unpack[ServerKeywords],
 ) -> Serving:
     """Offer a root object for as long as an ``async with``.
 
@@ -179,9 +203,12 @@ def serve(
         grace: How many seconds calls have to end when it closes; None for as long as
             they take.
         reactor: The reactor; None for the installed one.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, as for :class:`~pb_broker.PBServerFactory`.
 
     Returns:
         What ``async with`` takes; it gives Twisted's ``IListeningPort``.  At its end
         nothing is listened to any more, and all connections are closed.
     """
-    return Serving(endpoint, serving(root), grace, reactor)
+    factory = server_factory_of(PBServerFactory, root, options, keywords)
+    return Serving(endpoint, factory, grace, reactor)

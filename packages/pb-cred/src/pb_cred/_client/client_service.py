@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -13,9 +13,13 @@ import pb_broker
 from pb_broker import CallTimeout, RemoteError, RemoteReference
 from pb_broker.extending import SafeLogger
 from pb_cred._client.client_factory import PBClientFactory, log_in
+from pb_cred._client.options import ClientKeywords
 from pb_cred._tickets import client as ticket_request
 from pb_cred._tickets.ticket import Ticket, TicketClientMechanism
 from pb_cred.errors import MechanismError, NoTicket
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["PBClientService"]
 
@@ -41,6 +45,8 @@ class PBClientService(pb_broker.PBClientService):
             log in by it from then on; or a ticket from before, to begin with.  Where
             the server has none, or refuses it, the credentials are used.
         on_ticket: Called with each ticket that is given, to save it.
+        options: Options of the connections and of logins; None for the defaults.
+        **keywords: Single options, as for :class:`PBClientFactory`.
 
     Attributes:
         ticket: What the next login is by; None if it is by the credentials.
@@ -49,10 +55,12 @@ class PBClientService(pb_broker.PBClientService):
         ValueError: There are to be tickets, and no credentials.
     """
 
+    _factory_class: ClassVar[type[pb_broker.PBClientFactory]] = PBClientFactory
+
     def __init__(
         self,
         endpoint: Any,
-        factory: PBClientFactory,
+        factory: PBClientFactory | None = None,
         credentials: Any = None,
         mind: Any = None,
         *,
@@ -62,9 +70,12 @@ class PBClientService(pb_broker.PBClientService):
         clock: Any = None,
         tickets: bool | Ticket = False,
         on_ticket: Callable[[Ticket], object] | None = None,
+        options: pb_broker.ClientOptions | None = None,
+        **keywords: Unpack[ClientKeywords],
     ) -> None:
         if tickets is not False and credentials is None:
             raise ValueError("tickets are for those who have credentials as well")
+        others: Any = keywords
         super().__init__(
             endpoint,
             factory,
@@ -72,6 +83,8 @@ class PBClientService(pb_broker.PBClientService):
             on_connected=on_connected,
             on_lost=on_lost,
             clock=clock,
+            options=options,
+            **others,
         )
         self._credentials = credentials
         self._mind = mind
