@@ -265,8 +265,8 @@ def test_on_asyncio() -> None:
         server = pb.PBServerFactory(Root(), observer=there)
         client = pb.PBClientFactory(observer=here)
         async with (
-            pb_asyncio.serve(server, "127.0.0.1", 0, grace=0) as serving,
-            pb_asyncio.connect("127.0.0.1", serving.port, factory=client) as root,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", server, grace=0) as serving,
+            pb_asyncio.client(f"tcp:127.0.0.1:{serving.port}", factory=client) as root,
         ):
             assert await root.callRemote("who") == "called who"
             with pytest.raises(pb.NoSuchMethod):

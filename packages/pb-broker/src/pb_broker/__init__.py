@@ -31,9 +31,10 @@ from ._connection.broker import Broker
 from ._connection.deadlines import Heartbeat
 from ._endpoints.client_service import PBClientService, ServiceReference
 from ._endpoints.connect import connect, getObjectAt
-from ._endpoints.context_managers import client, serve
+from ._endpoints.context_managers import client, reconnecting, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
 from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
+from ._endpoints.servers import Server
 from ._interfaces.exposed_methods import exposes, remote
 from ._objects.cacheable import (
     Cacheable,
@@ -125,6 +126,7 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "Server",
     "ServerOptions",
     "ServiceReference",
     "StreamBusy",
@@ -144,6 +146,7 @@ __all__ = [
     "globalSecurity",
     "jelly",
     "portno",
+    "reconnecting",
     "reference_of",
     "register_exception",
     "remote",

@@ -9,8 +9,15 @@ folders behind it, which the contracts of the layers see to.
   factory, :class:`Shell` is what a broker has of its event loop (:data:`TWISTED` for
   the reactor, :class:`AsyncioShell` for asyncio), and :func:`as_deferred` turns the
   result of ``callRemote`` into a Deferred on any of them.
-- Entry points, to be derived from: :class:`Client` and :class:`Serving`;
-  :func:`client_factory_of` and :func:`server_factory_of` give them their factories.
+- Entry points: :class:`Client`, :class:`Serving` and :class:`Reconnecting` are what
+  :func:`pb_broker.client` and its like return.  A :data:`Greeting` turns the server's
+  root object into what a connection is for.  :func:`client_factory_of` and
+  :func:`server_factory_of` give them their factories, :data:`ClientPlace` and
+  :data:`ServerPlace` are the types of places, and :func:`renamed` lets an argument have
+  its old name for one minor version.
+- Entry points for asyncio alone: :func:`split_options` tells options from arguments of
+  the loop's :data:`CLIENT_METHODS` and :data:`SERVER_METHODS`; :func:`client_place` and
+  :func:`server_place` read where they lead, in the old order too.
 - Options: :func:`options_of` builds options of keyword arguments, whose types are
   :class:`ClientFactoryKeywords` and :class:`ServerFactoryKeywords`;
   :func:`option_names` are the names that a class has, :func:`checked_options` sees that
@@ -36,8 +43,9 @@ from __future__ import annotations
 
 from ._compatibility import Compatibility, DefaultLimits
 from ._connection.clock import clock_of
-from ._endpoints.argument_checks import checked_options
-from ._endpoints.context_managers import Client, Serving
+from ._endpoints.argument_checks import checked_options, renamed
+from ._endpoints.asyncio_connections import Greeting
+from ._endpoints.context_managers import Client, Reconnecting, Serving
 from ._endpoints.factories import client_factory_of, server_factory_of
 from ._endpoints.options import (
     ClientFactoryKeywords,
@@ -45,7 +53,7 @@ from ._endpoints.options import (
     option_names,
     options_of,
 )
-from ._endpoints.places import ServedRoot
+from ._endpoints.places import ClientPlace, ServedRoot, ServerPlace
 from ._errors.call_endings import ENDINGS
 from ._errors.exception_copies import reduced
 from ._errors.safe_logger import SafeLogger, for_log
@@ -56,28 +64,42 @@ from ._objects.failures import WIRE_NAME
 from ._objects.identity import process_unique_id
 from ._objects.wire_types import unjellyCached, unjellyLCache, unjellyLocal
 from ._session.ownership import Owner, Ownership
+from .asyncio import (
+    CLIENT_METHODS,
+    SERVER_METHODS,
+    client_place,
+    server_place,
+    split_options,
+)
 
 __all__ = [
+    "CLIENT_METHODS",
     "ENDINGS",
+    "SERVER_METHODS",
     "TWISTED",
     "WIRE_NAME",
     "AsyncioShell",
     "Called",
     "Client",
     "ClientFactoryKeywords",
+    "ClientPlace",
     "Compatibility",
     "DefaultLimits",
+    "Greeting",
     "Owner",
     "Ownership",
+    "Reconnecting",
     "SafeLogger",
     "ServedRoot",
     "ServerFactoryKeywords",
+    "ServerPlace",
     "Serving",
     "Shell",
     "arguments_of",
     "as_deferred",
     "checked_options",
     "client_factory_of",
+    "client_place",
     "clock_of",
     "find_method",
     "for_log",
@@ -85,7 +107,10 @@ __all__ = [
     "options_of",
     "process_unique_id",
     "reduced",
+    "renamed",
     "server_factory_of",
+    "server_place",
+    "split_options",
     "unjellyCached",
     "unjellyLCache",
     "unjellyLocal",

@@ -20,7 +20,7 @@ from __future__ import annotations
 from ._client.client_factory import PBClientFactory
 from ._client.client_service import PBClientService
 from ._client.options import ClientOptions
-from ._context_managers import client, serve
+from ._context_managers import client, reconnecting, serve
 from ._mechanisms.legacy_md5 import challenge, respond
 from ._server.login_throttle import LoginDelays
 from ._server.options import LoginOptions, ServerOptions
@@ -75,6 +75,7 @@ __all__ = [
     "UnusableCredentials",
     "challenge",
     "client",
+    "reconnecting",
     "respond",
     "serve",
     "session_of",

@@ -49,6 +49,7 @@ from pb_broker import (
     Root,
     SecurityOptions,
     Serializable,
+    Server,
     ServiceReference,
     StreamBusy,
     TimedReference,
@@ -90,7 +91,7 @@ from pb_broker.publishing import Publishable, RemotePublished, whenReady
 from ._client.client_factory import PBClientFactory
 from ._client.client_service import PBClientService
 from ._client.options import ClientOptions
-from ._context_managers import client, serve
+from ._context_managers import client, reconnecting, serve
 from ._mechanisms.legacy_md5 import challenge, respond
 from ._server.login_throttle import LoginDelays
 from ._server.options import LoginOptions, ServerOptions
@@ -186,6 +187,7 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "Server",
     "ServerOptions",
     "ServiceReference",
     "Session",
@@ -213,6 +215,7 @@ __all__ = [
     "globalSecurity",
     "jelly",
     "portno",
+    "reconnecting",
     "reference_of",
     "register_exception",
     "remote",
