@@ -124,7 +124,7 @@ def test_certificates_to_trust_that_are_not_there(tmp_path: Path) -> None:
 
 def test_service_takes_an_endpoint() -> None:
     with pytest.raises(TypeError, match="clientFromString"):
-        pb.PBClientService("tcp:localhost:1", pb.PBClientFactory())
+        pb.PBClientService("tcp:localhost:1", pb.PBClientFactory())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class Talk:
         """Make a call; return a list that will have its outcome."""
         outcome: list[Any] = []
         root = self.client.remoteForName("root")
-        root.callRemote(name, *args).addBoth(outcome.append)
+        pb.as_deferred(root.callRemote(name, *args)).addBoth(outcome.append)
         return outcome
 
     def ask(self) -> None:

@@ -35,6 +35,8 @@ from ._endpoints.context_managers import client, reconnecting, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
 from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
 from ._endpoints.servers import Server
+from ._event_loops.answers import Answer
+from ._event_loops.shell import as_deferred
 from ._interfaces.exposed_methods import exposes, remote
 from ._objects.cacheable import (
     Cacheable,
@@ -49,8 +51,14 @@ from ._objects.failures import (
     failure2Copyable,
     register_exception,
 )
+from ._objects.passing import passed
 from ._objects.referenceable import AsReferenceable, Referenceable, Root, Serializable
-from ._objects.remote_reference import RemoteMethod, RemoteReference, TimedReference
+from ._objects.remote_reference import (
+    Passed,
+    RemoteMethod,
+    RemoteReference,
+    TimedReference,
+)
 from ._objects.streams import RemoteStream
 from ._objects.stubs import reference_of
 from ._objects.viewable import Viewable, ViewPoint
@@ -80,6 +88,7 @@ from .interfaces import IJellyable, IPBRoot, IUnjellyable
 
 __all__ = [
     "MAX_BROKER_REFS",
+    "Answer",
     "AsReferenceable",
     "Broker",
     "BrokerLimits",
@@ -112,6 +121,7 @@ __all__ = [
     "PBClientService",
     "PBConnectionLost",
     "PBServerFactory",
+    "Passed",
     "PeerTimeout",
     "ProtocolError",
     "Referenceable",
@@ -135,6 +145,7 @@ __all__ = [
     "ViewPoint",
     "Viewable",
     "WrongThread",
+    "as_deferred",
     "call_observers",
     "client",
     "connect",
@@ -145,6 +156,7 @@ __all__ = [
     "getObjectAt",
     "globalSecurity",
     "jelly",
+    "passed",
     "portno",
     "reconnecting",
     "reference_of",

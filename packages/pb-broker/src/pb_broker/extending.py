@@ -12,9 +12,9 @@ folders behind it, which the contracts of the layers see to.
 - Entry points: :class:`Client`, :class:`Serving` and :class:`Reconnecting` are what
   :func:`pb_broker.client` and its like return.  A :data:`Greeting` turns the server's
   root object into what a connection is for.  :func:`client_factory_of` and
-  :func:`server_factory_of` give them their factories, :data:`ClientPlace` and
-  :data:`ServerPlace` are the types of places, and :func:`renamed` lets an argument have
-  its old name for one minor version.
+  :func:`server_factory_of` give them their factories, :class:`ClientEndpoint`,
+  :data:`ClientPlace` and :data:`ServerPlace` are the types of places, and
+  :func:`renamed` lets an argument have its old name for one minor version.
 - Entry points for asyncio alone: :func:`split_options` tells options from arguments of
   the loop's :data:`CLIENT_METHODS` and :data:`SERVER_METHODS`; :func:`client_place` and
   :func:`server_place` read where they lead, in the old order too.
@@ -53,7 +53,7 @@ from ._endpoints.options import (
     option_names,
     options_of,
 )
-from ._endpoints.places import ClientPlace, ServedRoot, ServerPlace
+from ._endpoints.places import ClientEndpoint, ClientPlace, ServedRoot, ServerPlace
 from ._errors.call_endings import ENDINGS
 from ._errors.exception_copies import reduced
 from ._errors.safe_logger import SafeLogger, for_log
@@ -81,6 +81,7 @@ __all__ = [
     "AsyncioShell",
     "Called",
     "Client",
+    "ClientEndpoint",
     "ClientFactoryKeywords",
     "ClientPlace",
     "Compatibility",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pb_broker import (
     MAX_BROKER_REFS,
+    Answer,
     AsReferenceable,
     Broker,
     BrokerLimits,
@@ -34,6 +35,7 @@ from pb_broker import (
     NotExecuted,
     NotSent,
     ObservedCall,
+    Passed,
     PBConnectionLost,
     PeerTimeout,
     ProtocolError,
@@ -57,6 +59,7 @@ from pb_broker import (
     Viewable,
     ViewPoint,
     WrongThread,
+    as_deferred,
     call_observers,
     connect,
     copyable,
@@ -66,6 +69,7 @@ from pb_broker import (
     getObjectAt,
     globalSecurity,
     jelly,
+    passed,
     portno,
     reference_of,
     register_exception,
@@ -116,6 +120,7 @@ from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 
 __all__ = [
     "MAX_BROKER_REFS",
+    "Answer",
     "AsReferenceable",
     "AuditEvent",
     "Avatar",
@@ -169,6 +174,7 @@ __all__ = [
     "PBConnectionLost",
     "PBServerFactory",
     "Pager",
+    "Passed",
     "PeerTimeout",
     "Perspective",
     "ProtocolError",
@@ -202,6 +208,7 @@ __all__ = [
     "ViewPoint",
     "Viewable",
     "WrongThread",
+    "as_deferred",
     "call_observers",
     "challenge",
     "client",
@@ -214,6 +221,7 @@ __all__ = [
     "getObjectAt",
     "globalSecurity",
     "jelly",
+    "passed",
     "portno",
     "reconnecting",
     "reference_of",

@@ -26,6 +26,7 @@ from zope.interface import implementer
 from pb_broker._connection.broker import Broker
 from pb_broker._dialects.pb.messages import encoded_name
 from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.answers import Answer
 from pb_broker._event_loops.shell import TWISTED, as_deferred
 from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker._objects.stubs import Caller
@@ -35,6 +36,7 @@ from .argument_checks import client_endpoint
 from .connect import unwrapped
 from .factories import PBClientFactory, client_factory_of, ready
 from .options import ClientKeywords, ClientOptions
+from .places import ClientEndpoint
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -73,11 +75,11 @@ class PBClientService(ClientService):
 
     def __init__(
         self,
-        endpoint: Any,
+        endpoint: IStreamClientEndpoint | ClientEndpoint,
         factory: PBClientFactory | None = None,
         *,
         retry_policy: Callable[[int], float] | None = None,
-        on_connected: Callable[[Any], Any] | None = None,
+        on_connected: Callable[[RemoteReference[Any]], Any] | None = None,
         on_lost: Callable[[Failure], object] | None = None,
         clock: Any = None,
         options: ClientOptions | None = None,
@@ -89,9 +91,9 @@ class PBClientService(ClientService):
                 "a service connects to an endpoint: "
                 "clientFromString(reactor, description)"
             )
-        endpoint = client_endpoint(endpoint, lambda: None)
+        there = client_endpoint(endpoint, lambda: None)
         made = client_factory_of(self._factory_class, factory, options, keywords)
-        prepared: Any = _Prepared(endpoint, made, self._prepare)
+        prepared: Any = _Prepared(there, made, self._prepare)
         super().__init__(prepared, prepared, policy, clock)
         self._brokers = made
         self._shell = made.shell or TWISTED
@@ -100,7 +102,7 @@ class PBClientService(ClientService):
         #: What calls go to while there is a connection; else None.
         self.current: Any = None
 
-    def when_root(self, fail_after: int | None = None) -> Deferred[RemoteReference]:
+    def when_root(self, fail_after: int | None = None) -> Answer[RemoteReference[Any]]:
         """Wait for a connection.
 
         Args:
@@ -108,12 +110,13 @@ class PBClientService(ClientService):
                 once if there is no connection, None for never.
 
         Returns:
-            A Deferred with a reference to the server's root object.  It fails as the
+            An :class:`Answer` with a reference to the server's root object: a Deferred
+            on Twisted's reactor, a Future on asyncio.  It fails as the
             last attempt did, with DeadReferenceError if it is not to wait, and with
             CancelledError when the service is stopped.
         """
         when = self._when(fail_after, lambda: self._brokers.getRootObject())
-        waiting: Deferred[Any] = self._shell.given(when)
+        waiting: Answer[RemoteReference[Any]] = self._shell.given(when)
         return waiting
 
     def whenConnected(self, /, failAfterFailures: int | None = None) -> Deferred[Any]:
@@ -259,7 +262,7 @@ class ServiceReference(Caller):
         self._service = service
         self._hold = hold
 
-    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Answer[Any]:
         """Call a method; see :meth:`pb_broker.RemoteReference.callRemote`.
 
         A call that was made is not made again: if the connection is lost before the
@@ -277,7 +280,7 @@ class ServiceReference(Caller):
         when.addCallback(
             lambda current: as_deferred(current.callRemote(_name, *args, **kw))
         )
-        answer: Deferred[Any] = self._service._shell.given(when)
+        answer: Answer[Any] = self._service._shell.given(when)
         return answer
 
     def _never_connected(self, failure: Failure) -> Failure:

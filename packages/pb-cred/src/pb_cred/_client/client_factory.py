@@ -58,8 +58,8 @@ class PBClientFactory(pb_broker.PBClientFactory):
 
     def login(
         self,
-        credentials: Any,
-        client: Any = None,
+        credentials: object,
+        client: object | None = None,
         *,
         mechanisms: Iterable[str | ClientMechanism] | None = None,
     ) -> Deferred[RemoteReference]:
@@ -88,9 +88,9 @@ class PBClientFactory(pb_broker.PBClientFactory):
 
 
 def log_in(
-    root: Any,
-    credentials: Any,
-    mind: Any,
+    root: RemoteReference[Any],
+    credentials: object,
+    mind: object | None,
     mechanisms: Iterable[str | ClientMechanism] | None = None,
 ) -> Deferred[RemoteReference]:
     """Log in at a server's root object; see :meth:`PBClientFactory.login`."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 import pb_broker
-from pb_broker import CallTimeout, RemoteError, RemoteReference
-from pb_broker.extending import SafeLogger
+from pb_broker import Answer, CallTimeout, RemoteError, RemoteReference
+from pb_broker.extending import ClientEndpoint, SafeLogger
 from pb_cred._client.client_factory import PBClientFactory, log_in
 from pb_cred._client.options import ClientKeywords
 from pb_cred._tickets import client as ticket_request
@@ -59,13 +60,13 @@ class PBClientService(pb_broker.PBClientService):
 
     def __init__(
         self,
-        endpoint: Any,
+        endpoint: IStreamClientEndpoint | ClientEndpoint,
         factory: PBClientFactory | None = None,
-        credentials: Any = None,
-        mind: Any = None,
+        credentials: object | None = None,
+        mind: object | None = None,
         *,
         retry_policy: Callable[[int], float] | None = None,
-        on_connected: Callable[[Any], Any] | None = None,
+        on_connected: Callable[[RemoteReference[Any]], Any] | None = None,
         on_lost: Callable[[Failure], object] | None = None,
         clock: Any = None,
         tickets: bool | Ticket = False,
@@ -86,7 +87,7 @@ class PBClientService(pb_broker.PBClientService):
             options=options,
             **others,
         )
-        self._credentials = credentials
+        self._credentials: Any = credentials
         self._mind = mind
         self._asks_for_tickets = tickets is not False
         self._on_ticket = on_ticket
@@ -98,21 +99,24 @@ class PBClientService(pb_broker.PBClientService):
             if tickets.on_change is None:
                 tickets.on_change = on_ticket
 
-    def when_avatar(self, fail_after: int | None = None) -> Deferred[RemoteReference]:
+    def when_avatar(
+        self, fail_after: int | None = None
+    ) -> Answer[RemoteReference[Any]]:
         """Wait until we are logged in.
 
         Args:
             fail_after: As for :meth:`when_root`.
 
         Returns:
-            A Deferred with a reference to the avatar.
+            An :class:`~pb_broker.Answer` with a reference to the avatar.
 
         Raises:
             ValueError: There are no credentials to log in with.
         """
         if self._credentials is None:
             raise ValueError("without credentials there is no avatar")
-        waiting: Deferred[Any] = self._shell.given(self._when_current(fail_after))
+        waiting: Answer[RemoteReference[Any]]
+        waiting = self._shell.given(self._when_current(fail_after))
         return waiting
 
     def _greet(self, root: Any) -> Any:
