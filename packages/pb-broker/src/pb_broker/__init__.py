@@ -11,6 +11,8 @@ refused.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pb_jelly import (
     InsecureJelly,
     Jellyable,
@@ -182,7 +184,7 @@ MAX_BROKER_REFS = BrokerLimits().exported_references
 setCopierForClass = setUnjellyableForClass
 setCopierForClassTree = setUnjellyableForClassTree
 setFactoryForClass = setUnjellyableFactoryForClass
-copyTags = unjellyableRegistry
+copyTags: dict[Any, Any] = unjellyableRegistry
 
 
 def _register() -> None:

@@ -69,7 +69,9 @@ class Pager:
         *args: Any,
         **kw: Any,
     ) -> None:
-        self.callback = callback if callable(callback) else None
+        self.callback: Callable[..., object] | None = (
+            callback if callable(callback) else None
+        )
         self.callbackArgs = args
         self.callbackKeyword = kw
         self._stillPaging = True
@@ -191,7 +193,7 @@ class StringPager(Pager):
         **kw: Any,
     ) -> None:
         self.string = st
-        self.pointer = 0
+        self.pointer: int = 0
         self.chunkSize = chunkSize
         super().__init__(collector, callback, *args, **kw)
 
@@ -244,7 +246,7 @@ class FilePager(Pager):
 
     def startProducing(self, fd: BinaryIO) -> None:
         """Begin to read ``fd``."""
-        self.deferred = FileSender().beginFileTransfer(fd, self)
+        self.deferred: Deferred[Any] = FileSender().beginFileTransfer(fd, self)
         self.deferred.addBoth(lambda _: self.stopPaging())
 
     def paging_failed(self, failure: Failure) -> None:

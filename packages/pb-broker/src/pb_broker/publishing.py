@@ -57,7 +57,7 @@ class Publishable(Cacheable):
 
     def republish(self) -> None:
         """Say that it has changed: what peers have kept is out of date."""
-        self.timestamp = time.time()
+        self.timestamp: float = time.time()
 
     def view_getStateToPublish(self, perspective: Any) -> Any:
         """Return the state to a peer that does not have it."""

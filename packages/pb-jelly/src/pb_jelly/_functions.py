@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pb_jelly._deserialize.unjellier import Unjellier
+from pb_jelly._policy.observed_dict import LiveDict
 from pb_jelly._policy.security_options import (
     DummySecurityOptions,
     default_registry,
@@ -37,10 +38,10 @@ __all__ = [
 
 #: What is made of an expression that begins with a name, by the name.  Writing to it
 #: registers, as `setUnjellyableForClass` does.
-unjellyableRegistry = default_registry.unjellyables
+unjellyableRegistry: LiveDict[Any] = default_registry.unjellyables
 #: What makes an instance out of its state, by the name that its expression begins with.
 #: Writing to it registers, as `setUnjellyableFactoryForClass` does.
-unjellyableFactoryRegistry = default_registry.factories
+unjellyableFactoryRegistry: LiveDict[Any] = default_registry.factories
 
 _EVERYTHING = DummySecurityOptions()
 

@@ -8,7 +8,7 @@ came in is not jelly; `InsecureJelly` is a policy's decision, either way; and
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = [
     "InsecureJelly",
@@ -49,7 +49,7 @@ class JellyError(Exception):
 
     def __init__(self, message: str = "", *, path: str = "") -> None:
         super().__init__(_bounded(str(message), _MESSAGE_LENGTH))
-        self.path = _bounded(path, _PATH_LENGTH)
+        self.path: str = _bounded(path, _PATH_LENGTH)
 
     def __str__(self) -> str:
         message = self._message()
@@ -108,7 +108,7 @@ class LimitExceeded(JellyError):
     def __init__(self, limit: str, used: int, allowed: int, *, path: str = "") -> None:
         super().__init__(path=path)
         # The three alone are what makes another of these, when one is copied.
-        self.args = (limit, used, allowed)
+        self.args: tuple[Any, ...] = (limit, used, allowed)
         self.limit = limit
         self.used = used
         self.allowed = allowed

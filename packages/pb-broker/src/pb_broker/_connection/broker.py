@@ -121,9 +121,9 @@ class Broker(Flow, Banana):
     def __init__(self, isClient: Any = True, security: Any = None) -> None:
         self.limits: BrokerLimits | None = None
         self._login_limits: BrokerLimits | None = None
-        self.is_authenticated = True
+        self.is_authenticated: bool = True
         super().__init__(isClient)
-        self.security = globalSecurity if security is None else security
+        self.security: Any = globalSecurity if security is None else security
         self.disconnected: int = 0
         self.connects: list[Callable[[], object]] | None = []
         self._session = Session(self)
@@ -746,7 +746,7 @@ class Broker(Flow, Banana):
             why: What whoever waits for an answer is told.
         """
         if self.why_given_up is None and not self.disconnected:
-            self.why_given_up = why
+            self.why_given_up: Exception | None = why
             self._log_given_up(why)
             self._abort()
 

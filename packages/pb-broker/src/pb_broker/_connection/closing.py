@@ -58,6 +58,7 @@ class ClosingConnection(Protocol):
 
     def has_begun(self) -> bool:
         """Say whether calls, streams or pagers have begun and not ended."""
+        ...
 
     def tell_closing(self, answered: Callable[[], object]) -> None:
         """Tell the peer that no call is taken any more."""

@@ -11,7 +11,6 @@ from typing import Any, Protocol, TypeAlias
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
 from pb_broker._connection.broker import Broker
-from pb_broker.interfaces import IPBRoot
 
 __all__ = [
     "ClientEndpoint",
@@ -52,4 +51,4 @@ ServerPlace: TypeAlias = str | IStreamServerEndpoint | ServerEndpoint
 
 #: What a factory serves; another object may be adapted to ``IPBRoot``, of which type
 #: checkers have to be told.
-ServedRoot: TypeAlias = RootProvider | IPBRoot
+ServedRoot: TypeAlias = RootProvider

@@ -55,8 +55,8 @@ class _CallFuture(asyncio.Future[Any]):
     request: int
 
     # What brokers call these.
-    callback = asyncio.Future.set_result
-    called = property(asyncio.Future.done)
+    callback: Any = asyncio.Future.set_result
+    called: Any = property(asyncio.Future.done)
 
     def errback(self, failure: Failure) -> None:
         """Fail."""
@@ -149,7 +149,7 @@ class AsyncioShell(Shell):
         self._thread = get_ident()
         # A loop holds what it runs weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.new_call = partial(_CallFuture, loop=loop)
+        self.new_call: Any = partial(_CallFuture, loop=loop)
 
     def failed(self, failure: Failure) -> _CallFuture:
         """Return what a call gives that has failed already."""

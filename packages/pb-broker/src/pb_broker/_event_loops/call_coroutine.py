@@ -66,7 +66,7 @@ class CallCoroutine(Coroutine[Any, Any, Any]):
         if steps is None:
             self._answer.cancel()
             steps = self._steps = _waiting(self._answer)
-        error = typ if isinstance(typ, BaseException) else val
+        error: Any = typ if isinstance(typ, BaseException) else val
         if not isinstance(error, BaseException):
             error = typ()
         return steps.throw(error if tb is None else error.with_traceback(tb))

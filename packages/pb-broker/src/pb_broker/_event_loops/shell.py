@@ -73,7 +73,7 @@ class Call(Deferred[Any]):
         A call for which nothing has waited is forgotten.
         """
         self.close()
-        error = typ if isinstance(typ, BaseException) else val
+        error: Any = typ if isinstance(typ, BaseException) else val
         if not isinstance(error, BaseException):
             error = typ()
         raise error if tb is None else error.with_traceback(tb)

@@ -59,8 +59,8 @@ class RemoteMethod:
     __slots__ = ("name", "obj")
 
     def __init__(self, obj: RemoteReference, name: str) -> None:
-        self.obj = obj
-        self.name = name
+        self.obj: RemoteReference[Any] = obj
+        self.name: str = name
 
     def __eq__(self, other: object) -> bool:
         """Tell whether ``other`` is the same method of the same object."""
@@ -96,8 +96,8 @@ class TimedReference(Caller):
     __slots__ = ("reference", "seconds")
 
     def __init__(self, reference: RemoteReference, seconds: float | None) -> None:
-        self.reference = reference
-        self.seconds = seconds
+        self.reference: RemoteReference[Any] = reference
+        self.seconds: float | None = seconds
 
     def __repr__(self) -> str:
         """Name the reference and the limit."""
@@ -160,10 +160,10 @@ class RemoteReference(Passed[_Interface]):
     def __init__(
         self, perspective: Any, broker: Any, luid: int | bytes, doRefCount: int
     ) -> None:
-        self.luid = luid
-        self.broker = broker
-        self.doRefCount = doRefCount
-        self.perspective = perspective
+        self.luid: int | bytes = luid
+        self.broker: Any = broker
+        self.doRefCount: int = doRefCount
+        self.perspective: Any = perspective
         self.disconnectCallbacks: Any = ()
 
     @overload

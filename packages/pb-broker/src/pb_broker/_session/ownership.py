@@ -73,7 +73,7 @@ class Owner:
     def __init__(self) -> None:
         self.exports: set[int] = set()
         self.caches: set[int] = set()
-        self.is_over = False
+        self.is_over: bool = False
 
 
 #: Of what belongs to nobody.

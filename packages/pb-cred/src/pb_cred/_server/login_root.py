@@ -84,7 +84,7 @@ class LoginRoot(Referenceable):
     ) -> None:
         self.portal = portal
         self.broker = broker
-        self.login_service = (
+        self.login_service: LoginService = (
             LoginService(portal) if login_service is None else login_service
         )
         self._challenges = legacy_md5.Challenges(
@@ -673,7 +673,9 @@ class PortalRoot:
     ) -> None:
         self.portal = portal
         self.login_limits = login_limits
-        self.login_service = LoginService(portal, login_tries=login_tries, **options)
+        self.login_service: LoginService = LoginService(
+            portal, login_tries=login_tries, **options
+        )
 
     def rootObject(self, broker: Broker) -> LoginRoot:
         """Return a login root for one connection, which has to use it."""

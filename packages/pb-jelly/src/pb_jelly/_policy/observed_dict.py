@@ -24,7 +24,7 @@ class Edits:
     __slots__ = ("count",)
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
 
     def add(self) -> None:
         """Count one edit, here and among all."""
@@ -47,7 +47,7 @@ class LiveDict(dict[Any, _Value]):
     """
 
     # Until there is one: what unpickles a dict fills it before it has attributes.
-    edits = Edits()
+    edits: Edits = Edits()
 
     def __init__(self, edits: Edits | None = None) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ class SecurityOptions:
     """
 
     #: What `allowBasicTypes` allows.
-    basicTypes = [  # noqa: RUF012 - published as a list
+    basicTypes: list[str] = [  # noqa: RUF012 - published as a list
         "dictionary",
         "list",
         "tuple",
@@ -179,8 +179,8 @@ class SecurityOptions:
 
 
 #: The policy where none is given: scalars, containers, and all that is registered.
-globalSecurity = SecurityOptions(ClassRegistry())
+globalSecurity: SecurityOptions = SecurityOptions(ClassRegistry())
 globalSecurity.allowBasicTypes()
 #: The registry of the process, whose every name `globalSecurity` allows.
-default_registry = ClassRegistry(listed_in=globalSecurity)
+default_registry: ClassRegistry = ClassRegistry(listed_in=globalSecurity)
 globalSecurity.registry = default_registry

@@ -82,10 +82,10 @@ class Copier:
         upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
         ignore_unknown: bool = False,
     ) -> None:
-        self.cls = cls
+        self.cls: type[Any] = cls
         self.name = name
-        self.tag = name.encode("utf-8")
-        self.is_enum = issubclass(cls, Enum)
+        self.tag: bytes = name.encode("utf-8")
+        self.is_enum: bool = issubclass(cls, Enum)
         self._version = version
         # The entry that twisted.persisted.styles.Versioned has for a class.  No
         # attribute can be named so, and to a peer that knows nothing of it, it is one
