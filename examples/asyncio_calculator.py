@@ -16,7 +16,6 @@ from typing import Protocol
 from certificates import client_context, server_context
 
 import pb_broker as pb
-from pb_broker import asyncio as pb_asyncio
 
 
 class Calculator(Protocol):
@@ -40,10 +39,10 @@ class Server(pb.Root):
 
 
 async def main() -> None:
-    here, context = "127.0.0.1", server_context()
+    ours = server_context()
     async with (
-        pb_asyncio.serve(Server(), here, 0, ssl=context, grace=0) as server,
-        pb_asyncio.connect(here, server.port, ssl=client_context()) as root,
+        pb.serve("ssl:0:interface=127.0.0.1", Server(), ssl=ours, grace=0) as server,
+        pb.client(f"tls:127.0.0.1:{server.port}", ssl=client_context()) as root,
     ):
         calculator = root.stub(Calculator)
         print("sum:", await calculator.add(2, 3))

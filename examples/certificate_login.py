@@ -17,7 +17,6 @@ from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse as Use
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.portal import Portal
 
-from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred.certificates import ClientCertificates, OwnCertificate
 
@@ -38,12 +37,12 @@ async def main() -> None:
     serving.verify_mode = ssl.CERT_OPTIONAL  # TLS asks for one, and does not insist
     AUTHORITY.issue_cert("alice@example.com").configure_cert(with_one)
 
-    async with pb_asyncio.serve(factory, "127.0.0.1", 0, ssl=serving) as server:
+    async with pb.serve("ssl:0:interface=127.0.0.1", factory, ssl=serving) as server:
+        where = f"tls:127.0.0.1:{server.port}"
 
         async def enter(context: ssl.SSLContext, credentials: Any) -> None:
-            where: Any = {"port": server.port, "ssl": context}
-            async with pb_asyncio.connect(
-                "127.0.0.1", **where, credentials=credentials
+            async with pb.client(
+                where, ssl=context, credentials=credentials
             ) as account:
                 print(await account.callRemote("who"))
 

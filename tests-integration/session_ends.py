@@ -178,7 +178,7 @@ class OnAsyncio(Ends, IsolatedAsyncioTestCase):
             context.verify_mode = std_ssl.CERT_OPTIONAL
             self.authority.issue_cert("localhost").configure_cert(context)
             self.authority.configure_trust(context)
-        server = await pb_asyncio.serve(factory, HERE, 0, ssl=context)
+        server = await pb_asyncio.serve(f"tcp:0:interface={HERE}", factory, ssl=context)
 
         async def close() -> None:
             await self.hang_up()
@@ -198,6 +198,6 @@ class OnAsyncio(Ends, IsolatedAsyncioTestCase):
             if own is not None:
                 own.configure_cert(context)
             where = {"ssl": context, "server_hostname": "localhost"}
-        root = await pb_asyncio.connect(HERE, port, factory=factory, **where)
+        root = await pb_asyncio.client(f"tcp:{HERE}:{port}", factory=factory, **where)
         self.brokers.append(root.broker)
         return factory

@@ -75,14 +75,16 @@ def test_a_server_on_twisted(run: Any, other: str) -> None:
         port = int(await server.stdout.readline())
         # The other end may know nothing else.
         factory = cred_pb.PBClientFactory(allow_legacy_md5=True)
-        connecting = pb_asyncio.connect(
-            HERE, port, credentials=CREDENTIALS, factory=factory
+        connecting = pb_asyncio.client(
+            f"tcp:{HERE}:{port}", credentials=CREDENTIALS, factory=factory
         )
         async with connecting as avatar:
             await call_everything(FLAVOURS, avatar)
         wrong = UsernamePassword(NAME, b"wrong")
         with pytest.raises(UnauthorizedLogin):
-            await pb_asyncio.connect(HERE, port, credentials=wrong, factory=factory)
+            await pb_asyncio.client(
+                f"tcp:{HERE}:{port}", credentials=wrong, factory=factory
+            )
         server.stdin.close()
         assert await server.wait() == 0
 
@@ -92,7 +94,9 @@ def test_a_server_on_twisted(run: Any, other: str) -> None:
 @pytest.mark.parametrize("other", ["ours", "twisted"])
 def test_a_client_on_twisted(run: Any, other: str) -> None:
     async def test() -> None:
-        async with pb_asyncio.serve(FLAVOURS.server(), HERE, 0) as server:
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", FLAVOURS.server()
+        ) as server:
             client = await start("client", other, str(server.port))
             said, _ = await client.communicate()
             assert said == b"done\n"
@@ -118,18 +122,22 @@ def test_both_ends_over_tls(run: Any) -> None:
 
     async def test() -> None:
         async with (
-            pb_asyncio.serve(FLAVOURS.portal(), HERE, 0, ssl=serving) as server,
-            pb_asyncio.connect(
-                HERE, server.port, ssl=trusting, credentials=CREDENTIALS
+            pb_asyncio.serve(
+                f"tcp:0:interface={HERE}", FLAVOURS.portal(), ssl=serving
+            ) as server,
+            pb_asyncio.client(
+                f"tcp:{HERE}:{server.port}", ssl=trusting, credentials=CREDENTIALS
             ) as avatar,
         ):
             await call_everything(FLAVOURS, avatar)
             transport = avatar.broker.transport
             assert transport.get_extra_info("ssl_object") is not None
         stranger = ssl.create_default_context()
-        async with pb_asyncio.serve(FLAVOURS.portal(), HERE, 0, ssl=serving) as server:
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", FLAVOURS.portal(), ssl=serving
+        ) as server:
             with pytest.raises(ssl.SSLCertVerificationError):
-                await pb_asyncio.connect(HERE, server.port, ssl=stranger)
+                await pb_asyncio.client(f"tcp:{HERE}:{server.port}", ssl=stranger)
 
     run(test())
     # Here, and not in some test that comes later.
@@ -168,13 +176,13 @@ class Realm(cred_pb.Realm):
 def test_checkers_and_realms_that_await(run: Any) -> None:
     async def test() -> None:
         portal = Portal(Realm(User), [Checker()])
-        async with pb_asyncio.serve(portal, HERE, 0) as server:
-            where = (HERE, server.port)
-            async with pb_asyncio.connect(*where, credentials=CREDENTIALS) as avatar:
+        async with pb_asyncio.serve(f"tcp:0:interface={HERE}", portal) as server:
+            where = f"tcp:{HERE}:{server.port}"
+            async with pb_asyncio.client(where, credentials=CREDENTIALS) as avatar:
                 assert await avatar.callRemote("name") == "alice"
             for wrong in (UsernamePassword(NAME, b""), UsernamePassword(b"eve", b"")):
                 with pytest.raises(UnauthorizedLogin):
-                    await pb_asyncio.connect(*where, credentials=wrong)
+                    await pb_asyncio.client(where, credentials=wrong)
 
     run(test())
 
@@ -182,11 +190,10 @@ def test_checkers_and_realms_that_await(run: Any) -> None:
 def test_logging_in_over_and_over(run: Any) -> None:
     async def test() -> None:
         async with pb_asyncio.serve(
-            Portal(Realm(User), [Checker()]), HERE, 0
+            f"tcp:0:interface={HERE}", Portal(Realm(User), [Checker()])
         ) as server:
             there = pb_asyncio.reconnecting(
-                HERE,
-                server.port,
+                f"tcp:{HERE}:{server.port}",
                 credentials=CREDENTIALS,
                 retry_policy=lambda _: 0.001,
             )
@@ -220,12 +227,12 @@ def test_many_at_a_time(run: Any) -> None:
             return 1 + below
 
     async def visit(port: int) -> None:
-        async with pb_asyncio.connect(HERE, port) as root:
+        async with pb_asyncio.client(f"tcp:{HERE}:{port}") as root:
             calls = [root.callRemote("deep", Back(), depth) for depth in range(20)]
             assert await asyncio.gather(*calls) == list(range(20))
 
     async def test() -> None:
-        async with pb_asyncio.serve(Root(), HERE, 0) as server:
+        async with pb_asyncio.serve(f"tcp:0:interface={HERE}", Root()) as server:
             await asyncio.gather(*[visit(server.port) for _ in range(20)])
 
     run(test())

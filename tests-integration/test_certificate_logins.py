@@ -216,7 +216,7 @@ class OnAsyncio:
         factory = pb.PBServerFactory(
             users(), mechanisms=[certificates, "SCRAM-SHA-256"]
         )
-        return pb_asyncio.serve(factory, "127.0.0.1", 0, ssl=self.tls)
+        return pb_asyncio.serve("tcp:0:interface=127.0.0.1", factory, ssl=self.tls)
 
     async def who(
         self, port: int, issued: trustme.LeafCert | None, credentials: Any = None
@@ -225,9 +225,8 @@ class OnAsyncio:
         self.servers.configure_trust(tls)
         if issued is not None:
             issued.configure_cert(tls)
-        async with pb_asyncio.connect(
-            "127.0.0.1",
-            port,
+        async with pb_asyncio.client(
+            f"tcp:127.0.0.1:{port}",
             ssl=tls,
             server_hostname="localhost",
             credentials=credentials or OwnCertificate(),

@@ -97,11 +97,11 @@ def test_on_asyncio(tls: bool, contexts: tuple[Any, Any]) -> None:
     async def main() -> None:
         root = Done(asyncio.sleep)
         callers = Callers(root, asyncio.sleep)
-        server = await pb_asyncio.serve(root, HERE, 0, ssl=serving)
+        server = await pb_asyncio.serve(f"tcp:0:interface={HERE}", root, ssl=serving)
         tasks = []
         for number in range(CALLERS):
-            where = ("localhost" if tls else HERE, server.port)
-            remote = await pb_asyncio.connect(*where, ssl=trusting)
+            where = f"tcp:{'localhost' if tls else HERE}:{server.port}"
+            remote = await pb_asyncio.client(where, ssl=trusting)
             tasks.append(asyncio.ensure_future(callers.call(number, remote)))
         while callers.answered < ANSWERS:
             await asyncio.sleep(0)

@@ -177,8 +177,12 @@ def test_asyncio_binds_nothing(is_verified: bool) -> None:
     async def test() -> None:
         where: Any = {"server_hostname": "localhost", "credentials": ALICE}
         async with (
-            pb_asyncio.serve(users(), "127.0.0.1", 0, ssl=serving) as server,
-            pb_asyncio.connect("127.0.0.1", server.port, ssl=trusting, **where) as user,
+            pb_asyncio.serve(
+                "tcp:0:interface=127.0.0.1", users(), ssl=serving
+            ) as server,
+            pb_asyncio.client(
+                f"tcp:127.0.0.1:{server.port}", ssl=trusting, **where
+            ) as user,
         ):
             assert await user.callRemote("mechanism") == "SCRAM-SHA-256"
             root = user.broker.remoteForName("root")

@@ -180,8 +180,8 @@ def test_on_asyncio(spans: Spans) -> None:
         server = pb.PBServerFactory(Here(), observer=spans.observer)
         client = pb.PBClientFactory(observer=spans.observer)
         async with (
-            pb_asyncio.serve(server, "127.0.0.1", 0) as serving,
-            pb_asyncio.connect("127.0.0.1", serving.port, factory=client) as root,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", server) as serving,
+            pb_asyncio.client(f"tcp:127.0.0.1:{serving.port}", factory=client) as root,
         ):
             with spans.tracer.start_as_current_span("outer"):
                 assert await root.callRemote("work") == "done"

@@ -67,8 +67,8 @@ def test_on_asyncio(
     path = str(tmp_path / "socket")
 
     async def main() -> None:
-        serving = pb_asyncio.serve(factory, path=path)
-        async with serving, pb_asyncio.connect(path=path) as root:
+        serving = pb_asyncio.serve(f"unix:{path}", factory)
+        async with serving, pb_asyncio.client(f"unix:{path}") as root:
             for name, password in [(b"alice", b"wrong"), (b"bob", b"sesame")]:
                 with pytest.raises(UnauthorizedLogin):
                     await root.callRemote("PLAIN", name, password)

@@ -255,19 +255,21 @@ def test_on_asyncio(tmp_path: Path) -> None:
         factory = pb.PBServerFactory(users(), tickets=tickets)
         where: Any = {"ssl": trusting, "server_hostname": "localhost"}
         avatars: asyncio.Queue[Any] = asyncio.Queue()
-        async with pb_asyncio.serve(factory, "127.0.0.1", 0, ssl=serving) as server:
-            address = ("127.0.0.1", server.port)
-            connecting = pb_asyncio.connect(*address, credentials=ALICE, **where)
+        async with pb_asyncio.serve(
+            "tcp:0:interface=127.0.0.1", factory, ssl=serving
+        ) as server:
+            address = f"tcp:127.0.0.1:{server.port}"
+            connecting = pb_asyncio.client(address, credentials=ALICE, **where)
             async with connecting as avatar:
                 ticket = await request_ticket(avatar)
                 with pytest.raises(UnauthorizedLogin):
                     await request_ticket(avatar.broker.remoteForName("root"))
             for _ in range(2):
-                connecting = pb_asyncio.connect(*address, credentials=ticket, **where)
+                connecting = pb_asyncio.client(address, credentials=ticket, **where)
                 async with connecting as avatar:
                     assert await avatar.callRemote("mechanism") == NAME
             reconnecting = pb_asyncio.reconnecting(
-                *address,
+                address,
                 credentials=ask,
                 tickets=True,
                 retry_policy=lambda attempts: 0,

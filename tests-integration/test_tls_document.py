@@ -192,8 +192,8 @@ def test_users_with_certificates_on_asyncio(
         serves, alice = contexts["for_the_server"](), contexts["for_alice"]()
         here: Any = {"server_hostname": "localhost", "credentials": OwnCertificate()}
         async with (
-            pb_asyncio.serve(server, "127.0.0.1", 0, ssl=serves) as port,
-            pb_asyncio.connect("127.0.0.1", port.port, ssl=alice, **here) as notes,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", server, ssl=serves) as port,
+            pb_asyncio.client(f"tcp:127.0.0.1:{port.port}", ssl=alice, **here) as notes,
         ):
             assert await notes.callRemote("whoAmI") == (b"alice", "EXTERNAL")
 
@@ -317,13 +317,17 @@ def test_the_next_certificate_is_taken_on_asyncio() -> None:
     serves = std_ssl.create_default_context(std_ssl.Purpose.CLIENT_AUTH)
 
     async def test() -> None:
-        async with pb_asyncio.serve(pb.Root(), "127.0.0.1", 0, ssl=serves) as server:
+        async with pb_asyncio.serve(
+            "tcp:0:interface=127.0.0.1", pb.Root(), ssl=serves
+        ) as server:
             for authority in authorities:
                 # The context's load_cert_chain, with a file that goes away.
                 authority.issue_cert("127.0.0.1").configure_cert(serves)
                 pem = authority.cert_pem.bytes().decode()
                 trusting = std_ssl.create_default_context(cadata=pem)
-                async with pb_asyncio.connect("127.0.0.1", server.port, ssl=trusting):
+                async with pb_asyncio.client(
+                    f"tcp:127.0.0.1:{server.port}", ssl=trusting
+                ):
                     pass
 
     asyncio.run(test())

@@ -103,9 +103,11 @@ def test_silence_counts_as_one_that_has_yet_to_log_in(run: Any, contexts: Any) -
 
     async def main() -> None:
         factory = login_factory(login_backlog=(3, 3))
-        async with pb_asyncio.serve(factory, HERE, 0, ssl=serving, grace=0) as server:
-            connecting = pb_asyncio.connect(
-                "localhost", server.port, ssl=trusting, credentials=credentials
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", factory, ssl=serving, grace=0
+        ) as server:
+            connecting = pb_asyncio.client(
+                f"tcp:localhost:{server.port}", ssl=trusting, credentials=credentials
             )
             async with connecting as avatar:
                 silent = Silent(server.port, 3)
@@ -114,14 +116,18 @@ def test_silence_counts_as_one_that_has_yet_to_log_in(run: Any, contexts: Any) -
                 await until(lambda: late.over == 5)
                 assert silent.over == 0
                 with pytest.raises((OSError, pb.DeadReferenceError)):
-                    await pb_asyncio.connect("localhost", server.port, ssl=trusting)
+                    await pb_asyncio.client(
+                        f"tcp:localhost:{server.port}", ssl=trusting
+                    )
                 # Those who are in notice nothing.
                 assert await avatar.callRemote("echo", 1) == 1
                 # Who leaves makes room.
                 silent.close()
                 await until(lambda: not factory._open.strangers)
-                async with pb_asyncio.connect(
-                    "localhost", server.port, ssl=trusting, credentials=credentials
+                async with pb_asyncio.client(
+                    f"tcp:localhost:{server.port}",
+                    ssl=trusting,
+                    credentials=credentials,
                 ) as other:
                     assert await other.callRemote("echo", 2) == 2
                 late.close()
@@ -133,7 +139,9 @@ def test_silence_ends_when_the_handshake_is_late(run: Any, contexts: Any) -> Non
     async def main() -> None:
         factory = pb.PBServerFactory(pb.Root(), handshake_timeout=0.1)
         serving, _ = contexts
-        async with pb_asyncio.serve(factory, HERE, 0, ssl=serving, grace=0) as server:
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", factory, ssl=serving, grace=0
+        ) as server:
             before = len(os.listdir("/dev/fd"))
             silent = Silent(server.port, 3)
             # The beginning of a handshake is not more.
@@ -153,7 +161,7 @@ def test_server_that_closes_does_not_wait_for_handshakes(
         factory = pb.PBServerFactory(pb.Root())
         serving, _ = contexts
         async with pb_asyncio.serve(
-            factory, HERE, 0, ssl=serving, grace=None
+            f"tcp:0:interface={HERE}", factory, ssl=serving, grace=None
         ) as server:
             silent = Silent(server.port, 3)
             await until(lambda: len(factory._open.all) == 3)
@@ -170,7 +178,9 @@ def test_what_is_no_handshake(run: Any, contexts: Any, greeting: bytes) -> None:
     async def main() -> None:
         factory = pb.PBServerFactory(pb.Root())
         serving, _ = contexts
-        async with pb_asyncio.serve(factory, HERE, 0, ssl=serving, grace=0) as server:
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", factory, ssl=serving, grace=0
+        ) as server:
             stranger = socket.create_connection((HERE, server.port))
             stranger.sendall(greeting)
             stranger.shutdown(socket.SHUT_WR)
@@ -188,7 +198,9 @@ def test_handshake_that_has_come_before_it_is_read(run: Any, contexts: Any) -> N
 
     async def main() -> None:
         factory = pb.PBServerFactory(pb.Root())
-        async with pb_asyncio.serve(factory, HERE, 0, ssl=serving, grace=0) as server:
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", factory, ssl=serving, grace=0
+        ) as server:
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             client = trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
             stranger = socket.create_connection((HERE, server.port))
@@ -222,7 +234,9 @@ def test_call_before_the_handshake_was_not_sent(run: Any, contexts: Any) -> None
         brokers: list[Any] = []
         factory = pb.PBServerFactory(Root())
         serving, _ = contexts
-        async with pb_asyncio.serve(factory, HERE, 0, ssl=serving, grace=0) as server:
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", factory, ssl=serving, grace=0
+        ) as server:
             silent = Silent(server.port, 1)
             await until(lambda: brokers and brokers[0].connected)
             call = brokers[0].remoteForName("x").callRemote("y")
@@ -238,11 +252,13 @@ def test_arguments_of_tls(run: Any, contexts: Any) -> None:
     async def main() -> None:
         context: Any = True
         with pytest.raises(TypeError, match="SSLContext"):
-            await pb_asyncio.serve(pb.Root(), HERE, 0, ssl=context)
+            await pb_asyncio.serve(f"tcp:0:interface={HERE}", pb.Root(), ssl=context)
         serving, trusting = contexts
         where = {"ssl": serving, "ssl_handshake_timeout": 5}
-        async with pb_asyncio.serve(pb.Root(), HERE, 0, grace=0, **where) as server:
-            root = await pb_asyncio.connect("localhost", server.port, ssl=trusting)
+        async with pb_asyncio.serve(
+            f"tcp:0:interface={HERE}", pb.Root(), grace=0, **where
+        ) as server:
+            root = await pb_asyncio.client(f"tcp:localhost:{server.port}", ssl=trusting)
             assert isinstance(root, pb_broker.RemoteReference)
             root.broker.transport.loseConnection()
 

@@ -57,14 +57,20 @@ class TestOnAsyncio:
         async def main() -> None:
             root = pb.Root()
             where = {"ssl": contexts[0], "grace": 0}
-            async with pb_asyncio.serve(root, HERE, 0, **where) as server:
+            async with pb_asyncio.serve(
+                f"tcp:0:interface={HERE}", root, **where
+            ) as server:
                 factory = pb.PBClientFactory(handshake_timeout=0.05)
                 with pytest.raises(pb.DeadReferenceError, match="may expect TLS"):
-                    await pb_asyncio.connect(HERE, server.port, factory=factory)
+                    await pb_asyncio.client(
+                        f"tcp:{HERE}:{server.port}", factory=factory
+                    )
             impatient = pb.PBServerFactory(root, handshake_timeout=0.05)
-            async with pb_asyncio.serve(impatient, HERE, 0, **where) as server:
+            async with pb_asyncio.serve(
+                f"tcp:0:interface={HERE}", impatient, **where
+            ) as server:
                 with pytest.raises(pb.DeadReferenceError, match="may expect TLS"):
-                    await pb_asyncio.connect(HERE, server.port)
+                    await pb_asyncio.client(f"tcp:{HERE}:{server.port}")
 
         self.run(make_loop, main())
 
@@ -72,9 +78,13 @@ class TestOnAsyncio:
         self, make_loop: Any, contexts: Any, lines: list[str]
     ) -> None:
         async def main() -> None:
-            async with pb_asyncio.serve(pb.Root(), HERE, 0, grace=0) as server:
+            async with pb_asyncio.serve(
+                f"tcp:0:interface={HERE}", pb.Root(), grace=0
+            ) as server:
                 with pytest.raises(standard_ssl.SSLError, match="not seem to talk TLS"):
-                    await pb_asyncio.connect(HERE, server.port, ssl=contexts[1])
+                    await pb_asyncio.client(
+                        f"tcp:{HERE}:{server.port}", ssl=contexts[1]
+                    )
 
         self.run(make_loop, main())
         assert any("speaks TLS" in line for line in lines)

@@ -177,12 +177,11 @@ class OnAsyncio:
         authority.configure_trust(self.trusting)
 
     def serve(self, factory: Any) -> Any:
-        return pb_asyncio.serve(factory, "127.0.0.1", 0, ssl=self.serving)
+        return pb_asyncio.serve("tcp:0:interface=127.0.0.1", factory, ssl=self.serving)
 
     async def who(self, port: int, credentials: Any) -> Any:
-        async with pb_asyncio.connect(
-            "127.0.0.1",
-            port,
+        async with pb_asyncio.client(
+            f"tcp:127.0.0.1:{port}",
             ssl=self.trusting,
             server_hostname="localhost",
             credentials=credentials,

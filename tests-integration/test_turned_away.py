@@ -186,7 +186,9 @@ def test_asyncio() -> None:
         loop.set_exception_handler(lambda _, context: errors.append(context))
         for tls in (None, context):
             factory = login_factory()
-            async with pb_asyncio.serve(factory, "127.0.0.1", 0, ssl=tls) as server:
+            async with pb_asyncio.serve(
+                "tcp:0:interface=127.0.0.1", factory, ssl=tls
+            ) as server:
                 first = socket.create_connection(("127.0.0.1", server.port))
                 while not factory._open.strangers:
                     await asyncio.sleep(0)

@@ -148,7 +148,9 @@ def _serve(chosen: argparse.Namespace) -> None:
 async def _serve_on_asyncio(folder: Path, factory: pb.PBServerFactory) -> None:
     loop = asyncio.get_running_loop()
     context = ends.server_context(folder)
-    serving = pb_asyncio.serve(factory, HOST, 0, ssl=context, backlog=1000)
+    serving = pb_asyncio.serve(
+        f"tcp:0:interface={HOST}", factory, ssl=context, backlog=1000
+    )
     async with serving as server:
         watch = _Watch(loop.call_later)
         _listen(loop.call_soon_threadsafe, watch=watch.begin, tell=watch.tell)

@@ -32,7 +32,9 @@ class PBAsyncioPeer(AsyncioPeer):
         from pb_broker import asyncio as pb_asyncio
 
         factory = self.program.server_factory()
-        self.server = await pb_asyncio.serve(factory, HOST, 0, backlog=1000)
+        self.server = await pb_asyncio.serve(
+            f"tcp:0:interface={HOST}", factory, backlog=1000
+        )
         return str(self.server.port)
 
     async def connect(self, address: str) -> Any:
@@ -40,7 +42,7 @@ class PBAsyncioPeer(AsyncioPeer):
         from pb_broker import asyncio as pb_asyncio
 
         factory = self.program.client_factory()
-        root = await pb_asyncio.connect(HOST, int(address), factory=factory)
+        root = await pb_asyncio.client(f"tcp:{HOST}:{int(address)}", factory=factory)
         return Connection(root, self.program.item)
 
 

@@ -57,10 +57,10 @@ class Child(pb.Referenceable):
         return ["got", *args]
 
 
-def result_of(call: Deferred[Any], pair: Pair) -> Any:
+def result_of(call: pb.Answer[Any], pair: Pair) -> Any:
     """Return what a call answers; raise what it fails with."""
     got: list[Any] = []
-    call.addBoth(got.append)
+    pb.as_deferred(call).addBoth(got.append)
     pair.flush()
     assert got, "it did not answer"
     if isinstance(got[0], Failure):
@@ -68,10 +68,10 @@ def result_of(call: Deferred[Any], pair: Pair) -> Any:
     return got[0]
 
 
-def failure_of(call: Deferred[Any], pair: Pair) -> Any:
+def failure_of(call: pb.Answer[Any], pair: Pair) -> Any:
     """Return the Failure that a call ends with."""
     got: list[Any] = []
-    call.addBoth(got.append)
+    pb.as_deferred(call).addBoth(got.append)
     pair.flush()
     assert got, "it did not answer"
     assert isinstance(got[0], Failure), f"it answered {got[0]!r}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import Clock
 
 import pb_broker as pb
@@ -35,7 +35,7 @@ def unawaited(use: Callable[[Any], object]) -> None:
     [
         pb.PBServerFactory,
         lambda root: pb.serve("tcp:0", root),
-        lambda root: pb_asyncio.serve(root, "localhost", 0),
+        lambda root: pb_asyncio.serve("tcp:0", root),
     ],
     ids=["factory", "twisted", "asyncio"],
 )
@@ -56,8 +56,8 @@ def test_object_that_is_no_root_is_named(serve: Callable[[Any], object]) -> None
     "client",
     [
         lambda factory: pb.client("tcp:localhost:1", factory=factory),
-        lambda factory: pb_asyncio.connect("localhost", 1, factory=factory),
-        lambda factory: pb_asyncio.reconnecting("localhost", 1, factory=factory),
+        lambda factory: pb_asyncio.client("tcp:localhost:1", factory=factory),
+        lambda factory: pb_asyncio.reconnecting("tcp:localhost:1", factory=factory),
         lambda factory: pb.PBClientService(
             TCP4ClientEndpoint(Clock(), "localhost", 1), factory
         ),
@@ -124,20 +124,92 @@ def test_certificates_to_trust_that_are_not_there(tmp_path: Path) -> None:
 
 def test_service_takes_an_endpoint() -> None:
     with pytest.raises(TypeError, match="clientFromString"):
-        pb.PBClientService("tcp:localhost:1", pb.PBClientFactory())
+        pb.PBClientService("tcp:localhost:1", pb.PBClientFactory())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "connect", [pb_asyncio.connect, pb_asyncio.reconnecting, pb_asyncio.serve]
 )
-def test_places_of_asyncio(connect: Any) -> None:
+def test_places_of_asyncio_in_the_old_order(connect: Any) -> None:
     root = [Echo()] if connect is pb_asyncio.serve else []
-    with pytest.raises(ValueError, match="TLS is ssl=context"):
-        connect(*root, "tls:localhost:8787")
-    with pytest.raises(TypeError, match="a host is text, or None, not a int"):
-        connect(*root, 8787)
+    with pytest.raises(ValueError, match="describes an endpoint"):
+        connect(*root, "tls:localhost", 8787)
     with pytest.raises(TypeError, match="a port is a number, not a float"):
         connect(*root, "localhost", 1.5)
+    with pytest.raises(TypeError, match="is one argument"):
+        connect(*root, "localhost", 1, 2)
+    for place in (["localhost", 1], ["localhost"]) if root else (["localhost", 1],):
+        with pytest.warns(DeprecationWarning, match="describe an endpoint") as warned:
+            connect(*root, *place)
+        assert warned[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="describe an endpoint"):
+        connect(*root, path="/nowhere")
+
+
+@pytest.mark.parametrize(
+    "connect", [pb_asyncio.client, pb_asyncio.connect, pb_asyncio.reconnecting]
+)
+def test_place_to_connect_to_on_asyncio(connect: Any) -> None:
+    connect("tcp:localhost:1")
+    connect(where="tcp:localhost:1", family=2)
+    connect(sock=object())
+    with pytest.raises(TypeError, match="an endpoint is a description"):
+        connect(8787)
+    with pytest.raises(ValueError, match="there is no prefix 'localhost'"):
+        connect("localhost")
+    with pytest.raises(TypeError, match="TCP4ClientEndpoint needs Twisted's reactor"):
+        connect(TCP4ClientEndpoint(Clock(), "localhost", 1))
+
+
+def test_place_to_listen_on_asyncio() -> None:
+    pb_asyncio.serve("tcp:0", Echo())
+    pb_asyncio.serve(where="tcp:0", root=Echo())
+    pb_asyncio.serve(None, Echo(), sock=object())
+    with pytest.raises(TypeError, match="where to listen, and a root object"):
+        pb_asyncio.serve("tcp:0")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="where to listen, and a root object"):
+        pb_asyncio.serve("tcp:0", Echo(), 0)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="TCP4ServerEndpoint needs Twisted's reactor"):
+        pb_asyncio.serve(TCP4ServerEndpoint(Clock(), 0), Echo())
+    with pytest.warns(DeprecationWarning, match="describe an endpoint"):
+        pb_asyncio.serve(root=Echo(), host="localhost", port=0)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda **options: pb.client("tcp:localhost:1", **options),
+        lambda **options: pb.reconnecting("tcp:localhost:1", **options),
+        lambda **options: pb.serve("tcp:0", Echo(), **options),
+        lambda **options: pb_asyncio.client("tcp:localhost:1", **options),
+        lambda **options: pb_asyncio.connect("tcp:localhost:1", **options),
+        lambda **options: pb_asyncio.reconnecting("tcp:localhost:1", **options),
+        lambda **options: pb_asyncio.serve("tcp:0", Echo(), **options),
+    ],
+)
+def test_options_of_entry_points(use: Any) -> None:
+    use(call_timeout=3, security=None, unsafeTracebacks=True)
+    with pytest.raises(TypeError, match="'timeout'"):
+        use(timeout=3)
+    with pytest.raises(TypeError, match="call_timeout is a number of seconds"):
+        use(call_timeout="3")
+    with pytest.raises(TypeError, match=r"options of PB\w+Factory are"):
+        use(options=3)
+
+
+def test_factory_has_options_of_its_own() -> None:
+    for options in ({"call_timeout": 3}, {"options": pb.ClientOptions()}):
+        given: Any = options
+        with pytest.raises(TypeError, match="a factory is given"):
+            pb.client("tcp:localhost:1", factory=pb.PBClientFactory(), **given)
+    with pytest.raises(TypeError, match="call_timeout: a factory is given"):
+        pb.serve("tcp:0", pb.PBServerFactory(Echo()), call_timeout=3)
+
+
+def test_place_had_another_name() -> None:
+    client: Any = pb.client
+    with pytest.warns(DeprecationWarning, match=r"client\(endpoint=...\)"):
+        assert client(endpoint="tcp:localhost:1")._where == "tcp:localhost:1"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from pb_broker._connection.writing import TransportOutbox
 from pb_broker._endpoints.asyncio_transport import (
     AsyncioTransport,
     BrokerProtocol,
-    _address,
+    twisted_address,
 )
 from pb_broker._event_loops.asyncio_shell import AsyncioShell
 from pb_broker.paging import CallbackPageCollector, StringPager
@@ -128,8 +128,8 @@ class Patient(Echo):
 async def running(root: Any = None) -> AsyncIterator[tuple[Any, pb_asyncio.Server]]:
     root = Patient() if root is None else root
     async with (
-        pb_asyncio.serve(root, "127.0.0.1", 0, grace=0) as server,
-        pb_asyncio.connect("127.0.0.1", server.port) as remote,
+        pb_asyncio.serve("tcp:0:interface=127.0.0.1", root, grace=0) as server,
+        pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as remote,
     ):
         yield remote, server
 
@@ -260,9 +260,11 @@ async def test_a_coroutine_that_is_cancelled_before_it_began() -> None:
 @on_a_loop
 async def test_time_limits() -> None:
     factory = pb.PBClientFactory(call_timeout=0.001)
-    async with pb_asyncio.serve(Patient(), "127.0.0.1", 0, grace=0) as server:
+    async with pb_asyncio.serve(
+        "tcp:0:interface=127.0.0.1", Patient(), grace=0
+    ) as server:
         port = server.port
-        async with pb_asyncio.connect("127.0.0.1", port, factory=factory) as root:
+        async with pb_asyncio.client(f"tcp:127.0.0.1:{port}", factory=factory) as root:
             with pytest.raises(pb.CallTimeout):
                 await root.callRemote("event")
             long = root.with_timeout(60)
@@ -389,12 +391,12 @@ async def test_a_server_closes_when_calls_are_answered() -> None:
 
 @on_a_loop
 async def test_nobody_there() -> None:
-    async with pb_asyncio.serve(Echo(), "127.0.0.1", 0) as server:
+    async with pb_asyncio.serve("tcp:0:interface=127.0.0.1", Echo()) as server:
         port = server.port
         assert server.sockets
     factory = pb.PBClientFactory()
     with pytest.raises(OSError, match="Connect"):
-        await pb_asyncio.connect("127.0.0.1", port, factory=factory)
+        await pb_asyncio.client(f"tcp:127.0.0.1:{port}", factory=factory)
     assert factory.numPorts == 0
 
 
@@ -409,15 +411,15 @@ async def test_somebody_else_is_there() -> None:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with logged(), pytest.raises(pb.DeadReferenceError):
-        await pb_asyncio.connect("127.0.0.1", port)
+        await pb_asyncio.client(f"tcp:127.0.0.1:{port}")
     server.close()
     await server.wait_closed()
 
 
 @on_a_loop
 async def test_awaiting_and_closing() -> None:
-    server = await pb_asyncio.serve(Echo(), "127.0.0.1", 0)
-    connecting = pb_asyncio.connect("127.0.0.1", server.port)
+    server = await pb_asyncio.serve("tcp:0:interface=127.0.0.1", Echo())
+    connecting = pb_asyncio.client(f"tcp:127.0.0.1:{server.port}")
     root = await connecting
     with pytest.raises(RuntimeError, match="once"):
         await connecting
@@ -425,7 +427,7 @@ async def test_awaiting_and_closing() -> None:
     await connecting.close()
     await connecting.close()
     assert root.broker.disconnected
-    await pb_asyncio.connect("nowhere.invalid", 1).close()
+    await pb_asyncio.client("tcp:nowhere.invalid:1").close()
     await server.close()
 
 
@@ -437,11 +439,10 @@ async def test_connecting_over_and_over() -> None:
         await asyncio.sleep(0)
         told.append(await root.callRemote("echo", "hello"))
 
-    server = await pb_asyncio.serve(Echo(), "127.0.0.1", 0)
+    server = await pb_asyncio.serve("tcp:0:interface=127.0.0.1", Echo())
     port = server.port
     client = pb_asyncio.reconnecting(
-        "127.0.0.1",
-        port,
+        f"tcp:127.0.0.1:{port}",
         retry_policy=lambda _: 0.001,
         on_connected=on_connected,
         on_lost=lambda reason: told.append("lost"),
@@ -457,7 +458,7 @@ async def test_connecting_over_and_over() -> None:
         with pytest.raises(pb.DeadReferenceError):
             await service.reference(hold=False).callRemote("echo", 3)
         held: Any = calls.callRemote("echo", 4)
-        server = await pb_asyncio.serve(Echo(), "127.0.0.1", port)
+        server = await pb_asyncio.serve(f"tcp:{port}:interface=127.0.0.1", Echo())
         assert await held == (4,)
         assert asyncio.isfuture(held)
         assert told == [("hello",), "lost", ("hello",)]
@@ -469,13 +470,16 @@ async def test_connecting_over_and_over() -> None:
 async def test_a_path(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     async with (
-        pb_asyncio.serve(Echo(), path=path),
-        pb_asyncio.connect(path=path) as root,
+        pb_asyncio.serve(f"unix:{path}", Echo()),
+        pb_asyncio.client(f"unix:{path}") as root,
     ):
         assert await root.callRemote("echo", 1) == (1,)
         assert isinstance(root.broker.transport.getPeer(), UNIXAddress)
     for place in ({"path": path, "port": 1}, {"path": path, "host": ""}):
-        with pytest.raises(ValueError, match="takes the place"):
+        with (
+            pytest.raises(ValueError, match="takes the place"),
+            pytest.warns(DeprecationWarning, match="describe an endpoint"),
+        ):
             pb_asyncio.connect(**place)
 
 
@@ -494,12 +498,12 @@ async def test_a_root_that_takes_time() -> None:
     from zope.interface import directlyProvides
 
     directlyProvides(slow, pb.IPBRoot)
-    async with pb_asyncio.serve(slow, "127.0.0.1", 0) as server:
-        async with pb_asyncio.connect("127.0.0.1", server.port) as root:
+    async with pb_asyncio.serve("tcp:0:interface=127.0.0.1", slow) as server:
+        async with pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root:
             assert await root.callRemote("echo", 1) == (1,)
             assert await root.callRemote("echo", 2) == (2,)
         slow.failing = True
-        async with pb_asyncio.connect("127.0.0.1", server.port) as root:
+        async with pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root:
             for _ in range(2):
                 with pytest.raises(pb.Error, match="today"):
                     await root.callRemote("echo", 1)
@@ -618,10 +622,10 @@ async def test_a_task_factory_is_asked() -> None:
 
 
 def test_addresses() -> None:
-    assert _address(("127.0.0.1", 5)) == IPv4Address("TCP", "127.0.0.1", 5)
-    assert isinstance(_address(("::1", 5, 0, 0)), IPv6Address)
-    assert _address("") == UNIXAddress(None)
-    assert _address("/x") == UNIXAddress("/x")
+    assert twisted_address(("127.0.0.1", 5)) == IPv4Address("TCP", "127.0.0.1", 5)
+    assert isinstance(twisted_address(("::1", 5, 0, 0)), IPv6Address)
+    assert twisted_address("") == UNIXAddress(None)
+    assert twisted_address("/x") == UNIXAddress("/x")
 
 
 class FakeTransport(asyncio.Transport):
@@ -811,11 +815,11 @@ class TestTransport:
 
 @on_a_loop
 async def test_why_a_connection_was_lost() -> None:
-    lost: list[BrokerProtocol] = []
+    lost: list[str] = []
     factory = pb.PBServerFactory(Echo())
     loop = asyncio.get_running_loop()
     factory.clock = factory.shell = AsyncioShell(loop)
-    protocol = BrokerProtocol(factory, loop, lost.append)
+    protocol = BrokerProtocol(factory, loop, lambda: lost.append("lost"))
     protocol.connection_made(fake := FakeTransport())
     # What was written goes nowhere any more.
     protocol.broker.transport.write(b"late")
@@ -823,7 +827,7 @@ async def test_why_a_connection_was_lost() -> None:
     await asyncio.sleep(0)
     assert fake.calls == ["abort"]
     assert protocol.broker.outbox.gathered is None
-    assert lost == [protocol]
+    assert lost == ["lost"]
     assert "by the peer" in str(protocol.broker.lost_reason)
 
 
@@ -838,8 +842,8 @@ class Root(pb.Root):
         return a + b
 
 async def main():
-    async with pb_asyncio.serve(Root(), "127.0.0.1", 0) as server:
-        async with pb_asyncio.connect("127.0.0.1", server.port) as root:
+    async with pb_asyncio.serve("tcp:0:interface=127.0.0.1", Root()) as server:
+        async with pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root:
             print(await root.callRemote("add", 2, 3))
 
 asyncio.run(main())
@@ -866,10 +870,10 @@ def test_a_deferred_is_still_one() -> None:
 @on_a_loop
 async def test_a_connection_that_is_not_wanted() -> None:
     factory = pb.PBServerFactory(Echo())
-    server = await pb_asyncio.serve(factory, "127.0.0.1", 0)
+    server = await pb_asyncio.serve("tcp:0:interface=127.0.0.1", factory)
     factory.drain()
     with pytest.raises((pb.DeadReferenceError, OSError)):
-        await pb_asyncio.connect("127.0.0.1", server.port)
+        await pb_asyncio.client(f"tcp:127.0.0.1:{server.port}")
     await server.close()
 
 
@@ -906,8 +910,8 @@ class Root(pb.Root):
             yield number
 
 async def main():
-    server = await pb_asyncio.serve(Root(), "127.0.0.1", 0)
-    connecting = pb_asyncio.connect("127.0.0.1", server.port)
+    server = await pb_asyncio.serve("tcp:0:interface=127.0.0.1", Root())
+    connecting = pb_asyncio.client(f"tcp:127.0.0.1:{server.port}")
     root = await connecting
     begun = root.stream("items", batch=2)
     left = root.stream("items")

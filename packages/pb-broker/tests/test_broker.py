@@ -533,9 +533,9 @@ def test_transports_may_deliver_at_once() -> None:
     outcomes: list[Any] = []
     root = client.remoteForName("root")
     for value in (1, Child()):
-        root.callRemote("echo", value).addBoth(outcomes.append)
+        pb.as_deferred(root.callRemote("echo", value)).addBoth(outcomes.append)
     for answer in pb.call_observers([root], "echo", 2):
-        answer.addBoth(outcomes.append)
+        pb.as_deferred(answer).addBoth(outcomes.append)
     assert outcomes[0] == (1,)
     assert isinstance(outcomes[1][0], Child)
     assert outcomes[2] == (2,)

@@ -326,7 +326,7 @@ class TestLinger:
         pair = Pair(client, serving.factory.buildProtocol(None))
         failures: list[Any] = []
         call = client.remoteForName("root").callRemote("echo", 1)
-        call.addErrback(lambda failure: failures.append(failure.value))
+        pb.as_deferred(call).addErrback(lambda failure: failures.append(failure.value))
         serving.drain()
         pair.flush()
         assert isinstance(failures[0], pb.ClosingDown)

@@ -204,8 +204,8 @@ def test_on_asyncio(kind: str) -> None:
     async def main() -> None:
         source = AsyncioRaises()
         async with (
-            pb_asyncio.serve(source, "127.0.0.1", 0, grace=0) as server,
-            pb_asyncio.connect("127.0.0.1", server.port) as root,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", source, grace=0) as server,
+            pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root,
         ):
             other = root.callRemote("wait")
             names = ["plain", "at_once", "later", "deferred", "state"]
@@ -297,8 +297,9 @@ CTRL_C = """
     async def main():
         # As in Python 3.10, and in programs that run a loop by hand.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        async with pb_asyncio.serve(Root(), "127.0.0.1", 0, grace=0) as server:
-            async with pb_asyncio.connect("127.0.0.1", server.port) as root:
+        here = "tcp:0:interface=127.0.0.1"
+        async with pb_asyncio.serve(here, Root(), grace=0) as server:
+            async with pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root:
                 try:
                     await root.callRemote("work")
                 except pb.RemoteError as error:

@@ -182,7 +182,7 @@ def test_references_in_a_late_answer_are_let_go_of(timed: Timed, how: str) -> No
 def test_calls_to_many_are_limited_too(timed: Timed) -> None:
     outcomes: list[Any] = []
     for each in pb.call_observers([timed.root, timed.root], "wait"):
-        each.addBoth(lambda result: outcomes.append(plain(result)))
+        pb.as_deferred(each).addBoth(lambda result: outcomes.append(plain(result)))
     timed.pair.flush()
     timed.clock.advance(10)
     assert [type(each) for each in outcomes] == [pb.CallTimeout] * 2

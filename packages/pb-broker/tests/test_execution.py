@@ -161,8 +161,10 @@ class TestLostConnections:
 
     def test_call_in_the_turn_of_an_abort_on_asyncio(self) -> None:
         async def main() -> list[Any]:
-            async with pb_asyncio.serve(Echo(), "127.0.0.1", 0, grace=0) as server:
-                root = await pb_asyncio.connect("127.0.0.1", server.port)
+            async with pb_asyncio.serve(
+                "tcp:0:interface=127.0.0.1", Echo(), grace=0
+            ) as server:
+                root = await pb_asyncio.client(f"tcp:127.0.0.1:{server.port}")
                 sent = root.callRemote("wait")
                 await root.callRemote("echo")
                 unsent = [root.callRemote("echo") for _ in range(3)]
@@ -176,8 +178,10 @@ class TestLostConnections:
 
     def test_call_after_closing_on_asyncio(self) -> None:
         async def main() -> list[Any]:
-            async with pb_asyncio.serve(Echo(), "127.0.0.1", 0, grace=0) as server:
-                root = await pb_asyncio.connect("127.0.0.1", server.port)
+            async with pb_asyncio.serve(
+                "tcp:0:interface=127.0.0.1", Echo(), grace=0
+            ) as server:
+                root = await pb_asyncio.client(f"tcp:127.0.0.1:{server.port}")
                 sent = root.callRemote("wait")
                 root.broker.transport.loseConnection()
                 late = root.callRemote("echo")

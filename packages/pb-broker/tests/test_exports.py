@@ -7,6 +7,7 @@ import inspect
 import pb_broker
 import pb_broker.banana
 import pb_broker.errors
+import pb_broker.extending
 import pb_broker.interfaces
 import pb_broker.local
 import pb_broker.paging
@@ -26,6 +27,7 @@ def test_everything_public_is_documented() -> None:
         pb_broker,
         pb_broker.banana,
         pb_broker.errors,
+        pb_broker.extending,
         pb_broker.interfaces,
         pb_broker.local,
         pb_broker.paging,

@@ -105,7 +105,7 @@ def test_a_root_for_each_connection() -> None:
         assert one.server.localObjectForID("root").kept == [1]
         assert two.server.localObjectForID("root").kept == []
     with pytest.raises(TypeError):
-        pb.PBServerFactory(5)
+        pb.PBServerFactory(5)  # type: ignore[arg-type]
 
 
 def test_ready() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 import pb_broker as pb
@@ -15,10 +14,10 @@ from pb_broker.testing import connected_pair
 from .support import Echo, root_of
 
 
-def outcome_of(call: Deferred[Any]) -> Any:
+def outcome_of(call: pb.Answer[Any]) -> Any:
     """Return what a call answered, or the error it failed with."""
     got: list[Any] = []
-    call.addBoth(got.append)
+    pb.as_deferred(call).addBoth(got.append)
     assert got, "it did not answer"
     return got[0].value if isinstance(got[0], Failure) else got[0]
 

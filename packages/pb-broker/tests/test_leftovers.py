@@ -94,7 +94,7 @@ def test_what_there_is_on_an_open_one() -> None:
 def test_one_that_never_was() -> None:
     broker = pb.Broker()
     root = broker.remoteForName("root")
-    root.callRemote("echo").addErrback(lambda _: None)
+    pb.as_deferred(root.callRemote("echo")).addErrback(lambda _: None)
     broker.notifyOnFail(anything)
     broker.notifyOnConnect(anything)
     assert left_behind(broker) == [

@@ -242,7 +242,7 @@ class Server(Echo):
 
     def remote_show(self) -> None:
         for answer in pb.call_observers(self.board.observers, "show", 1):
-            self.note(answer)
+            self.note(pb.as_deferred(answer))
 
     def remote_ask(self, other: Any) -> Any:
         answer = other.callRemote("called_back", 1)

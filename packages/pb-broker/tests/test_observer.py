@@ -162,7 +162,7 @@ def test_calls_to_many() -> None:
         answers = pb.call_observers(roots, "echo", 1)
         pb.call_observers(roots, "keep", 1, pbanswer=False)
         pair.flush()
-        assert [answer.result for answer in answers] == [(1,)] * 3
+        assert [pb.as_deferred(answer).result for answer in answers] == [(1,)] * 3
         assert len(here.ends()) == 6
         assert not here.open
 
@@ -265,8 +265,8 @@ def test_on_asyncio() -> None:
         server = pb.PBServerFactory(Root(), observer=there)
         client = pb.PBClientFactory(observer=here)
         async with (
-            pb_asyncio.serve(server, "127.0.0.1", 0, grace=0) as serving,
-            pb_asyncio.connect("127.0.0.1", serving.port, factory=client) as root,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", server, grace=0) as serving,
+            pb_asyncio.client(f"tcp:127.0.0.1:{serving.port}", factory=client) as root,
         ):
             assert await root.callRemote("who") == "called who"
             with pytest.raises(pb.NoSuchMethod):

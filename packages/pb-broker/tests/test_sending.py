@@ -110,7 +110,7 @@ class Talk:
         """Make a call; return a list that will have its outcome."""
         outcome: list[Any] = []
         root = self.client.remoteForName("root")
-        root.callRemote(name, *args).addBoth(outcome.append)
+        pb.as_deferred(root.callRemote(name, *args)).addBoth(outcome.append)
         return outcome
 
     def ask(self) -> None:
@@ -343,7 +343,7 @@ class TestCallsToMany:
         talks, _, references = self.bells(3)
         answers: list[Any] = []
         for each in pb.call_observers(references, "ring", 5):
-            each.addBoth(answers.append)
+            pb.as_deferred(each).addBoth(answers.append)
         for talk in talks:
             assert len(talk.socket.sent) == 1
             assert talk.socket.loop.changes == 0

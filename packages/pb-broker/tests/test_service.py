@@ -62,10 +62,10 @@ class Served:
         self.clock.advance(seconds)
         self.endpoint.flush()
 
-    def outcome(self, deferred: Deferred[Any]) -> list[Any]:
-        """Return a list that will have what a Deferred fires with."""
+    def outcome(self, answer: pb.Answer[Any]) -> list[Any]:
+        """Return a list that will have what is answered."""
         outcomes: list[Any] = []
-        deferred.addBoth(outcomes.append)
+        pb.as_deferred(answer).addBoth(outcomes.append)
         self.endpoint.flush()
         return outcomes
 

@@ -208,7 +208,8 @@ def test_references_are_given_back_whatever_is_called() -> None:
         nothing = pb.RemoteReference(None, pair.client, 77, 0)
         # The second cannot be read in one step.
         for value in (Child(), [Child(), {(1, (2,)): 1}]):
-            failure = failure_of(nothing.callRemote("echo", value), pair)
+            answer = pb.as_deferred(nothing.callRemote("echo", value))
+            failure = failure_of(answer, pair)
             assert "Invalid Object ID" in str(failure.value)
             assert pair.client.localObjects == {}
             assert pair.server.session.imports.count == 0

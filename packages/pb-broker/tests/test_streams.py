@@ -682,8 +682,8 @@ def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> Non
     async def run() -> None:
         source = AsyncioSource()
         async with (
-            pb_asyncio.serve(source, "127.0.0.1", 0, grace=0) as server,
-            pb_asyncio.connect("127.0.0.1", server.port) as root,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", source, grace=0) as server,
+            pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root,
         ):
             await asyncio.wait_for(test(source, root, *args), 60)
 

@@ -188,8 +188,8 @@ def test_on_asyncio() -> None:
         loop = asyncio.get_running_loop()
         source = Keeper()
         async with (
-            pb_asyncio.serve(source, "127.0.0.1", 0, grace=0) as server,
-            pb_asyncio.connect("127.0.0.1", server.port) as root,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", source, grace=0) as server,
+            pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root,
         ):
             for call in CALLS.values():
                 with pytest.raises(pb.WrongThread, match="run_coroutine_threadsafe"):
@@ -210,7 +210,7 @@ def test_on_asyncio() -> None:
             assert await answer == "an answer"
             kept = await root.callRemote("children")
             await asyncio.to_thread(kept.clear)
-            (broker,) = server.factory._connections.all
+            (broker,) = server.factory._open.all
             while len(broker.localObjects) > 1:
                 await asyncio.sleep(0)
 
@@ -221,8 +221,8 @@ def test_stream_that_is_let_go_of_there() -> None:
     async def main() -> None:
         source = Source()
         async with (
-            pb_asyncio.serve(source, "127.0.0.1", 0, grace=0) as server,
-            pb_asyncio.connect("127.0.0.1", server.port) as root,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", source, grace=0) as server,
+            pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root,
         ):
             stream: list[Any] = [root.stream("count", 1000, batch=1)]
             assert await stream[0].__anext__() == 0

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred
 from typing_extensions import assert_type
 
 import pb_broker as pb
+from pb_broker import asyncio as pb_asyncio
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -89,11 +91,21 @@ async def other_references(
     observer: pb.RemoteCacheObserver,
 ) -> None:
     timed = reference.with_timeout(5)
+    calculator = reference.stub(Calculator)
     assert_type(await timed.stub(Calculator).add(1, 2), int)
     assert_type(await service.reference().stub(Calculator).add(1, 2), int)
     assert_type(await observer.stub(Calculator).add(1, 2), int)
-    answer: Deferred[Any] = reference.callRemote("add", 1, 2)
+    answer = reference.callRemote("add", 1, 2)
+    assert_type(answer, pb.Answer[Any])
     assert_type(await answer, Any)
+    answer.cancel()
+    assert_type(pb.as_deferred(answer), Deferred[Any])
+    assert_type(await asyncio.gather(answer, calculator.add(1, 2)), tuple[Any, int])
+    assert_type(reference.callRemote("add", 1, 2, pbanswer=False), None)
+
+    # What must not pass: it is true on one event loop alone.
+    answer.addCallback(print)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    answer.add_done_callback(print)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     assert_type(pb.reference_of(timed.stub(Calculator)), Any)
 
 
@@ -108,6 +120,74 @@ async def ends(factory: pb.PBClientFactory, service: pb.PBClientService) -> None
     # What must not pass.
     root.callremote("add")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     pb.getObjectAt("localhost", "8787")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Listener(Protocol):
+    async def hear(self, text: str) -> int: ...
+
+
+class Radio(Protocol):
+    async def tell(self, listener: pb.Passed[Listener]) -> int: ...
+
+
+class Ear(pb.Referenceable):
+    @pb.remote
+    async def hear(self, text: str) -> int:
+        return len(text)
+
+
+@pb.exposes(Listener)
+class Trumpet(pb.Referenceable):
+    def remote_hear(self, text: str) -> int:
+        return len(text)
+
+
+@pb.exposes(Radio, validate=True)
+class Station(pb.Root, Radio):
+    @pb.remote
+    async def tell(self, listener: pb.Passed[Listener]) -> int:
+        return await listener.stub(Listener).hear("hello")
+
+
+async def callbacks(
+    radio: Radio,
+    reference: pb.RemoteReference[Listener],
+    other: pb.RemoteReference[int],
+) -> None:
+    listener: pb.Passed[Listener] = pb.passed(Ear())
+    assert_type(await radio.tell(listener), int)
+    await radio.tell(pb.passed(Ear()))
+    await radio.tell(pb.passed(Trumpet(), Listener))
+    await radio.tell(reference)
+    await radio.tell(pb.passed(reference.stub(Listener)))
+
+    # What must not pass.
+    await radio.tell(Ear())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await radio.tell(pb.passed(Trumpet()))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await radio.tell(other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def one_way_in(portal: int) -> None:
+    async with pb.client("tls:example.org:8787", call_timeout=5) as root:
+        assert_type(root, pb.RemoteReference[Any])
+        assert_type(await root.stub(Calculator).add(1, 2), int)
+        await root.stub(Calculator).add(2, "3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with pb_asyncio.client("tls:example.org:8787") as root:
+        assert_type(root, pb.RemoteReference[Any])
+    root = await pb_asyncio.client("tls:example.org:8787")
+    assert_type(root, pb.RemoteReference[Any])
+    async with pb.serve("tcp:0", pb.Root(), options=pb.ServerOptions()) as server:
+        assert_type(server.port, int)
+    async with pb.reconnecting("tls:example.org:8787") as service:
+        assert_type(service, pb.PBClientService)
+
+    # What must not pass.
+    pb.client("tls:example.org:8787", call_timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pb.client("tls:example.org:8787", timeout=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    pb.client(8787)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pb.serve("tcp:0", pb.Root)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pb.serve("tcp:0", portal)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pb.ClientOptions(login_timeout=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def takes(calculator: pb.RemoteReference[Calculator]) -> None: ...

@@ -516,7 +516,7 @@ class Alice(User):
         said = {"shared thing": "shared", "shared picture": ALICE}
         for kind, thing in self.held:
             if isinstance(thing, pb.RemoteReference):
-                answer = self.result(thing.callRemote("touch", choice))
+                answer = self.result(pb.as_deferred(thing.callRemote("touch", choice)))
                 assert answer == [said.get(kind, SECRET), choice]
 
     def fail(self, choice: int) -> None:

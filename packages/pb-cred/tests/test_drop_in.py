@@ -26,6 +26,9 @@ from .support import ALICE, OneRealm, call, log_in, logged, outcome, portal_of, 
 # imported twisted.spread itself.
 
 
+POLICY = pb_jelly.SecurityOptions()
+
+
 def python(*arguments: str, stdin: str = "", code: int = 0) -> str:
     """Run Python and return what it printed."""
     run = subprocess.run(
@@ -403,3 +406,18 @@ def test_modules_are_modules() -> None:
         for module in (_banana, _jelly, _pb):
             assert isinstance(module, ModuleType)
             assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((True,), (None, True)),
+        ((0,), (None, False)),
+        ((False, POLICY), (POLICY, False)),
+        ((True, POLICY), (POLICY, True)),
+    ],
+)
+def test_order_of_arguments_is_the_originals(arguments: Any, expected: Any) -> None:
+    # Without a warning, which would fail the test.
+    factory = _pb.PBServerFactory(_pb.Root(), *arguments)
+    assert (factory.security, bool(factory.unsafeTracebacks)) == expected

@@ -42,6 +42,8 @@ class Echo(pb.Root):
 
 
 POLICY = pb.SecurityOptions()
+OTHER = pb.SecurityOptions()
+OPEN = pb.ServerOptions(security=POLICY, unsafeTracebacks=True)
 
 
 def described(factory: PBServerFactory) -> tuple[Any, Any]:
@@ -55,16 +57,13 @@ def described(factory: PBServerFactory) -> tuple[Any, Any]:
         (PBServerFactory(Echo(), POLICY), (POLICY, False)),
         (PBServerFactory(Echo(), security=POLICY), (POLICY, False)),
         (PBServerFactory(Echo(), unsafeTracebacks=True), (None, True)),
-        # As twisted.spread has it: unsafeTracebacks, then security.
-        (PBServerFactory(Echo(), True), (None, True)),
-        (PBServerFactory(Echo(), 1), (None, True)),
-        (PBServerFactory(Echo(), 0), (None, False)),
-        (PBServerFactory(Echo(), False, POLICY), (POLICY, False)),
-        (PBServerFactory(Echo(), True, POLICY), (POLICY, True)),
-        (PBServerFactory(Echo(), None, POLICY, True), (POLICY, True)),
+        (PBServerFactory(Echo(), POLICY, None, True), (POLICY, True)),
+        (PBServerFactory(Echo(), options=OPEN), (POLICY, True)),
+        (PBServerFactory(Echo(), None, None, False, options=OPEN), (POLICY, False)),
+        (PBServerFactory(Echo(), OTHER, options=OPEN), (OTHER, True)),
     ],
 )  # fmt: skip
-def test_both_orders_of_arguments_are_understood(
+def test_policy_and_tracebacks_of_a_server(
     factory: PBServerFactory, expected: Any
 ) -> None:
     assert described(factory) == expected
@@ -72,9 +71,27 @@ def test_both_orders_of_arguments_are_understood(
     assert broker.security is (expected[0] or pb.globalSecurity)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((True,), (None, True)),
+        ((1,), (None, True)),
+        ((0,), (None, False)),
+        ((False, POLICY), (POLICY, False)),
+        ((True, POLICY), (POLICY, True)),
+        ((None, POLICY, True), (POLICY, True)),
+    ],
+)
+def test_order_of_twisted_spread_is_understood_with_a_warning(
+    arguments: Any, expected: Any
+) -> None:
+    with pytest.warns(DeprecationWarning, match="give them by name"):
+        assert described(PBServerFactory(Echo(), *arguments)) == expected
+
+
 def test_two_policies_are_one_too_many() -> None:
     with pytest.raises(TypeError, match="two policies"):
-        PBServerFactory(Echo(), POLICY, POLICY)
+        PBServerFactory(Echo(), POLICY, POLICY)  # type: ignore[arg-type]
 
 
 def test_limits_reach_the_broker() -> None:

@@ -582,10 +582,12 @@ def test_a_logout_may_await_what_is_asyncios(quiet: Any) -> None:
     async def test() -> None:
         portal = Portal(pb.Realm(Slow), checkers())
         async with (
-            pb_asyncio.serve(portal, "127.0.0.1", 0) as server,
-            pb_asyncio.connect("127.0.0.1", server.port, credentials=ALICE) as avatar,
+            pb_asyncio.serve("tcp:0:interface=127.0.0.1", portal) as server,
+            pb_asyncio.client(
+                f"tcp:127.0.0.1:{server.port}", credentials=ALICE
+            ) as avatar,
         ):
-            assert avatar
+            assert avatar is not None
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 

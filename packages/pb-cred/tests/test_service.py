@@ -55,10 +55,10 @@ class Served:
         self.service.startService()
         self.flush()
 
-    def outcome(self, deferred: Deferred[Any]) -> list[Any]:
+    def outcome(self, answer: pb.Answer[Any]) -> list[Any]:
         """Return a list that will have what a Deferred fires with."""
         outcomes: list[Any] = []
-        deferred.addBoth(outcomes.append)
+        pb.as_deferred(answer).addBoth(outcomes.append)
         self.flush()
         return outcomes
 

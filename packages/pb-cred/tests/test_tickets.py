@@ -979,7 +979,7 @@ class Connected:
 
     def is_in(self) -> bool:
         outcomes: list[Any] = []
-        self.service.when_avatar(0).addBoth(outcomes.append)
+        pb.as_deferred(self.service.when_avatar(0)).addBoth(outcomes.append)
         self.flush()
         return isinstance(outcomes[0], pb.RemoteReference)
 

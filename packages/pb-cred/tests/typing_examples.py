@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from twisted.cred.credentials import UsernamePassword
+from twisted.cred.portal import Portal
 from typing_extensions import assert_type
 
+from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred.certificates import ClientCertificates, OwnCertificate
 from pb_cred.tickets import Ticket, Tickets, request_ticket
@@ -45,6 +47,30 @@ async def logged_in(factory: pb.PBClientFactory, service: pb.PBClientService) ->
     await account.pay("bob")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await account.pay("bob", "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     avatar.login()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+async def one_way_in(portal: Portal) -> None:
+    credentials = UsernamePassword(b"alice", b"sesame")
+    where = "tls:example.org:8787"
+    async with pb.client(
+        where, credentials=credentials, mechanisms=["PLAIN"]
+    ) as avatar:
+        assert_type(avatar, pb.RemoteReference[Any])
+        assert_type(await avatar.stub(Account).balance(), int)
+        await avatar.stub(Account).pay("bob", "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with pb_asyncio.client(where, credentials=credentials) as avatar:
+        assert_type(avatar, pb.RemoteReference[Any])
+    async with pb.serve("tcp:0", portal, login_tries=3, call_timeout=5) as server:
+        assert_type(server.port, int)
+    async with pb.reconnecting(where, credentials=credentials, tickets=True) as service:
+        assert_type(service, pb.PBClientService)
+    options = pb.ServerOptions(login=pb.LoginOptions(login_tries=3))
+    assert_type(options.login.login_tries, int | None)
+
+    # What must not pass.
+    pb.serve("tcp:0", portal, login_tries="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pb.client(where, credential=credentials)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    pb.LoginOptions(call_timeout=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def write(event: pb.AuditEvent) -> None:

@@ -32,8 +32,12 @@ from ._connection.deadlines import Heartbeat
 from ._dialects.message_codec import Jellied
 from ._endpoints.client_service import PBClientService, ServiceReference
 from ._endpoints.connect import connect, getObjectAt
-from ._endpoints.context_managers import client, serve
+from ._endpoints.context_managers import client, reconnecting, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
+from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
+from ._endpoints.servers import Server
+from ._event_loops.answers import Answer
+from ._event_loops.shell import as_deferred
 from ._interfaces.exposed_methods import exposes, remote
 from ._objects.cacheable import (
     Cacheable,
@@ -48,8 +52,14 @@ from ._objects.failures import (
     failure2Copyable,
     register_exception,
 )
+from ._objects.passing import passed
 from ._objects.referenceable import AsReferenceable, Referenceable, Root, Serializable
-from ._objects.remote_reference import RemoteMethod, RemoteReference, TimedReference
+from ._objects.remote_reference import (
+    Passed,
+    RemoteMethod,
+    RemoteReference,
+    TimedReference,
+)
 from ._objects.streams import RemoteStream
 from ._objects.stubs import reference_of
 from ._objects.viewable import Viewable, ViewPoint
@@ -78,13 +88,16 @@ from .interfaces import IJellyable, IPBRoot, IUnjellyable
 
 __all__ = [
     "MAX_BROKER_REFS",
+    "Answer",
     "AsReferenceable",
     "Broker",
     "BrokerLimits",
     "Cacheable",
     "CallObserver",
     "CallTimeout",
+    "ClientOptions",
     "ClosingDown",
+    "ConnectionOptions",
     "CopiedFailure",
     "Copyable",
     "CopyableFailure",
@@ -108,6 +121,7 @@ __all__ = [
     "PBClientService",
     "PBConnectionLost",
     "PBServerFactory",
+    "Passed",
     "PeerTimeout",
     "ProtocolError",
     "Referenceable",
@@ -122,6 +136,8 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "Server",
+    "ServerOptions",
     "ServiceReference",
     "StreamBusy",
     "TimedReference",
@@ -129,6 +145,7 @@ __all__ = [
     "ViewPoint",
     "Viewable",
     "WrongThread",
+    "as_deferred",
     "call_observers",
     "client",
     "connect",
@@ -139,7 +156,9 @@ __all__ = [
     "getObjectAt",
     "globalSecurity",
     "jelly",
+    "passed",
     "portno",
+    "reconnecting",
     "reference_of",
     "register_exception",
     "remote",

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 from ._client.client_factory import PBClientFactory
 from ._client.client_service import PBClientService
-from ._context_managers import client, serve
+from ._client.options import ClientOptions
+from ._context_managers import client, reconnecting, serve
 from ._mechanisms.legacy_md5 import challenge, respond
 from ._server.login_throttle import LoginDelays
+from ._server.options import LoginOptions, ServerOptions
 from ._server.server_factory import PBServerFactory
 from ._sessions.audit_log import AuditEvent
 from ._sessions.avatar import Avatar, Perspective, Realm
@@ -45,6 +47,7 @@ from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 __all__ = [
     "AuditEvent",
     "Avatar",
+    "ClientOptions",
     "CredError",
     "DropInError",
     "ExplainedRefusal",
@@ -52,6 +55,7 @@ __all__ = [
     "IScramVerifiers",
     "IUsernameMD5Password",
     "LoginDelays",
+    "LoginOptions",
     "LoginRefused",
     "LoginRequired",
     "MechanismError",
@@ -63,6 +67,7 @@ __all__ = [
     "PBServerFactory",
     "Perspective",
     "Realm",
+    "ServerOptions",
     "Session",
     "SessionEnded",
     "SessionPolicy",
@@ -70,6 +75,7 @@ __all__ = [
     "UnusableCredentials",
     "challenge",
     "client",
+    "reconnecting",
     "respond",
     "serve",
     "session_of",

@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any
 
-from pb_broker._endpoints.argument_checks import checked_client_factory
-from pb_broker._endpoints.context_managers import Client, Serving
-from pb_broker._endpoints.factories import serving
+from twisted.cred.portal import Portal
+from twisted.python.failure import Failure
+
+import pb_broker
+from pb_broker import RemoteReference
+from pb_broker.extending import (
+    Client,
+    ClientPlace,
+    Greeting,
+    Reconnecting,
+    ServedRoot,
+    ServerPlace,
+    Serving,
+    client_factory_of,
+    renamed,
+    server_factory_of,
+)
 from pb_cred._client.client_factory import PBClientFactory, log_in
+from pb_cred._client.client_service import PBClientService
+from pb_cred._client.options import ClientKeywords
+from pb_cred._server.options import ServerKeywords
 from pb_cred._server.server_factory import PBServerFactory
+from pb_cred._tickets.ticket import Ticket
 
-__all__ = ["client", "serve"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-
-class _LoggingIn(Client):
-    """A connection and a login, for as long as an ``async with``."""
-
-    def __init__(
-        self,
-        endpoint: Any,
-        factory: PBClientFactory,
-        credentials: Any,
-        mind: Any,
-        reactor: Any,
-    ) -> None:
-        super().__init__(endpoint, factory, reactor)
-        self._credentials = credentials
-        self._mind = mind
-
-    async def _greet(self, root: Any) -> Any:
-        return await log_in(root, self._credentials, self._mind)
+__all__ = ["client", "greeting", "reconnecting", "serve"]
 
 
+def greeting(credentials: object, mind: object) -> Greeting | None:
+    """Return what logs in over a new connection; None without credentials."""
+    if credentials is None:
+        return None
+    return partial(log_in, credentials=credentials, mind=mind)
+
+
+@renamed("endpoint", "where")
 def client(
-    endpoint: Any,
+    where: ClientPlace,
     *,
-    credentials: Any = None,
-    mind: Any = None,
+    credentials: object | None = None,
+    mind: object | None = None,
     factory: PBClientFactory | None = None,
+    ssl: SSLContext | bool | None = None,
     reactor: Any = None,
+    options: pb_broker.ClientOptions | None = None,
+    **keywords: Unpack[ClientKeywords],
 ) -> Client:
     """Connect and log in for as long as an ``async with``.
 
@@ -47,37 +63,128 @@ def client(
         async with pb.client("tls:host:8787", credentials=credentials) as avatar:
             print(await avatar.callRemote("add", 2, 3))
 
+    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+
     Args:
-        endpoint: As for :func:`pb_broker.client`.
+        where: As for :func:`pb_broker.client`.
         credentials: As for :meth:`PBClientFactory.login`; None to use the root object
             without a login.
-        mind: An object of ours for the avatar to talk to.
-        factory: Makes our end; None for one without anything special.
-        reactor: The reactor; None for the installed one.
+        mind: An object of this end for the avatar to talk to; None for none.
+        factory: Makes this end; None for one that goes by the options.
+        ssl: As for :func:`pb_broker.client`.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
+        options: Options of the connection and of the login; None for the defaults.
+        **keywords: Single options, by the names that :class:`ClientOptions` has.
 
     Returns:
-        What ``async with`` takes; it gives a reference to the avatar, and closes the
-        connection at its end.
+        A connection to be used with ``async with``, which gives a reference to the
+        avatar, and closes the connection at its end.
+
+    Raises:
+        TypeError: There is no such option, or one is of the wrong type.
     """
-    factory = checked_client_factory(factory, PBClientFactory)
-    if credentials is None:
-        return Client(endpoint, factory, reactor)
-    return _LoggingIn(endpoint, factory, credentials, mind, reactor)
+    made = client_factory_of(PBClientFactory, factory, options, keywords)
+    greet = greeting(credentials, mind)
+    return Client(where, made, greet, ssl=ssl, reactor=reactor)
 
 
+@renamed("endpoint", "where")
 def serve(
-    endpoint: Any, root: Any, *, grace: float | None = 5.0, reactor: Any = None
+    where: ServerPlace,
+    root: ServedRoot | Portal | pb_broker.PBServerFactory,
+    *,
+    grace: float | None = 5.0,
+    ssl: SSLContext | None = None,
+    reactor: Any = None,
+    options: pb_broker.ServerOptions | None = None,
+    **keywords: Unpack[ServerKeywords],
 ) -> Serving:
     """Serve a portal, or a root object, for as long as an ``async with``.
 
+    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+
     Args:
-        endpoint: As for :func:`pb_broker.serve`.
-        root: What a :class:`PBServerFactory` takes for its first argument, such as a
-            ``twisted.cred`` Portal; or such a factory.
+        where: As for :func:`pb_broker.serve`.
+        root: A ``twisted.cred`` Portal, for a server that peers have to log in to; a
+            :class:`pb_broker.Root`, or another object that a :class:`PBServerFactory`
+            takes; or such a factory.
         grace: As for :func:`pb_broker.serve`.
-        reactor: The reactor; None for the installed one.
+        ssl: As for :func:`pb_broker.serve`.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, by the names that :class:`ServerOptions` and
+            :class:`LoginOptions` have.
 
     Returns:
-        What ``async with`` takes; it gives Twisted's ``IListeningPort``.
+        A server to be used with ``async with``, which gives a
+        :class:`pb_broker.Server`.
+
+    Raises:
+        TypeError: There is nothing to serve, there is no such option, or one is of the
+            wrong type.
     """
-    return Serving(endpoint, serving(root, PBServerFactory), grace, reactor)
+    factory = server_factory_of(PBServerFactory, root, options, keywords)
+    return Serving(where, factory, grace, ssl=ssl, reactor=reactor)
+
+
+def reconnecting(
+    where: ClientPlace,
+    *,
+    credentials: object | None = None,
+    mind: object | None = None,
+    factory: PBClientFactory | None = None,
+    retry_policy: Callable[[int], float] | None = None,
+    on_connected: Callable[[RemoteReference[Any]], Any] | None = None,
+    on_lost: Callable[[Failure], object] | None = None,
+    tickets: bool | Ticket = False,
+    on_ticket: Callable[[Ticket], object] | None = None,
+    ssl: SSLContext | bool | None = None,
+    reactor: Any = None,
+    options: pb_broker.ClientOptions | None = None,
+    **keywords: Unpack[ClientKeywords],
+) -> Reconnecting[PBClientService]:
+    """Connect and log in, and again whenever the connection is lost.
+
+    For example::
+
+        async with pb.reconnecting(where, credentials=credentials) as service:
+            print(await service.reference().callRemote("add", 2, 3))
+
+    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+
+    Args:
+        where: As for :func:`pb_broker.client`.
+        credentials: As for :class:`PBClientService`; None to use the root object
+            without a login.
+        mind: An object of this end for the avatar to talk to; None for none.
+        factory: Makes this end of each connection; None for one that goes by the
+            options.
+        retry_policy: As for :class:`PBClientService`, like the rest of the service's.
+        on_connected: Called with what calls go to each time there is a connection.
+        on_lost: Called with the reason each time it is lost.
+        tickets: As for :class:`PBClientService`.
+        on_ticket: Likewise.
+        ssl: As for :func:`pb_broker.client`.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
+        options: Options of each connection and of logins; None for the defaults.
+        **keywords: Single options, by the names that :class:`ClientOptions` has.
+
+    Returns:
+        A client to be used with ``async with``, which gives the
+        :class:`PBClientService`, and stops it at its end.
+
+    Raises:
+        TypeError: There is no such option, or one is of the wrong type.
+    """
+    make = partial(
+        PBClientService,
+        credentials=credentials,
+        mind=mind,
+        retry_policy=retry_policy,
+        on_connected=on_connected,
+        on_lost=on_lost,
+        tickets=tickets,
+        on_ticket=on_ticket,
+    )
+    made = client_factory_of(PBClientFactory, factory, options, keywords)
+    return Reconnecting(make, made, where, ssl=ssl, reactor=reactor)

@@ -19,7 +19,7 @@ from pb_broker import (
     ProtocolError,
     register_exception,
 )
-from pb_broker._errors.exception_copies import reduced
+from pb_broker.extending import reduced
 from pb_jelly import Jellier, Jellyable
 
 __all__ = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pb_broker import (
     MAX_BROKER_REFS,
+    Answer,
     AsReferenceable,
     Broker,
     BrokerLimits,
@@ -14,6 +15,7 @@ from pb_broker import (
     CallObserver,
     CallTimeout,
     ClosingDown,
+    ConnectionOptions,
     CopiedFailure,
     Copyable,
     CopyableFailure,
@@ -33,6 +35,7 @@ from pb_broker import (
     NotExecuted,
     NotSent,
     ObservedCall,
+    Passed,
     PBConnectionLost,
     PeerTimeout,
     ProtocolError,
@@ -48,6 +51,7 @@ from pb_broker import (
     Root,
     SecurityOptions,
     Serializable,
+    Server,
     ServiceReference,
     StreamBusy,
     TimedReference,
@@ -55,6 +59,7 @@ from pb_broker import (
     Viewable,
     ViewPoint,
     WrongThread,
+    as_deferred,
     call_observers,
     connect,
     copyable,
@@ -64,6 +69,7 @@ from pb_broker import (
     getObjectAt,
     globalSecurity,
     jelly,
+    passed,
     portno,
     reference_of,
     register_exception,
@@ -88,9 +94,11 @@ from pb_broker.publishing import Publishable, RemotePublished, whenReady
 
 from ._client.client_factory import PBClientFactory
 from ._client.client_service import PBClientService
-from ._context_managers import client, serve
+from ._client.options import ClientOptions
+from ._context_managers import client, reconnecting, serve
 from ._mechanisms.legacy_md5 import challenge, respond
 from ._server.login_throttle import LoginDelays
+from ._server.options import LoginOptions, ServerOptions
 from ._server.server_factory import PBServerFactory
 from ._sessions.audit_log import AuditEvent
 from ._sessions.avatar import Avatar, Perspective, Realm
@@ -112,6 +120,7 @@ from .interfaces import IPerspective, IScramVerifiers, IUsernameMD5Password
 
 __all__ = [
     "MAX_BROKER_REFS",
+    "Answer",
     "AsReferenceable",
     "AuditEvent",
     "Avatar",
@@ -121,7 +130,9 @@ __all__ = [
     "CallObserver",
     "CallTimeout",
     "CallbackPageCollector",
+    "ClientOptions",
     "ClosingDown",
+    "ConnectionOptions",
     "CopiedFailure",
     "Copyable",
     "CopyableFailure",
@@ -146,6 +157,7 @@ __all__ = [
     "LocalAsyncForwarder",
     "LocalMethod",
     "LoginDelays",
+    "LoginOptions",
     "LoginRefused",
     "LoginRequired",
     "MaybeExecuted",
@@ -162,6 +174,7 @@ __all__ = [
     "PBConnectionLost",
     "PBServerFactory",
     "Pager",
+    "Passed",
     "PeerTimeout",
     "Perspective",
     "ProtocolError",
@@ -180,6 +193,8 @@ __all__ = [
     "Root",
     "SecurityOptions",
     "Serializable",
+    "Server",
+    "ServerOptions",
     "ServiceReference",
     "Session",
     "SessionEnded",
@@ -193,6 +208,7 @@ __all__ = [
     "ViewPoint",
     "Viewable",
     "WrongThread",
+    "as_deferred",
     "call_observers",
     "challenge",
     "client",
@@ -205,7 +221,9 @@ __all__ = [
     "getObjectAt",
     "globalSecurity",
     "jelly",
+    "passed",
     "portno",
+    "reconnecting",
     "reference_of",
     "register_exception",
     "remote",

@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
+from warnings import warn
 
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
@@ -19,18 +21,24 @@ from pb_broker.interfaces import IPBRoot
 from pb_jelly.codec import visible
 
 __all__ = [
+    "CLIENT_EXAMPLE",
+    "SERVER_EXAMPLE",
     "checked_client_factory",
     "checked_host",
     "checked_options",
     "checked_root",
     "client_endpoint",
+    "renamed",
+    "see_trust_roots",
     "server_endpoint",
 ]
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_CLIENT: Final = '"tls:example.org:8787"'
-_SERVER: Final = '"ssl:8787:privateKey=server.key:certKey=server.pem"'
+#: Descriptions that errors show.
+CLIENT_EXAMPLE: Final = '"tls:example.org:8787"'
+SERVER_EXAMPLE: Final = '"ssl:8787:privateKey=server.key:certKey=server.pem"'
 #: The argument of a client endpoint that names a directory of certificates.
 _TRUST_ROOTS: Final = re.compile(r":trustRoots=((?:\\.|[^:\\])*)")
 
@@ -66,17 +74,15 @@ def checked_root(root: Any) -> Any:
 
 
 def checked_client_factory(factory: Any, cls: type[_T]) -> _T:
-    """Return a client's factory, made if there is none.
+    """Return the factory of a client.
 
     Args:
-        factory: An argument; None for a factory without anything special.
+        factory: An argument.
         cls: The class of factories.
 
     Raises:
         TypeError: It is no such factory.
     """
-    if factory is None:
-        return cls()
     # A program may have a factory that is like ours and no subclass.
     if inspect.isclass(factory) or not hasattr(factory, "getRootObject"):
         raise TypeError(
@@ -121,9 +127,35 @@ def checked_host(host: object, port: object) -> None:
         raise TypeError(f"a port is a number, not {_shown(port)}")
     if host is not None and re.match(r"(tcp|tls|ssl|unix|tcp6):", host):
         raise ValueError(
-            f"{visible(repr(host), 200)} describes an endpoint of Twisted's: on"
-            " asyncio, a host and a port are two arguments, and TLS is ssl=context"
+            f"{visible(repr(host), 200)} describes an endpoint, port and all"
         )
+
+
+def renamed(old: str, new: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Return a decorator of a function one of whose arguments had another name.
+
+    That is understood for one more minor version, with a DeprecationWarning.
+
+    Args:
+        old: The name that it had.
+        new: Its name.
+    """
+
+    def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        @wraps(function)
+        def called(*args: _P.args, **kw: _P.kwargs) -> _T:
+            if old in kw:
+                warn(
+                    f"{function.__name__}({old}=...) is deprecated: it is {new}",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                kw[new] = kw.pop(old)
+            return function(*args, **kw)
+
+        return called
+
+    return decorate
 
 
 def client_endpoint(endpoint: Any, reactor: Callable[[], Any]) -> Any:
@@ -138,21 +170,24 @@ def client_endpoint(endpoint: Any, reactor: Callable[[], Any]) -> Any:
         ValueError: The description is none.
     """
     if not isinstance(endpoint, str):
-        return _checked(endpoint, IStreamClientEndpoint, "connect", _CLIENT)
+        return _checked(endpoint, IStreamClientEndpoint, "connect", CLIENT_EXAMPLE)
     from twisted.internet.endpoints import clientFromString
 
     for directory in _TRUST_ROOTS.findall(endpoint):
-        _see_trust_roots(endpoint, Path(re.sub(r"\\(.)", r"\1", directory)))
-    return _described(clientFromString, reactor(), endpoint, _CLIENT)
+        see_trust_roots(endpoint, Path(re.sub(r"\\(.)", r"\1", directory)))
+    return _described(clientFromString, reactor(), endpoint, CLIENT_EXAMPLE)
 
 
 def server_endpoint(endpoint: Any, reactor: Callable[[], Any]) -> Any:
     """Return the endpoint to listen on; see :func:`client_endpoint`."""
     if not isinstance(endpoint, str):
-        return _checked(endpoint, IStreamServerEndpoint, "listen", _SERVER)
+        return _checked(endpoint, IStreamServerEndpoint, "listen", SERVER_EXAMPLE)
     from twisted.internet.endpoints import serverFromString
 
-    return _described(serverFromString, reactor(), endpoint, _SERVER)
+    if endpoint.startswith("tls:"):
+        # The name that clients have for it; Twisted's servers have none of their own.
+        endpoint = f"ssl:{endpoint[4:]}"
+    return _described(serverFromString, reactor(), endpoint, SERVER_EXAMPLE)
 
 
 def _checked(endpoint: Any, interface: Any, method: str, example: str) -> Any:
@@ -183,7 +218,7 @@ def _described(
         ) from error
 
 
-def _see_trust_roots(endpoint: str, directory: Path) -> None:
+def see_trust_roots(endpoint: str, directory: Path) -> None:
     """See that there are certificates to trust.
 
     Raises:

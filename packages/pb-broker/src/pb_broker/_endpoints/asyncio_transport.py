@@ -20,7 +20,7 @@ from zope.interface import implementer
 from pb_broker._connection.broker import Broker
 from pb_broker._connection.transport_output import DirectTransport
 
-__all__ = ["AsyncioTransport", "BrokerProtocol", "TLSAcceptor"]
+__all__ = ["AsyncioTransport", "BrokerProtocol", "TLSAcceptor", "twisted_address"]
 
 #: Most bytes that are joined into one piece; more are written as they are.
 _MOST_JOINED: Final = 256 * 1024
@@ -209,18 +209,18 @@ class AsyncioTransport(DirectTransport):
 
     def getPeer(self) -> Any:
         """Return the address at the other end."""
-        return _address(self._transport.get_extra_info("peername"))
+        return twisted_address(self._transport.get_extra_info("peername"))
 
     def getHost(self) -> Any:
         """Return the address at this end."""
-        return _address(self._transport.get_extra_info("sockname"))
+        return twisted_address(self._transport.get_extra_info("sockname"))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what asyncio's transport knows, such as its ``ssl_object``."""
         return self._transport.get_extra_info(name, default)
 
 
-def _address(name: Any) -> Any:
+def twisted_address(name: Any) -> Any:
     """Return what Twisted calls an address of a socket."""
     if isinstance(name, tuple) and len(name) == 2:
         return IPv4Address("TCP", *name)
@@ -245,7 +245,7 @@ class BrokerProtocol(asyncio.Protocol):
         self,
         factory: Any,
         loop: AbstractEventLoop,
-        when_lost: Callable[[BrokerProtocol], object] | None = None,
+        when_lost: Callable[[], object] | None = None,
     ) -> None:
         self._factory = factory
         self._loop = loop
@@ -255,7 +255,7 @@ class BrokerProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begin."""
-        peer = _address(transport.get_extra_info("peername"))
+        peer = twisted_address(transport.get_extra_info("peername"))
         broker = self._factory.buildProtocol(peer)
         if not isinstance(broker, Broker):
             # It is turned away.
@@ -301,7 +301,7 @@ class BrokerProtocol(asyncio.Protocol):
             reason = ConnectionLost(str(exc)[:200])
         self.broker.connectionLost(Failure(reason))
         if self._when_lost is not None:
-            self._when_lost(self)
+            self._when_lost()
 
 
 class _Unsecured(asyncio.Transport):

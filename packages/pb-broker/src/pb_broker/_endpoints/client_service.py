@@ -8,7 +8,7 @@ endpoint whose connections have been prepared.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import (
@@ -26,14 +26,20 @@ from zope.interface import implementer
 from pb_broker._connection.broker import Broker
 from pb_broker._dialects.pb.messages import encoded_name
 from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.answers import Answer
 from pb_broker._event_loops.shell import TWISTED, as_deferred
 from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker._objects.stubs import Caller
 from pb_broker.errors import DeadReferenceError, NotSent
 
-from .argument_checks import checked_client_factory, client_endpoint
+from .argument_checks import client_endpoint
 from .connect import unwrapped
-from .factories import PBClientFactory, ready
+from .factories import PBClientFactory, client_factory_of, ready
+from .options import ClientKeywords, ClientOptions
+from .places import ClientEndpoint
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["PBClientService", "ServiceReference"]
 
@@ -49,7 +55,8 @@ class PBClientService(ClientService):
 
     Args:
         endpoint: Where the server is: a Twisted client endpoint.
-        factory: Makes our end of each connection.
+        factory: Makes our end of each connection; None for one that goes by the
+            options.
         retry_policy: Called with the number of attempts that have failed, returns how
             many seconds to wait; None for one to sixty.
         on_connected: Called with what calls go to (the root object) each time there is
@@ -57,20 +64,26 @@ class PBClientService(ClientService):
             a coroutine, that is waited for; if it fails, so has the attempt.
         on_lost: Called with a Failure, the reason, each time the connection is lost.
         clock: An ``IReactorTime``; None for the reactor.
+        options: Options of the connections; None for the defaults.
+        **keywords: Single options, as for :class:`PBClientFactory`.
 
     Raises:
         TypeError: The endpoint or the factory is none.
     """
 
+    _factory_class: ClassVar[type[PBClientFactory]] = PBClientFactory
+
     def __init__(
         self,
-        endpoint: Any,
-        factory: PBClientFactory,
+        endpoint: IStreamClientEndpoint | ClientEndpoint,
+        factory: PBClientFactory | None = None,
         *,
         retry_policy: Callable[[int], float] | None = None,
-        on_connected: Callable[[Any], Any] | None = None,
+        on_connected: Callable[[RemoteReference[Any]], Any] | None = None,
         on_lost: Callable[[Failure], object] | None = None,
         clock: Any = None,
+        options: ClientOptions | None = None,
+        **keywords: Unpack[ClientKeywords],
     ) -> None:
         policy = backoffPolicy() if retry_policy is None else retry_policy
         if isinstance(endpoint, str):
@@ -78,18 +91,18 @@ class PBClientService(ClientService):
                 "a service connects to an endpoint: "
                 "clientFromString(reactor, description)"
             )
-        endpoint = client_endpoint(endpoint, lambda: None)
-        factory = checked_client_factory(factory, PBClientFactory)
-        prepared: Any = _Prepared(endpoint, factory, self._prepare)
+        there = client_endpoint(endpoint, lambda: None)
+        made = client_factory_of(self._factory_class, factory, options, keywords)
+        prepared: Any = _Prepared(there, made, self._prepare)
         super().__init__(prepared, prepared, policy, clock)
-        self._brokers = factory
-        self._shell = factory.shell or TWISTED
+        self._brokers = made
+        self._shell = made.shell or TWISTED
         self._on_connected = on_connected
         self._on_lost = on_lost
         #: What calls go to while there is a connection; else None.
         self.current: Any = None
 
-    def when_root(self, fail_after: int | None = None) -> Deferred[RemoteReference]:
+    def when_root(self, fail_after: int | None = None) -> Answer[RemoteReference[Any]]:
         """Wait for a connection.
 
         Args:
@@ -97,12 +110,13 @@ class PBClientService(ClientService):
                 once if there is no connection, None for never.
 
         Returns:
-            A Deferred with a reference to the server's root object.  It fails as the
+            An :class:`Answer` with a reference to the server's root object: a Deferred
+            on Twisted's reactor, a Future on asyncio.  It fails as the
             last attempt did, with DeadReferenceError if it is not to wait, and with
             CancelledError when the service is stopped.
         """
         when = self._when(fail_after, lambda: self._brokers.getRootObject())
-        waiting: Deferred[Any] = self._shell.given(when)
+        waiting: Answer[RemoteReference[Any]] = self._shell.given(when)
         return waiting
 
     def whenConnected(self, /, failAfterFailures: int | None = None) -> Deferred[Any]:
@@ -248,7 +262,7 @@ class ServiceReference(Caller):
         self._service = service
         self._hold = hold
 
-    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Answer[Any]:
         """Call a method; see :meth:`pb_broker.RemoteReference.callRemote`.
 
         A call that was made is not made again: if the connection is lost before the
@@ -266,7 +280,7 @@ class ServiceReference(Caller):
         when.addCallback(
             lambda current: as_deferred(current.callRemote(_name, *args, **kw))
         )
-        answer: Deferred[Any] = self._service._shell.given(when)
+        answer: Answer[Any] = self._service._shell.given(when)
         return answer
 
     def _never_connected(self, failure: Failure) -> Failure:

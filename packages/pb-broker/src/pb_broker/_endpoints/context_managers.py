@@ -1,45 +1,122 @@
-"""This module has connections and servers that last as long as an ``async with``."""
+"""This module has connections and servers that last as long as an ``async with``.
+
+Theory of operation
+-------------------
+There is one function for each on both kinds of event loop.  On which of them it is used
+is known when ``async with`` begins, from the loop that runs there; then a connection or
+a server of that kind is made, and all the rest is left to it.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from functools import partial
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pb_broker._connection.broker import Broker
+from pb_broker._event_loops.asyncio_shell import AsyncioShell
+from pb_broker._event_loops.shell import TWISTED, Shell
+from pb_broker._objects.remote_reference import RemoteReference
 
-from .argument_checks import checked_client_factory, client_endpoint, server_endpoint
+from .argument_checks import client_endpoint, renamed, server_endpoint
+from .asyncio_connections import (
+    AsyncioEndpoint,
+    Connecting,
+    Greeting,
+    Listening,
+    client_arguments,
+    server_arguments,
+)
+from .client_service import PBClientService
 from .connect import unwrapped
-from .factories import PBClientFactory, PBServerFactory, ready, serving
+from .factories import (
+    PBClientFactory,
+    PBServerFactory,
+    client_factory_of,
+    ready,
+    server_factory_of,
+)
+from .options import ClientKeywords, ClientOptions, ServerKeywords, ServerOptions
+from .places import ClientPlace, ServedRoot, ServerPlace
+from .running_loop import running_asyncio_loop
+from .servers import Server, TwistedServer
 
-__all__ = ["Client", "Serving", "client", "serve"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = [
+    "Client",
+    "Reconnecting",
+    "Serving",
+    "client",
+    "reconnecting",
+    "serve",
+]
+
+_Service = TypeVar("_Service", bound=PBClientService)
 
 
 def _reactor(reactor: Any) -> Any:
     if reactor is None:
-        # Not before it is needed: whoever imports it first decides which it is.
+        # Not before it is needed: the first import decides which it is.
         from twisted.internet import reactor as installed
 
         return installed
     return reactor
 
 
+def _see_no_context(ssl: object) -> None:
+    """Refuse what Twisted's TLS has no use for.
+
+    Raises:
+        TypeError: There is an ``ssl=``.
+    """
+    if ssl is not None:
+        raise TypeError(
+            "ssl= is for asyncio: with Twisted's reactor the description says what TLS"
+            " is like, or an endpoint has it"
+        )
+
+
+class _Connection(Protocol):
+    """A connection, while ``async with`` lasts."""
+
+    async def __aenter__(self) -> RemoteReference[Any]: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+
 class Client:
-    """A connection for as long as an ``async with``, which gives the root object.
+    """A connection for as long as an ``async with``, which gives what calls go to.
 
     Args:
-        endpoint: Where to: the description of a Twisted client endpoint, or one.
-        factory: Makes our end.
-        reactor: The reactor; None for the installed one.
+        where: The description of an endpoint, or one.
+        factory: Makes this end.
+        greet: Called with the server's root object; returns a Deferred with what the
+            connection is for.  None for the root object.
+        ssl: For TLS on asyncio, in place of what the description says; None for that.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
     """
 
     def __init__(
-        self, endpoint: Any, factory: PBClientFactory, reactor: Any = None
+        self,
+        where: ClientPlace,
+        factory: PBClientFactory,
+        greet: Greeting | None = None,
+        *,
+        ssl: SSLContext | bool | None = None,
+        reactor: Any = None,
     ) -> None:
-        self._endpoint = endpoint
+        self._where = where
         self._factory = factory
+        self._greet = greet
+        self._ssl = ssl
         self._reactor = reactor
-        self._broker: Broker | None = None
+        self._connection: _Connection
 
     def __await__(self) -> NoReturn:
         """Say how it is used: what is awaited would have no end.
@@ -49,7 +126,7 @@ class Client:
         """
         raise TypeError("a connection is used with `async with`, which closes it")
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> RemoteReference[Any]:
         """Connect.
 
         Raises:
@@ -58,20 +135,50 @@ class Client:
                 certificates to trust.
             Exception: Why that cannot be done.
         """
-        endpoint = client_endpoint(self._endpoint, lambda: _reactor(self._reactor))
-        self._broker = unwrapped(await endpoint.connect(self._factory))
+        if running_asyncio_loop(self._reactor) is None:
+            _see_no_context(self._ssl)
+            endpoint = client_endpoint(self._where, lambda: _reactor(self._reactor))
+            self._connection = _TwistedConnection(endpoint, self._factory, self._greet)
+        else:
+            where = client_arguments(self._where, self._ssl)
+            self._connection = Connecting(self._factory, where, self._greet)
+        return await self._connection.__aenter__()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the connection, and wait until it is."""
+        await self._connection.__aexit__(*exc_info)
+
+
+class _TwistedConnection:
+    """A connection on Twisted's reactor.
+
+    Args:
+        endpoint: Where to connect to.
+        factory: Makes this end.
+        greet: As for :class:`Client`.
+    """
+
+    def __init__(
+        self, endpoint: Any, factory: PBClientFactory, greet: Greeting | None
+    ) -> None:
+        self._endpoint = endpoint
+        self._factory = factory
+        self._greet = greet
+        self._broker: Broker | None = None
+
+    async def __aenter__(self) -> RemoteReference[Any]:
+        """Connect."""
+        self._broker = unwrapped(await self._endpoint.connect(self._factory))
         is_ready = False
         try:
             await ready(self._broker)
-            greeted = await self._greet(await self._factory.getRootObject())
+            root = await self._factory.getRootObject()
+            if self._greet is not None:
+                root = await self._greet(root)
             is_ready = True
         finally:
             if not is_ready:
                 self._broker.transport.loseConnection()
-        return greeted
-
-    async def _greet(self, root: Any) -> Any:
-        """Return what the connection is for."""
         return root
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -92,28 +199,32 @@ def closed(broker: Broker) -> Deferred[None]:
 
 
 class Serving:
-    """A server for as long as an ``async with``, which gives the listening port.
+    """A server for as long as an ``async with``, which gives the :class:`Server`.
 
     Args:
-        endpoint: Where: the description of a Twisted server endpoint, or one.
-        factory: Makes our end of each connection.
-        grace: How many seconds calls have to end when it closes; None for as long as
-            they take.
-        reactor: The reactor; None for the installed one.
+        where: The description of an endpoint, or one.
+        factory: Makes this end of each connection.
+        grace: Seconds that calls have to end when it closes; None for as long as they
+            take.
+        ssl: For TLS on asyncio, in place of what the description says; None for that.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
     """
 
     def __init__(
         self,
-        endpoint: Any,
+        where: ServerPlace,
         factory: PBServerFactory,
         grace: float | None,
+        *,
+        ssl: SSLContext | None = None,
         reactor: Any = None,
     ) -> None:
-        self._endpoint = endpoint
+        self._where = where
         self._factory = factory
         self._grace = grace
+        self._ssl = ssl
         self._reactor = reactor
-        self._port: Any = None
+        self._server: Server | None = None
 
     def __await__(self) -> NoReturn:
         """Say how it is used: what is awaited would have no end.
@@ -123,22 +234,111 @@ class Serving:
         """
         raise TypeError("a server is used with `async with`, which closes it")
 
-    async def __aenter__(self) -> Any:
-        """Listen; return Twisted's ``IListeningPort``."""
-        endpoint = server_endpoint(self._endpoint, lambda: _reactor(self._reactor))
-        self._port = await endpoint.listen(self._factory)
-        return self._port
+    async def __aenter__(self) -> Server:
+        """Listen.
+
+        Raises:
+            TypeError: The endpoint is none.
+            ValueError: The description is none of an endpoint.
+            Exception: Why that cannot be done.
+        """
+        if running_asyncio_loop(self._reactor) is not None:
+            where = server_arguments(self._where, self._ssl)
+            self._server = await Listening(self._factory, where, self._grace)
+        else:
+            _see_no_context(self._ssl)
+            endpoint = server_endpoint(self._where, lambda: _reactor(self._reactor))
+            port = await endpoint.listen(self._factory)
+            self._server = TwistedServer(self._factory, port, TWISTED.given)
+        return self._server
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop listening, and close each connection when its calls are answered."""
-        stopped = self._port.stopListening()
-        if isinstance(stopped, Deferred):
-            await stopped
-        await self._factory.drain(self._grace)
+        assert self._server is not None
+        await self._server.close(self._grace)
 
 
+class Reconnecting(Generic[_Service]):
+    """A client that connects again whenever its connection is lost.
+
+    ``async with`` gives the :class:`~pb_broker.PBClientService`, and stops it at its
+    end.
+
+    Args:
+        make_service: Called with an endpoint, a factory and, by name, a clock; returns
+            the service.
+        factory: Makes this end of each connection.
+        where: The description of an endpoint, or one; or, to run on asyncio whatever
+            runs, arguments as for :class:`Connecting`.
+        ssl: For TLS on asyncio, in place of what the description says; None for that.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
+    """
+
+    def __init__(
+        self,
+        make_service: Callable[..., _Service],
+        factory: PBClientFactory,
+        where: ClientPlace | dict[str, Any],
+        *,
+        ssl: SSLContext | bool | None = None,
+        reactor: Any = None,
+    ) -> None:
+        self._make_service = make_service
+        self._factory = factory
+        self._where = where
+        self._ssl = ssl
+        self._reactor = reactor
+        self._service: Any = None
+        self._shell: Shell = TWISTED
+
+    async def __aenter__(self) -> _Service:
+        """Begin to connect.
+
+        Raises:
+            TypeError: The endpoint is none.
+            ValueError: The description is none of an endpoint.
+        """
+        endpoint: Any
+        clock: Any = self._reactor
+        loop = running_asyncio_loop(self._reactor)
+        if isinstance(self._where, dict) or loop is not None:
+            shell = self._shell = clock = _shell()
+            self._factory.clock = self._factory.shell = shell
+            where = self._where
+            if not isinstance(where, dict):
+                where = client_arguments(where, self._ssl)
+            endpoint = where.get("endpoint") or AsyncioEndpoint(shell, where)
+        else:
+            _see_no_context(self._ssl)
+            endpoint = client_endpoint(self._where, lambda: _reactor(self._reactor))
+        service = self._make_service(endpoint, self._factory, clock=clock)
+        self._service = service
+        service.startService()
+        return service
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the connection, and connect no more."""
+        stopped = self._service.stopService()
+        if stopped is not None:
+            await self._shell.given(stopped)
+
+
+def _shell() -> AsyncioShell:
+    """Return the shell of the asyncio loop that runs."""
+    from asyncio import get_running_loop
+
+    return AsyncioShell(get_running_loop())
+
+
+@renamed("endpoint", "where")
 def client(
-    endpoint: Any, *, factory: PBClientFactory | None = None, reactor: Any = None
+    where: ClientPlace,
+    *,
+    factory: PBClientFactory | None = None,
+    ssl: SSLContext | bool | None = None,
+    reactor: Any = None,
+    options: ClientOptions | None = None,
+    **keywords: Unpack[ClientKeywords],
 ) -> Client:
     """Connect to a server for as long as an ``async with``.
 
@@ -147,22 +347,40 @@ def client(
         async with pb.client("tls:localhost:8787:trustRoots=certificates") as root:
             print(await root.callRemote("add", 2, 3))
 
+    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+
     Args:
-        endpoint: Where to: the description of a Twisted client endpoint, such as
-            ``"tls:example.org:8787"``, or an ``IStreamClientEndpoint``.
-        factory: Makes our end; None for one without anything special.
-        reactor: The reactor; None for the installed one.
+        where: Where to connect to: the description of an endpoint, such as
+            ``"tls:example.org:8787"``, which asyncio has too (``tls:``, ``ssl:``,
+            ``tcp:``, ``unix:``); or an ``IStreamClientEndpoint``.
+        factory: Makes this end; None for one that goes by the options.
+        ssl: For TLS on asyncio: a context, or True for the default one, in place of
+            what the description says; None for what it says.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
+        options: Options of the connection; None for the defaults.
+        **keywords: Single options, by the names that :class:`ClientOptions` has.
 
     Returns:
-        What ``async with`` takes; it gives a reference to the server's root object,
-        and closes the connection at its end.
+        A connection to be used with ``async with``, which gives a reference to the
+        server's root object, and closes the connection at its end.
+
+    Raises:
+        TypeError: There is no such option, or one is of the wrong type.
     """
-    factory = checked_client_factory(factory, PBClientFactory)
-    return Client(endpoint, factory, reactor)
+    made = client_factory_of(PBClientFactory, factory, options, keywords)
+    return Client(where, made, ssl=ssl, reactor=reactor)
 
 
+@renamed("endpoint", "where")
 def serve(
-    endpoint: Any, root: Any, *, grace: float | None = 5.0, reactor: Any = None
+    where: ServerPlace,
+    root: ServedRoot | PBServerFactory,
+    *,
+    grace: float | None = 5.0,
+    ssl: SSLContext | None = None,
+    reactor: Any = None,
+    options: ServerOptions | None = None,
+    **keywords: Unpack[ServerKeywords],
 ) -> Serving:
     """Offer a root object for as long as an ``async with``.
 
@@ -172,16 +390,79 @@ def serve(
         async with pb.serve(here, Calculator()):
             await until_told_to_stop
 
+    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+
     Args:
-        endpoint: Where: the description of a Twisted server endpoint, or an
-            ``IStreamServerEndpoint``.
-        root: What a :class:`~pb_broker.PBServerFactory` takes, or such a factory.
-        grace: How many seconds calls have to end when it closes; None for as long as
-            they take.
-        reactor: The reactor; None for the installed one.
+        where: Where to listen: the description of an endpoint, which asyncio has too
+            (``ssl:``, ``tcp:``, ``unix:``); or an ``IStreamServerEndpoint``.
+        root: A :class:`Root`, or another object that a
+            :class:`~pb_broker.PBServerFactory` takes; or such a factory.
+        grace: Seconds that calls have to end when it closes; None for as long as they
+            take.
+        ssl: For TLS on asyncio: a context, in place of what the description says; None
+            for what it says.
+        reactor: A Twisted reactor to run on; None for the loop that runs.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, by the names that :class:`ServerOptions` has.
 
     Returns:
-        What ``async with`` takes; it gives Twisted's ``IListeningPort``.  At its end
-        nothing is listened to any more, and all connections are closed.
+        A server to be used with ``async with``, which gives a :class:`Server`, with the
+        ``port`` that it listens on.  At its end nothing is listened to any more, and
+        all connections are closed.
+
+    Raises:
+        TypeError: There is nothing to serve, there is no such option, or one is of the
+            wrong type.
     """
-    return Serving(endpoint, serving(root), grace, reactor)
+    factory = server_factory_of(PBServerFactory, root, options, keywords)
+    return Serving(where, factory, grace, ssl=ssl, reactor=reactor)
+
+
+def reconnecting(
+    where: ClientPlace,
+    *,
+    factory: PBClientFactory | None = None,
+    retry_policy: Callable[[int], float] | None = None,
+    on_connected: Callable[[RemoteReference[Any]], Any] | None = None,
+    on_lost: Callable[[Failure], object] | None = None,
+    ssl: SSLContext | bool | None = None,
+    reactor: Any = None,
+    options: ClientOptions | None = None,
+    **keywords: Unpack[ClientKeywords],
+) -> Reconnecting[PBClientService]:
+    """Connect to a server, and again whenever the connection is lost.
+
+    For example::
+
+        async with pb.reconnecting("tls:example.org:8787") as service:
+            print(await service.reference().callRemote("add", 2, 3))
+
+    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+
+    Args:
+        where: As for :func:`client`.
+        factory: Makes this end of each connection; None for one that goes by the
+            options.
+        retry_policy: As for :class:`~pb_broker.PBClientService`.
+        on_connected: Likewise.
+        on_lost: Likewise.
+        ssl: As for :func:`client`.
+        reactor: As for :func:`client`.
+        options: Options of each connection; None for the defaults.
+        **keywords: Single options, by the names that :class:`ClientOptions` has.
+
+    Returns:
+        A client to be used with ``async with``, which gives the
+        :class:`~pb_broker.PBClientService`, and stops it at its end.
+
+    Raises:
+        TypeError: There is no such option, or one is of the wrong type.
+    """
+    make = partial(
+        PBClientService,
+        retry_policy=retry_policy,
+        on_connected=on_connected,
+        on_lost=on_lost,
+    )
+    made = client_factory_of(PBClientFactory, factory, options, keywords)
+    return Reconnecting(make, made, where, ssl=ssl, reactor=reactor)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import ClientFactory, ServerFactory
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 from pb_broker._compatibility import MODERN, BrokerLimits, Compatibility
 from pb_broker._connection.broker import Broker
 from pb_broker._connection.closing import LINGER
-from pb_broker._connection.deadlines import ConnectionDeadlines, Heartbeat, as_heartbeat
+from pb_broker._connection.deadlines import ConnectionDeadlines, as_heartbeat
 from pb_broker._connection.login_turns import LoginTurns
 from pb_broker._connection.transport_output import undelivered
 from pb_broker._event_loops.clock import clock_of
@@ -21,8 +22,18 @@ from pb_broker._objects.deferred_root import LaterRoot
 from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker._session.observers import CallObserver
 from pb_broker.errors import ClosingDown, DeadReferenceError, reason_text
+from pb_jelly import SecurityOptions
 
-from .argument_checks import checked_options, checked_root
+from .argument_checks import checked_client_factory, checked_root
+from .options import (
+    ClientFactoryKeywords,
+    ClientOptions,
+    ConnectionOptions,
+    ServerFactoryKeywords,
+    ServerOptions,
+    options_of,
+)
+from .places import ServedRoot
 from .turned_away import TurnedAway
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
@@ -31,6 +42,8 @@ __all__ = ["PBClientFactory", "PBServerFactory"]
 _MOST_REASON: Final = 300
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     _ClientFactory = ClientFactory[Broker]
 else:
     # Not generic in the oldest Twisted that is supported.
@@ -53,26 +66,24 @@ def _make_broker(factory: Any, is_client: bool) -> Broker:
     return broker
 
 
-def _watch(
-    factory: Any,
-    handshake_timeout: float | None,
-    login_timeout: float | None,
-    heartbeat: Heartbeat | bool | None,
-) -> ConnectionDeadlines:
-    profile: Compatibility = getattr(factory.protocol, "profile", MODERN)
-    if handshake_timeout is None:
-        handshake_timeout = profile.handshake_timeout
-    if login_timeout is None:
-        login_timeout = profile.login_timeout
-    return ConnectionDeadlines(
-        handshake_timeout, login_timeout, as_heartbeat(heartbeat)
-    )
+def _given(
+    keywords: Mapping[str, Any], unsafe_tracebacks: Any, security: Any
+) -> dict[str, Any]:
+    """Return options that are given by name, and the two that have places as well."""
+    given = dict(keywords)
+    if unsafe_tracebacks is not None:
+        given["unsafeTracebacks"] = unsafe_tracebacks
+    if security is not None:
+        given["security"] = security
+    return given
 
 
 class _Watching:
     """A factory that has an eye on its connections."""
 
+    protocol: Any = Broker
     # Subclasses may have an __init__ of their own.
+    unsafeTracebacks: Any = False
     limits: BrokerLimits | None = None
     security: Any = None
     call_timeout: float | None = None
@@ -86,6 +97,24 @@ class _Watching:
     shell: Shell | None = None
     #: Whether notes, members and causes of an exception go to the peer.
     explains_failures: bool = True
+
+    def _take(self, options: ConnectionOptions) -> None:
+        """Go by options; what is left out of them is as the class has it."""
+        profile: Compatibility = getattr(self.protocol, "profile", MODERN)
+        handshake_timeout = options.handshake_timeout
+        if handshake_timeout is None:
+            handshake_timeout = profile.handshake_timeout
+        login_timeout: float | None = getattr(options, "login_timeout", None)
+        if login_timeout is None:
+            login_timeout = profile.login_timeout
+        self.watch = ConnectionDeadlines(
+            handshake_timeout, login_timeout, as_heartbeat(options.heartbeat)
+        )
+        self.unsafeTracebacks = options.unsafeTracebacks
+        self.security = options.security
+        self.limits = options.limits
+        self.call_timeout = options.call_timeout
+        self.observer = options.observer
 
     def startFactory(self) -> None:
         """Begin to have an eye on connections."""
@@ -120,23 +149,19 @@ class PBClientFactory(_Watching, _ClientFactory):
     :func:`pb_broker.connect`; :meth:`getRootObject` may be called before or after.
 
     Args:
-        unsafeTracebacks: Whether remote methods of ours that fail show the peer
-            their traceback.
-        security: The policy for the peer's values; None means
-            :data:`pb_jelly.globalSecurity`.
-        limits: What the connection may cost; None means the process's default.
-        call_timeout: How long answers to calls from here are waited for, in seconds;
-            None for ever.
-        handshake_timeout: How many seconds a peer has until both ends are ready to
-            talk; None means the default, 30.
-        heartbeat: Whether a peer that is silent is asked for a sign of life, and a
-            connection without any is ended: True for after 60 seconds, which may take
-            20 more, or a :class:`Heartbeat`.
-        observer: Who is told of each call, there and back; None for nobody.
+        unsafeTracebacks: As in :class:`ClientOptions`; None for what ``options`` say.
+        security: Likewise.
+        options: Options of the connection; None for the defaults.
+        **keywords: Single options, by the names that :class:`ClientOptions` has for
+            them, in place of those in ``options``.
 
     Attributes:
         explains_failures: Whether notes, members of a group and causes of an exception
             go to the peer with it; True.
+
+    Raises:
+        TypeError: There is no such option, or one is of the wrong type.
+        ValueError: A time is negative, or no number.
     """
 
     protocol: Any = Broker
@@ -146,26 +171,14 @@ class PBClientFactory(_Watching, _ClientFactory):
 
     def __init__(
         self,
-        unsafeTracebacks: Any = False,
-        security: Any = None,
+        unsafeTracebacks: Any = None,
+        security: SecurityOptions | None = None,
         *,
-        limits: BrokerLimits | None = None,
-        call_timeout: float | None = None,
-        handshake_timeout: float | None = None,
-        heartbeat: Heartbeat | bool | None = None,
-        observer: CallObserver | None = None,
+        options: ClientOptions | None = None,
+        **keywords: Unpack[ClientFactoryKeywords],
     ) -> None:
-        checked_options(
-            limits=limits,
-            call_timeout=call_timeout,
-            handshake_timeout=handshake_timeout,
-        )
-        self.watch = _watch(self, handshake_timeout, None, heartbeat)
-        self.observer = observer
-        self.unsafeTracebacks = unsafeTracebacks
-        self.security = security
-        self.limits = limits
-        self.call_timeout = call_timeout
+        given = _given(keywords, unsafeTracebacks, security)
+        self._take(options_of(ClientOptions, options, given, type(self).__name__))
         self._connector_tells = False
         self._deferred: Deferred[RemoteReference] | None = None
         self._reset()
@@ -302,38 +315,23 @@ class PBServerFactory(_Watching, ServerFactory):
     """Makes the server's end of each connection, with an object to offer.
 
     Args:
-        root: Something that provides, or can be adapted to,
+        root: An object that provides, or can be adapted to,
             :class:`~pb_broker.interfaces.IPBRoot`: usually a
             :class:`~pb_broker.Root`.
-        unsafeTracebacks: Whether remote methods that fail show the peer their
-            traceback.
-        security: The policy for the peers' values; None means
-            :data:`pb_jelly.globalSecurity`.
-        limits: What each connection may cost; None means the process's default.
-        call_timeout: How long answers to calls from here are waited for, in seconds;
-            None for ever.
-        handshake_timeout: How many seconds a peer has until both ends are ready to
-            talk; None means the default, 30.
-        login_timeout: How many seconds a peer has to log in, where it has to; None
-            means the default, 60.
-        heartbeat: Whether a peer that is silent is asked for a sign of life, and a
-            connection without any is ended: True for after 60 seconds, which may take
-            20 more, or a :class:`Heartbeat`.
-        login_backlog: With how many connections that have yet to log in some are turned
-            away, by chance, and with how many all; None means the default, 100 and
-            1,000.
-        linger: For how many seconds at least a server that closes down answers calls
-            with :class:`~pb_broker.ClosingDown` before it closes a connection, so that
-            their callers know that they were not begun; two round trips are waited for
-            in any case.  None means the default, 0.05; with 0 it closes at once.
-        observer: Who is told of each call, there and back; None for nobody.
+        unsafeTracebacks: As in :class:`ServerOptions`; None for what ``options`` say.
+        security: Likewise.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, by the names that :class:`ServerOptions` has for
+            them, in place of those in ``options``.
 
     Attributes:
         explains_failures: Whether notes, members of a group and causes of an exception
             go to a peer with it; True.  Peers that have yet to log in get none.
 
     Raises:
-        TypeError: ``root`` has no root object to give.
+        TypeError: ``root`` has no root object to give, there is no such option, or one
+            is of the wrong type.
+        ValueError: A time is negative, or no number.
     """
 
     protocol: Any = Broker
@@ -351,36 +349,21 @@ class PBServerFactory(_Watching, ServerFactory):
 
     def __init__(
         self,
-        root: Any,
-        unsafeTracebacks: Any = False,
-        security: Any = None,
+        root: ServedRoot,
+        unsafeTracebacks: Any = None,
+        security: SecurityOptions | None = None,
         *,
-        limits: BrokerLimits | None = None,
-        call_timeout: float | None = None,
-        handshake_timeout: float | None = None,
-        login_timeout: float | None = None,
-        heartbeat: Heartbeat | bool | None = None,
-        login_backlog: tuple[int, int] | None = None,
-        linger: float | None = None,
-        observer: CallObserver | None = None,
+        options: ServerOptions | None = None,
+        **keywords: Unpack[ServerFactoryKeywords],
     ) -> None:
-        checked_options(
-            limits=limits,
-            call_timeout=call_timeout,
-            handshake_timeout=handshake_timeout,
-            login_timeout=login_timeout,
-        )
-        self.observer = observer
-        if linger is not None:
-            self.linger = linger
-        self.watch = _watch(self, handshake_timeout, login_timeout, heartbeat)
-        if login_backlog is not None:
-            self.login_backlog = login_backlog
+        given = _given(keywords, unsafeTracebacks, security)
+        taken = options_of(ServerOptions, options, given, type(self).__name__)
+        self._take(taken)
+        if taken.linger is not None:
+            self.linger = taken.linger
+        if taken.login_backlog is not None:
+            self.login_backlog = taken.login_backlog
         self.root: Any = checked_root(root)
-        self.unsafeTracebacks = unsafeTracebacks
-        self.security = security
-        self.limits = limits
-        self.call_timeout = call_timeout
 
     def buildProtocol(self, addr: Any) -> Any:
         """Return a broker for a connection from ``addr``, with its root object.
@@ -505,16 +488,64 @@ class PBServerFactory(_Watching, ServerFactory):
                 broker.time_is_up()
 
 
-def serving(
-    root: Any, kind: type[PBServerFactory] = PBServerFactory
+def server_factory_of(
+    kind: Callable[..., PBServerFactory],
+    root: Any,
+    options: ConnectionOptions | None,
+    keywords: Mapping[str, Any],
 ) -> PBServerFactory:
     """Return a factory for what is to be served: that itself, if it is one.
 
     Args:
-        root: What a factory takes for its root object, or a factory.
-        kind: Of what class to make one.
+        kind: The class of the factory that is made.
+        root: A factory, or what it takes for its root object.
+        options: Options for the factory that is made.
+        keywords: Options as keyword arguments.
+
+    Raises:
+        TypeError: There is a factory, and options besides.
     """
-    return root if isinstance(root, PBServerFactory) else kind(root)
+    if not isinstance(root, PBServerFactory):
+        return kind(root, options=options, **keywords)
+    _see_no_options(options, keywords)
+    return root
+
+
+def client_factory_of(
+    kind: type[_Factory],
+    factory: Any,
+    options: ConnectionOptions | None,
+    keywords: Mapping[str, Any],
+) -> _Factory:
+    """Return the factory of a client, made if there is none.
+
+    Args:
+        kind: The class of the factory.
+        factory: A factory; None to make one.
+        options: Options for the factory that is made.
+        keywords: Options as keyword arguments.
+
+    Raises:
+        TypeError: It is no such factory, or has options besides.
+    """
+    if factory is None:
+        made: Any = kind
+        given: _Factory = made(options=options, **keywords)
+        return given
+    given = checked_client_factory(factory, kind)
+    _see_no_options(options, keywords)
+    return given
+
+
+def _see_no_options(
+    options: ConnectionOptions | None, keywords: Mapping[str, Any]
+) -> None:
+    if options is not None or keywords:
+        named = ", ".join(keywords) or "options"
+        raise TypeError(f"{named}: a factory is given, which has options of its own")
+
+
+_Factory = TypeVar("_Factory", bound=PBClientFactory)
 
 
 def ready(broker: Broker) -> Deferred[Broker]:

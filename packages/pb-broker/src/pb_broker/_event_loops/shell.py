@@ -9,26 +9,41 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from types import CoroutineType
-from typing import Any, NoReturn
+from types import CoroutineType, TracebackType
+from typing import Any, NoReturn, TypeVar, cast
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from pb_broker.errors import CallTimeout, WrongThread, shown_name
 
-__all__ = ["TWISTED", "Answer", "Call", "Shell", "as_deferred", "forget", "late_call"]
+from .answers import Answer
+
+__all__ = [
+    "TWISTED",
+    "Call",
+    "Shell",
+    "as_deferred",
+    "call_of",
+    "forget",
+    "late_call",
+]
 
 
-#: What a program is given for a call, where the event loop is Twisted's.
-Answer = Deferred[Any]
+_T = TypeVar("_T")
 
 
 class Call(Deferred[Any]):
-    """What becomes of a call from here: a Deferred, and where it is listed."""
+    """What becomes of a call from here: a Deferred, and where it is listed.
+
+    It is a coroutine as well, which has begun: what takes coroutines takes it.
+    """
 
     __slots__ = ("name", "pending", "request")
+
+    # The wait, where this is run as a coroutine; None before that begins.
+    _steps: Any = None
 
     # Of the caller, where that has set anything.
     context: Context | None = None
@@ -38,6 +53,44 @@ class Call(Deferred[Any]):
     # Where it is listed.
     pending: dict[int, Any]
     request: int
+
+    if not hasattr(Deferred, "send"):
+        # That of an older Twisted does.
+        def send(self, value: Any) -> Any:
+            """Go on, as coroutines do."""
+            if self._steps is None:
+                self._steps = iter(self)
+            return self._steps.send(value)
+
+    def throw(
+        self,
+        typ: Any,
+        val: Any = None,
+        tb: TracebackType | None = None,
+    ) -> Any:
+        """Go on with an exception, as coroutines do: nothing here handles it.
+
+        A call for which nothing has waited is forgotten.
+        """
+        self.close()
+        error = typ if isinstance(typ, BaseException) else val
+        if not isinstance(error, BaseException):
+            error = typ()
+        raise error if tb is None else error.with_traceback(tb)
+
+    def close(self) -> None:
+        """Wait no more; forget the call if nothing has waited for it."""
+        if not self.called and self._steps is None:
+            # Nothing waits that is to be told that it was cancelled.
+            self.addErrback(lambda _: None)
+            self.cancel()
+
+
+def call_of(deferred: Deferred[Any]) -> Call:
+    """Return a call that gives what a Deferred does; cancelling it cancels that."""
+    call = Call(lambda _: deferred.cancel())
+    deferred.addCallbacks(call.callback, call.errback)
+    return call
 
 
 def forget(call: Any) -> None:
@@ -50,14 +103,23 @@ def late_call(call: Any, seconds: float) -> CallTimeout:
     return CallTimeout(shown_name(call.name), seconds)
 
 
-def as_deferred(answer: Any) -> Deferred[Any]:
-    """Return a Deferred for what a call gave, whatever the shell."""
+def as_deferred(answer: Answer[_T] | None) -> Deferred[_T]:
+    """Return a Deferred with the answer of a call, on either event loop.
+
+    Cancelling it cancels the call.
+
+    Args:
+        answer: What ``callRemote`` has given; None, of a call that wants no answer, for
+            a Deferred with None.  A call of a stub is a coroutine, which
+            ``ensureDeferred`` takes on Twisted's reactor, and ``asyncio.ensure_future``
+            on asyncio.
+    """
     if isinstance(answer, Deferred):
         return answer
     if answer is None:
-        # The call wants no answer.
-        return succeed(None)
-    deferred: Deferred[Any] = Deferred.fromFuture(answer)
+        return succeed(cast(_T, None))
+    future: Any = answer
+    deferred: Deferred[_T] = Deferred.fromFuture(future)
     return deferred
 
 
@@ -86,7 +148,9 @@ class Shell:
 
     def failed(self, failure: Failure) -> Any:
         """Return what a call gives that has failed already."""
-        return fail(failure)
+        call = Call(None)
+        call.errback(failure)
+        return call
 
     def ignore(self, answer: Any) -> None:
         """Take note of a failure, if it is one, that nobody asks for."""

@@ -17,9 +17,22 @@ from weakref import WeakKeyDictionary
 from pb_broker.errors import NoSuchMethod
 
 from . import argument_validation
-from .interfaces import Method, bound_signature, methods_of, misfit
+from .interfaces import (
+    Method,
+    bound_signature,
+    interface_class,
+    methods_of,
+    misfit,
+)
 
-__all__ = ["Called", "arguments_of", "exposes", "find_method", "remote"]
+__all__ = [
+    "Called",
+    "arguments_of",
+    "exposed_by",
+    "exposes",
+    "find_method",
+    "remote",
+]
 
 _Class = TypeVar("_Class", bound=type)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -228,6 +241,12 @@ class Called:
         super().__init_subclass__(**kw)
         _see_that_names_differ(cls)
         _keep_promises(cls)
+
+
+def exposed_by(cls: type) -> list[type]:
+    """Return the interfaces that a class has said that it exposes."""
+    promises: tuple[_Promise, ...] = getattr(cls, "_pb_promises", ())
+    return [interface_class(each.interface) for each in promises]
 
 
 def _flavors_of(cls: type[Called]) -> list[type[Called]]:

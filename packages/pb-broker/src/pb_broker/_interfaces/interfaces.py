@@ -50,6 +50,10 @@ RESERVED: Final = frozenset({"pbanswer", "pbcallback", "pberrback"})
 _STREAM_NAMES: Final = frozenset({"AsyncGenerator", "AsyncIterable", "AsyncIterator"})
 
 
+#: Return types of methods whose calls give what ``callRemote`` gives, and no coroutine.
+_OWN_NAMES: Final = frozenset({"Deferred", "Future", "Task"})
+
+
 class Method:
     """One method of an interface.
 
@@ -59,6 +63,8 @@ class Method:
 
     Attributes:
         function: As above.
+        is_coroutine: Whether a call of it gives a coroutine; it does not where it is
+            declared to give a Deferred or a Future.
         is_stream: Whether it gives items one after the other.
         name: Its name.
         qualname: Its name and that of the interface.
@@ -68,12 +74,20 @@ class Method:
         TypeError: A method that is declared so cannot be called from afar.
     """
 
-    __slots__ = ("function", "is_stream", "name", "qualname", "signature")
+    __slots__ = (
+        "function",
+        "is_coroutine",
+        "is_stream",
+        "name",
+        "qualname",
+        "signature",
+    )
 
     def __init__(self, interface: type, name: str, function: FunctionType) -> None:
         self.name = name
         self.qualname = f"{interface.__qualname__}.{name}"
         self.function = function
+        self.is_coroutine = _is_coroutine(function)
         if getattr(function, "__name__", "") == "_overload_dummy":
             # Overloads without an implementation: all that is left of them.
             self.signature = _ANYTHING
@@ -247,6 +261,18 @@ def _is_stream(function: FunctionType, shown: str) -> bool:
                 "has to be waited for: declare it 'async def', or '-> Deferred[...]'"
             )
     return False
+
+
+def _is_coroutine(function: FunctionType) -> bool:
+    """Tell whether a method promises a coroutine, or anything that can be awaited."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    declared = getattr(function, "__annotations__", {}).get("return", Any)
+    hint = _evaluated(declared, function)
+    if isinstance(hint, str):
+        return hint.partition("[")[0].rpartition(".")[2] not in _OWN_NAMES
+    kind = get_origin(hint) or hint
+    return getattr(kind, "__name__", None) not in _OWN_NAMES
 
 
 def _evaluated(hint: Any, function: FunctionType) -> Any:

@@ -24,11 +24,11 @@ from types import MemberDescriptorType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pb_broker._dialects.pb.messages import encoded_name
 from pb_broker._dialects.serving_context import perspective_of
+from pb_broker._event_loops.answers import Answer
 from pb_broker._interfaces.exposed_methods import Called, arguments_of, find_method
 from pb_broker.errors import ProtocolError
 from pb_jelly import (
@@ -324,7 +324,7 @@ class RemoteCacheMethod:
         """Return a hash that equal methods share."""
         return hash((self.name, id(self.broker), id(self.cached)))
 
-    def __call__(self, /, *args: Any, **kw: Any) -> Deferred[Any]:
+    def __call__(self, /, *args: Any, **kw: Any) -> Answer[Any]:
         """Call the method; see :meth:`pb_broker.RemoteReference.callRemote`.
 
         Raises:
@@ -333,17 +333,17 @@ class RemoteCacheMethod:
         """
         name = encoded_name(self.name)
         broker = self.broker
-        deferred: Deferred[Any]
+        answer: Answer[Any]
         if broker.disconnected and broker.session.has_yet_to_leave(self.cached):
             # The original has not been told yet, and its other observers come next.
-            deferred = broker.shell.failed(Failure(broker.gone()))
+            answer = broker.shell.failed(Failure(broker.gone()))
             if kw.get("pbanswer", True):
-                return deferred
-            broker.shell.ignore(deferred)
+                return answer
+            broker.shell.ignore(answer)
             return None  # type: ignore[return-value]
         luid = _luid_of_copy(broker, self.cached)
-        deferred = broker._sendMessage(b"cache", self.perspective, luid, name, args, kw)
-        return deferred
+        answer = broker._sendMessage(b"cache", self.perspective, luid, name, args, kw)
+        return answer
 
 
 def _luid_of_copy(broker: Any, cached: Cacheable) -> int:
@@ -377,7 +377,7 @@ class RemoteCacheObserver(Caller):
         self.cached = cached
         self.perspective = perspective
 
-    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Answer[Any]:
         """Call ``observe_<_name>`` of the peer's copy.
 
         Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from pb_broker._dialects.pb.messages import encoded_name
+from pb_broker._event_loops.answers import Answer
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._objects.identity import OWN_ID
 from pb_broker.interfaces import IJellyable, IUnjellyable
@@ -19,7 +19,7 @@ from .disconnect_notices import Notices
 from .streams import RemoteStream
 from .stubs import Caller
 
-__all__ = ["RemoteMethod", "RemoteReference", "TimedReference"]
+__all__ = ["Passed", "RemoteMethod", "RemoteReference", "TimedReference"]
 
 if TYPE_CHECKING:
     # With a default, so that a plain RemoteReference is a complete type.
@@ -27,15 +27,26 @@ if TYPE_CHECKING:
 
     _Interface = _TypeVar("_Interface", covariant=True, default=Any)
 
-    class _Typed(Caller, Generic[_Interface]):
+    class _Typed(Generic[_Interface]):
         __slots__ = ()
 
 else:
     _Interface = TypeVar("_Interface", covariant=True)
 
-    class _Typed(Caller):
+    class _Typed:
         __slots__ = ()
         __class_getitem__ = classmethod(GenericAlias)
+
+
+class Passed(_Typed[_Interface], Caller):
+    """An object that was passed by reference, of a kind that an interface says.
+
+    ``Passed[Listener]`` is how a parameter of an interface is annotated: the caller
+    gives it ``pb.passed(listener)``, and the method that is called gets a reference,
+    with a :meth:`stub`.
+    """
+
+    __slots__ = ()
 
 
 class RemoteMethod:
@@ -62,9 +73,10 @@ class RemoteMethod:
         """Return a hash that equal methods share."""
         return hash((self.obj, self.name))
 
-    def __call__(self, /, *args: Any, **kw: Any) -> Deferred[Any]:
+    def __call__(self, /, *args: Any, **kw: Any) -> Answer[Any]:
         """Call the method; see :meth:`RemoteReference.callRemote`."""
-        return self.obj.callRemote(self.name, *args, **kw)
+        answer: Answer[Any] = self.obj.callRemote(self.name, *args, **kw)
+        return answer
 
 
 class TimedReference(Caller):
@@ -92,18 +104,28 @@ class TimedReference(Caller):
         """Name the reference and the limit."""
         return f"<{self.reference!r} within {self.seconds} s>"
 
-    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+    @overload
+    def callRemote(  # pyright: ignore[reportOverlappingOverload]
+        self, _name: str | bytes, /, *args: Any, pbanswer: Literal[False], **kw: Any
+    ) -> None: ...
+
+    @overload
+    def callRemote(
+        self, _name: str | bytes, /, *args: Any, **kw: Any
+    ) -> Answer[Any]: ...
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Any:
         """Call a method of the object; see :meth:`RemoteReference.callRemote`."""
         call: Any = self.reference.callRemote(_name, *args, **kw)
         if call is None or call.called:
             # Without an answer, or not sent at all.
-            return call  # type: ignore[no-any-return]
+            return call
         # The factory's limit is not meant for this one.
         call.deadline = None
         if self.seconds is not None:
             broker = self.reference.broker
             broker.shell.limit(call, self.seconds, clock_of(broker))
-        return call  # type: ignore[no-any-return]
+        return call
 
 
 class _NoSession:
@@ -120,7 +142,7 @@ class _NoSession:
 
 
 @implementer(IJellyable, IUnjellyable)
-class RemoteReference(_Typed[_Interface]):
+class RemoteReference(Passed[_Interface]):
     """A reference to an object at the other end.
 
     ``RemoteReference[Calculator]`` is how an annotation says of what kind the object
@@ -166,7 +188,17 @@ class RemoteReference(_Typed[_Interface]):
         """The broker that the session has now."""
         return self.session.broker
 
-    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:
+    @overload
+    def callRemote(  # pyright: ignore[reportOverlappingOverload]
+        self, _name: str | bytes, /, *args: Any, pbanswer: Literal[False], **kw: Any
+    ) -> None: ...
+
+    @overload
+    def callRemote(
+        self, _name: str | bytes, /, *args: Any, **kw: Any
+    ) -> Answer[Any]: ...
+
+    def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Any:
         """Call a method of the object at the other end.
 
         Args:
@@ -177,7 +209,8 @@ class RemoteReference(_Typed[_Interface]):
                 other end reports nothing).
 
         Returns:
-            A Deferred (which can be awaited) that fires exactly once: with the
+            An :class:`Answer`, to be awaited: a Deferred on Twisted's reactor, a Future
+            on asyncio.  It is there exactly once: with the
             answer, with the remote exception as a :class:`~pb_broker.RemoteError`,
             with what made the call or its answer impossible to send or understand,
             or with :class:`~pb_broker.PBConnectionLost`.
@@ -190,16 +223,11 @@ class RemoteReference(_Typed[_Interface]):
         name = _name.encode() if type(_name) is str else encoded_name(_name)
         session = self.session
         broker = session.broker
-        deferred: Deferred[Any]
         if kw or broker.disconnected:
-            deferred = broker._sendMessage(
-                b"", self.perspective, self.luid, name, args, kw
-            )
-        else:
-            deferred = session.outgoing.call(
-                self.luid, False, name, True, args, kw, self.perspective
-            )
-        return deferred
+            return broker._sendMessage(b"", self.perspective, self.luid, name, args, kw)
+        return session.outgoing.call(
+            self.luid, False, name, True, args, kw, self.perspective
+        )
 
     def remoteMethod(self, key: str) -> RemoteMethod:
         """Return the method called ``key`` as something to call."""

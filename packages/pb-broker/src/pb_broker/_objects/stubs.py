@@ -7,7 +7,8 @@ long as the interface.  Its methods do two things: they bind the arguments to wh
 interface says, with a function of that signature which does nothing else, so that
 Python itself says what is wrong with a call; and they hand the arguments, as they
 came, to ``callRemote``.  Defaults of the interface are not sent: the other end has
-its own.  Whatever ``callRemote`` returns is what the caller gets; a method that gives
+its own.  A call is begun at once.  What ``callRemote`` returns is what the caller gets,
+as a coroutine unless the interface declares a Deferred or a Future; a method that gives
 items one after the other returns a stream.
 """
 
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from pb_broker._event_loops.call_coroutine import coroutine_of
+from pb_broker._event_loops.shell import Call
 from pb_broker._interfaces.interfaces import (
     RESERVED,
     Method,
@@ -90,9 +93,11 @@ class Caller:
         """Return an object whose methods are those of the other end.
 
         Type checkers take it for an ``interface``.  A call is ``callRemote`` of the
-        method's name, and returns what that returns: something to await.  A method
-        that is declared as an async generator, or to return an ``AsyncIterator``, gives
-        a :class:`~pb_broker.RemoteStream`.
+        method's name: it is sent at once, and returns a coroutine that waits for the
+        answer, with a ``cancel()``.  A method that is declared to return a Deferred or
+        a Future gives what ``callRemote`` gives.  One that is
+        declared as an async generator, or to return an ``AsyncIterator``, gives a
+        :class:`~pb_broker.RemoteStream`.
 
         Args:
             interface: A class that says what there is to call: usually a
@@ -150,7 +155,11 @@ def _stub_class(interface: Any) -> type[Stub]:
 
 
 def _made(method: Method) -> Any:
-    make = _stream if method.is_stream else _call
+    make = _answer
+    if method.is_stream:
+        make = _stream
+    elif method.is_coroutine:
+        make = _call
     function: Any = make(method.name, _binder(method))
     function.__name__ = method.name
     function.__qualname__ = method.qualname
@@ -169,7 +178,18 @@ def _made(method: Method) -> Any:
 
 
 def _call(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
-    """Return the method of a stub that makes a call."""
+    """Return the method of a stub that makes a call, which is a coroutine."""
+
+    def method(self: Stub, /, *args: Any, **kw: Any) -> Any:
+        bind(*args, **kw)
+        answer = self._call(name, *args, **kw)
+        return answer if type(answer) is Call else coroutine_of(answer)
+
+    return method
+
+
+def _answer(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
+    """Return the method of a stub that makes a call, and gives what that gives."""
 
     def method(self: Stub, /, *args: Any, **kw: Any) -> Any:
         bind(*args, **kw)

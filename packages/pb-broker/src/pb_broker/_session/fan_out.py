@@ -8,7 +8,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from pb_broker._dialects.pb.messages import encoded_name
-from pb_broker._event_loops.shell import Answer
+from pb_broker._event_loops.answers import Answer
 from pb_broker._objects.cacheable import RemoteCacheObserver
 from pb_broker._objects.identity import process_unique_id
 from pb_broker._objects.remote_reference import RemoteReference
@@ -41,7 +41,9 @@ class _Call:
         self._cached: Any = None
         self._identity: Any = None
 
-    def send(self, observer: RemoteCacheObserver | RemoteReference) -> Answer | None:
+    def send(
+        self, observer: RemoteCacheObserver | RemoteReference
+    ) -> Answer[Any] | None:
         """Send it to one observer.
 
         Returns:
@@ -72,7 +74,7 @@ class _Call:
         if not codec.shares(self._sharing):
             self._sharing = codec.sharing()
             self._body = codec.call_body(self.name, self.args, self.kw, self.wanted)
-        answer: Answer | None
+        answer: Answer[Any] | None
         outgoing = session.outgoing
         if self._body is None or type(luid) is not int:
             answer = outgoing.call(
@@ -97,7 +99,7 @@ def call_observers(
     /,
     *args: Any,
     **kw: Any,
-) -> list[Answer]:
+) -> list[Answer[Any]]:
     """Call the same method of many objects, each at the other end of a connection.
 
     It does what calling ``callRemote`` of each does, but serializes arguments that
@@ -111,9 +113,8 @@ def call_observers(
         **kw: Its keyword arguments, and ``pbanswer=False`` if no answers are wanted.
 
     Returns:
-        The Deferreds of all answers, in the order of the observers.  One whose
-        connection is gone, or whose peer has no copy any more, has a Deferred that has
-        failed: the others are called all the same.  Without answers, an empty list.
+        All answers, in the order of the observers.  One whose connection is gone, or
+        whose peer has no copy any more, has failed: the others are called all the same.  Without answers, an empty list.
 
     Raises:
         WrongThread: This is another thread than that of an observer's event loop.
@@ -122,7 +123,7 @@ def call_observers(
     name = encoded_name(_name)
     wanted = bool(kw.pop("pbanswer", True))
     call = _Call(name, args, kw, wanted)
-    answers: list[Answer] = []
+    answers: list[Answer[Any]] = []
     for observer in observers:
         try:
             answer = call.send(observer)

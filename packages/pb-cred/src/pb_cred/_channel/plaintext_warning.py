@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 from pb_cred._channel.source_address import source_of
 from pb_cred.mechanisms import LoginContext
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
 import pb_broker
-from pb_broker import BrokerLimits, CallObserver, Heartbeat, RemoteReference
+from pb_broker import RemoteReference, SecurityOptions
+from pb_broker.extending import options_of
 from pb_cred._mechanisms.mechanism_table import client_mechanisms
 from pb_cred.mechanisms import ClientMechanism
 
 from . import mechanism_choice
+from .options import ClientFactoryKeywords, ClientOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["PBClientFactory", "log_in"]
 
@@ -21,22 +26,15 @@ class PBClientFactory(pb_broker.PBClientFactory):
     """Makes the client's end of a connection, and logs in.
 
     Args:
-        unsafeTracebacks: As for :class:`pb_broker.PBClientFactory`.
-        security: As for :class:`pb_broker.PBClientFactory`.
-        limits: As for :class:`pb_broker.PBClientFactory`.
-        call_timeout: As for :class:`pb_broker.PBClientFactory`.
-        handshake_timeout: As for :class:`pb_broker.PBClientFactory`.
-        heartbeat: As for :class:`pb_broker.PBClientFactory`.
-        observer: As for :class:`pb_broker.PBClientFactory`.
-        mechanisms: By which mechanisms to log in, the best first: names, or objects
-            from :mod:`pb_cred.mechanisms`.  None means SCRAM-SHA-256-PLUS,
-            SCRAM-SHA-256 and PLAIN for passwords, and ANONYMOUS.  An empty list means
-            none: to log in as legacy peers do, if that is allowed.
-        allow_legacy_md5: Whether to log in by MD5 at a server that knows nothing else,
-            as a ``twisted.spread`` one; None means the default, False.
+        unsafeTracebacks: As in :class:`ClientOptions`; None for what ``options`` say.
+        security: Likewise.
+        options: Options of the client; None for the defaults.
+        **keywords: Single options, by the names that :class:`ClientOptions` has for
+            them, in place of those in ``options``.
 
     Raises:
-        ValueError: There is no such mechanism.
+        TypeError: There is no such option, or one is of the wrong type.
+        ValueError: There is no such mechanism, or a time is negative.
     """
 
     # Subclasses may have an __init__ of their own.
@@ -45,35 +43,23 @@ class PBClientFactory(pb_broker.PBClientFactory):
 
     def __init__(
         self,
-        unsafeTracebacks: Any = False,
-        security: Any = None,
+        unsafeTracebacks: Any = None,
+        security: SecurityOptions | None = None,
         *,
-        limits: BrokerLimits | None = None,
-        call_timeout: float | None = None,
-        handshake_timeout: float | None = None,
-        heartbeat: Heartbeat | bool | None = None,
-        observer: CallObserver | None = None,
-        mechanisms: Iterable[str | ClientMechanism] | None = None,
-        allow_legacy_md5: bool | None = None,
+        options: pb_broker.ClientOptions | None = None,
+        **keywords: Unpack[ClientFactoryKeywords],
     ) -> None:
-        super().__init__(
-            unsafeTracebacks,
-            security,
-            limits=limits,
-            call_timeout=call_timeout,
-            handshake_timeout=handshake_timeout,
-            heartbeat=heartbeat,
-            observer=observer,
-        )
-        if mechanisms is not None:
-            self.mechanisms = client_mechanisms(mechanisms)
-        if allow_legacy_md5 is not None:
-            self.allow_legacy_md5 = allow_legacy_md5
+        taken = options_of(ClientOptions, options, keywords, type(self).__name__)
+        super().__init__(unsafeTracebacks, security, options=taken)
+        if taken.mechanisms is not None:
+            self.mechanisms = client_mechanisms(taken.mechanisms)
+        if taken.allow_legacy_md5 is not None:
+            self.allow_legacy_md5 = taken.allow_legacy_md5
 
     def login(
         self,
-        credentials: Any,
-        client: Any = None,
+        credentials: object,
+        client: object | None = None,
         *,
         mechanisms: Iterable[str | ClientMechanism] | None = None,
     ) -> Deferred[RemoteReference]:
@@ -102,9 +88,9 @@ class PBClientFactory(pb_broker.PBClientFactory):
 
 
 def log_in(
-    root: Any,
-    credentials: Any,
-    mind: Any,
+    root: RemoteReference[Any],
+    credentials: object,
+    mind: object | None,
     mechanisms: Iterable[str | ClientMechanism] | None = None,
 ) -> Deferred[RemoteReference]:
     """Log in at a server's root object; see :meth:`PBClientFactory.login`."""

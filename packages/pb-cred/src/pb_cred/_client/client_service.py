@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 import pb_broker
-from pb_broker import CallTimeout, RemoteError, RemoteReference
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker import Answer, CallTimeout, RemoteError, RemoteReference
+from pb_broker.extending import ClientEndpoint, SafeLogger
 from pb_cred._client.client_factory import PBClientFactory, log_in
+from pb_cred._client.options import ClientKeywords
 from pb_cred._tickets import client as ticket_request
 from pb_cred._tickets.ticket import Ticket, TicketClientMechanism
 from pb_cred.errors import MechanismError, NoTicket
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["PBClientService"]
 
@@ -41,6 +46,8 @@ class PBClientService(pb_broker.PBClientService):
             log in by it from then on; or a ticket from before, to begin with.  Where
             the server has none, or refuses it, the credentials are used.
         on_ticket: Called with each ticket that is given, to save it.
+        options: Options of the connections and of logins; None for the defaults.
+        **keywords: Single options, as for :class:`PBClientFactory`.
 
     Attributes:
         ticket: What the next login is by; None if it is by the credentials.
@@ -49,22 +56,27 @@ class PBClientService(pb_broker.PBClientService):
         ValueError: There are to be tickets, and no credentials.
     """
 
+    _factory_class: ClassVar[type[pb_broker.PBClientFactory]] = PBClientFactory
+
     def __init__(
         self,
-        endpoint: Any,
-        factory: PBClientFactory,
-        credentials: Any = None,
-        mind: Any = None,
+        endpoint: IStreamClientEndpoint | ClientEndpoint,
+        factory: PBClientFactory | None = None,
+        credentials: object | None = None,
+        mind: object | None = None,
         *,
         retry_policy: Callable[[int], float] | None = None,
-        on_connected: Callable[[Any], Any] | None = None,
+        on_connected: Callable[[RemoteReference[Any]], Any] | None = None,
         on_lost: Callable[[Failure], object] | None = None,
         clock: Any = None,
         tickets: bool | Ticket = False,
         on_ticket: Callable[[Ticket], object] | None = None,
+        options: pb_broker.ClientOptions | None = None,
+        **keywords: Unpack[ClientKeywords],
     ) -> None:
         if tickets is not False and credentials is None:
             raise ValueError("tickets are for those who have credentials as well")
+        others: Any = keywords
         super().__init__(
             endpoint,
             factory,
@@ -72,8 +84,10 @@ class PBClientService(pb_broker.PBClientService):
             on_connected=on_connected,
             on_lost=on_lost,
             clock=clock,
+            options=options,
+            **others,
         )
-        self._credentials = credentials
+        self._credentials: Any = credentials
         self._mind = mind
         self._asks_for_tickets = tickets is not False
         self._on_ticket = on_ticket
@@ -85,21 +99,24 @@ class PBClientService(pb_broker.PBClientService):
             if tickets.on_change is None:
                 tickets.on_change = on_ticket
 
-    def when_avatar(self, fail_after: int | None = None) -> Deferred[RemoteReference]:
+    def when_avatar(
+        self, fail_after: int | None = None
+    ) -> Answer[RemoteReference[Any]]:
         """Wait until we are logged in.
 
         Args:
             fail_after: As for :meth:`when_root`.
 
         Returns:
-            A Deferred with a reference to the avatar.
+            An :class:`~pb_broker.Answer` with a reference to the avatar.
 
         Raises:
             ValueError: There are no credentials to log in with.
         """
         if self._credentials is None:
             raise ValueError("without credentials there is no avatar")
-        waiting: Deferred[Any] = self._shell.given(self._when_current(fail_after))
+        waiting: Answer[RemoteReference[Any]]
+        waiting = self._shell.given(self._when_current(fail_after))
         return waiting
 
     def _greet(self, root: Any) -> Any:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.python.failure import Failure
 
 from pb_broker import Broker, Error, NoSuchMethod, RemoteError, RemoteReference
-from pb_broker._event_loops.shell import as_deferred
+from pb_broker.extending import as_deferred
 from pb_cred._channel.login_context import context_of
 from pb_cred._channel.plaintext_warning import warn_client
 from pb_cred._mechanisms import anonymous, legacy_md5

@@ -8,7 +8,7 @@ from twisted.cred.credentials import Anonymous, IAnonymous
 from twisted.internet.defer import Deferred
 
 from pb_broker import RemoteReference
-from pb_broker._event_loops.shell import as_deferred
+from pb_broker.extending import as_deferred
 from pb_cred.mechanisms import (
     Claim,
     ClientExchange,

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from pb_broker import Broker, ProtocolError, RemoteReference
-from pb_broker._event_loops.shell import as_deferred
+from pb_broker.extending import as_deferred
 from pb_cred._passwords.hashing import Password
 from pb_cred.errors import LoginRefused
 from pb_cred.interfaces import IUsernameMD5Password

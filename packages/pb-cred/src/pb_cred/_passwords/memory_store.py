@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from threading import Lock
 
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 
 from .cost_census import Census, census_of
 from .hashing import Keep, PasswordHashing, Record

@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 from pb_cred._database.outage_log import Outages
 from pb_cred._threads.thread_pool import Workers
 from pb_cred.errors import PasswordStoreError, UnknownUser

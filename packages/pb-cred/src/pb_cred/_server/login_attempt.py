@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pb_broker import Broker
-from pb_broker._event_loops.clock import clock_of
+from pb_broker.extending import clock_of
 from pb_cred._channel.source_address import source_of
 from pb_cred._sessions.audit_log import shown_username
 from pb_cred.errors import LoginRefused

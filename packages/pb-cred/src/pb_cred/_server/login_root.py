@@ -21,8 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker import Broker, BrokerLimits, IPBRoot, NoSuchMethod, Referenceable
-from pb_broker._event_loops.clock import clock_of
-from pb_broker._interfaces.exposed_methods import find_method
+from pb_broker.extending import clock_of, find_method
 from pb_cred._channel.plaintext_warning import warn_server
 from pb_cred._mechanisms import anonymous, legacy_md5
 from pb_cred._mechanisms.login_rules import LOGIN_NAME

@@ -11,7 +11,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
 from pb_broker import Broker
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 from pb_cred._channel.login_context import context_of
 from pb_cred._mechanisms.mechanism_table import (
     served,

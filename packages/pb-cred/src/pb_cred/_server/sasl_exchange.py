@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
 
 from pb_broker import Broker
-from pb_broker._event_loops.clock import clock_of
+from pb_broker.extending import clock_of
 from pb_cred._channel.login_context import context_of
 from pb_cred._mechanisms.login_rules import MAX_MESSAGE, cleaned
 from pb_cred._mechanisms.temporary_reference import TemporaryReference

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 from twisted.cred.portal import IRealm, Portal
 
 import pb_broker
-from pb_broker import BrokerLimits, CallObserver, Heartbeat, IPBRoot
-from pb_broker._endpoints.argument_checks import checked_options
-from pb_broker._event_loops.clock import clock_of
-from pb_cred._sessions.audit_log import Audit, AuditEvent
+from pb_broker import IPBRoot, SecurityOptions
+from pb_broker.extending import ServedRoot, clock_of
+from pb_cred._sessions.audit_log import Audit
 from pb_cred._sessions.session_list import SessionPolicy, Sessions
 from pb_cred.mechanisms import ServerMechanism
 
+from .legacy_arguments import in_our_order
 from .login_root import PortalRoot
 from .login_service import LoginService
 from .login_throttle import LoginDelays
+from .options import ServerFactoryKeywords, ServerOptions, server_options_of
 
 if TYPE_CHECKING:
-    from pb_cred.tickets import Tickets
+    from typing_extensions import Unpack
 
 __all__ = ["PBServerFactory"]
 
@@ -40,55 +41,26 @@ class PBServerFactory(pb_broker.PBServerFactory):
     """Makes the server's end of each connection: a root object, or a login.
 
     Args:
-        root: What provides or can be adapted to :class:`pb_broker.IPBRoot`, such as
-            a :class:`pb_broker.Root`; or a ``twisted.cred`` Portal, for a server
-            that peers have to log in to.
-        security: The policy for the peers' values; None means
-            :data:`pb_jelly.globalSecurity`.  As in ``twisted.spread``, a bool or an
-            int in this place is ``unsafeTracebacks``.
+        root: An object that provides or can be adapted to :class:`pb_broker.IPBRoot`,
+            such as a :class:`pb_broker.Root`; or a ``twisted.cred`` Portal, for a
+            server that peers have to log in to.
+        security: As in :class:`ServerOptions`; None for what ``options`` say.
         portal: Another way to give a Portal; ``root`` may then be left out, or be
-            the portal's realm.  As in ``twisted.spread``, a policy in this place is
-            ``security``.
-        unsafeTracebacks: Whether remote methods that fail show the peer their
-            traceback.
-        limits: What each connection may cost; None means the process's default.
-        login_limits: What it may cost as long as nobody has logged in; None means
-            the default: 16 KiB, 256 nodes and 8 levels for a message, 16 references.
-            Without a portal there is no login to wait for.
-        call_timeout: How long answers to calls from here are waited for, in seconds;
-            None for ever.
-        handshake_timeout: As for :class:`pb_broker.PBServerFactory`.
-        login_timeout: How many seconds a peer has to log in; None means the default,
-            60.
-        heartbeat: As for :class:`pb_broker.PBServerFactory`.
-        login_backlog: As for :class:`pb_broker.PBServerFactory`.
-        login_tries: How many refused logins end a connection; None means the default,
-            6.
-        linger: As for :class:`pb_broker.PBServerFactory`.
-        observer: As for :class:`pb_broker.PBServerFactory`.
-        mechanisms: By which mechanisms peers may log in, the best first: names, or
-            objects from :mod:`pb_cred.mechanisms`.  None means those of
-            SCRAM-SHA-256-PLUS, SCRAM-SHA-256 and ANONYMOUS that the portal's checkers
-            can serve, and PLAIN where they have to see the password.
-        allow_legacy_md5: Whether peers that know no mechanism, as ``twisted.spread``
-            ones, may log in by MD5; None means the default, False.
-        session_policy: How long sessions last, and how many each user may have; None
-            for as long and as many as they like.
-        login_delays: How long those wait who try to log in again and again; None means
-            the default.
-        tickets: What gives tickets to those who have logged in, and takes them in place
-            of credentials; None for none.
-        audit: Called with an :class:`AuditEvent` for each login, refusal and logout,
-            and for what else concerns who may come in.
+            the portal's realm.
+        unsafeTracebacks: As in :class:`ServerOptions`; None for what ``options`` say.
+        options: Options of the server; None for the defaults.
+        **keywords: Single options, by the names that :class:`ServerOptions` and
+            :class:`LoginOptions` have for them, in place of those in ``options``.
 
     Attributes:
         sessions: The sessions of those who have logged in: to be listed and ended.
 
     Raises:
-        TypeError: There is nothing to serve, or two things; or there are mechanisms
-            and no portal.
+        TypeError: There is nothing to serve, or two things; there are options of
+            logins, and no portal; or there is no such option, or one is of the wrong
+            type.
         ValueError: There is no such mechanism, or the portal's checkers cannot serve
-            it.
+            it; or a time is negative.
     """
 
     portal_root: type[PortalRoot] = PortalRoot
@@ -98,73 +70,56 @@ class PBServerFactory(pb_broker.PBServerFactory):
 
     def __init__(
         self,
-        root: Any = None,
-        security: Any = None,
-        portal: Any = None,
-        unsafeTracebacks: Any = False,
+        root: ServedRoot | Portal | None = None,
+        security: SecurityOptions | None = None,
+        portal: Portal | None = None,
+        unsafeTracebacks: Any = None,
         *,
-        limits: BrokerLimits | None = None,
-        login_limits: BrokerLimits | None = None,
-        call_timeout: float | None = None,
-        handshake_timeout: float | None = None,
-        login_timeout: float | None = None,
-        heartbeat: Heartbeat | bool | None = None,
-        login_backlog: tuple[int, int] | None = None,
-        login_tries: int | None = None,
-        linger: float | None = None,
-        observer: CallObserver | None = None,
-        mechanisms: Iterable[str | ServerMechanism] | None = None,
-        allow_legacy_md5: bool | None = None,
-        session_policy: SessionPolicy | None = None,
-        login_delays: LoginDelays | None = None,
-        tickets: Tickets | None = None,
-        audit: Callable[[AuditEvent], object] | None = None,
+        options: pb_broker.ServerOptions | None = None,
+        **keywords: Unpack[ServerFactoryKeywords],
     ) -> None:
-        checked_options(login_limits=login_limits, login_timeout=login_timeout)
-        profile = self.protocol.profile
-        if allow_legacy_md5 is not None:
-            self.allow_legacy_md5 = allow_legacy_md5
-        self._sessions = Sessions(session_policy or SessionPolicy(), Audit(audit))
-        served = partial(
-            self.portal_root,
-            login_limits=_or(login_limits, profile.login_limits),
-            login_tries=_or(login_tries, profile.login_tries),
-            mechanisms=mechanisms,
-            allow_legacy_md5=self.allow_legacy_md5,
-            login_timeout=_or(login_timeout, profile.login_timeout),
-            login_delays=login_delays,
-            sessions=self._sessions,
-            tickets=tickets,
-        )
-        if isinstance(security, int):
-            security, unsafeTracebacks = None, security or unsafeTracebacks
-        if hasattr(portal, "isTypeAllowed"):
-            if security is not None:
-                raise TypeError("there are two policies in place of one")
-            security, portal = portal, None
+        legacy = in_our_order(security, portal, unsafeTracebacks)
+        if legacy[0] is not security or legacy[1] is not portal:
+            warn(
+                "unsafeTracebacks in the second place and a policy in the third are"
+                " deprecated: give them by name",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            security, portal, unsafeTracebacks = legacy
+        taken = server_options_of(options, keywords, type(self).__name__)
+        login = taken.login
+        if login.allow_legacy_md5 is not None:
+            self.allow_legacy_md5 = login.allow_legacy_md5
+        policy = login.session_policy or SessionPolicy()
+        self._sessions = Sessions(policy, Audit(login.audit))
+        served: Any = root
         if portal is not None:
             if root is not None and not IRealm.providedBy(root):
                 raise TypeError("with a portal, the only root is its login")
-            root = served(portal)
+            served = self._login_to(portal, taken)
         elif isinstance(root, Portal) and _adapted(root) is None:
-            # Somebody may have registered an adapter for portals of their own.
-            root = served(root)
-        elif mechanisms is not None or tickets is not None:
+            # A program may have registered an adapter for portals of its own.
+            served = self._login_to(root, taken)
+        elif login.mechanisms is not None or login.tickets is not None:
             raise TypeError("without a portal, there is no login by any mechanism")
-        elif session_policy or login_delays or audit:
+        elif login.session_policy or login.login_delays or login.audit:
             raise TypeError("without a portal, there is no login to have an eye on")
-        super().__init__(
-            root,
-            unsafeTracebacks,
-            security,
-            limits=limits,
-            call_timeout=call_timeout,
-            handshake_timeout=handshake_timeout,
-            login_timeout=login_timeout,
-            heartbeat=heartbeat,
-            login_backlog=login_backlog,
-            linger=linger,
-            observer=observer,
+        super().__init__(served, unsafeTracebacks, security, options=taken)
+
+    def _login_to(self, portal: Portal, options: ServerOptions) -> PortalRoot:
+        """Return the root object by which peers log in."""
+        login, profile = options.login, self.protocol.profile
+        return self.portal_root(
+            portal,
+            login_limits=_or(login.login_limits, profile.login_limits),
+            login_tries=_or(login.login_tries, profile.login_tries),
+            mechanisms=login.mechanisms,
+            allow_legacy_md5=self.allow_legacy_md5,
+            login_timeout=_or(options.login_timeout, profile.login_timeout),
+            login_delays=login.login_delays,
+            sessions=self._sessions,
+            tickets=login.tickets,
         )
 
     @property

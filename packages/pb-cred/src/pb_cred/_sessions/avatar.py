@@ -8,7 +8,7 @@ from typing import Any
 from twisted.cred.portal import IRealm
 from zope.interface import implementer
 
-from pb_broker._interfaces.exposed_methods import Called, arguments_of, find_method
+from pb_broker.extending import Called, arguments_of, find_method
 from pb_cred.interfaces import IPerspective
 
 __all__ = ["Avatar", "Perspective", "Realm"]

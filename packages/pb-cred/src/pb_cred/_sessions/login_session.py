@@ -26,11 +26,14 @@ from typing import Any
 from twisted.internet.defer import maybeDeferred
 
 from pb_broker import AsReferenceable, Broker, RemoteReference
-from pb_broker._errors.call_endings import ENDINGS
-from pb_broker._errors.safe_logger import SafeLogger
-from pb_broker._event_loops.shell import Shell
-from pb_broker._objects.identity import process_unique_id
-from pb_broker._session.ownership import Owner, Ownership
+from pb_broker.extending import (
+    ENDINGS,
+    Owner,
+    Ownership,
+    SafeLogger,
+    Shell,
+    process_unique_id,
+)
 from pb_cred.errors import NotLoggedIn, SessionEnded
 from pb_cred.mechanisms import LoginContext, Verified
 from pb_jelly import Jellier

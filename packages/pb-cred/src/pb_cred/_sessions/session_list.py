@@ -20,8 +20,7 @@ from weakref import WeakSet
 from twisted.cred.checkers import ANONYMOUS
 
 from pb_broker import Broker
-from pb_broker._errors.safe_logger import SafeLogger
-from pb_broker._session.ownership import Ownership
+from pb_broker.extending import Ownership, SafeLogger
 from pb_cred.errors import LoginRefused
 
 from .audit_log import Audit

@@ -10,8 +10,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from pb_broker import Broker
-from pb_broker._event_loops.clock import clock_of
-from pb_broker._event_loops.shell import TWISTED
+from pb_broker.extending import TWISTED, clock_of
 
 from .thread_pool import answer_of, default_workers
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from pb_broker import NoSuchMethod, RemoteReference
-from pb_broker._event_loops.shell import as_deferred
+from pb_broker.extending import as_deferred
 from pb_cred._channel.login_context import context_of
 from pb_cred.errors import MechanismError, NoMechanism, NoTicket
 

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 from pb_cred._database.outage_log import Outages
 from pb_cred._threads.thread_pool import Workers
 from pb_cred.errors import LoginRefused, NoTicket, TicketStoreError

@@ -17,7 +17,7 @@ from typing import Any, Final
 from twisted.cred.credentials import ICredentials
 from zope.interface import implementer
 
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 from pb_cred.errors import MechanismError
 from pb_cred.mechanisms import ClientExchange, ClientMechanism, LoginContext
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import twisted.spread
 
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker.extending import SafeLogger
 from pb_cred.errors import DropInError
 
 from . import _banana, _flavors, _interfaces, _jelly, _pb, _publish, _util

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 import pb_broker
-from pb_broker._objects.failures import WIRE_NAME
+from pb_broker.extending import WIRE_NAME
 
 __all__ = ["FAILURES", "CopiedFailure"]
 

@@ -19,7 +19,7 @@ from pb_broker import (
     Viewable,
     ViewPoint,
 )
-from pb_broker._objects.wire_types import unjellyCached, unjellyLCache, unjellyLocal
+from pb_broker.extending import unjellyCached, unjellyLCache, unjellyLocal
 
 from . import _imported
 from ._jelly import (

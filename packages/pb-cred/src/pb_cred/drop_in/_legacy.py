@@ -1,6 +1,6 @@
 """This module says in what way the drop-in differs from us.
 
-There is one :class:`~pb_broker._compatibility.Compatibility` for all its brokers, and
+There is one :class:`~pb_broker.extending.Compatibility` for all its brokers, and
 one place for the limits that ``twisted.spread`` lets a program change for the whole
 process by writing to a module.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 from pb_banana import Limits
 from pb_broker import BrokerLimits
-from pb_broker._compatibility import Compatibility, DefaultLimits
+from pb_broker.extending import Compatibility, DefaultLimits
 
 __all__ = [
     "PROFILE",

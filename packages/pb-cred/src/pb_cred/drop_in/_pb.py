@@ -32,13 +32,13 @@ from pb_broker import (
     failure2Copyable,
     portno,
 )
-from pb_broker._compatibility import Compatibility
-from pb_broker._errors.safe_logger import for_log
+from pb_broker.extending import Compatibility, for_log
 from pb_cred._channel.login_context import context_of
 from pb_cred._client import client_factory
 from pb_cred._mechanisms import anonymous, legacy_md5
 from pb_cred._mechanisms.legacy_md5 import MD5Credentials, challenge, respond
 from pb_cred._server import server_factory
+from pb_cred._server.legacy_arguments import in_our_order
 from pb_cred._server.login_root import LoginRoot, PortalRoot
 from pb_cred._sessions.audit_log import Audit
 from pb_cred._sessions.avatar import Avatar
@@ -245,6 +245,26 @@ class PBServerFactory(server_factory.PBServerFactory):
     protocol: Any = Broker
     portal_root = _PortalRoot
     allow_legacy_md5 = True
+
+    def __init__(
+        self,
+        root: Any = None,
+        security: Any = None,
+        portal: Any = None,
+        unsafeTracebacks: Any = None,
+        **keywords: Any,
+    ) -> None:
+        """Take arguments in the original's order as well.
+
+        Args:
+            root: As for :class:`pb_cred.PBServerFactory`, like the rest.
+            security: Likewise; a bool or an int is ``unsafeTracebacks``.
+            portal: Likewise; a policy is ``security``.
+            unsafeTracebacks: Likewise.
+            **keywords: Likewise.
+        """
+        places = in_our_order(security, portal, unsafeTracebacks)
+        super().__init__(root, *places, **keywords)
 
 
 __getattr__ = _imported.of("pb")

@@ -1,0 +1,111 @@
+"""This module has the calls of stubs, which are coroutines that have begun.
+
+Theory of operation
+-------------------
+An ``async def`` of an interface promises a coroutine to type checkers, and what takes
+coroutines alone, such as a task group of asyncio's, has to get one.  Yet a call is sent
+when it is made, and not when it is first awaited, so that calls that are made together
+go together.  On Twisted's reactor a :class:`~pb_broker._event_loops.shell.Call` is both
+a Deferred and a coroutine.  On asyncio a Future that were a coroutine as well would be
+refused by ``asyncio.wait``, so that a :class:`CallCoroutine` goes around the Future.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from .shell import Call, call_of
+
+__all__ = ["CallCoroutine", "coroutine_of"]
+
+
+class CallCoroutine(Coroutine[Any, Any, Any]):
+    """A call on asyncio that has begun: a coroutine that waits for its Future.
+
+    It may be awaited several times, or not at all; it has what the Future has.
+
+    Args:
+        answer: The Future.
+    """
+
+    __slots__ = ("__weakref__", "_answer", "_steps")
+
+    def __init__(self, answer: Future[Any]) -> None:
+        self._answer = answer
+        # The wait, where this is run as a coroutine; None before that begins.
+        self._steps: Generator[Any, Any, Any] | None = None
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Wait for the answer."""
+        return self._answer.__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on, as coroutines do."""
+        steps = self._steps
+        if steps is None:
+            steps = self._steps = _waiting(self._answer)
+        return steps.send(value)
+
+    def throw(
+        self,
+        typ: Any,
+        val: Any = None,
+        tb: TracebackType | None = None,
+    ) -> Any:
+        """Go on with an exception, as coroutines do.
+
+        A call for which nothing has waited is forgotten: its task was cancelled before
+        it began.
+        """
+        steps = self._steps
+        if steps is None:
+            self._answer.cancel()
+            steps = self._steps = _waiting(self._answer)
+        error = typ if isinstance(typ, BaseException) else val
+        if not isinstance(error, BaseException):
+            error = typ()
+        return steps.throw(error if tb is None else error.with_traceback(tb))
+
+    def close(self) -> None:
+        """Wait no more; forget the call if nothing has waited for it."""
+        if self._steps is None:
+            self._answer.cancel()
+        else:
+            self._steps.close()
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Forget the call: a late answer is read, and what it refers to let go of."""
+        return self._answer.cancel(msg)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the Future has."""
+        return getattr(self._answer, name)
+
+    def __repr__(self) -> str:
+        """Name the Future."""
+        return f"<call of a stub: {self._answer!r}>"
+
+
+def _waiting(answer: Future[Any]) -> Generator[Any, Any, Any]:
+    return (yield from answer.__await__())
+
+
+def coroutine_of(answer: Any) -> Coroutine[Any, Any, Any]:
+    """Return a call that has begun as a coroutine.
+
+    Args:
+        answer: What a ``callRemote`` has given; one of a program's own may give
+            anything, which is returned as it is.
+    """
+    made: Any = answer
+    if isinstance(answer, Future):
+        made = CallCoroutine(answer)
+    elif isinstance(answer, Deferred) and not isinstance(answer, Call):
+        made = call_of(answer)
+    coroutine: Coroutine[Any, Any, Any] = made
+    return coroutine
