@@ -239,6 +239,71 @@ class OurDumps(Codec):
         return self._loads(data, limits=self._limits)
 
 
+class OurValues(Codec):
+    """Ours, as values of the dialect "pb2": CBOR, in one step each way."""
+
+    def __init__(self, payload: Payload) -> None:
+        from pb_banana._pb2.reader import Reader
+        from pb_banana._pb2.writer import Writer
+        from pb_jelly import globalSecurity
+        from pb_jelly.codec import current_tables
+
+        super().__init__(payload)
+        limits = _wide_limits()
+        tables = current_tables(globalSecurity, modern=True).current()
+        self._writer = Writer()
+        self._writer.use(tables.sending, globalSecurity, limits)
+        self._reader = Reader()
+        self._reader.use(tables.reading, globalSecurity, limits)
+        self._call = payload.name == "P1"
+
+    node = staticmethod(OurCodec.node)
+
+    def send(self) -> bytes:
+        """Return the payload as bytes."""
+        writer = self._writer
+        value: Any = self.value
+        if self._call:
+            args, kw = value
+            writer.begin()
+            writer.array(2)
+            writer.arguments(args)
+            writer.keywords(kw)
+            writer.end()
+            return b"".join(writer.take())
+        parts = writer.message(self.value)
+        return parts[0] if len(parts) == 1 else b"".join(parts)  # type: ignore[return-value]
+
+    def receive(self, data: bytes) -> object:
+        """Return the value in some bytes."""
+        result: object = self._reader.message(data, 0, len(data))
+        return result
+
+
+class Cbor2Codec(Codec):
+    """cbor2, the CBOR of the field: no instances, no tuples."""
+
+    def __init__(self, payload: Payload) -> None:
+        if payload.instances:
+            raise Unable("cbor2 has no instances")
+        super().__init__(payload)
+        cbor2 = import_module("cbor2")
+        self._dumps: Callable[[object], bytes] = cbor2.dumps
+        self._loads: Callable[[bytes], object] = cbor2.loads
+        try:
+            self._loads(self._dumps(self.value))
+        except cbor2.CBORError as error:
+            raise Unable(f"cbor2 refuses it: {error}") from error
+
+    def send(self) -> bytes:
+        """Return the payload as bytes."""
+        return self._dumps(self.value)
+
+    def receive(self, data: bytes) -> object:
+        """Return the value in some bytes."""
+        return self._loads(data)
+
+
 class PickleCodec(Codec):
     """pickle, protocol 5: fast, and safe only among friends."""
 
@@ -299,13 +364,20 @@ CODECS: Final[dict[str, type[Codec]]] = {
     BASE: TwistedCodec,
     "ours": OurCodec,
     "ours, dumps": OurDumps,
+    "ours, pb2": OurValues,
     "pickle 5": PickleCodec,
     "msgpack": MsgpackCodec,
+    "cbor2": Cbor2Codec,
 }
+
+#: The systems that are modules of their own.
+_MODULES: Final = {"msgpack": "msgpack", "cbor2": "cbor2"}
 
 
 def available() -> list[str]:
     """Return the names of the codecs that this interpreter has."""
     return [
-        name for name in CODECS if name != "msgpack" or find_spec("msgpack") is not None
+        name
+        for name in CODECS
+        if name not in _MODULES or find_spec(_MODULES[name]) is not None
     ]

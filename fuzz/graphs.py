@@ -37,6 +37,8 @@ def difference(one: Any, other: Any) -> str:
             return f"{path}: {type(left).__name__}, {type(right).__name__}"
         parts = _parts(left)
         if parts is None:
+            if isinstance(left, memoryview):
+                left, right = (repr((x.format, x.tolist())) for x in (left, right))
             if repr(left) != repr(right):
                 return f"{path}: {left!r:.80}, {right!r:.80}"
             continue

@@ -6,6 +6,7 @@ target.  Files of other names stay as they are: those are what was found.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import product
@@ -16,12 +17,14 @@ from pb_jelly import JellyError, jelly
 
 from . import classes
 from .inputs import built, encoded
-from .targets import NAMES, login, messages, negotiation
+from .targets import NAMES, login, messages, negotiation, values
 
 __all__ = ["main", "seeds"]
 
 CORPORA = Path(__file__).parent / "corpora"
 _RECORDINGS = Path(__file__).parents[1] / "tests-integration" / "golden"
+
+_DOCS = Path(__file__).parents[1] / "docs"
 
 #: How much of what is recorded is of use: what is short is tried more often.
 _LONGEST = 500
@@ -160,6 +163,13 @@ def _of_login() -> _Seeds:
         yield f"{name}-{options}", built(options, options + 1, encoded(said))
 
 
+def _of_values() -> _Seeds:
+    vectors = json.loads((_DOCS / "vectors-pb2-values.json").read_text())
+    for vector in vectors:
+        pieces: list[Any] = [*values.heads_of(bytes.fromhex(vector["cbor"]))]
+        yield vector["name"].replace(" ", "-"), built(0, 0, encoded([pieces]))
+
+
 def seeds(name: str) -> dict[str, bytes]:
     """Return the inputs to begin with of a target, by the names of their files.
 
@@ -173,6 +183,7 @@ def seeds(name: str) -> dict[str, bytes]:
             "messages": _of_messages,
             "negotiation": _of_negotiation,
             "login": _of_login,
+            "values": _of_values,
         }[name]()
     )
 

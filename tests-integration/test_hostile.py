@@ -301,7 +301,12 @@ class HostileTests(TestCase):
         """Return what a peer holds, makes us hold, waits for; and if it is read."""
         session = broker.session
         is_read = broker.reading.is_on
-        return len(session.exports), session.imports, session.incoming.serving, is_read
+        return (
+            len(session.exports),
+            session.imports.count,
+            session.incoming.serving,
+            is_read,
+        )
 
     async def part(self, broker: Any, server: Server) -> None:
         """Hang up, and see that the server keeps nothing."""

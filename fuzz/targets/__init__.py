@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 __all__ = ["NAMES", "Target", "target"]
 
 #: What there is, in the order in which it is run.
-NAMES = ("decoder", "unjellier", "messages", "negotiation", "login")
+NAMES = ("decoder", "unjellier", "messages", "negotiation", "login", "values")
 
 
 class Target(NamedTuple):

@@ -9,8 +9,8 @@ What the environment variable PB_BUILD_MYPYC says:
 
 An editable installation is plain in any case. The modules are named in pyproject.toml,
 and the files in ``mypyc/`` are what the compiler reads in place of the modules of the
-same names. The sources are in the wheel as well: without the compiled modules, they are
-what runs.
+same names: a stub to take its types from, or a source to compile. The sources are in
+the wheel as well: without the compiled modules, they are what runs.
 
 Each compiled package has the same file, since each is built on its own.
 """
@@ -95,9 +95,10 @@ class MypycHook(BuildHookInterface[Any]):
         root = Path(self.root)
         package = self.metadata.core.name.replace("-", "_")
         shutil.copytree(root / "src" / package, scratch / package)
-        stubs = root / "mypyc"
-        for stub in stubs.rglob("*.pyi"):
-            shutil.copy(stub, scratch / package / stub.relative_to(stubs))
+        for pattern in ("*.pyi", "*.py"):
+            for other in (root / "mypyc").rglob(pattern):
+                target = scratch / package / other.relative_to(root / "mypyc")
+                shutil.copy(other, target)
         (scratch / "setup.py").write_text(_SETUP)
         (scratch / "mypy.ini").write_text(_MYPY.format(*sys.version_info[:2]))
         modules = [f"{package}/{name}.py" for name in self.config["modules"]]

@@ -97,6 +97,46 @@ def test_a_file_of_ours(run: Any, tmp_path: Path) -> None:
         assert text_of(data, piece).encode() == text
 
 
+def test_a_file_of_format_2(run: Any) -> None:
+    data = dumps({"due": [1, None]}) + dumps((2,))
+    text = b'%file 2\n{"due": [1, null]}\n47536([2])\n'
+    assert run(stdin=data) == (0, text, "")
+    assert run("-e", stdin=text) == (0, data, "")
+    for piece in (1, 3, 5):
+        assert text_of(data, piece).encode() == text
+
+
+def test_a_file_of_both_formats(run: Any) -> None:
+    data = MAGIC + PB.encode(MESSAGE) + dumps(5) + dumps(6) + MAGIC + PB.encode(7)
+    text = f"%file 1\n{MESSAGE_TEXT}%file 2\n5\n6\n%file 1\n7\n".encode()
+    assert run(stdin=data) == (0, text, "")
+    assert run("-e", stdin=text) == (0, data, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "complaint"),
+    [
+        (dumps([1, "two"])[:-1], "%file 2\n[1]\n", "byte 14: the value has no end"),
+        (dumps(1) + dumps([2])[:-1], "%file 2\n1\n[]\n", "byte 20"),
+        (dumps([1, None])[:-1] + b"\xf8", "%file 2\n[1]\n", "byte 12"),
+        (dumps(1)[:5], "", "byte 0: the data ends within its first 8 bytes"),
+        (dumps(5)[:-1] + b"\x61", "%file 2\n", "byte 10: the value has no end"),
+    ],
+)
+def test_damage_in_format_2(run: Any, data: bytes, text: str, complaint: str) -> None:
+    code, out, errors = run(stdin=data)
+    assert code == 1
+    assert complaint in errors
+    assert out.decode().startswith(text)
+    assert out.decode().splitlines()[-1].startswith("... byte")
+
+
+def test_lines_of_errors_in_a_file_of_both_formats(run: Any) -> None:
+    code, _, errors = run("-e", stdin=b"%file 1\n7\n%file 2\n[5\n")
+    assert code == 1
+    assert "line 5" in errors or "line 4" in errors
+
+
 def test_to_a_file(run: Any, tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert run("-o", str(output), stdin=PB.encode(MESSAGE)) == (0, b"", "")
@@ -173,7 +213,7 @@ def test_damaged_data_is_shown_up_to_the_damage(
 
 def test_file_of_several_values(run: Any) -> None:
     data = dumps([1]) + dumps("two") + dumps({})
-    text = b'%file 1\n(list 1)\n("unicode" "two")\n(dictionary)\n'
+    text = b'%file 2\n[1]\n"two"\n{}\n'
     assert run(stdin=data) == (0, text, "")
     assert run("-e", stdin=text) == (0, data, "")
 
@@ -186,7 +226,7 @@ def test_file_of_several_values(run: Any) -> None:
         (b"\x20\x87", "byte 0: no word has the number 32"),
         (b"\x01\x80" * 2000, "byte 2000: over the limit of 1000 for depth: 1001"),
         (MAGIC, "byte 4: the value has no end"),
-        (MAGIC[:2], "byte 0: the data ends within its first four bytes"),
+        (MAGIC[:2], "byte 0: the data ends within its first 4 bytes"),
         (
             MAGIC + b"\x01\x81\x01",
             "byte 6: the data does not begin with the magic bytes",
@@ -209,9 +249,12 @@ def test_bad_data(run: Any, data: bytes, complaint: str) -> None:
     ("text", "complaint"),
     [
         (b"(1\n2 hello)", "line 2, column 3: 'hello' is neither a number nor a known"),
-        (b"%file 2\n1", "line 1 is neither '%file 1' nor a known dialect"),
-        (b"%dialect pb2\n1", "line 1 is neither '%file 1' nor a known dialect"),
-        (b"%dialect klingon\n1", "line 1 is neither '%file 1' nor a known dialect"),
+        (b"%file 3\n1", "line 1 is neither '%file 1' or 2 nor a known dialect"),
+        (b"%dialect pb2\n1", "line 1 is neither '%file 1' or 2 nor a known dialect"),
+        (
+            b"%dialect klingon\n1",
+            "line 1 is neither '%file 1' or 2 nor a known dialect",
+        ),
         (b"%file 1\n", "a file holds an expression at the least"),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0"),
         (b"1" + b"0" * 20_000, "line 1, column 1: so long an integer must be"),

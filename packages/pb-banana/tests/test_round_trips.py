@@ -25,6 +25,9 @@ import pb_jelly
 from pb_banana import FILE_LIMITS, dumps, loads
 from pb_jelly import ClassRegistry, JellyError, SecurityOptions, jelly, unjelly
 
+from .graphs import decoded, encoded
+from .test_writer import written
+
 
 class Plain:
     state: Any
@@ -344,6 +347,23 @@ def test_whatever_is_written_is_read(names: list[str], shape: Any) -> None:
         assert type(loads(data, security=POLICY)) is type(whole)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_the_dialect_pb_writes_no_more_than_it_reads(name: str) -> None:
+    value = KINDS[name]()
+    for shape in (value, [value], {"a": [1, value]}):
+        in_one_step = written(shape, limits=FILE_LIMITS, policy=POLICY, modern=True)
+        try:
+            data = encoded(shape, FILE_LIMITS, policy=POLICY, modern=True)
+        except JellyError:
+            assert name in REFUSED
+            assert in_one_step is None
+        else:
+            assert name in TAKEN
+            assert in_one_step in (None, data)
+            back = decoded(data, FILE_LIMITS, policy=POLICY, modern=True)
+            assert type(back) is type(shape)
+
+
 @given(st.sampled_from(sorted(KINDS)))
 def test_the_same_without_bytes(name: str) -> None:
     value = KINDS[name]()
@@ -361,6 +381,9 @@ def test_work_that_is_over_the_limits(kind: Any) -> None:
     for shape in (value, set(value), frozenset(value), [*value, value]):
         with pytest.raises(JellyError, match="nodes"):
             dumps(shape, security=POLICY, limits=limits)
+        assert written(shape, limits=limits, policy=POLICY, modern=True) is None
+        with pytest.raises(JellyError, match="nodes"):
+            encoded(shape, limits, policy=POLICY, modern=True)
     assert dumps(list(value), security=POLICY, limits=limits)
 
 
@@ -376,3 +399,4 @@ def test_hash_that_fails_is_for_the_two_steps() -> None:
     object.__setattr__(key, "left", [1])
     with pytest.raises(JellyError):
         dumps(value, security=POLICY)
+    assert written(value, limits=FILE_LIMITS, policy=POLICY, modern=True) is None

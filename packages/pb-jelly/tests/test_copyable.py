@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import fractions
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from pb_jelly import (
     Unjellyable,
     UnjellyableType,
     copyable,
+    copyable_as,
     default_registry,
     globalSecurity,
     jelly,
@@ -431,3 +434,89 @@ def test_expressions_with_other_than_a_state(sexp: Any) -> None:
     copyable("a", policy=policy)(order())
     with pytest.raises(MalformedJelly, match="b'a' with"):
         unjelly(sexp, policy)
+
+
+class TestCopyableAs:
+    """Classes that cannot be decorated are copied by two functions."""
+
+    def policy(self) -> SecurityOptions:
+        policy = SecurityOptions(ClassRegistry())
+        policy.allowBasicTypes()
+        return policy
+
+    def registered(self, **more: Any) -> SecurityOptions:
+        policy = self.policy()
+        copyable_as(
+            re.Pattern,
+            "pattern",
+            lambda found: {"text": found.pattern},
+            lambda state: re.compile(state["text"]),
+            policy=policy,
+            **more,
+        )
+        return policy
+
+    @pytest.mark.parametrize("modern", [False, True])
+    def test_instances_come_back(self, modern: bool) -> None:
+        policy = self.registered()
+        value = [re.compile("a+")] * 2
+        sexp = jelly(value, policy, modern=modern)
+        first, second = unjelly(sexp, policy, modern=modern)
+        assert first is second
+        assert first.pattern == "a+"
+
+    def test_versions_are_upgraded(self) -> None:
+        old = jelly(re.compile("a"), self.registered())
+        policy = self.registered(
+            version=2, upgrade=lambda state, version: {"text": state["text"] * version}
+        )
+        assert unjelly(old, policy).pattern == "a"
+        assert unjelly(jelly(re.compile("b"), policy), policy).pattern == "b"
+
+    def test_states_that_are_refused(self) -> None:
+        policy = self.registered()
+        wrong = [
+            b"pattern",
+            [b"dictionary", [[b"unicode", b"text"], [b"unicode", b"("]]],
+        ]
+        with pytest.raises(MalformedJelly, match="pattern"):
+            unjelly(wrong, policy)
+
+    def test_functions_that_return_something_else(self) -> None:
+        policy = self.policy()
+        results: list[Any] = [5, {5: 1}]
+        nothing: Any = None
+        copyable_as(
+            re.Pattern, "p", lambda _: results.pop(), lambda _: nothing, policy=policy
+        )
+        for _ in range(2):
+            with pytest.raises(UnjellyableType, match="to_state"):
+                jelly(re.compile("a"), policy)
+        with pytest.raises(MalformedJelly, match="from_state"):
+            unjelly([b"p", [b"dictionary"]], policy)
+
+    @pytest.mark.parametrize("cls", [5, int, type, fractions.Fraction])
+    def test_classes_with_a_form_of_their_own(self, cls: Any) -> None:
+        with pytest.raises(TypeError):
+            copyable_as(cls, "x", dict, dict, registry=ClassRegistry())
+
+    def test_classes_that_say_how_they_are_sent(self) -> None:
+        with pytest.raises(TypeError, match="jellyFor"):
+            copyable_as(Jellyable, "x", vars, lambda _: Jellyable())
+        with pytest.raises(ValueError, match="word of the wire"):
+            copyable_as(re.Pattern, "list", vars, lambda _: re.compile(""))
+
+    def test_classes_of_a_registry_without_a_policy(self) -> None:
+        registry = ClassRegistry()
+        copyable_as(
+            re.Pattern,
+            "pattern",
+            lambda found: {"text": found.pattern},
+            lambda state: re.compile(state["text"]),
+            registry=registry,
+        )
+        policy = SecurityOptions(registry)
+        policy.allowBasicTypes()
+        policy.allowTypes("pattern")
+        found = unjelly(jelly(re.compile("a+"), policy), policy)
+        assert found.pattern == "a+"

@@ -1,7 +1,8 @@
 """This module is the command ``python -m pb_banana``: banana to text and back.
 
-Nothing that the data names is imported or made: what is shown is the
-s-expression, not the objects that a program might build from it.
+Nothing that the data names is imported or made: what is shown is the s-expression, or
+for a file of format 2 the CBOR in diagnostic notation, and not the objects that a
+program might build from it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,26 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
+from pb_banana._dumps_loads import (
+    FILE_LIMITS,
+    MAGIC,
+    MAGIC_2,
+    Item,
+    next_item,
+    value_place,
+    write_expression,
+    write_item,
+)
+from pb_banana._negotiation import VOCABULARIES
+from pb_banana._pb.decoder import Decoder
+from pb_banana._pb.encoder import Encoder
+from pb_banana._pb.vocabulary import PB_VOCABULARY
+from pb_banana._text_notation import parse, render
 from pb_jelly import Limits
 
-from ._dumps_loads import FILE_LIMITS, MAGIC, next_expression, write_expression
-from ._negotiation import VOCABULARIES
-from ._pb.decoder import Decoder
-from ._pb.encoder import Encoder
-from ._pb.vocabulary import PB_VOCABULARY
-from ._text_notation import parse, render
+from ._pb2.diagnostic_notation import Node, item_in
+from ._pb2.diagnostic_notation import parse as parse_items
+from ._pb2.diagnostic_notation import render as render_item
 from .errors import BananaError, IncompleteError, NotationError
 
 if TYPE_CHECKING:
@@ -40,14 +53,17 @@ _NARROWEST: Final = 20
 # The first line of a text may say what bytes to make of it; without one they are
 # expressions in the dialect that the command is told.
 _FILE_LINE: Final = "%file 1"
+_FILE_2_LINE: Final = "%file 2"
 _DIALECTS: Final = tuple(name.decode() for name in VOCABULARIES)
 _first_line = re.compile(
-    rf"%(?:(?P<file>file 1)|dialect (?P<dialect>{'|'.join(_DIALECTS)}))"
+    rf"%(?:(?P<file>file [12])|dialect (?P<dialect>{'|'.join(_DIALECTS)}))"
     r"[ \t]*(?:\r?\n|$)"
 ).match
+# A line that says that items of another format follow.
+_file_lines = re.compile(r"^%file ([12])[ \t]*\r?$", re.MULTILINE).split
 
 
-def to_text(
+def to_text(  # noqa: C901
     pieces: Iterator[bytes], *, dialect: str, width: int, limits: Limits
 ) -> Iterator[str]:
     """Return what some bytes mean.
@@ -70,8 +86,8 @@ def to_text(
     # be to wait for what may be long in coming.
     head = next(pieces, b"")
     pieces = chain([head], pieces)
-    if head.startswith(MAGIC[:1]):
-        yield f"{_FILE_LINE}\n"
+    expressions: Iterator[Item | SExp]
+    if head[:1] in (MAGIC[:1], MAGIC_2[:1]):
         dialect = "pb"
         expressions = _values(pieces, limits)
     else:
@@ -79,11 +95,27 @@ def to_text(
             yield f"%dialect {dialect}\n"
         expressions = _expressions(pieces, limits, VOCABULARIES[dialect.encode()])
     words = _words(dialect)
+    line = ""
     try:
         for expression in expressions:
-            yield _block(expression, words, width)
+            is_item = isinstance(expression, Item)
+            if head[:1] in (MAGIC[:1], MAGIC_2[:1]):
+                now = _FILE_2_LINE if is_item else _FILE_LINE
+                if now != line:
+                    line = now
+                    yield f"{line}\n"
+            if isinstance(expression, Item):
+                yield from _shown_item(expression, width, limits)
+            else:
+                yield _block(expression, words, width)
     except _DamagedError as damage:
-        if damage.expression:
+        if damage.item is not None and line != _FILE_2_LINE:
+            yield f"{_FILE_2_LINE}\n"
+        elif head[:1] == MAGIC[:1] and damage.item is None and line != _FILE_LINE:
+            yield f"{_FILE_LINE}\n"
+        if damage.item is not None:
+            yield _lines(damage.item, width)
+        elif damage.expression:
             yield _block(damage.expression[0], words, width)
         # No text: what is above is not to be taken for all that there was.
         yield f"... {damage.error}\n"
@@ -97,12 +129,16 @@ class _DamagedError(Exception):
         error: What is wrong with it.
         expression: A list of as much of it as there is before that; an empty one if
             there is nothing.
+        item: The same of a file of format 2.
     """
 
-    def __init__(self, error: BananaError, expression: list[SExp]) -> None:
+    def __init__(
+        self, error: BananaError, expression: list[SExp], item: Node | None = None
+    ) -> None:
         super().__init__()
         self.error = error
         self.expression = expression
+        self.item = item
 
 
 class _Tape:
@@ -141,8 +177,26 @@ class _Tape:
         return self._piece
 
 
-def _values(pieces: Iterator[bytes], limits: Limits) -> Iterator[SExp]:
-    """Return the expressions of a file that `pb_banana.dump` wrote.
+def _shown_item(item: Item, width: int, limits: Limits) -> Iterator[str]:
+    """Return the text of an item of a file of format 2.
+
+    Raises:
+        _DamagedError: It is damaged.
+    """
+    node, error = item_in(item.data, item.start, limits)
+    if error is not None:
+        error.offset = (error.offset or 0) + item.offset
+        raise _DamagedError(error, [], node)
+    assert node is not None
+    yield _lines(node, width)
+
+
+def _lines(node: Node, width: int) -> str:
+    return "".join(f"{line}\n" for line in render_item(node, width))
+
+
+def _values(pieces: Iterator[bytes], limits: Limits) -> Iterator[Item | SExp]:
+    """Return the items or expressions of a file that `pb_banana.dump` wrote.
 
     Raises:
         _DamagedError: One is damaged.
@@ -151,9 +205,12 @@ def _values(pieces: Iterator[bytes], limits: Limits) -> Iterator[SExp]:
     start = 0
     while True:
         try:
-            expression = next_expression(tape, limits)
+            expression = next_item(tape, limits)
         except BananaError as error:
-            data = (tape.taken() + tape.rest())[len(MAGIC) :]
+            data = tape.taken() + tape.rest()
+            if data[:1] == MAGIC_2[:1]:
+                raise _damaged_item(error, data, start, limits) from None
+            data = data[len(MAGIC) :]
             end = max(0, (error.offset or 0) - len(MAGIC))
             if isinstance(error, IncompleteError):
                 end = len(data)
@@ -161,8 +218,20 @@ def _values(pieces: Iterator[bytes], limits: Limits) -> Iterator[SExp]:
             raise _damaged(error, data[:end], limits, PB_VOCABULARY) from None
         if expression is None:
             return
+        if isinstance(expression, Item):
+            expression.offset = start
         yield expression
         start += len(tape.taken())
+
+
+def _damaged_item(
+    error: BananaError, data: bytes, start: int, limits: Limits
+) -> _DamagedError:
+    """Return the error for an item of a file of format 2 that has no end."""
+    begins = value_place(data)
+    node = None if begins is None else item_in(data, begins, limits).node
+    error.offset = (error.offset or 0) + start
+    return _DamagedError(error, [], node)
 
 
 def _expressions(
@@ -219,19 +288,36 @@ def to_bytes(text: str, *, dialect: str, limits: Limits) -> bytes:
     """
     match = _first_line(text)
     if text.startswith("%") and match is None:
-        raise NotationError(f"line 1 is neither {_FILE_LINE!r} nor a known dialect")
+        raise NotationError("line 1 is neither '%file 1' or 2 nor a known dialect")
     if match is None:
         start = 0
+    elif match["file"]:
+        return _file_of(text, limits)
     else:
         start = match.end()
-        dialect = match["dialect"] or "pb"
+        dialect = match["dialect"]
     expressions = parse(text, words=_words(dialect), start=start)
-    if match is not None and match["file"]:
-        if not expressions:
-            raise NotationError("a file holds an expression at the least")
-        return b"".join(write_expression(each, limits) for each in expressions)
     encoder = Encoder(limits, vocabulary=VOCABULARIES[dialect.encode()])
     return b"".join(map(encoder.encode, expressions))
+
+
+def _file_of(text: str, limits: Limits) -> bytes:
+    """Return the bytes of a file, each part of whose text begins with its format."""
+    _, *parts = _file_lines(text)
+    made: list[bytes] = []
+    lines = 0
+    for form, part in zip(parts[::2], parts[1::2], strict=True):
+        # Errors say at which line of all.
+        blank = "\n" * lines
+        if form == "1":
+            expressions = parse(blank + part, words=_words("pb"), start=len(blank))
+            made += [write_expression(each, limits) for each in expressions]
+        else:
+            made += [write_item(item) for item in parse_items(blank + part, len(blank))]
+        lines += part.count("\n")
+    if not made:
+        raise NotationError("a file holds an expression at the least")
+    return b"".join(made)
 
 
 def _words(dialect: str) -> frozenset[bytes]:

@@ -1,8 +1,14 @@
 """This module keeps objects as bytes, for files and other use without a peer.
 
-The format: the four bytes ``89 50 42 01`` (a byte that begins no token, "PB",
-and the version of the format), then one expression, in which the words of the
-dialect "pb" are numbers.  It is the jelly of the object, modern types included.
+Format 2, which is written: CBOR, with the tag 55799 that says so, and an array of the
+text "PB", the version 2, the number of bytes of the value, and the value, encoded as in
+the dialect "pb2".
+
+Format 1, which is read: the four bytes ``89 50 42 01`` (a byte that begins no token,
+"PB", and the version of the format), then one expression, in which the words of the
+dialect "pb" are numbers.  It is the jelly of the object, modern types included.  What
+format 2 cannot hold, such as a tuple that contains itself, is still written so.
+
 A file may hold several of these, one after the other.
 """
 
@@ -13,14 +19,24 @@ from os import SEEK_CUR
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pb_jelly
+from pb_banana._pb.decoder import Decoder
+from pb_banana._pb.encoder import Encoder
+from pb_banana._pb.message_exchange import read
+from pb_banana._pb.vocabulary import PB_VOCABULARY
 from pb_jelly import Jellier, Limits
 from pb_jelly.codec import current_tables
+from pb_jelly.errors import JellyError, UnjellyableType
 
-from ._pb.decoder import Decoder
-from ._pb.encoder import Encoder
-from ._pb.message_exchange import read, written
-from ._pb.vocabulary import PB_VOCABULARY
-from .errors import FormatError, IncompleteError
+from ._pb2.byte_output import BytesWriter, write_head
+from ._pb2.reader import Reader
+from ._pb2.writer import Writer
+from .errors import (
+    BananaError,
+    DecodeError,
+    FormatError,
+    IncompleteError,
+    LimitExceeded,
+)
 
 if TYPE_CHECKING:
     from pb_jelly import SExp, Taster
@@ -28,23 +44,30 @@ if TYPE_CHECKING:
 __all__ = [
     "FILE_LIMITS",
     "MAGIC",
+    "MAGIC_2",
+    "Item",
     "dump",
     "dumps",
     "iter_load",
     "load",
     "loads",
-    "next_expression",
+    "next_item",
     "read_expression",
+    "value_place",
     "write_expression",
+    "write_item",
 ]
 
-#: What every file begins with. The last byte is the version.
+#: The first bytes of every file of format 1. The last is the version.
 MAGIC: Final = b"\x89PB\x01"
+#: The first bytes of every file of format 2: a tag, the head of an array of four, "PB",
+#: and the version.
+MAGIC_2: Final = b"\xd9\xd9\xf7\x84\x62PB\x02"
+#: The size of the length that follows, by the number in its head; 1 for others.
+_LENGTH_BYTES: Final = {24: 2, 25: 3, 26: 5, 27: 9}
 
-_HEAD: Final = (MAGIC,)
-
-#: What one file may cost by default: more than a message, as one who reads a
-#: file has chosen to.
+#: The limits of one file by default: more than those of a message, since a program
+#: chooses the files that it reads.
 FILE_LIMITS: Final = Limits(
     message_bytes=64 * 1024 * 1024,
     string_bytes=64 * 1024 * 1024,
@@ -55,6 +78,7 @@ FILE_LIMITS: Final = Limits(
 )
 
 _PIECE: Final = 65_536
+_MOST_AT_ONCE: Final = 16 * 1024 * 1024
 
 
 class _Readable(Protocol):
@@ -62,11 +86,21 @@ class _Readable(Protocol):
 
 
 class _Writable(Protocol):
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: Any, /) -> object: ...
+
+
+# The readers and writers that are idle: a program in several threads, or whose hooks
+# dump and load, comes to have a few.
+_readers: Final[list[Reader]] = []
+_writers: Final[list[Writer]] = []
 
 
 def dumps(
-    obj: object, *, security: Taster | None = None, limits: Limits | None = None
+    obj: object,
+    *,
+    security: Taster | None = None,
+    limits: Limits | None = None,
+    deterministic: bool = False,
 ) -> bytes:
     """Return an object as bytes.
 
@@ -75,6 +109,10 @@ def dumps(
         security: The policy that says which types may be written; None for
             ``pb_jelly.globalSecurity``, which is also what reads them back.
         limits: What it may cost; None for `FILE_LIMITS`.
+        deterministic: Whether equal objects have the same bytes, for signatures and
+            caches.  Entries are sorted then, so that a dict comes back in another
+            order; an object that occurs twice comes back as two; and one that contains
+            itself is refused.
 
     Returns:
         Bytes for `loads`, of the same program or another.
@@ -85,16 +123,62 @@ def dumps(
         pb_jelly.UnjellyableType: It has no form that could be read back.
         pb_jelly.LimitExceeded: It is larger than the limits allow.
     """
-    if limits is None:
-        limits = FILE_LIMITS
-    if security is None:
-        security = pb_jelly.globalSecurity
-    tables = current_tables(security, modern=True)
-    parts = written(_HEAD, obj, limits, tables, security)
-    if parts is not None:
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(_parts_of(obj, security, limits, deterministic, borrows=False))
+
+
+def _parts_of(
+    obj: object,
+    security: Taster | None,
+    limits: Limits | None,
+    deterministic: bool,
+    borrows: bool,
+) -> list[bytes | memoryview]:
+    """Return the bytes of an object in parts."""
+    limits = FILE_LIMITS if limits is None else limits
+    security = pb_jelly.globalSecurity if security is None else security
+    writer = _writers.pop() if _writers else Writer()
+    try:
+        writer.set_options(deterministic=deterministic, borrows=borrows)
+        sending = current_tables(security, modern=True).current().sending
+        writer.use(sending, security, limits)
+        return [_header(parts := writer.message(obj)), *parts]
+    except UnjellyableType as error:
+        if deterministic:
+            raise
+        old = _format_1(obj, security, limits)
+        if old is None:
+            raise error from None
+        return [old]
+    finally:
+        _writers.append(writer)
+
+
+def _header(parts: list[bytes | memoryview]) -> bytes:
+    """Return the header of a value that has been written."""
+    return write_item(b"", sum(map(len, parts)))
+
+
+def write_item(item: bytes, size: int | None = None) -> bytes:
+    """Return the bytes of a file of format 2 that holds one item.
+
+    Args:
+        item: The item, or what there is of it so far.
+        size: How many bytes it has in all, if that is not all.
+    """
+    out = BytesWriter()
+    out.write(MAGIC_2)
+    write_head(out, 0, len(item) if size is None else size)
+    out.write(item)
+    return out.getvalue()
+
+
+def _format_1(obj: object, security: Taster, limits: Limits) -> bytes | None:
+    """Return an object in format 1; None if it cannot be written so either."""
     jellier = Jellier(security, modern=True, limits=limits)
-    return write_expression(jellier.jelly(obj), limits)
+    try:
+        return write_expression(jellier.jelly(obj), limits)
+    except (BananaError, JellyError):
+        return None
 
 
 def loads(
@@ -133,7 +217,60 @@ def loads(
         found = read(data, len(MAGIC), limits, tables)
         if found:
             return found[0]
-    return _object_of(read_expression(data, limits), security, limits)
+    if data[:1] != MAGIC_2[:1]:
+        return _object_of(read_expression(data, limits), security, limits)
+    start, size = _opened(data)
+    if len(data) - start < size:
+        raise IncompleteError("the value has no end", offset=len(data))
+    if len(data) - start > size:
+        raise FormatError("there is more than a value", offset=start + size)
+    return _value_of(data, start, security, limits)
+
+
+def _opened(data: bytes) -> tuple[int, int]:
+    """Return where the value begins in a file of format 2, and of how many bytes it is.
+
+    Raises:
+        FormatError: It is no such file.
+        IncompleteError: It ends before the value begins.
+    """
+    _check_magic(data[: len(MAGIC_2)])
+    start = len(MAGIC_2)
+    kind = data[start : start + 1]
+    size = _LENGTH_BYTES.get(kind[0], 1) if kind else 1
+    raw = data[start : start + size]
+    if len(raw) < size:
+        raise IncompleteError("the value has no end", offset=len(data))
+    if kind[0] > max(_LENGTH_BYTES):
+        raise FormatError("no number of bytes before the value", offset=start)
+    number = raw[0] if size == 1 else int.from_bytes(raw[1:], "big")
+    return start + size, number
+
+
+def value_place(data: bytes) -> int | None:
+    """Return the place of the value in the beginning of a file of format 2.
+
+    Returns:
+        The place; None if there is no such file, or it ends before that.
+    """
+    try:
+        return _opened(data)[0]
+    except BananaError:
+        return None
+
+
+def _value_of(data: bytes, start: int, security: Taster, limits: Limits) -> Any:
+    """Return the value that bytes hold from some place to their end."""
+    reader = _readers.pop() if _readers else Reader()
+    try:
+        reading = current_tables(security, modern=True).current().reading
+        reader.use(reading, security, limits)
+        return reader.message(data, start, len(data))
+    except (DecodeError, LimitExceeded) as error:
+        error.offset = start + (error.offset or 0)
+        raise
+    finally:
+        _readers.append(reader)
 
 
 def dump(
@@ -142,6 +279,7 @@ def dump(
     *,
     security: Taster | None = None,
     limits: Limits | None = None,
+    deterministic: bool = False,
 ) -> None:
     """Write an object to a file.
 
@@ -152,11 +290,22 @@ def dump(
         file: A buffered binary file, or anything with its ``write``.
         security: As for `dumps`.
         limits: As for `dumps`.
+        deterministic: As for `dumps`.
 
     Raises:
         Exception: As `dumps` does, before anything is written.
     """
-    file.write(dumps(obj, security=security, limits=limits))
+    small: list[bytes | memoryview] = []
+    for part in _parts_of(obj, security, limits, deterministic, borrows=True):
+        if len(part) < _PIECE:
+            small.append(part)
+        else:
+            # A large string, or the numbers of an array: written from where it is.
+            file.write(b"".join(small))
+            file.write(part)
+            small.clear()
+    if small:
+        file.write(b"".join(small))
 
 
 def load(
@@ -183,10 +332,10 @@ def load(
         Exception: As `loads` does, but for what follows the object.
     """
     limits = FILE_LIMITS if limits is None else limits
-    expression = next_expression(file, limits)
-    if expression is None:
+    item = next_item(file, limits)
+    if item is None:
         _check_magic(b"")
-    return _object_of(expression, security, limits)
+    return _loaded(item, security, limits)
 
 
 def iter_load(
@@ -209,8 +358,30 @@ def iter_load(
         Exception: As `load` does, but for the end of the file after an object.
     """
     limits = FILE_LIMITS if limits is None else limits
-    while (expression := next_expression(file, limits)) is not None:
-        yield _object_of(expression, security, limits)
+    while (item := next_item(file, limits)) is not None:
+        yield _loaded(item, security, limits)
+
+
+class Item:
+    """An item of a file of format 2.
+
+    Attributes:
+        data: The bytes of the file's from its header on.
+        start: Where in them the value begins.
+        offset: Where in the file they begin, as far as that is known.
+    """
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.data = data
+        self.start = start
+        self.offset = 0
+
+
+def _loaded(item: Item | SExp | None, security: Taster | None, limits: Limits) -> Any:
+    if not isinstance(item, Item):
+        return _object_of(item, security, limits)
+    security = pb_jelly.globalSecurity if security is None else security
+    return _value_of(item.data, item.start, security, limits)
 
 
 def _object_of(expression: SExp | None, security: Taster | None, limits: Limits) -> Any:
@@ -218,12 +389,13 @@ def _object_of(expression: SExp | None, security: Taster | None, limits: Limits)
     return pb_jelly.unjelly(expression, security, modern=True, limits=limits)
 
 
-def next_expression(file: _Readable, limits: Limits) -> SExp | None:
-    """Return the next expression in a file; None at its end.
+def next_item(file: _Readable, limits: Limits) -> Item | SExp | None:
+    """Return the next item or expression in a file; None at its end.
 
-    How that is done without taking more than the expression depends on the file.  What
-    a buffered one has in its buffer can be looked at; another may be able to go back;
-    and of all others, such as a pipe, no more is read than the expression surely takes.
+    A file of format 2 says how many bytes there are of it.  For the other, how that is
+    done without taking more than the expression depends on the file.  What a buffered
+    one has in its buffer can be looked at; another may be able to go back; and of all
+    others, such as a pipe, no more is read than the expression surely takes.
     """
     head = b""
     while len(head) < len(MAGIC):
@@ -233,9 +405,11 @@ def next_expression(file: _Readable, limits: Limits) -> SExp | None:
         head += piece
     if not head:
         return None
+    if head[:1] == MAGIC_2[:1]:
+        return _next_item(file, head, limits)
     _check_magic(head)
     decoder = Decoder(limits, vocabulary=PB_VOCABULARY, header_bytes=len(MAGIC))
-    # Nothing but the header: it is passed over.
+    # The header alone: it is passed over.
     decoder.feed(head)
     source = _source_of(file)
     while True:
@@ -246,6 +420,32 @@ def next_expression(file: _Readable, limits: Limits) -> SExp | None:
         source.give_back(decoder.surplus if found else 0)
         if found:
             return found[0]
+
+
+def _next_item(file: _Readable, head: bytes, limits: Limits) -> Item:
+    """Return the item of a file of format 2 that begins with some bytes."""
+    head += _read_all(file, len(MAGIC_2) + 1 - len(head))
+    _check_magic(head[: len(MAGIC_2)])
+    if len(head) > len(MAGIC_2):
+        more = _LENGTH_BYTES.get(head[len(MAGIC_2)], 1) - 1
+        head += _read_all(file, more)
+    start, size = _opened(head)
+    if size > limits.message_bytes:
+        raise LimitExceeded("message_bytes", size, limits.message_bytes, offset=start)
+    data = head + _read_all(file, size)
+    if len(data) < start + size:
+        raise IncompleteError("the value has no end", offset=len(data))
+    return Item(data, start)
+
+
+def _read_all(file: _Readable, size: int) -> bytes:
+    """Return so many bytes of a file, or all that there are."""
+    pieces: list[bytes] = []
+    # The length may be a lie: so many bytes are not asked for at once.
+    while size > 0 and (piece := _read(file, min(size, _MOST_AT_ONCE))):
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class _Source:
@@ -300,7 +500,7 @@ class _Buffered(_Source):
 
 
 def _source_of(file: _Readable) -> _Source:
-    """Return what reads a file no further than it has to."""
+    """Return a source that reads a file no further than it has to."""
     if hasattr(file, "peek"):
         return _Buffered(file)
     seekable: Callable[[], bool] = getattr(file, "seekable", bool)
@@ -342,12 +542,16 @@ def read_expression(data: bytes, limits: Limits) -> SExp:
 
 
 def _check_magic(head: bytes) -> None:
-    if head == MAGIC:
-        return
-    if MAGIC.startswith(head):
-        raise IncompleteError("the data ends within its first four bytes", offset=0)
-    if head[:-1] == MAGIC[:-1]:
-        raise FormatError(
-            f"version {head[-1]} of the format is not known here", offset=len(head) - 1
-        )
+    for magic in (MAGIC, MAGIC_2):
+        if head == magic:
+            return
+        if magic.startswith(head):
+            raise IncompleteError(
+                f"the data ends within its first {len(magic)} bytes", offset=0
+            )
+        if head[:-1] == magic[:-1]:
+            raise FormatError(
+                f"version {head[-1]} of the format is not known here",
+                offset=len(head) - 1,
+            )
     raise FormatError("the data does not begin with the magic bytes", offset=0)

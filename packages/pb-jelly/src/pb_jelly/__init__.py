@@ -30,7 +30,7 @@ from pb_jelly._jellyable import (
     setInstanceState,
 )
 from pb_jelly._policy.class_registry import ClassRegistry
-from pb_jelly._policy.copyable_classes import copyable
+from pb_jelly._policy.copyable_classes import copyable, copyable_as
 from pb_jelly._policy.security_options import (
     DummySecurityOptions,
     SecurityOptions,
@@ -90,6 +90,7 @@ __all__ = [
     "Unpersistable",
     "class_atom",
     "copyable",
+    "copyable_as",
     "default_registry",
     "dereference_atom",
     "dictionary_atom",

@@ -1,7 +1,7 @@
 """This module collects bytes that are written a few at a time, in plain Python.
 
 Where the writer is compiled, ``librt.strings`` has the same, which only compiled code
-can use well: the compiler reads ``mypyc/_output.pyi`` in place of this module.
+can use well: the compiler reads ``mypyc/_pb/byte_writer.pyi`` in place of this module.
 """
 
 from __future__ import annotations

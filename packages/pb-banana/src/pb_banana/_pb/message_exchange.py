@@ -9,54 +9,25 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_banana._compiler import mypyc_attr
-from pb_jelly import Jellier
 
 from .object_reader import Reader
 from .object_writer import Writer
 
 if TYPE_CHECKING:
-    from pb_jelly import Limits, Taster
+    from pb_jelly import Limits
     from pb_jelly.codec import CurrentTables
 
     from .decode_loop import Decoding
     from .encode_loop import Encoding
     from .object_reader import Shapes
 
-__all__ = ["Exchange", "read", "written"]
+__all__ = ["Exchange", "read"]
 
 # What is idle just now.  A connection needs them for one message at a time, and keeps
 # nothing in them; a program in several threads, or whose hooks send messages, comes to
 # have a few.
 _readers: Final[list[Reader]] = []
 _writers: Final[list[Writer]] = []
-
-
-def written(
-    head: tuple[bytes | int, ...],
-    value: object,
-    limits: Limits,
-    tables: CurrentTables,
-    security: Taster,
-) -> list[bytes] | None:
-    """Return the bytes of an object, made in one step; None if it takes two.
-
-    Args:
-        head: What they begin with.
-        value: The object.
-        limits: What it may cost.
-        tables: The tables of the policy, for the modern form.
-        security: The policy.
-    """
-
-    def make_jellier() -> Jellier:
-        return Jellier(security, modern=True, limits=limits)
-
-    writer = _writers.pop() if _writers else Writer()
-    try:
-        sending = tables.current().sending
-        return writer.write(head, (value,), limits, sending, make_jellier)
-    finally:
-        _writers.append(writer)
 
 
 def read(data: bytes, start: int, limits: Limits, tables: CurrentTables) -> list[Any]:

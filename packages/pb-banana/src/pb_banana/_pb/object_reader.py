@@ -579,7 +579,7 @@ class Reader:
         if copier is None or target.has_callback:
             raise _GiveUpError
         made: Any = None
-        if not copier.is_enum:
+        if not copier.is_whole:
             if target.has_new:
                 raise _GiveUpError
             made = target.make.__new__(target.make)

@@ -114,7 +114,8 @@ def call_observers(
 
     Returns:
         All answers, in the order of the observers.  One whose connection is gone, or
-        whose peer has no copy any more, has failed: the others are called all the same.  Without answers, an empty list.
+        whose peer has no copy any more, has failed: the others are called all the
+        same.  Without answers, an empty list.
 
     Raises:
         WrongThread: This is another thread than that of an observer's event loop.

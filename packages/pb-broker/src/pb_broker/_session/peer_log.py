@@ -80,24 +80,19 @@ class PeerLog:
             )
         return True
 
-    def info(self, event: str, said: str, **fields: Any) -> None:
-        """Log a line if there is room for it.
-
-        Args:
-            event: The name of the event, for its ``pb_event``.
-            said: The text, with the names of fields in braces.
-            **fields: The fields.
-        """
-        if self.allows():
-            _log.info(said, pb_event=event, peer=self.address(), **fields)
-
     def refused(self, error: object) -> None:
         """Log that a call was refused, which is the peer's fault.
 
         Args:
             error: The reason; no traceback of ours would explain it.
         """
-        self.info("call_refused", "Refused a call: {error}", error=error)
+        if self.allows():
+            _log.info(
+                "Refused a call: {error}",
+                pb_event="call_refused",
+                error=error,
+                peer=self.address(),
+            )
 
     def run(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback of the application's, whose failure stops nothing here.

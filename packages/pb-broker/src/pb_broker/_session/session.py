@@ -287,18 +287,26 @@ class Session:
     def unknown(self, verb: bytes) -> None:
         """Answer a message that is not known here; see `Sink.unknown`."""
         shown = verb[:_SHOWN]
-        self.broker.peer_log.info(
-            "unknown_message", "Unknown message {verb!r}", verb=shown
-        )
+        log = self.broker.peer_log
+        if log.allows():
+            _log.info(
+                "Unknown message {verb!r}",
+                pb_event="unknown_message",
+                peer=log.address(),
+                verb=shown,
+            )
         self._send(self.codec.did_not_understand(shown))
 
     def not_understood(self, verb: bytes) -> None:
         """Learn that the peer did not know a message; see `Sink.not_understood`."""
-        self.broker.peer_log.info(
-            "not_understood",
-            "The peer did not understand {verb!r}",
-            verb=verb[:_SHOWN],
-        )
+        log = self.broker.peer_log
+        if log.allows():
+            _log.info(
+                "The peer did not understand {verb!r}",
+                pb_event="not_understood",
+                peer=log.address(),
+                verb=verb[:_SHOWN],
+            )
 
     def _send(self, parts: list[bytes]) -> None:
         if parts:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from pb_jelly._policy.taster import Taster
 
 __all__ = [
+    "CALL",
+    "COPIED_TARGET",
+    "FACTORY",
+    "GENERIC",
+    "HOOK",
+    "STATE",
     "CurrentTables",
     "PolicyTable",
     "Target",
@@ -53,7 +59,7 @@ STATE: Final = 4
 #: A blank instance, and ``__setstate__`` or the ordinary rules.
 GENERIC: Final = 5
 #: A blank instance, and what `copyable` registered for its class.
-COPIED: Final = 6
+COPIED_TARGET: Final = 6
 
 
 class Target:
@@ -115,9 +121,9 @@ def registered(registry: ClassRegistry, head: bytes) -> Target | None:
 def target_of(unjellyable: Any) -> Target:
     """Return what is made of what has been registered."""
     if isinstance(unjellyable, Copier):
-        if unjellyable.is_enum:
+        if unjellyable.is_whole:
             return Target(FACTORY, unjellyable.member, unjellyable)
-        return Target(COPIED, unjellyable.cls, unjellyable)
+        return Target(COPIED_TARGET, unjellyable.cls, unjellyable)
     if not isinstance(unjellyable, type):
         return Target(CALL, unjellyable)
     hook = getattr(unjellyable, "unjellyFor", None)

@@ -9,7 +9,7 @@ from pb_jelly._policy.security_options import default_registry
 from pb_jelly._types.copiers import Copier, is_finished
 from pb_jelly._types.instance_state import hides_state
 from pb_jelly._types.qualified_names import full_name, qual
-from pb_jelly._types.type_table import HEADS
+from pb_jelly._types.type_table import HEADS, TYPES, late_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pb_jelly._policy.class_registry import ClassRegistry
     from pb_jelly._policy.security_options import SecurityOptions
 
-__all__ = ["copyable"]
+__all__ = ["copyable", "copyable_as"]
 
 _Class = TypeVar("_Class")
 
@@ -92,18 +92,7 @@ def copyable(
     """
     if isinstance(name, type):
         return copyable(None)(name)
-    if type(version) is not int or version < 1:
-        raise ValueError("a version is a number from 1")
-    if policy is not None:
-        if registry is not None:
-            raise ValueError("a policy has its registry: give one of the two")
-        registry = policy.registry
-        if registry is default_registry:
-            raise ValueError(
-                "the policy has no registry of its own: make it with "
-                "SecurityOptions(ClassRegistry())"
-            )
-    where = default_registry if registry is None else registry
+    where = _registry(version, registry, policy)
 
     def register(cls: type[_Class]) -> type[_Class]:
         _check_class(cls)
@@ -119,6 +108,76 @@ def copyable(
         return cls
 
     return register
+
+
+def copyable_as(
+    cls: type[_Class],
+    name: str,
+    to_state: Callable[[_Class], dict[str, Any]],
+    from_state: Callable[[dict[str, Any]], _Class],
+    *,
+    version: int = 1,
+    upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+    registry: ClassRegistry | None = None,
+    policy: SecurityOptions | None = None,
+) -> None:
+    """Register a class of another library, to be copied by two functions.
+
+    For a class that cannot be decorated, or whose instances do not show their state,
+    such as one that is written in C.
+
+    Args:
+        cls: The class; its instances alone are meant, not those of subclasses.
+        name: The name on the wire, the same in each program.
+        to_state: Called with an instance; returns its state, by names.
+        from_state: Called with a state that a peer has sent; returns the instance, or
+            raises an error.
+        version: As for `copyable`; likewise the others.
+        upgrade: As for `copyable`.
+        registry: As for `copyable`.
+        policy: As for `copyable`.
+
+    Raises:
+        TypeError: It is no class, has a form of its own on the wire, or says itself how
+            it is sent.
+        ValueError: As for `copyable`.
+    """
+    where = _registry(version, registry, policy)
+    if not isinstance(cls, type):
+        raise TypeError("only a class can be copyable")
+    reason = ""
+    if cls in TYPES[True] or late_entry(cls) is not None or issubclass(cls, type):
+        reason = "it has a form of its own"
+    elif hasattr(cls, "jellyFor"):
+        reason = "it has a jellyFor, which says how it is sent"
+    if reason:
+        raise TypeError(f"{full_name(cls)} cannot be copyable: {reason}")
+    _check_name(name, cls, where)
+    where.set_copier(Copier(cls, name, version, upgrade, False, (to_state, from_state)))
+    if policy is not None:
+        policy.allowTypes(name)
+
+
+def _registry(
+    version: int, registry: ClassRegistry | None, policy: SecurityOptions | None
+) -> ClassRegistry:
+    """Return the registry in which a class is to be registered.
+
+    Raises:
+        ValueError: The version, or the policy, cannot be used.
+    """
+    if type(version) is not int or version < 1:
+        raise ValueError("a version is a number from 1")
+    if policy is not None:
+        if registry is not None:
+            raise ValueError("a policy has its registry: give one of the two")
+        registry = policy.registry
+        if registry is default_registry:
+            raise ValueError(
+                "the policy has no registry of its own: make it with "
+                "SecurityOptions(ClassRegistry())"
+            )
+    return default_registry if registry is None else registry
 
 
 def _check_class(cls: Any) -> None:

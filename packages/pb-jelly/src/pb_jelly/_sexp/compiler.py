@@ -17,8 +17,8 @@ UNLIMITED = 2**60
 def mypyc_attr(**attributes: bool) -> Callable[[_Class], _Class]:
     """Leave a class as it is.
 
-    To the compiler, which reads ``mypyc/_native.pyi`` in place of this module, it is
-    the decorator of ``mypy_extensions``; to run, nothing is needed of that.
+    To the compiler, which reads ``mypyc/_sexp/compiler.pyi`` in place of this module,
+    it is the decorator of ``mypy_extensions``; to run, nothing is needed of that.
     """
     return lambda cls: cls
 

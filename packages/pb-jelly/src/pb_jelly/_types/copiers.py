@@ -31,7 +31,10 @@ from pb_jelly.errors import JellyError, MalformedJelly, UnjellyableType
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Copier", "is_finished"]
+__all__ = ["Copier", "Functions", "is_finished"]
+
+#: What makes the state of an instance, and what makes an instance of a state.
+Functions = tuple["Callable[[Any], dict[str, Any]]", "Callable[[dict[str, Any]], Any]"]
 
 #: The entry in the metadata of a field that says whether the field is sent.
 _METADATA: Final = "pb"
@@ -66,12 +69,17 @@ class Copier:
         upgrade: Makes the state of an older version one of this.
         ignore_unknown: Whether what the class has no field for is left out, instead of
             refused.
+        functions: What makes the state of an instance, and an instance of a state, if
+            that is not for the class to say.
 
     Attributes:
         cls: As above.
         name: As above.
         tag: The name as it is on the wire.
-        is_enum: Whether it is an enumeration, whose members are not made but found.
+        version: As above.
+        version_key: The key that the version has in a state.
+        is_whole: Whether a state makes an instance at once, and not a blank one first:
+            a member of an enumeration is found and not made.
     """
 
     def __init__(
@@ -81,16 +89,18 @@ class Copier:
         version: int = 1,
         upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
         ignore_unknown: bool = False,
+        functions: Functions | None = None,
     ) -> None:
         self.cls = cls
         self.name = name
         self.tag = name.encode("utf-8")
-        self.is_enum = issubclass(cls, Enum)
-        self._version = version
+        self.is_whole = functions is not None or issubclass(cls, Enum)
+        self._functions = functions
+        self.version = version
         # The entry that twisted.persisted.styles.Versioned has for a class.  No
         # attribute can be named so, and to a peer that knows nothing of it, it is one
         # attribute more.
-        self._version_key = f"{name}.persistenceVersion"
+        self.version_key = f"{name}.persistenceVersion"
         self._upgrade = upgrade
         self._ignore_unknown = ignore_unknown
         self._known: _Form | None = None
@@ -127,9 +137,25 @@ class Copier:
             UnjellyableType: It has none: a field has no value, for one.
         """
         state = (self._known or self._form()).dump(inst)
-        if self._version > 1:
-            state[self._version_key] = self._version
+        if self.version > 1:
+            state[self.version_key] = self.version
         return state
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the fields that every state has, in order; None if they vary."""
+        return (self._known or self._form()).names
+
+    def values_of(self, inst: Any) -> tuple[Any, ...]:
+        """Return the values of the fields of an instance, one for each of `names`.
+
+        Raises:
+            UnjellyableType: A field has none.
+        """
+        form = self._known or self._form()
+        # `names` has been asked before, and is None for all others.
+        assert isinstance(form, _Fields)
+        return form.values(inst)
 
     def made_quickly(self, inst: Any, state: dict[Any, Any]) -> Any:
         """Do what `fill` or `member` does, if that runs no code of the program.
@@ -144,11 +170,11 @@ class Copier:
         form = self._known or self._form()
         if state.keys() != self._quick:
             return None
-        if self._version > 1:
+        if self.version > 1:
             state = dict(state)
-            version = state.pop(self._version_key)
+            version = state.pop(self.version_key)
             # Equal is not enough: a float is no version.
-            if type(version) is not int or version != self._version:
+            if type(version) is not int or version != self.version:
                 return None
         try:
             return form.load(inst, state)
@@ -194,22 +220,22 @@ class Copier:
         """Return state as this version has it."""
         names = {} if state is None else attributes_in(state)
         version: Any = 1
-        if self._version_key in names:
+        if self.version_key in names:
             names = dict(names)
-            version = names.pop(self._version_key)
+            version = names.pop(self.version_key)
             if type(version) is not int or version < 0:
                 raise MalformedJelly(f"{self.name} of the version {shown(version)}")
             # A legacy peer counts from 0, which is the version of what has none.
             version = max(version, 1)
-        return names if version == self._version else self._upgraded(names, version)
+        return names if version == self.version else self._upgraded(names, version)
 
     def _upgraded(self, state: dict[str, Any], version: int) -> dict[str, Any]:
         """Return the state of another version as this version has it."""
         what = f"{self.name} of version {shown(version)}"
-        if version > self._version:
-            raise MalformedJelly(f"{what}; the newest known here is {self._version}")
+        if version > self.version:
+            raise MalformedJelly(f"{what}; the newest known here is {self.version}")
         if self._upgrade is None:
-            raise MalformedJelly(f"{what}; nothing upgrades it to {self._version}")
+            raise MalformedJelly(f"{what}; nothing upgrades it to {self.version}")
         try:
             upgraded: Any = self._upgrade(dict(state), version)
         except JellyError:
@@ -232,10 +258,10 @@ class Copier:
         """Return how the class keeps its state, once that is looked at."""
         form = self._known
         if form is None:
-            form = self._known = _form_of(self.cls, self.name)
+            form = self._known = _form_of(self.cls, self.name, self._functions)
             self._quick = form.quick
-            if form.quick is not None and self._version > 1:
-                self._quick = form.quick | {self._version_key}
+            if form.quick is not None and self.version > 1:
+                self._quick = form.quick | {self.version_key}
         return form
 
 
@@ -245,9 +271,11 @@ class _Form(Protocol):
     Attributes:
         quick: If a state has these keys, all of them and no others, it is loaded
             without code of the program; None if there is no such state.
+        names: The names that every state has, in order; None if they vary.
     """
 
     quick: frozenset[str] | None
+    names: tuple[str, ...] | None
 
     def dump(self, inst: Any) -> dict[str, Any]:
         """Return the state of an instance."""
@@ -261,12 +289,14 @@ class _Form(Protocol):
         """Give a blank instance its state, and return it; or the member that has it."""
 
 
-def _form_of(cls: type[Any], name: str) -> _Form:
+def _form_of(cls: type[Any], name: str, functions: Functions | None) -> _Form:
     """Return how a class keeps its state.
 
     Raises:
         UnjellyableType: It cannot be copied.
     """
+    if functions is not None:
+        return _ByFunctions(cls, name, *functions)
     if issubclass(cls, Enum):
         return _Members(cls, name)
     reason = why_not_blank(cls)
@@ -420,12 +450,19 @@ def _attrs_fields(cls: Any) -> list[_Field]:
     return found
 
 
+class _Varying:
+    """A form whose states have different names."""
+
+    names: tuple[str, ...] | None = None
+
+
 class _Fields:
     """The state of instances that have fields."""
 
     def __init__(self, cls: type[Any], name: str, fields: list[_Field]) -> None:
         self._name = name
-        self._names = tuple(field.name for field in fields)
+        self.names: tuple[str, ...] | None = tuple(field.name for field in fields)
+        self._names = self.names
         self._all = frozenset(self._names)
         self._arguments = {
             field.name: field.argument for field in fields if field.argument is not None
@@ -440,9 +477,12 @@ class _Fields:
         self.quick = None if _runs_code(cls, fields) else self._all
 
     def dump(self, inst: Any) -> dict[str, Any]:
+        # As many as there are names.
+        return dict(zip(self._names, self.values(inst)))  # noqa: B905
+
+    def values(self, inst: Any) -> tuple[Any, ...]:
         try:
-            # As many as there are names.
-            return dict(zip(self._names, self._get(inst)))  # noqa: B905
+            return self._get(inst)
         except AttributeError:
             for name in self._names:
                 if not hasattr(inst, name):
@@ -479,7 +519,7 @@ class _Fields:
         return inst
 
 
-class _Model:
+class _Model(_Varying):
     """The state of models of pydantic: their fields, which their ``__init__`` checks.
 
     Private attributes are not sent, nor are fields that are excluded from what the
@@ -627,7 +667,7 @@ def _properties(cls: type[Any]) -> frozenset[str]:
     )
 
 
-class _Members:
+class _Members(_Varying):
     """The state of the members of an enumeration."""
 
     def __init__(self, cls: type[Any], name: str) -> None:
@@ -658,7 +698,44 @@ class _Members:
         return member
 
 
-class _Attributes:
+class _ByFunctions(_Varying):
+    """The state of instances of a class for which a program says what it is."""
+
+    def __init__(
+        self,
+        cls: type[Any],
+        name: str,
+        to_state: Callable[[Any], dict[str, Any]],
+        from_state: Callable[[dict[str, Any]], Any],
+    ) -> None:
+        self._cls = cls
+        self._name = name
+        self._to_state = to_state
+        self._from_state = from_state
+        self.quick: frozenset[str] | None = None
+
+    def dump(self, inst: Any) -> dict[str, Any]:
+        state: Any = self._to_state(inst)
+        if type(state) is not dict or set(map(type, state)) - {str}:
+            raise UnjellyableType(
+                f"{self._name}: to_state returned {shown(state)}, and no dict of names"
+            )
+        return dict(state)
+
+    def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
+        # The function says itself what it does not know.
+        return state
+
+    def load(self, inst: Any, state: dict[str, Any]) -> Any:
+        made = self._from_state(state)
+        if not isinstance(made, self._cls):
+            raise MalformedJelly(
+                f"{self._name}: from_state returned {shown(made)}, and no instance"
+            )
+        return made
+
+
+class _Attributes(_Varying):
     """The state of instances of any other class."""
 
     def __init__(self, cls: type[Any], name: str) -> None:

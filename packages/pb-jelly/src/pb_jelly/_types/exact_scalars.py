@@ -54,6 +54,8 @@ __all__ = [
     "load_range",
     "load_timezone",
     "load_uuid",
+    "load_zone",
+    "zone_items",
 ]
 
 
@@ -90,44 +92,44 @@ def dump_exact_datetime(value: datetime.datetime, bits: int) -> list[SExp]:
     """Return the expression for any datetime with a known kind of time zone."""
     if value.tzinfo is None and not value.fold:
         return dump_datetime(value, bits)
-    return [b"@datetime", datetime_text(value), value.fold, *_zone(value.tzinfo)]
+    return [b"@datetime", datetime_text(value), value.fold, *zone_items(value.tzinfo)]
 
 
 def load_exact_datetime(sexp: list[Any]) -> datetime.datetime:
     """Return the datetime, with its zone and fold, that an expression stands for."""
     head, text, fold, *zone = sexp
     naive = load_datetime([head, text])
-    return naive.replace(tzinfo=_load_zone(zone), fold=fold)
+    return naive.replace(tzinfo=load_zone(zone), fold=fold)
 
 
 def dump_exact_time(value: datetime.time, bits: int) -> list[SExp]:
     """Return the expression for any time with a known kind of time zone."""
     if value.tzinfo is None and not value.fold:
         return dump_time(value, bits)
-    return [b"@time", time_text(value), value.fold, *_zone(value.tzinfo)]
+    return [b"@time", time_text(value), value.fold, *zone_items(value.tzinfo)]
 
 
 def load_exact_time(sexp: list[Any]) -> datetime.time:
     """Return the time, with its zone and fold, that an expression stands for."""
     head, text, fold, *zone = sexp
     naive = load_time([head, text])
-    return naive.replace(tzinfo=_load_zone(zone), fold=fold)
+    return naive.replace(tzinfo=load_zone(zone), fold=fold)
 
 
 def dump_timezone(value: datetime.tzinfo, bits: int) -> list[SExp]:
     """Return the expression for a fixed offset or a zone of the zoneinfo module."""
-    return [b"@timezone", *_zone(value)]
+    return [b"@timezone", *zone_items(value)]
 
 
 def load_timezone(sexp: list[Any]) -> datetime.tzinfo:
     """Return the time zone that an expression stands for."""
-    zone = _load_zone(sexp[1:])
+    zone = load_zone(sexp[1:])
     if zone is None:
         raise ValueError("no time zone")
     return zone
 
 
-def _zone(zone: datetime.tzinfo | None) -> list[SExp]:
+def zone_items(zone: datetime.tzinfo | None) -> list[SExp]:
     """Return the items of an expression that stand for a time zone.
 
     None at all for no zone, one for the key of a zoneinfo zone, three for a fixed
@@ -166,7 +168,7 @@ def _check_key(zone: Any) -> None:
         raise caused(refusal, error) from error
 
 
-def _load_zone(items: list[Any]) -> datetime.tzinfo | None:
+def load_zone(items: list[Any]) -> datetime.tzinfo | None:
     """Return the time zone that the items of an expression stand for."""
     if not items:
         return None

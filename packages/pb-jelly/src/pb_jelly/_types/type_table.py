@@ -28,6 +28,7 @@ __all__ = [
     "HEADS",
     "LEAVES",
     "MODERN_HEADS",
+    "MODERN_OPS",
     "ORDINARY",
     "TYPES",
     "VALUE_TYPES",
@@ -195,6 +196,8 @@ def _types(is_modern: bool) -> dict[type[Any], ValueType]:
 
 #: What is done with an expression, by its head; the second is for the modern form.
 HEADS: Final = (_heads(False), _heads(True))
+#: What is done with an expression of the modern form, by its head.
+MODERN_OPS: Final = HEADS[True]
 #: What is done with a value, by its type; the second is for the modern form.
 TYPES: Final = (_types(False), _types(True))
 #: What every policy is expected to allow.
