@@ -29,7 +29,7 @@ from twisted.internet.endpoints import (
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.trial.unittest import TestCase
 
-from documented_servers import PATIENCE, serving, visit
+from documented_servers import serving, visit
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred.certificates import ClientCertificates, OwnCertificate
@@ -63,7 +63,6 @@ def shell(commands: str, folder: Path) -> None:
         ["sh", "-ec", commands],
         cwd=folder,
         stdin=subprocess.DEVNULL,
-        timeout=PATIENCE,
         check=True,
     )
 
@@ -209,7 +208,6 @@ def test_a_certificate_of_a_user_is_none_for_a_server(authority: Path) -> None:
             cwd=authority,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
             check=False,
         )
         assert ran.returncode != 0
@@ -243,7 +241,6 @@ def test_what_goes_wrong(asked: str, trusted: str, said: str, authority: Path) -
             cwd=authority,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PATIENCE,
             check=False,
         )
     assert said in ran.stdout.decode("latin-1")

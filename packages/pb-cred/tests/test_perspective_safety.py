@@ -167,7 +167,7 @@ def harm(alice: Alice, mallory: Mallory, seed: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("comes_as", ["mallory", "anonymous", "stranger"])
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(steps)
 def test_what_one_user_has_another_cannot_reach(comes_as: str, steps: Any) -> None:
     with encrypted():
@@ -237,7 +237,7 @@ LOOKS = st.lists(st.tuples(st.sampled_from([ALICE, MALLORY]), st.integers()))
 
 
 @pytest.mark.parametrize("is_one", [False, True])
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(LOOKS)
 def test_what_both_have_knows_who_calls(is_one: bool, looks: Any) -> None:
     """Over one connection, too; but there one peer has all that either has.

@@ -456,5 +456,5 @@ class InSQLite(Machine):
 
 TestAnySequenceInMemory = InMemory.TestCase
 TestAnySequenceInSQLite = InSQLite.TestCase
-TestAnySequenceInMemory.settings = settings(stateful_step_count=40)
-TestAnySequenceInSQLite.settings = settings(max_examples=30, stateful_step_count=40)
+TestAnySequenceInMemory.settings = settings(max_examples=50, stateful_step_count=40)
+TestAnySequenceInSQLite.settings = settings(max_examples=15, stateful_step_count=40)

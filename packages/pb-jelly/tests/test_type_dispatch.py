@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import enum
 import pathlib
+import re
 import sys
 import threading
 import uuid
@@ -28,6 +29,7 @@ from pb_jelly import (
     qual,
     unjelly,
 )
+from pb_jelly._sexp.abbreviation import shown
 
 
 class Plain:
@@ -86,13 +88,18 @@ def listing(*classes: type[Any]) -> SecurityOptions:
     return policy
 
 
+def named(cls: type[Any]) -> str:
+    """Return a pattern for the abbreviated name of a class in a message."""
+    return re.escape(shown(qual(cls)))
+
+
 def test_instances_of_listed_classes_are_sent() -> None:
     for value in (Data(1), NotCallable()):
         cls = type(value)
         state = vars(value) or None
         expected = [qual(cls).encode(), jelly(state)]
         assert jelly(value, listing(cls)) == expected
-        with pytest.raises(InsecureJelly, match=cls.__name__[:4]):
+        with pytest.raises(InsecureJelly, match=named(cls)):
             jelly(value, listing(Plain))
         with pytest.raises(InsecureJelly):
             jelly(value, globalSecurity)
@@ -202,7 +209,7 @@ def test_refusal_of_modern_types_by_the_policy() -> None:
 
 @pytest.mark.parametrize("value", [Color.RED, Words("a"), Pair(1, 2), Data(1)])
 def test_modern_classes_must_be_listed(value: Any) -> None:
-    with pytest.raises(InsecureJelly, match=type(value).__name__):
+    with pytest.raises(InsecureJelly, match=named(type(value))):
         jelly(value, globalSecurity, modern=True)
     policy = listing(type(value))
     assert unjelly(jelly(value, policy, modern=True), policy, modern=True) == value
