@@ -189,7 +189,7 @@ class ServerMechanism(ABC):
 
     @abstractmethod
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
 
 
 # The client's half
@@ -243,7 +243,7 @@ class ClientMechanism(ABC):
 
     @abstractmethod
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ class BearerTokens(ServerMechanism):
         return context.is_tls
 
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Server(self, context)
 
     def _look_at(self, secret: Secret) -> tuple[Any, SignedToken]:
