@@ -223,7 +223,7 @@ def test_a_certificate_of_a_user_is_none_for_a_server(authority: Path) -> None:
     ],
 )
 def test_what_goes_wrong(asked: str, trusted: str, said: str, authority: Path) -> None:
-    text = section("What goes wrong")
+    text = section("Errors")
     assert f"`{said}`" in text
     (command,) = blocks("console", text)
     assert command.startswith("$ openssl s_client ")

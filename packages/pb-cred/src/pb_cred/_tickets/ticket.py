@@ -154,7 +154,7 @@ def _raw_of(data: bytes | str) -> Raw:
     try:
         return Raw(b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
     except ValueError:
-        # Without the cause, whose text may quote the ticket.
+        # A malformed ticket is refused by the server; the error would quote it.
         return Raw()
 
 
