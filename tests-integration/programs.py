@@ -7,7 +7,6 @@ starts a new interpreter for each, as ``make trials`` does.
 
 from __future__ import annotations
 
-import array
 import atexit
 import json
 import os
@@ -82,7 +81,7 @@ class Program:
             asked.flush()
             asked.seek(0)
             files = [asked.fileno(), stdin, stdout, stderr, report]
-            socket.send_fds(_warm(), [b"!"], array.array("i", files))
+            socket.send_fds(_warm(), [b"!"], files)
         os.close(report)
         self.pid = int(self._line())
 
@@ -137,7 +136,7 @@ def _warm() -> socket.socket:
     global _control
     if _control is None:
         ours, theirs = socket.socketpair()
-        process = subprocess.Popen([sys.executable, str(_WARM)], stdin=theirs)
+        process = subprocess.Popen([sys.executable, str(_WARM)], stdin=theirs.fileno())
         theirs.close()
         _control = ours
 

@@ -33,6 +33,7 @@ from documented_servers import serving, visit
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred.certificates import ClientCertificates, OwnCertificate
+from programs import PATIENCE
 
 TEXT = (Path(__file__).parents[1] / "docs" / "tls.md").read_text("utf-8")
 
@@ -264,7 +265,7 @@ def test_the_descriptions_of_endpoints(
 class RenewingTests(TestCase):
     """What is served with a certificate that changes."""
 
-    timeout = 20
+    timeout = PATIENCE
 
     def setUp(self) -> None:
         folder = TemporaryDirectory()
