@@ -47,7 +47,7 @@ def _nothing_planted_is_told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let brokers handle all messages of a read at once, however slow the machine is."""
+    """Let brokers handle all messages of a read at once, on a slow machine as well."""
     for name, module in list(sys.modules.items()):
         if name.startswith("pb_broker.") and hasattr(module, "perf_counter"):
             monkeypatch.setattr(module, "perf_counter", lambda: 0.0)

@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from programs import run_program
+
 ROOT = Path(__file__).parents[1]
 
 #: Sizes for growth, and no repetition.
@@ -301,4 +303,5 @@ def test_without_rows_there_is_no_report(tmp_path: Path) -> None:
     ["codec", "rpc", "growth", "memory", "hostile", "logins", "report"],
 )
 def test_says_how_to_use_it(benchmark: str) -> None:
-    assert f"usage: benchmarks.{benchmark}" in run(benchmark, "--help").stdout
+    ran = run_program("-m", f"benchmarks.{benchmark}", "--help", cwd=ROOT)
+    assert f"usage: benchmarks.{benchmark}" in ran.stdout
