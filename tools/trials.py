@@ -33,7 +33,9 @@ class Trial(NamedTuple):
 #: Trials by the name that is in the first column of the page.
 TRIALS: Final = {
     "marked": Trial((*HATCH, "run", "test", "-m", "trial"), {}),
-    "fresh": Trial((*HATCH, "run", "test", "tests-integration"), {"FRESH": "1", "TRIAL": "1"}),
+    "fresh": Trial(
+        (*HATCH, "run", "test", "tests-integration"), {"FRESH": "1", "TRIAL": "1"}
+    ),
     "matrix": Trial((*HATCH, "test", "-a"), {}),
     "compiled": Trial((*HATCH, "run", "compiled:test"), {}),
     "fuzz": Trial((*HATCH, "run", "fuzz:run", "--seconds", "60"), {}),
