@@ -32,7 +32,7 @@ def run(names: Sequence[str], directory: Path, *command: str) -> str:
     Args:
         names: Headings of the sections.
         directory: Folder for the files.
-        *command: A module of Python to run, and its arguments; the files of the sections
+        *command: A module of Python to run, and its arguments; the sections' files
             are added.
     """
     programs: list[str] = []

@@ -179,7 +179,7 @@ def test_memory_per_node_is_bounded(name: str, steps: int) -> None:
             return 1 + sum(map(nodes, expression))
         return 1
 
-    count = 2000
+    count = 500
     expression: Any = [b"list", *[COSTLY[name]] * count]
     encoder = Encoder(WIDE, vocabulary=PB_VOCABULARY)
     data = encoder.encode(expression)
