@@ -11,13 +11,25 @@ and its exit code.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import runpy
 import socket
 import sys
 import warnings
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
+
+#: Modules imported beforehand. With them come nearly all others that programs import.
+WARM: Final = (
+    "OpenSSL.SSL",
+    "twisted.internet.asyncioreactor",
+    "twisted.internet.ssl",
+    "twisted.internet.task",
+    "pb_cred.asyncio",
+    "pb_cred.pb",
+)
 
 
 def accept(control: socket.socket) -> dict[str, Any] | None:
@@ -89,11 +101,11 @@ def run(request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     # Not the folder of this file, which is on the path of no program.
     del sys.path[0]
-    import OpenSSL.SSL  # noqa: F401
-    import twisted.internet.asyncioreactor
-    import twisted.internet.epollreactor
-    import twisted.internet.ssl
-    import twisted.internet.task  # noqa: F401
+    for name in WARM:
+        importlib.import_module(name)
+    with suppress(ImportError):
+        # On Linux alone.
+        importlib.import_module("twisted.internet.epollreactor")
 
     # Each program installs a reactor of its own, and ours in the place of Twisted's.
     assert not {"twisted.internet.reactor", "twisted.spread.pb"} & set(sys.modules)

@@ -230,7 +230,7 @@ class BearerTokens(ServerMechanism):
         return _Server(self, context)
 
     def _look_at(self, secret: Secret) -> tuple[Any, SignedToken]:
-        """Return a token's key, None, or a Deferred with either; and the parsed token."""
+        """Return a token's key (None or a Deferred, too), and the parsed token."""
         if len(secret.raw) > self._most:
             raise LoginRefused("the token is too long")
         token = SignedToken(secret)
