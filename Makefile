@@ -3,13 +3,22 @@
 #   make test PYTHON=python3.11      another Python than the newest one found
 #   make test ARGS="-k decoder"      arguments for pytest, or for the demo
 
-.PHONY: demo test wheels ci clean
+.PHONY: demo quick test trials wheels ci clean
 
 demo:
 	@tools/hatch run demo:run $(ARGS)
 
+# The packages' tests, in two processes at once.
+quick:
+	@tools/hatch run quick $(ARGS)
+
 test:
 	@tools/hatch run test $(ARGS)
+
+# What takes too long for each change; docs/trials.md has the last results.
+trials:
+	@tools/hatch --version
+	@.venv/bin/python tools/trials.py $(ARGS)
 
 # Wheels of all packages in dist/: plain ones for any Python, and with a C compiler at
 # hand the codec compiled for this one. Each kind is installed and used from nothing.

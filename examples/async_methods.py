@@ -42,7 +42,9 @@ async def main(reactor: Any) -> None:
         supplier = Supplier(reactor)
         print("quotes:", await root.callRemote("quotes", supplier, "coffee", "tea"))
         items = "coffee", "tea"
-        calls = [root.callRemote("quotes", supplier, item) for item in items]
+        calls = [
+            pb.as_deferred(root.callRemote("quotes", supplier, item)) for item in items
+        ]
         prices = [sum(each.values()) for each in await gatherResults(calls)]
         print("both at once:", sum(prices))
         try:

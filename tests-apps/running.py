@@ -13,7 +13,7 @@ from threading import Thread
 from time import monotonic
 
 #: Seconds that no program lives by far; this only ends what hangs.
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 #: What comes before a program that is to have us in the place of `twisted.spread`.
 THROUGH_US = ("-m", "pb_cred.drop_in")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["PATIENCE", "serving", "visit"]
+from programs import run_program, started
 
-#: No program waits for anything but itself; this only ends one that hangs.
-PATIENCE = 60
+__all__ = ["serving", "visit"]
 
 _PORTS = [
     # As it is shown, and with any free port of this machine.
@@ -40,19 +38,11 @@ def serving(server: str, folder: Path) -> Iterator[str]:
     """Run a server in a folder, and give its port."""
     path = folder / "server.py"
     path.write_text(_on_any_port(server), encoding="utf-8")
-    with subprocess.Popen(
-        [sys.executable, str(path)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            port = process.stdout.readline().strip()
-            assert port, "the server has not started"
-            yield port
-        finally:
-            process.kill()
+    with started(path, cwd=folder) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        assert port, "the server has not started"
+        yield port
 
 
 def visit(
@@ -62,13 +52,5 @@ def visit(
     assert client.count("8787") == 1
     path = folder / "client.py"
     path.write_text(client.replace("8787", port), encoding="utf-8")
-    warnings = [option for each in ignored for option in ("-W", f"ignore:{each}")]
-    return subprocess.run(
-        [sys.executable, "-W", "error", *warnings, str(path)],
-        cwd=folder,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    warnings = ["error", *(f"ignore:{each}" for each in ignored)]
+    return run_program(path, cwd=folder, warnings=warnings)

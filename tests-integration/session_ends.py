@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
+from programs import PATIENCE
 
 __all__ = ["HERE", "Ends", "Event", "OnAsyncio", "OnReactor"]
 
@@ -96,7 +97,7 @@ class Ends:
 class OnReactor(Ends, TestCase):
     """On Twisted's reactor."""
 
-    timeout = 60
+    timeout = PATIENCE
     binds_channels = True
 
     def setUp(self) -> None:

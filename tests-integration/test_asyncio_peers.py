@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import ssl
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import pb_broker as pb
 from mixed_peer import NAME, PASSWORD, Flavours, call_everything
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb as cred_pb
+from programs import run_program, started
 
 PROGRAM = str(Path(__file__).with_name("mixed_peer.py"))
 CREDENTIALS = UsernamePassword(NAME, PASSWORD)
@@ -44,7 +44,7 @@ def run(request: pytest.FixtureRequest) -> Any:
         errors: list[Any] = []
         loop.set_exception_handler(lambda _, context: errors.append(context))
         try:
-            loop.run_until_complete(asyncio.wait_for(coroutine, 60))
+            loop.run_until_complete(coroutine)
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()
@@ -53,26 +53,15 @@ def run(request: pytest.FixtureRequest) -> Any:
     return run
 
 
-async def start(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        PROGRAM,
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-
-
 FLAVOURS = Flavours(cred_pb)
 
 
 @pytest.mark.parametrize("other", ["ours", "twisted"])
 def test_a_server_on_twisted(run: Any, other: str) -> None:
     async def test() -> None:
-        server = await start("server", other)
         assert server.stdout is not None
         assert server.stdin is not None
-        port = int(await server.stdout.readline())
+        port = int(server.stdout.readline())
         # The other end may know nothing else.
         factory = cred_pb.PBClientFactory(allow_legacy_md5=True)
         connecting = pb_asyncio.client(
@@ -86,9 +75,10 @@ def test_a_server_on_twisted(run: Any, other: str) -> None:
                 f"tcp:{HERE}:{port}", credentials=wrong, factory=factory
             )
         server.stdin.close()
-        assert await server.wait() == 0
 
-    run(test())
+    with started(PROGRAM, "server", other, reads=True) as server:
+        run(test())
+        assert server.wait() == 0
 
 
 @pytest.mark.parametrize("other", ["ours", "twisted"])
@@ -97,9 +87,10 @@ def test_a_client_on_twisted(run: Any, other: str) -> None:
         async with pb_asyncio.serve(
             f"tcp:0:interface={HERE}", FLAVOURS.server()
         ) as server:
-            client = await start("client", other, str(server.port))
-            said, _ = await client.communicate()
-            assert said == b"done\n"
+            arguments = ("client", other, str(server.port))
+            # In a thread, for the server is in this one.
+            client = await asyncio.to_thread(run_program, PROGRAM, *arguments)
+            assert client.stdout == "done\n"
             assert client.returncode == 0
 
     run(test())

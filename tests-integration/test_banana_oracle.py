@@ -25,6 +25,7 @@ from pb_banana import (
     encode,
     int2b128,
 )
+from trials import examples
 
 #: Twisted has no limit to a whole message.
 LEGACY = Limits(message_bytes=2**40, nodes=2**40, depth=2**40)
@@ -115,7 +116,7 @@ expressions = st.recursive(
 )
 
 
-@settings(max_examples=1100)
+@settings(max_examples=examples(1100))
 @given(expressions, st.sampled_from([b"pb", b"none"]))
 def test_random_expressions(expression: Any, dialect: bytes) -> None:
     agree(expression, dialect)
@@ -222,7 +223,7 @@ tokens = st.one_of(
 )
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(st.lists(tokens, max_size=10).map(b"".join), st.sampled_from([b"pb", b"none"]))
 def test_any_bytes_mean_the_same(data: bytes, dialect: bytes) -> None:
     """Legal or not: the same values, then an error of the published kind or none."""

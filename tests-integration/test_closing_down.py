@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
+from programs import PATIENCE
 
 REACTOR: Any = reactor
 HERE = "127.0.0.1"
@@ -114,7 +115,7 @@ def test_on_asyncio(tls: bool, contexts: tuple[Any, Any]) -> None:
 
 
 class OnTwistedTests(TestCase):
-    timeout = 60
+    timeout = PATIENCE
 
     async def sleep(self, seconds: float) -> None:
         await deferLater(REACTOR, seconds, lambda: None)

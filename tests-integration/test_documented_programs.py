@@ -9,16 +9,12 @@ of ours would give text.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+
+from programs import run_program
 
 LEGACY = "from twisted.spread import pb"
 OURS = "from pb_cred import pb"
-
-#: No program waits for anything but itself; this only ends one that hangs.
-PATIENCE = 60
 
 CALCULATOR = """
 IMPORT
@@ -579,14 +575,7 @@ PROGRAMS = {
 
 def run(program: str, line: str) -> tuple[str, int]:
     assert program.count("\nIMPORT\n") == 1
-    ran = subprocess.run(
-        [sys.executable, "-c", program.replace("IMPORT", line)],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    ran = run_program("-c", program.replace("IMPORT", line))
     print(ran.stderr)
     return ran.stdout, ran.returncode
 

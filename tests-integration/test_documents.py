@@ -36,3 +36,11 @@ def test_links_lead_somewhere(document: Path) -> None:
         target = (document.parent / name) if name else document
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_map_of_the_architecture_has_every_folder() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    folders = {path.parent.name for path in ROOT.glob("packages/*/src/*/*/__init__.py")}
+    assert len(folders) > 20
+    named = set(re.findall(r"\b_?[a-z]+(?:_[a-z0-9]+)*\b", text))
+    assert {folder for folder in folders if folder not in named} == set()

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from programs import run_program, started
+
 MODULES = ("banana", "flavors", "interfaces", "jelly", "pb", "publish", "util")
 
 PROGRAMS = Path(__file__).with_name("drop_in_programs")
 
 #: How a program written for `twisted.spread` is started: without us, and with us.
-THEIRS = (sys.executable,)
-OURS = (sys.executable, "-m", "pb_cred.drop_in")
+THEIRS = ()
+OURS = ("-m", "pb_cred.drop_in")
 
 
 def output(command: tuple[str, ...], program: str, *arguments: str) -> str:
     """Run a program and return what it printed."""
-    run = subprocess.run(
-        [*command, str(PROGRAMS / program), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    run = run_program(*command, PROGRAMS / program, *arguments)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -42,20 +38,12 @@ def test_a_program_says_the_same_through_the_drop_in(program: str) -> None:
 
 def conversation(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str, str]:
     """Run the calculator's two programs; return what the server and the client said."""
-    with subprocess.Popen(
-        [*server, str(PROGRAMS / "calculator_server.py")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as serving:
-        try:
-            assert serving.stdout is not None
-            port = serving.stdout.readline().strip()
-            heard = output(client, "calculator_client.py", port)
-            said, errors = serving.communicate(timeout=60)
-        finally:
-            serving.kill()
-    assert serving.returncode == 0, errors
+    with started(*server, PROGRAMS / "calculator_server.py") as serving:
+        assert serving.stdout is not None
+        port = serving.stdout.readline().strip()
+        heard = output(client, "calculator_client.py", port)
+        said = serving.stdout.read()
+        assert serving.wait() == 0
     return said, heard
 
 
@@ -87,19 +75,15 @@ def test_either_end_may_be_moved_first(
 
 def logins(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str, str]:
     """Run the two ends of the logins; return what the server and the client said."""
-    program = str(PROGRAMS / "logins.py")
-    with subprocess.Popen(
-        [*server, program, "server"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as serving:
-        try:
-            assert serving.stdout is not None
-            port = serving.stdout.readline().strip()
-            heard = output(client, "logins.py", "client", port)
-        finally:
-            serving.terminate()
+    program = PROGRAMS / "logins.py"
+    with (
+        open(os.devnull, "w") as nowhere,
+        started(*server, program, "server", stderr=nowhere.fileno()) as serving,
+    ):
+        assert serving.stdout is not None
+        port = serving.stdout.readline().strip()
+        heard = output(client, "logins.py", "client", port)
+        serving.terminate()
         return serving.stdout.read(), heard
 
 

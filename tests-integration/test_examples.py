@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from documented_servers import PATIENCE, serving, visit
+from documented_servers import serving, visit
+from programs import run_program, started
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -33,14 +34,8 @@ def relative(path: Path) -> str:
 
 
 def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", str(path), *arguments],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    fresh = "sys.modules" in path.read_text(encoding="utf-8")
+    return run_program(path, *arguments, warnings=["error"], fresh=fresh)
 
 
 def promise(path: Path) -> str:
@@ -120,19 +115,12 @@ def test_the_client_of_the_demo_fails_without_a_server(tmp_path: Path) -> None:
 
 def test_the_client_of_the_demo_takes_no_server_but_the_one(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "another.pem"))
-    with subprocess.Popen(
-        [sys.executable, EXAMPLES / "demo" / "server.py", tmp_path / "authority.pem"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        try:
-            assert server.stdout is not None
-            port = server.stdout.readline().strip()
-            accepted = run_client(port, tmp_path / "authority.pem")
-            refused = run_client(port, tmp_path / "another.pem")
-        finally:
-            server.kill()
+    program = EXAMPLES / "demo" / "server.py"
+    with started(program, tmp_path / "authority.pem", reads=True) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        accepted = run_client(port, tmp_path / "authority.pem")
+        refused = run_client(port, tmp_path / "another.pem")
     assert accepted.returncode == 0, accepted.stderr
     assert refused.returncode != 0
     assert "before it was ready: " in refused.stderr
@@ -165,13 +153,9 @@ def make_certificates(commands: list[str], folder: Path) -> None:
     assert re.fullmatch(r"pip install 'pb-(cred|broker)\[tls\]' trustme", install)
     assert commands == ["mkdir certificates", "python -m trustme -d certificates"]
     (folder / "certificates").mkdir()
-    subprocess.run(
-        [sys.executable, "-W", "error", "-m", "trustme", "-d", "certificates"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        timeout=PATIENCE,
-        check=True,
-    )
+    command = ("-m", "trustme", "-d", "certificates")
+    made = run_program(*command, cwd=folder, warnings=["error"])
+    assert made.returncode == 0, made.stderr
 
 
 @pytest.mark.parametrize(
@@ -197,7 +181,6 @@ def test_the_codec_in_the_readme() -> None:
         capture_output=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        timeout=PATIENCE,
         check=True,
     )
     assert ran.stdout == "{'shared': [1, 2.5, None], 'text': 'grüß dich'}\n"

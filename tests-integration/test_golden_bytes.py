@@ -34,6 +34,8 @@ from pb_cred._mechanisms import legacy_md5
 
 OURS = Flavour(pb, paging)
 
+pytestmark = pytest.mark.usefixtures("one_batch")
+
 SIDES: tuple[Side, ...] = ("client", "server")
 
 FAILURE = b"twisted.spread.pb.CopyableFailure"

@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from pb_banana import PB_VOCABULARY, Encoder, Limits
 from pb_cred import pb
+from programs import PATIENCE
 
 REACTOR: Any = reactor
 
@@ -223,7 +224,7 @@ class Server:
 
 
 class HostileTests(TestCase):
-    timeout = 60
+    timeout = PATIENCE
 
     def setUp(self) -> None:
         self.events: list[LogEvent] = []
@@ -623,7 +624,7 @@ class HostileTests(TestCase):
 class EncryptedTests(TestCase):
     """The same over TLS, of which the first words are not the broker's affair."""
 
-    timeout = 60
+    timeout = PATIENCE
 
     async def test_what_is_no_tls(self) -> None:
         authority = trustme.CA()

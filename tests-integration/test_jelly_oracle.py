@@ -11,8 +11,9 @@ from twisted.spread import jelly as legacy
 
 import pb_jelly
 from jelly_graphs import INSTANCES, Hooked, graphs, is_same
+from trials import examples
 
-many = settings(max_examples=500, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=examples(500), suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ LEVELS = {"failure": "critical", "info": "info", "warn": "warn", "error": "error
 LEVELS["debug"] = "debug"
 
 
+@cache
 def logged() -> dict[str, tuple[str, set[str]]]:
     """Return the level and the fields of each event in the sources, by its name."""
     found: dict[str, tuple[str, set[str]]] = {}

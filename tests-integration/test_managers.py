@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 
 import pb_broker
 from pb_cred import pb
+from programs import PATIENCE
 
 REACTOR: Any = reactor
 SOMEWHERE = "tcp:0:interface=127.0.0.1"
@@ -51,7 +52,7 @@ def to(port: Any) -> str:
 
 
 class ManagerTests(TestCase):
-    timeout = 20
+    timeout = PATIENCE
 
     async def test_a_root(self) -> None:
         async with pb_broker.serve(SOMEWHERE, Root()) as port:

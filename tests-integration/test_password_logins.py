@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,7 @@ from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb, stores
 from pb_cred._passwords.memory_store import CHEAP
 from pb_cred._server import login_root as _login_root
-
-#: No program waits for anything but itself; this only ends one that hangs.
-PATIENCE = 60
+from programs import run_program
 
 
 class PlainRoot(_login_root.LoginRoot):
@@ -112,12 +108,5 @@ react(main)
 
 
 def test_on_twisted(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", ON_TWISTED, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        cwd=Path(__file__).parent,
-    )
+    done = run_program("-c", ON_TWISTED, tmp_path, cwd=Path(__file__).parent)
     assert done.stdout.split() == ["refused", "refused", "alice"], done.stderr

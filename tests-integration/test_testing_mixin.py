@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 
 import pb_broker as pb
 from pb_broker.testing import PBTestMixin
+from programs import PATIENCE
 
 
 class Root(pb.Root):
@@ -32,7 +33,7 @@ class Root(pb.Root):
 
 
 class ServedTests(PBTestMixin, TestCase):
-    timeout = 20
+    timeout = PATIENCE
 
     async def test_a_root(self) -> None:
         root = await self.served(Root())

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from pb_cred import pb
+from programs import PATIENCE
 
 REACTOR: Any = reactor
 
@@ -29,7 +30,7 @@ class User(pb.Avatar):
 
 
 class TLSTests(TestCase):
-    timeout = 20
+    timeout = PATIENCE
 
     def serve(self, authority: trustme.CA) -> int:
         issued = authority.issue_cert("localhost")

@@ -29,10 +29,11 @@ from twisted.internet.endpoints import (
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.trial.unittest import TestCase
 
-from documented_servers import PATIENCE, serving, visit
+from documented_servers import serving, visit
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
 from pb_cred.certificates import ClientCertificates, OwnCertificate
+from programs import PATIENCE
 
 TEXT = (Path(__file__).parents[1] / "docs" / "tls.md").read_text("utf-8")
 
@@ -63,7 +64,6 @@ def shell(commands: str, folder: Path) -> None:
         ["sh", "-ec", commands],
         cwd=folder,
         stdin=subprocess.DEVNULL,
-        timeout=PATIENCE,
         check=True,
     )
 
@@ -209,7 +209,6 @@ def test_a_certificate_of_a_user_is_none_for_a_server(authority: Path) -> None:
             cwd=authority,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
             check=False,
         )
         assert ran.returncode != 0
@@ -225,7 +224,7 @@ def test_a_certificate_of_a_user_is_none_for_a_server(authority: Path) -> None:
     ],
 )
 def test_what_goes_wrong(asked: str, trusted: str, said: str, authority: Path) -> None:
-    text = section("What goes wrong")
+    text = section("Errors")
     assert f"`{said}`" in text
     (command,) = blocks("console", text)
     assert command.startswith("$ openssl s_client ")
@@ -243,7 +242,6 @@ def test_what_goes_wrong(asked: str, trusted: str, said: str, authority: Path) -
             cwd=authority,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PATIENCE,
             check=False,
         )
     assert said in ran.stdout.decode("latin-1")
@@ -267,7 +265,7 @@ def test_the_descriptions_of_endpoints(
 class RenewingTests(TestCase):
     """What is served with a certificate that changes."""
 
-    timeout = 20
+    timeout = PATIENCE
 
     def setUp(self) -> None:
         folder = TemporaryDirectory()

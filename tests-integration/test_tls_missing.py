@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
+from programs import PATIENCE
 
 REACTOR: Any = reactor
 HERE = "127.0.0.1"
@@ -96,7 +97,7 @@ class TestOnAsyncio:
 
 
 class OnTwistedTests(TestCase):
-    timeout = 20
+    timeout = PATIENCE
 
     def options(self) -> Any:
         issued = trustme.CA().issue_cert("localhost")

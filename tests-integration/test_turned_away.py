@@ -25,6 +25,7 @@ from twisted.trial.unittest import TestCase
 
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
+from programs import PATIENCE
 
 REACTOR: Any = reactor
 
@@ -67,7 +68,7 @@ def is_over(connection: socket.socket) -> bool:
 
 
 class TurnedAwayTests(TestCase):
-    timeout = 20
+    timeout = PATIENCE
 
     def setUp(self) -> None:
         self.bad: list[Any] = []

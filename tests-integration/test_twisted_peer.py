@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from pb_broker import paging as our_paging
 from pb_cred import pb as ours
+from programs import PATIENCE
 
 EVERYTHING: list[Any] = [
     None,
@@ -254,7 +255,7 @@ class Peers(TestCase):
 
     client: ClassVar[Any]
     server: ClassVar[Any]
-    timeout = 20
+    timeout = PATIENCE
 
     async def serve(self, factory: Any) -> int:
         self.accepted: list[Any] = []

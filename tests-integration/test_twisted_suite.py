@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from programs import run_program
 
 #: All that Twisted tests of spread, and of what it builds on spread itself: the
 #: requests of its web server, distributed web servers, and the words service.
@@ -30,19 +30,13 @@ LINE = re.compile(r"( *)([\w.]+)(?: \.\.\. +\[([A-Z]+)\])?")
 
 def outcomes(temporary: Path, *command: str) -> dict[str, str]:
     """Run Twisted's tests and return each one's outcome by its name."""
-    run = subprocess.run(
-        [
-            sys.executable,
-            *command,
-            "twisted.trial",
-            "--reporter=verbose",
-            f"--temp-directory={temporary / 'trial'}",
-            *SUITES,
-        ],
-        capture_output=True,
-        text=True,
+    run = run_program(
+        *command,
+        "twisted.trial",
+        "--reporter=verbose",
+        f"--temp-directory={temporary / 'trial'}",
+        *SUITES,
         cwd=temporary,
-        timeout=300,
     )
     found: dict[str, str] = {}
     path = ["", "", ""]

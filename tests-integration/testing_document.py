@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["programs_of", "run", "sections"]
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "testing.md"
-
-#: No example waits for anything but itself; this only ends one that hangs.
-PATIENCE = 60
 
 PROGRAM = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -28,26 +26,27 @@ def programs_of(section: str) -> dict[str, str]:
     return dict(PROGRAM.findall(sections()[section]))
 
 
-def run(section: str, directory: Path, *command: str) -> str:
-    """Run what a section shows, with what all have in common; return the output.
+def run(names: Sequence[str], directory: Path, *command: str) -> str:
+    """Run the programs of sections, beside those common to all; return the output.
 
     Args:
-        section: Its heading.
-        directory: Where to put the files.
-        *command: A module of Python to run, and its arguments; the file of the section
-            is added.
+        names: Headings of the sections.
+        directory: Folder for the files.
+        *command: A module of Python to run, and its arguments; the sections' files
+            are added.
     """
-    (program,) = programs_of(section)
-    for name, text in {**programs_of(""), **programs_of(section)}.items():
-        (directory / name).write_text(text, "utf-8")
+    programs: list[str] = []
+    for section in ("", *names):
+        for name, text in programs_of(section).items():
+            (directory / name).write_text(text, "utf-8")
+            programs += [str(directory / name)] if section else []
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-m", *command, str(directory / program)],
+        [sys.executable, "-W", "error", "-m", *command, *programs],
         cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout

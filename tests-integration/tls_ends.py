@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from pb_cred import pb
+from programs import PATIENCE
 
 __all__ = ["Ends"]
 
@@ -20,7 +21,7 @@ REACTOR: Any = reactor
 class Ends(TestCase):
     """Tests that serve and connect, and leave nothing open."""
 
-    timeout = 20
+    timeout = PATIENCE
 
     def setUp(self) -> None:
         self.authority = trustme.CA()

@@ -29,4 +29,4 @@ def without(*plugins: str) -> list[str]:
 def test_with_a_plugin(
     section: str, tests: int, options: list[str], tmp_path: Path
 ) -> None:
-    assert f"{tests} passed" in run(section, tmp_path, *PYTEST, *options)
+    assert f"{tests} passed" in run([section], tmp_path, *PYTEST, *options)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 #: No test waits for anything but itself; this only ends one that hangs.
-PATIENCE = 60
+PATIENCE = 600
 
 PROGRAM = """
 {imports}

@@ -101,7 +101,7 @@ class _Root(pb.Root):
 
     def _show(self, shared: _Shared) -> None:
         for call in pb.call_observers(shared.observers, "show", 1):
-            call.addErrback(lambda _: None)
+            pb.as_deferred(call).addErrback(lambda _: None)
 
     def remote_raise(self) -> None:
         raise ValueError("on purpose")
@@ -216,7 +216,7 @@ class _Client:
         self.calls += len(items) + len(shared) + 2
         calls = [root.callRemote("later", 0.01) for _ in range(_BATCH)]
         for call in calls:
-            call.addErrback(lambda _: None)
+            pb.as_deferred(call).addErrback(lambda _: None)
             call.cancel()
         quick = root.with_timeout(_LATE)
         late = [quick.callRemote("later", 0.01) for _ in range(_BATCH)]

@@ -31,11 +31,11 @@ def test_digits(number: int, expected: bytes) -> None:
     assert b1282int(expected) == number
 
 
-def test_no_digits_are_zero() -> None:
+def test_empty_digits_stand_for_zero() -> None:
     assert b1282int(b"") == 0
 
 
-def test_leading_zeros_at_the_high_end_change_nothing() -> None:
+def test_zeros_at_the_high_end_have_no_effect() -> None:
     assert b1282int(b"\x05" + b"\0" * 500) == 5
 
 
@@ -44,21 +44,21 @@ def test_negative_integers_have_no_digits() -> None:
         int2b128(-1, lambda data: None)
 
 
-def test_bytes_with_the_high_bit_count_in_full() -> None:
+def test_bytes_with_the_high_bit_are_added_in_full() -> None:
     # As published: the function adds, it does not look at what it adds.
     assert b1282int(b"\xff\xff") == 255 + (255 << 7)
     assert b1282int(b"\xff" * 200) == sum(255 << 7 * place for place in range(200))
 
 
 @given(st.integers(0, 2**2000))
-def test_digits_are_minimal_and_come_back(number: int) -> None:
+def test_round_trip_of_minimal_digits(number: int) -> None:
     data = digits(number)
     assert len(data) == max(1, -(-number.bit_length() // 7))
     assert all(byte < 128 for byte in data)
     assert b1282int(data) == number
 
 
-def test_long_numbers_come_back() -> None:
+def test_round_trip_of_long_numbers() -> None:
     number = 3**40_000
     assert b1282int(digits(number)) == number
     assert b1282int(digits(1 << 70_000)) == 1 << 70_000

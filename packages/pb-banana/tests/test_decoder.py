@@ -82,7 +82,7 @@ def pb() -> Decoder:
         (b"\x01\x80" + b"\x02\x80\x07\x82unicode\x02\x82hi", [[b"unicode", b"hi"]]),
     ],
 )
-def test_expressions(data: bytes, expression: Any) -> None:
+def test_tokens_of_each_kind(data: bytes, expression: Any) -> None:
     for pieces in ([data], cut(data, 1), cut(data, 3)):
         decoder = pb()
         received: list[Any] = []
@@ -94,7 +94,7 @@ def test_expressions(data: bytes, expression: Any) -> None:
         assert decoder.offset == len(data)
 
 
-def test_a_string_of_no_prefix_after_the_word_for_text() -> None:
+def test_string_without_prefix_after_the_word_for_text() -> None:
     # The byte after the word is a type byte and not a length, however much what
     # follows looks as if it were.
     data = b"\x02\x80\x07\x82unicode\x82\x82" + b"\x01\x81" * 65
@@ -105,7 +105,7 @@ def test_several_expressions_in_one_piece() -> None:
     assert pb().feed(b"\x01\x81\x02\x81\x01\x82a\x01\x80") == [1, 2, b"a"]
 
 
-def test_nothing_gives_nothing() -> None:
+def test_empty_data_gives_no_expression() -> None:
     decoder = pb()
     assert decoder.feed(b"") == []
     assert decoder.is_idle
@@ -113,18 +113,18 @@ def test_nothing_gives_nothing() -> None:
     assert decoder.offset == 0
 
 
-def test_anything_with_a_buffer_is_data() -> None:
+def test_any_buffer_is_accepted_as_data() -> None:
     for kind in (bytearray, memoryview):
         assert pb().feed(kind(b"\x05\x82hello")) == [b"hello"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("data", ["\x05", 5, None, [5]])
-def test_anything_else_is_our_mistake(data: object) -> None:
+def test_refusal_of_data_without_a_buffer(data: object) -> None:
     with pytest.raises(TypeError):
         pb().feed(data)  # type: ignore[arg-type]
 
 
-def test_what_a_caller_does_to_the_results_changes_nothing() -> None:
+def test_changes_of_a_result_do_not_affect_the_decoder() -> None:
     decoder = pb()
     first = decoder.feed(b"\x01\x81\x02\x80\x01\x81")
     first.append(b"mine")
@@ -133,7 +133,7 @@ def test_what_a_caller_does_to_the_results_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", range(0x88, 0x100))
-def test_other_type_bytes_mean_nothing(kind: int) -> None:
+def test_refusal_of_unknown_type_bytes(kind: int) -> None:
     for digits in (b"", b"\x05", b"\x05\0", b"\x05\0\0"):
         with pytest.raises(InvalidToken, match=f"0x{kind:02x}") as caught:
             pb().feed(b"\x02\x80\x01\x81" + digits + bytes((kind,)))
@@ -142,19 +142,19 @@ def test_other_type_bytes_mean_nothing(kind: int) -> None:
 
 
 @pytest.mark.parametrize("number", [b"", b"\0", b"\x20", b"\x7f\x01", b"\x7f" * 64])
-def test_unknown_words(number: bytes) -> None:
+def test_refusal_of_unknown_words(number: bytes) -> None:
     with pytest.raises(UnknownVocabulary) as caught:
         pb().feed(b"\x01\x81" + number + b"\x87") and pb().feed(number + b"\x87")
     assert len(str(caught.value)) < 100
 
 
-def test_no_word_is_known_without_a_vocabulary() -> None:
+def test_refusal_of_words_without_a_vocabulary() -> None:
     for number in (b"\x01", b"\x20"):
         with pytest.raises(InvalidToken):
             Decoder().feed(number + b"\x87")
 
 
-def test_a_vocabulary_may_be_anyones_and_be_replaced() -> None:
+def test_own_vocabulary_and_its_replacement() -> None:
     decoder = Decoder(vocabulary={200: b"unicode"})
     assert decoder.feed(b"\x48\x01\x87") == [b"unicode"]
     decoder.vocabulary = PB_VOCABULARY
@@ -165,7 +165,7 @@ def test_a_vocabulary_may_be_anyones_and_be_replaced() -> None:
         decoder.feed(b"\x01\x87")
 
 
-def test_limits_may_be_replaced_in_the_middle_of_an_expression() -> None:
+def test_limits_replaced_within_an_expression() -> None:
     decoder = Decoder(Limits(string_bytes=3))
     assert decoder.feed(b"\x03\x80\x03\x82abc") == []
     decoder.limits = Limits(string_bytes=5)
@@ -182,7 +182,7 @@ def backlog(decoder: Decoder) -> bool:
 
 
 class TestMaxMessages:
-    def test_the_rest_waits(self) -> None:
+    def test_rest_of_the_data_is_kept(self) -> None:
         decoder = pb()
         values: list[Any] = [1, [2, [b"a"]], b"message", 4]
         data = b"".join(map(PB.encode, values))
@@ -195,13 +195,13 @@ class TestMaxMessages:
         assert not backlog(decoder)
         assert decoder.is_idle
 
-    def test_exactly_as_many_leave_no_backlog(self) -> None:
+    def test_no_backlog_after_exactly_as_many_messages(self) -> None:
         decoder = pb()
         assert decoder.feed(b"\x01\x81\x02\x81", 2) == [1, 2]
         assert not backlog(decoder)
         assert decoder.is_idle
 
-    def test_later_data_waits_its_turn(self) -> None:
+    def test_later_data_is_queued(self) -> None:
         decoder = pb()
         assert decoder.feed(b"\x01\x81\x02\x81\x05\x82he", 1) == [1]
         assert decoder.feed(b"llo\x03\x81", 1) == [2]
@@ -213,7 +213,7 @@ class TestMaxMessages:
         assert not backlog(decoder)
         assert decoder.feed(b"\x06\x81", 1) == [[5, 6]]
 
-    def test_a_backlog_of_whole_pieces(self) -> None:
+    def test_backlog_of_whole_pieces(self) -> None:
         decoder = pb()
         assert decoder.feed(b"\x01\x81\x02\x81", 1) == [1]
         assert decoder.feed(b"\x03\x81", 1) == [2]
@@ -222,7 +222,7 @@ class TestMaxMessages:
         assert decoder.feed(b"", 1) == [3]
         assert not backlog(decoder)
 
-    def test_an_incomplete_rest_is_a_backlog_until_it_is_looked_at(self) -> None:
+    def test_incomplete_rest_counts_as_backlog_until_read(self) -> None:
         decoder = pb()
         assert decoder.feed(b"\x01\x81\x05", 1) == [1]
         assert backlog(decoder)
@@ -230,7 +230,7 @@ class TestMaxMessages:
         assert not backlog(decoder)
         assert decoder.feed(b"\x81", 1) == [5]
 
-    def test_nothing_is_copied_while_it_waits(self) -> None:
+    def test_backlog_is_kept_uncopied(self) -> None:
         # Taking one message at a time out of a large piece must not cost a
         # copy of the rest each time.
         data = b"\x01\x81" * 50_000
@@ -243,7 +243,7 @@ class TestMaxMessages:
 
 
 class TestErrors:
-    def test_complete_expressions_come_first(self) -> None:
+    def test_complete_expressions_are_returned_before_the_error(self) -> None:
         decoder = pb()
         assert decoder.feed(b"\x01\x81\x02\x80\x03\x81\x88\x01\x81") == [1]
         assert backlog(decoder)
@@ -253,7 +253,7 @@ class TestErrors:
             assert caught.value.offset == 6
             assert not backlog(decoder)
 
-    def test_it_stays_broken(self) -> None:
+    def test_error_is_raised_by_every_later_call(self) -> None:
         decoder = pb()
         with pytest.raises(InvalidToken):
             decoder.feed(b"\x88")
@@ -262,7 +262,7 @@ class TestErrors:
                 decoder.feed(data)
         assert not backlog(decoder)
 
-    def test_the_traceback_does_not_grow(self) -> None:
+    def test_traceback_of_a_repeated_error_stays_short(self) -> None:
         decoder = pb()
         lengths = []
         for _ in range(5):
@@ -271,7 +271,7 @@ class TestErrors:
             lengths.append(len(caught.traceback))
         assert len(set(lengths[1:])) == 1
 
-    def test_what_had_come_is_let_go(self) -> None:
+    def test_memory_is_freed_after_an_error(self) -> None:
         decoder = pb()
         decoder.feed(b"\x03\x80\x7f\x7f\x01\x82" + b"x" * 20_000)
         with pytest.raises(InvalidToken):
@@ -282,7 +282,7 @@ class TestErrors:
             if (type(each) is bytes or type(each) is list) and each
         ]
 
-    def test_an_error_with_a_backlog(self) -> None:
+    def test_error_with_a_backlog(self) -> None:
         decoder = pb()
         assert decoder.feed(b"\x01\x81\x02\x81\x88", 1) == [1]
         assert decoder.feed(b"\x05\x81", 1) == [2]
@@ -290,7 +290,7 @@ class TestErrors:
         with pytest.raises(InvalidToken):
             decoder.feed(b"", 1)
 
-    def test_paths_lead_to_the_token(self) -> None:
+    def test_path_to_the_wrong_token(self) -> None:
         for text in (b"", b"\x02\x80\x07\x82unicode\x01\x82a"):
             decoder = pb()
             more = 1 if text else 0
@@ -301,7 +301,7 @@ class TestErrors:
             assert caught.value.path == f"[{1 + more}][1][1]"
             assert caught.value.offset == len(data) - 1
 
-    def test_paths_are_bounded(self) -> None:
+    def test_path_of_an_error_is_bounded(self) -> None:
         with pytest.raises(InvalidToken) as caught:
             pb().feed(b"\x01\x80" * 5000 + b"\x88")
         assert len(str(caught.value)) < 300
@@ -315,7 +315,7 @@ class TestErrors:
             assert len(str(caught.value)) < 300
             assert len(repr(caught.value)) < 300
 
-    def test_faults_are_the_peers_or_limits(self) -> None:
+    def test_error_types_by_fault(self) -> None:
         for data in (b"\x88", b"\x20\x87", b"\x7f" * 5000):
             with pytest.raises((DecodeError, LimitExceeded)):
                 pb().feed(data)
@@ -345,7 +345,7 @@ decoded(encoded(Spot(x=1)))
 
 
 class OneByOne:
-    """A decoder that is asked for one message at a time."""
+    """A decoder that is fed for one message at a time."""
 
     def __init__(self, limits: Limits = WIDE, *, absorbing: bool = False) -> None:
         self.decoder = Decoder(limits, vocabulary=PB_VOCABULARY)
@@ -411,12 +411,10 @@ class TestOneByOne:
         ),
         small_limits,
     )
-    def test_the_messages_are_those_of_feed(
-        self, parts: list[bytes], limits: Limits
-    ) -> None:
+    def test_same_messages_as_feed(self, parts: list[bytes], limits: Limits) -> None:
         assert_the_same(b"".join(parts), limits)
 
-    def test_whole_messages_are_read_in_one_step(self) -> None:
+    def test_whole_message_takes_one_step(self) -> None:
         assert assert_the_same(b"".join(MESSAGES)) > 50
         ours = OneByOne()
         (received, error) = ours.outcome(MESSAGES)
@@ -424,7 +422,7 @@ class TestOneByOne:
         assert steps == [True, True, True, False, *[True] * 5, *[False] * 7]
         assert error is None
 
-    def test_from_one_piece_as_well(self) -> None:
+    def test_several_messages_of_one_piece_take_one_step_each(self) -> None:
         ours = OneByOne()
         first, *others = MESSAGES[:3] * 2
         assert type(ours.feed_one(b"".join([first, *others]))) is tuple
@@ -436,7 +434,7 @@ class TestOneByOne:
         assert ours.decoder.is_idle
         assert ours.feed_one() is None
 
-    def test_a_message_in_pieces_takes_two_steps(self) -> None:
+    def test_message_in_pieces_takes_two_steps(self) -> None:
         ours = OneByOne()
         whole = MESSAGES[0]
         for length in range(1, len(whole)):
@@ -452,7 +450,7 @@ class TestOneByOne:
         assert ours.feed_one(whole[20:] + whole) == pb().feed(whole)[0]
         assert type(ours.feed_one()) is tuple
 
-    def test_later_data_waits_its_turn(self) -> None:
+    def test_later_data_is_queued(self) -> None:
         ours = OneByOne()
         answers = [message(number, "a") for number in range(5)]
         found = [
@@ -464,7 +462,7 @@ class TestOneByOne:
         ]
         assert [each[1] for each in found] == [0, 1, 2, 3, 4]
 
-    def test_both_ways_may_be_mixed(self) -> None:
+    def test_feed_and_feed_one_in_turn(self) -> None:
         ours = OneByOne()
         whole = message(1, "a")
         assert ours.feed_one(whole * 4) == (b"answer", 1, "a")
@@ -475,7 +473,7 @@ class TestOneByOne:
         assert ours.feed_one(whole[5:]) == expression
         assert ours.feed_one(whole) == (b"answer", 1, "a")
 
-    def test_limits_may_be_replaced(self) -> None:
+    def test_limits_replaced_between_messages(self) -> None:
         ours = OneByOne(Limits(string_bytes=100))
         whole = message(1, b"x" * 101)
         assert ours.feed_one(message(1, b"x")) is not None
@@ -488,7 +486,7 @@ class TestOneByOne:
             with pytest.raises(LimitExceeded):
                 ours.feed_one(data)
 
-    def test_an_error_comes_in_its_turn(self) -> None:
+    def test_error_is_raised_after_earlier_messages(self) -> None:
         ours = OneByOne()
         whole = message(1, "a")
         assert ours.feed_one(whole * 2 + b"\x88") is not None
@@ -498,7 +496,7 @@ class TestOneByOne:
                 ours.feed_one()
             assert caught.value.offset == 2 * len(whole)
 
-    def test_references_are_discarded_with_what_takes_two_steps(self) -> None:
+    def test_references_are_discarded_before_the_two_steps(self) -> None:
         ours = OneByOne()
         mark = Mark(b"remote", 5)
         assert type(ours.feed_one(message(1, mark))) is tuple
@@ -510,7 +508,7 @@ class TestOneByOne:
 
 
 class TestAbsorbing:
-    def test_only_what_is_the_middle_of_a_string(self) -> None:
+    def test_only_the_middle_of_a_string_is_absorbed(self) -> None:
         decoder = pb()
         assert not decoder.absorb(b"\x05")
         assert decoder.feed(b"\x02\x80\x01\x81\x0a\x82ab") == []
@@ -523,7 +521,7 @@ class TestAbsorbing:
         assert decoder.feed(b"hij\x01\x81") == [[1, b"abcdefghij"], 1]
         assert not decoder.absorb(b"")
 
-    def test_not_while_there_is_a_backlog(self) -> None:
+    def test_data_is_not_absorbed_during_a_backlog(self) -> None:
         decoder = pb()
         assert decoder.feed(b"\x01\x81\x02\x81\x05\x82a", 1) == [1]
         assert not decoder.absorb(b"b")
@@ -534,7 +532,7 @@ class TestAbsorbing:
         assert decoder.feed(b"cde", 1) == [b"abcde"]
 
     @pytest.mark.parametrize("size", [1, 100, 5000])
-    def test_offsets_go_on(self, size: int) -> None:
+    def test_offsets_count_absorbed_bytes(self, size: int) -> None:
         decoder = pb()
         data = PB.encode([5, b"x" * 20_000])
         for piece in cut(data, size):
@@ -546,7 +544,7 @@ class TestAbsorbing:
         assert caught.value.offset == len(data)
 
 
-def test_a_header_is_passed_over() -> None:
+def test_header_bytes_are_skipped() -> None:
     decoder = Decoder(header_bytes=4)
     assert decoder.offset == 4
     assert decoder.feed(b"\x88\x88\x88\x88\x01\x81\x02") == [1]
@@ -573,7 +571,7 @@ def test_offsets_count_from_the_start_of_the_stream() -> None:
     assert caught.value.offset == 94
 
 
-def test_depth_takes_no_stack() -> None:
+def test_depth_does_not_recurse() -> None:
     decoder = pb()
     (deep,) = decoder.feed(b"\x01\x80" * 100_000 + b"\0\x80")
     depth = 0
@@ -583,7 +581,7 @@ def test_depth_takes_no_stack() -> None:
     assert depth == 100_000
 
 
-def test_it_is_small() -> None:
+def test_memory_of_an_idle_decoder() -> None:
     # A server has one for each connection.
     decoder = Decoder()
     assert not hasattr(decoder, "__dict__")

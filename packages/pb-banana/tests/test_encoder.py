@@ -65,7 +65,7 @@ def test_integers(number: int, expected: bytes) -> None:
     assert PLAIN.encode(number) == expected
 
 
-def test_words_travel_as_numbers_where_there_is_a_vocabulary() -> None:
+def test_words_of_the_vocabulary_are_sent_as_numbers() -> None:
     assert PLAIN.encode(b"message") == b"\x07\x82message"
     assert PB.encode(b"message") == b"\x1a\x87"
     assert PB.encode([b"unicode", b"list"]) == b"\x02\x80\x07\x82unicode\x08\x87"
@@ -73,7 +73,7 @@ def test_words_travel_as_numbers_where_there_is_a_vocabulary() -> None:
     assert PB.encode(b"unpersistabl") == b"\x0c\x82unpersistabl"
 
 
-def test_a_vocabulary_may_be_anyones() -> None:
+def test_own_vocabulary() -> None:
     encoder = Encoder(WIDE, vocabulary={200: b"unicode", 7: b""})
     assert encoder.encode(b"unicode") == b"\x48\x01\x87"
     assert encoder.encode(b"") == b"\x07\x87"
@@ -109,7 +109,7 @@ def test_vocabulary_and_limits_can_be_replaced() -> None:
         [[b"unicode"], b"short"],
     ],
 )
-def test_the_short_way_for_text_is_the_same_way(pair: list[Any]) -> None:
+def test_short_texts_have_the_same_bytes_as_lists(pair: list[Any]) -> None:
     # The last item is not looked at: three are not the list in question.
     head = PLAIN.encode([*pair, 1])
     assert PLAIN.encode(pair) == b"\x02" + head[1:-2]
@@ -165,7 +165,9 @@ class Point(NamedTuple):
         ([True, Point(Colour.RED, 2)], [1, [1000, 2]]),
     ],
 )
-def test_subclasses_travel_as_their_bases(expression: Any, same_as: Any) -> None:
+def test_instances_of_subclasses_are_sent_as_their_bases(
+    expression: Any, same_as: Any
+) -> None:
     assert PB.encode(expression) == PB.encode(same_as)
 
 
@@ -191,7 +193,7 @@ Nameless.__qualname__ = "N" * 10_000
         ({}, "builtins.dict"),
     ],
 )
-def test_other_types_are_refused_with_their_place(value: object, name: str) -> None:
+def test_refusal_of_other_types_with_their_path(value: object, name: str) -> None:
     with pytest.raises(EncodeError, match=f"Banana cannot send {name} objects") as bare:
         PLAIN.encode(value)  # type: ignore[arg-type]
     assert bare.value.path == ""
@@ -202,13 +204,13 @@ def test_other_types_are_refused_with_their_place(value: object, name: str) -> N
     assert str(inside.value) == f"Banana cannot send {name} objects (at [2][1][1])"
 
 
-def test_messages_are_bounded() -> None:
+def test_limit_of_a_message() -> None:
     with pytest.raises(EncodeError) as caught:
         PLAIN.encode([Nameless()])
     assert len(str(caught.value)) < 300
 
 
-def test_a_list_that_holds_itself_is_too_deep() -> None:
+def test_list_in_itself_exceeds_the_depth() -> None:
     loop: list[Any] = [1]
     loop.append(loop)
     with pytest.raises(LimitExceeded) as caught:
@@ -217,7 +219,7 @@ def test_a_list_that_holds_itself_is_too_deep() -> None:
     assert len(caught.value.path) < 100
 
 
-def test_depth_takes_no_stack() -> None:
+def test_depth_does_not_recurse() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -226,7 +228,7 @@ def test_depth_takes_no_stack() -> None:
         deep = deep[0]
 
 
-def test_it_may_be_entered_again() -> None:
+def test_reentrant_encoding() -> None:
     inner: list[bytes] = []
 
     class Eager(list[Any]):

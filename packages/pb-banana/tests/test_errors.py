@@ -9,12 +9,12 @@ import pb_jelly
 from pb_banana import errors
 
 
-def test_everything_is_a_banana_error() -> None:
+def test_common_root_of_all_errors() -> None:
     for name in errors.__all__:
         assert issubclass(getattr(errors, name), errors.BananaError)
 
 
-def test_fault_tells_them_apart() -> None:
+def test_error_types_by_fault() -> None:
     theirs = {
         errors.FormatError,
         errors.IncompleteError,
@@ -30,12 +30,12 @@ def test_fault_tells_them_apart() -> None:
     assert not issubclass(errors.LimitExceeded, errors.DecodeError)
 
 
-def test_published_types_are_kept() -> None:
+def test_published_base_classes() -> None:
     assert issubclass(errors.UnknownVocabulary, KeyError)
     assert issubclass(errors.InvalidToken, NotImplementedError)
 
 
-def test_limits_are_jellys_as_well() -> None:
+def test_limit_exceeded_derives_from_that_of_jelly() -> None:
     error = errors.LimitExceeded("depth", 65, 64, path="[0]", offset=7)
     assert isinstance(error, pb_jelly.LimitExceeded)
     assert (error.limit, error.used, error.allowed) == ("depth", 65, 64)
@@ -54,7 +54,7 @@ def test_limits_are_jellys_as_well() -> None:
         (errors.InvalidToken("no", offset=3), "byte 3: no"),
     ],
 )
-def test_text_says_what_and_where(error: errors.BananaError, text: str) -> None:
+def test_text_has_message_path_and_offset(error: errors.BananaError, text: str) -> None:
     assert str(error) == text
 
 
@@ -67,7 +67,7 @@ def example(name: str) -> errors.BananaError:
 
 
 @pytest.mark.parametrize("error", [*map(example, errors.__all__)], ids=repr)
-def test_copies_say_the_same(error: errors.BananaError) -> None:
+def test_copies_of_errors_are_equal(error: errors.BananaError) -> None:
     protocols = range(pickle.HIGHEST_PROTOCOL + 1)
     pickled = [pickle.loads(pickle.dumps(error, protocol)) for protocol in protocols]
     for same in (copy.copy(error), copy.deepcopy(error), *pickled):

@@ -33,11 +33,11 @@ PROMISED = {
 }
 
 
-def test_everything_promised_is_there() -> None:
+def test_names_of_twisted_are_exported() -> None:
     assert set(pb_banana.__all__) >= PROMISED
 
 
-def test_all_is_sorted_and_true() -> None:
+def test_exports_are_sorted_and_exist() -> None:
     for module in (pb_banana, pb_banana.errors):
         names = module.__all__
         assert len(set(names)) == len(names)
@@ -46,7 +46,7 @@ def test_all_is_sorted_and_true() -> None:
     assert pb_banana.errors.__all__ == sorted(pb_banana.errors.__all__)
 
 
-def test_everything_public_says_what_it_is() -> None:
+def test_docstrings_of_public_names() -> None:
     for name in pb_banana.__all__:
         value = getattr(pb_banana, name)
         if not (inspect.isclass(value) or inspect.isfunction(value)):
@@ -59,12 +59,12 @@ def test_everything_public_says_what_it_is() -> None:
                 assert inspect.getdoc(member), f"{name}.{attribute}"
 
 
-def test_limits_are_jellys() -> None:
+def test_limits_are_those_of_jelly() -> None:
     assert pb_banana.Limits is pb_jelly.Limits
     assert issubclass(pb_banana.LimitExceeded, pb_jelly.LimitExceeded)
 
 
-def test_modules_say_what_they_are() -> None:
+def test_docstrings_of_modules() -> None:
     for file in resources.files("pb_banana").iterdir():
         if not file.name.endswith(".py"):
             continue
@@ -72,5 +72,5 @@ def test_modules_say_what_they_are() -> None:
         assert re.match(r'r?"""This module .*[.:]', first), file.name
 
 
-def test_types_are_for_everyone() -> None:
+def test_type_hints_are_published() -> None:
     assert resources.files("pb_banana").joinpath("py.typed").is_file()

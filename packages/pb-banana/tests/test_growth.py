@@ -78,14 +78,14 @@ def read(data: bytes, piece: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("piece", PIECES)
-def test_decoding_twice_as_much_takes_twice_the_work(shape: str, piece: int) -> None:
+def test_decoding_work_grows_linearly(shape: str, piece: int) -> None:
     half = calls(read(stream(shape, 2000), piece))
     whole = calls(read(stream(shape, 4000), piece))
     assert whole <= 2.1 * half + 50
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_encoding_twice_as_much_takes_twice_the_work(shape: str) -> None:
+def test_encoding_work_grows_linearly(shape: str) -> None:
     encoder = Encoder(WIDE, vocabulary=PB_VOCABULARY)
     small, large = SHAPES[shape](2000), SHAPES[shape](4000)
     half = calls(lambda: encoder.encode(small))
@@ -95,7 +95,7 @@ def test_encoding_twice_as_much_takes_twice_the_work(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("piece", PIECES[:-1])
-def test_what_is_carried_from_piece_to_piece_is_small(shape: str, piece: int) -> None:
+def test_bytes_kept_between_pieces_are_few(shape: str, piece: int) -> None:
     # Else each piece would cost a copy of all before it.
     decoder = Decoder(WIDE, vocabulary=PB_VOCABULARY)
     for each in cut(stream(shape, 4000), piece):
@@ -104,13 +104,13 @@ def test_what_is_carried_from_piece_to_piece_is_small(shape: str, piece: int) ->
             assert type(held) is not bytes or len(held) <= 80
 
 
-def test_the_pieces_of_a_string_are_joined_once() -> None:
+def test_pieces_of_a_string_are_joined_once() -> None:
     data = Encoder(WIDE).encode(b"x" * 100_000)
     assert calls(read(data, 100)) < 12 * 1000
 
 
 @pytest.mark.parametrize("piece", [1, 2, 100, 5000])
-def test_a_string_in_small_pieces_takes_little_more_than_its_size(piece: int) -> None:
+def test_memory_of_a_string_in_small_pieces(piece: int) -> None:
     decoder = Decoder()
     for each in cut(Encoder().encode(b"x" * 40_000)[:-1], piece):
         decoder.feed(each)
@@ -119,7 +119,7 @@ def test_a_string_in_small_pieces_takes_little_more_than_its_size(piece: int) ->
                 assert sum(map(sys.getsizeof, held)) < 55_000
 
 
-def test_many_messages_taken_one_at_a_time() -> None:
+def test_work_of_many_messages_taken_singly_grows_linearly() -> None:
     def work(size: int) -> Callable[[], None]:
         data = b"\x02\x80\x01\x81\x03\x82abc" * size
         decoder = Decoder()
@@ -135,7 +135,7 @@ def test_many_messages_taken_one_at_a_time() -> None:
     assert calls(work(2000)) <= 2.1 * calls(work(1000)) + 50
 
 
-def test_chunks_that_wait_are_taken_in_turn() -> None:
+def test_work_of_queued_pieces_grows_linearly() -> None:
     def work(size: int) -> Callable[[], None]:
         decoder = Decoder()
 
@@ -173,13 +173,13 @@ COSTLY = {
 
 @pytest.mark.parametrize("name", COSTLY)
 @pytest.mark.parametrize("steps", [1, 2])
-def test_a_node_costs_little_memory(name: str, steps: int) -> None:
+def test_memory_per_node_is_bounded(name: str, steps: int) -> None:
     def nodes(expression: Any) -> int:
         if isinstance(expression, list):
             return 1 + sum(map(nodes, expression))
         return 1
 
-    count = 2000
+    count = 500
     expression: Any = [b"list", *[COSTLY[name]] * count]
     encoder = Encoder(WIDE, vocabulary=PB_VOCABULARY)
     data = encoder.encode(expression)

@@ -1,4 +1,4 @@
-"""Bytes that mean harm cost what they are worth, and reach nothing."""
+"""Hostile bytes cost no more than the limits, and import and reach no object."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ BOMBS = {
 
 
 class TestNestingBombs:
-    """Of a million levels, the first few hundred bytes are looked at."""
+    """Of many levels, only the first few hundred bytes are read."""
 
     @pytest.mark.parametrize("unit", BOMBS.values(), ids=BOMBS)
     @pytest.mark.parametrize("begins", [b"", b"\x03\x80\x1b\x87\x01\x81"])
-    def test_on_a_connection(self, unit: bytes, begins: bytes) -> None:
+    def test_nesting_bomb_on_a_connection(self, unit: bytes, begins: bytes) -> None:
         data = begins + unit * 1_000_000
         most = len(begins) + 64 * len(unit) + len(unit)
         assert fed_until_refused(agreed().receive_data, data) <= most
@@ -99,7 +99,9 @@ class TestNestingBombs:
             assert caught.value.offset < most
 
     @pytest.mark.parametrize(("is_client", "most"), [(False, 2), (True, 6)])
-    def test_before_there_is_a_dialect(self, is_client: bool, most: int) -> None:
+    def test_nesting_bomb_before_a_dialect_is_agreed_on(
+        self, is_client: bool, most: int
+    ) -> None:
         connection = Connection(is_client)
         connection.connection_made()
         data = b"\x01\x80" * most
@@ -109,7 +111,7 @@ class TestNestingBombs:
             connection.receive_data(b"\x80")
         assert connection.dialect is None
 
-    def test_in_a_file(self) -> None:
+    def test_nesting_bomb_in_a_file(self) -> None:
         data = MAGIC + b"\x02\x80\x08\x87" * 1_000_000
         with pytest.raises(LimitExceeded) as caught:
             loads(data)
@@ -126,14 +128,14 @@ class TestNestingBombs:
             load(File())
         assert sum(read) <= 4 * 1002 + len(MAGIC)
 
-    def test_without_a_connection(self) -> None:
+    def test_nesting_bomb_in_a_decoder(self) -> None:
         with pytest.raises(LimitExceeded) as caught:
             decode(b"\x01\x80" * 1_000_000)
         # A thousand levels, as in a file.
         assert caught.value.offset == 2000
 
 
-def test_depth_takes_little_of_pythons_stack() -> None:
+def test_full_depth_fits_into_a_small_stack() -> None:
     """Each way there and back, with sixty-four levels, and little room to recurse."""
     program = """
         import sys
@@ -222,8 +224,8 @@ def peak_of(work: Callable[[], object]) -> int:
         b"\x40\x1a\x0c\x80" * 1 + b"\x02\x80" * 60,
     ],
 )
-def test_what_is_announced_takes_no_room(data: bytes) -> None:
-    """That of a string of 655,360 bytes, say, is taken when they come."""
+def test_announced_sizes_take_no_memory(data: bytes) -> None:
+    """The memory of a string is taken as its bytes arrive."""
 
     def announce() -> None:
         connection = agreed()
@@ -236,7 +238,7 @@ def test_what_is_announced_takes_no_room(data: bytes) -> None:
     assert peak_of(announce) < 50_000
 
 
-def test_numbers_are_as_long_as_they_may_be_and_no_longer() -> None:
+def test_longest_numbers() -> None:
     for sign in (b"\x85", b"\x86", b"\x81", b"\x83"):
         (number,) = agreed().receive_data(b"\x7f" * 64 + sign)
         assert number in (2**448 - 1, 1 - 2**448)
@@ -265,8 +267,8 @@ def bomb(head: bytes, leaf: Any) -> Any:
 
 
 @pytest.mark.parametrize("head", [b"list", b"tuple", b"dictionary"])
-def test_ten_times_ten_levels(head: bytes) -> None:
-    """What is shared is made once, in one step as well, and written once."""
+def test_exponential_sharing_costs_linear_time(head: bytes) -> None:
+    """A shared object is made and written once, in one step and in two."""
     sexp = bomb(head, [1, 1] if head == b"dictionary" else 1)
     data = MAGIC + ENCODER.encode(sexp)
     assert len(data) < 2000
@@ -299,7 +301,9 @@ NAMES = _NAMES.split()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_reach_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gadget_names_import_and_reach_no_object(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one step or in two."""
     head = name.encode()
     forms: list[Any] = [
@@ -344,8 +348,8 @@ def test_names_reach_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert set(sys.modules) == before
 
 
-def test_text_that_is_none() -> None:
-    """Wherever text may stand, what is no UTF-8 is refused."""
+def test_refusal_of_text_that_is_not_utf_8() -> None:
+    """At each place for text."""
     for raw in (
         *(b"\xff", b"\xc0\x80", b"\xe2\x82", b"\xed\xa0\x80", b"\xed\xbf\xbf"),
         *(b"\xf4\x90\x80\x80", b"ok\x80", b"\xf8\x88\x80\x80\x80"),
@@ -366,8 +370,8 @@ def test_text_that_is_none() -> None:
             assert type(take_message(agreed())(message)) is list
 
 
-def test_it_stays_refused() -> None:
-    """What has broken the rules once is not listened to again."""
+def test_decoder_stays_refusing_after_an_error() -> None:
+    """After one violation, no further bytes are read."""
     for broken in (b"\x01\x80" * 100, b"\x00\x88", b"\x20\x87", b"\xff", b"\0" * 99):
         for feed in (
             agreed().receive_data,

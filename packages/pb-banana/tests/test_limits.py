@@ -1,4 +1,4 @@
-"""Each limit at one less, exactly, and one more, decoding and encoding."""
+"""Each limit at one less, exactly, and one more, in both directions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ CASES: list[tuple[str, int, Any, str]] = [
 
 @pytest.mark.parametrize(("limit", "allowed", "make", "path"), CASES)
 @pytest.mark.parametrize("used", [-1, 0, 1])
-def test_limits(limit: str, allowed: int, make: Any, path: str, used: int) -> None:
+def test_each_limit_at_its_boundary(
+    limit: str, allowed: int, make: Any, path: str, used: int
+) -> None:
     if not allowed + used:
         return
     expression = make(allowed + used)
@@ -98,7 +100,7 @@ def test_limits(limit: str, allowed: int, make: Any, path: str, used: int) -> No
         [[]],
     ],
 )
-def test_message_bytes(expression: Any) -> None:
+def test_limit_of_message_bytes_at_its_boundary(expression: Any) -> None:
     data = Encoder(WIDE).encode(expression)
     for more in (0, 1):
         limits = replace(WIDE, message_bytes=len(data) + more)
@@ -119,7 +121,7 @@ def test_message_bytes(expression: Any) -> None:
     assert theirs.value.offset is not None
 
 
-def test_counts_start_anew_with_each_expression() -> None:
+def test_counts_restart_with_each_expression() -> None:
     limits = Limits(
         message_bytes=20, string_bytes=5, list_items=2, nodes=4, depth=2, prefix_bytes=2
     )
@@ -147,7 +149,7 @@ def test_counts_start_anew_with_each_expression() -> None:
         (Limits(prefix_bytes=1), b"\0\0"),
     ],
 )
-def test_refusal_comes_with_the_header(limits: Limits, data: bytes) -> None:
+def test_refusal_by_the_header_alone(limits: Limits, data: bytes) -> None:
     # What it announces need not have come, nor the type byte of an endless prefix.
     decoder = Decoder(limits)
     with pytest.raises(LimitExceeded):
@@ -159,7 +161,7 @@ def test_refusal_comes_with_the_header(limits: Limits, data: bytes) -> None:
         decoder.feed(data[-1:])
 
 
-def test_a_prefix_ends_within_its_limit() -> None:
+def test_limit_of_prefix_bytes() -> None:
     for allowed in (1, 2, 3, 4, 64):
         limits = replace(WIDE, prefix_bytes=allowed)
         for kind in b"\x81\x82\x80\x85":
@@ -169,7 +171,7 @@ def test_a_prefix_ends_within_its_limit() -> None:
                 Decoder(limits).feed(b"\0" + data)
 
 
-def test_a_nesting_bomb_is_refused_within_its_first_bytes() -> None:
+def test_nesting_bomb_is_refused_within_its_first_bytes() -> None:
     decoder = Decoder()
     with pytest.raises(LimitExceeded) as caught:
         decoder.feed(b"\x01\x80" * 1_000_000)
@@ -177,7 +179,7 @@ def test_a_nesting_bomb_is_refused_within_its_first_bytes() -> None:
     assert caught.value.offset == 128
 
 
-def test_the_first_limit_on_the_way_is_the_one_that_counts() -> None:
+def test_earliest_violation_is_reported() -> None:
     # The message is too long at byte 10; a bad token comes at byte 12.
     data = b"\x09\x80" + b"\x01\x81" * 5 + b"\x88"
     for pieces in ([data], cut(data, 1), cut(data, 5)):
@@ -193,7 +195,7 @@ def test_the_first_limit_on_the_way_is_the_one_that_counts() -> None:
         assert not isinstance(caught.value, LimitExceeded)
 
 
-def test_early_giving_up_when_encoding_names_the_string() -> None:
+def test_path_of_an_early_refusal_while_encoding() -> None:
     with pytest.raises(LimitExceeded) as caught:
         Encoder(Limits(message_bytes=10_000)).encode(
             [1, [b"x" * 6000, b"y" * 6000], b"z" * 6000]
@@ -202,7 +204,7 @@ def test_early_giving_up_when_encoding_names_the_string() -> None:
     assert caught.value.path == "[1][1]"
 
 
-def test_words_are_not_strings_to_the_limits() -> None:
+def test_words_are_not_counted_as_strings() -> None:
     limits = Limits(string_bytes=1)
     encoder = Encoder(limits, vocabulary=PB_VOCABULARY)
     decoder = Decoder(limits, vocabulary=PB_VOCABULARY)

@@ -33,7 +33,7 @@ MESSAGE_TEXT = '(message 1 "root" (tuple 2.5))\n'
 
 
 class Standard:
-    """Stands for sys.stdin or sys.stdout."""
+    """A replacement of sys.stdin or sys.stdout."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.buffer = io.BytesIO(data)
@@ -63,7 +63,7 @@ def bytes_of(text: str, dialect: str = "pb") -> bytes:
 
 
 @given(expressions)
-def test_both_ways_give_the_same(expression: SExp) -> None:
+def test_round_trip_through_text(expression: SExp) -> None:
     data = PB.encode(expression)
     for stream in (data, data + data, MAGIC + data):
         text = text_of(stream)
@@ -73,12 +73,12 @@ def test_both_ways_give_the_same(expression: SExp) -> None:
     assert bytes_of(text_of(plain, dialect="none")) == plain
 
 
-def test_raw_banana(run: Any) -> None:
+def test_text_of_bare_expressions(run: Any) -> None:
     data = PB.encode(MESSAGE) + PB.encode(5)
     assert run(stdin=data) == (0, f"{MESSAGE_TEXT}5\n".encode(), "")
 
 
-def test_dialect_none(run: Any) -> None:
+def test_text_in_dialect_none(run: Any) -> None:
     data = Encoder().encode(MESSAGE)
     text = b'%dialect none\n("message" 1 "root" ("tuple" 2.5))\n'
     assert run("-d", "none", stdin=data) == (0, text, "")
@@ -86,7 +86,7 @@ def test_dialect_none(run: Any) -> None:
     assert run("--encode", "-d", "none", stdin=text[14:]) == (0, data, "")
 
 
-def test_a_file_of_ours(run: Any, tmp_path: Path) -> None:
+def test_text_of_a_file(run: Any, tmp_path: Path) -> None:
     data = MAGIC + PB.encode(MESSAGE)
     source = tmp_path / "data"
     source.write_bytes(data)
@@ -137,7 +137,7 @@ def test_lines_of_errors_in_a_file_of_both_formats(run: Any) -> None:
     assert "line 5" in errors or "line 4" in errors
 
 
-def test_to_a_file(run: Any, tmp_path: Path) -> None:
+def test_output_to_a_file(run: Any, tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert run("-o", str(output), stdin=PB.encode(MESSAGE)) == (0, b"", "")
     assert output.read_text() == MESSAGE_TEXT
@@ -145,7 +145,7 @@ def test_to_a_file(run: Any, tmp_path: Path) -> None:
     assert output.read_bytes() == b"\x01\x80\x01\x81"
 
 
-def test_nothing_is_nothing(run: Any) -> None:
+def test_empty_input(run: Any) -> None:
     assert run() == (0, b"", "")
     assert run("-e") == (0, b"", "")
     assert run("-e", stdin=b"; nothing\n") == (0, b"", "")
@@ -156,7 +156,7 @@ def test_comments_and_the_directives_line(run: Any) -> None:
         assert run("-e", "-d", "none", stdin=line + b"message") == (0, b"\x1a\x87", "")
 
 
-def test_width(run: Any) -> None:
+def test_width_of_lines(run: Any) -> None:
     code, output, _ = run("-w", "20", stdin=PB.encode([b"x" * 100, 1, 2, 3]))
     assert code == 0
     assert max(map(len, output.split(b"\n"))) == 20
@@ -166,7 +166,7 @@ def test_output_is_utf_8(run: Any) -> None:
     assert run(stdin=PB.encode("é".encode()))[1] == '"é"\n'.encode()
 
 
-def test_what_came_before_an_error_is_shown(run: Any) -> None:
+def test_expressions_before_an_error_are_shown(run: Any) -> None:
     code, output, complaint = run(stdin=b"\x01\x81\x02\x81\x88")
     assert code == 1
     assert output == b"1\n2\n... byte 4: 0x88 is not a type byte\n"
@@ -193,7 +193,7 @@ WHOLE = MAGIC + PB.encode([b"list", [b"tuple", 1, b"long string"], 2.5, 300])
     ],
 )
 @pytest.mark.parametrize("piece", [1, 3, 1000])
-def test_damaged_data_is_shown_up_to_the_damage(
+def test_damaged_expression_is_shown_up_to_the_damage(
     run: Any, data: bytes, shown: str, piece: int
 ) -> None:
     code, output, complaint = run(stdin=data)
@@ -237,7 +237,9 @@ def test_file_of_several_values(run: Any) -> None:
         (b"\x89PNG\r\n", "byte 0: the data does not begin with the magic bytes"),
     ],
 )
-def test_bad_data(run: Any, data: bytes, complaint: str) -> None:
+def test_exit_code_and_message_for_bad_data(
+    run: Any, data: bytes, complaint: str
+) -> None:
     code, _, said = run(stdin=data)
     assert code == 1
     assert said.startswith(f"pb_banana: standard input: {complaint}")
@@ -261,7 +263,9 @@ def test_bad_data(run: Any, data: bytes, complaint: str) -> None:
         (b"0x1" + b"0" * 20_000, "over the limit of 4096 for prefix_bytes: 11429"),
     ],
 )
-def test_bad_text(run: Any, text: bytes, complaint: str) -> None:
+def test_exit_code_and_message_for_bad_text(
+    run: Any, text: bytes, complaint: str
+) -> None:
     code, output, said = run("-e", stdin=text)
     assert code == 1
     assert output == b""
@@ -280,7 +284,7 @@ def test_errors_of_the_functions() -> None:
         bytes_of("(")
 
 
-def test_limits_can_be_set(run: Any) -> None:
+def test_limits_from_the_command_line(run: Any) -> None:
     data = b"\x01\x80" * 3000 + b"\0\x80"
     assert run(stdin=data)[0] == 1
     code, output, _ = run("-l", "depth=4000", "-l", "nodes=4000", stdin=data)
@@ -310,7 +314,7 @@ def test_bad_arguments(run: Any, arguments: list[str]) -> None:
     assert caught.value.code == 2
 
 
-def test_files_that_cannot_be(run: Any, tmp_path: Path) -> None:
+def test_message_for_unusable_files(run: Any, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     code, _, complaint = run(str(missing))
     assert code == 1
@@ -318,7 +322,7 @@ def test_files_that_cannot_be(run: Any, tmp_path: Path) -> None:
     assert run("-o", str(missing / "deeper"))[0] == 1
 
 
-def test_the_input_is_not_written_over(run: Any, tmp_path: Path) -> None:
+def test_input_is_not_overwritten(run: Any, tmp_path: Path) -> None:
     source = tmp_path / "data"
     source.write_bytes(b"\x01\x81")
     with pytest.raises(SystemExit) as caught:
@@ -330,7 +334,7 @@ def test_the_input_is_not_written_over(run: Any, tmp_path: Path) -> None:
 COMMAND = [sys.executable, "-m", "pb_banana"]
 
 
-def test_the_command_itself() -> None:
+def test_command_in_a_process() -> None:
     ran = subprocess.run(
         COMMAND, input=PB.encode(MESSAGE), capture_output=True, check=True
     )
@@ -340,7 +344,7 @@ def test_the_command_itself() -> None:
     assert b"Traceback" not in ran.stderr
 
 
-def test_nothing_that_the_data_names_is_imported(tmp_path: Path) -> None:
+def test_names_in_the_data_are_not_imported(tmp_path: Path) -> None:
     trap = tmp_path / "trap.py"
     trap.write_text(
         "import pathlib; pathlib.Path(__file__).with_suffix('.hit').touch()"
@@ -371,7 +375,7 @@ def test_nothing_that_the_data_names_is_imported(tmp_path: Path) -> None:
     assert not trap.with_suffix(".hit").exists()
 
 
-def test_a_reader_that_has_seen_enough() -> None:
+def test_closed_output_pipe() -> None:
     process = subprocess.Popen(
         COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

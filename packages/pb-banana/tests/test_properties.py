@@ -27,10 +27,10 @@ def decoder(limits: Limits, words: object) -> Decoder:
 @given(streams, small_limits, vocabularies, counts)
 @example(b"\x02\x80\x07\x82unicode\x05\x82", Limits(message_bytes=14), None, 0)
 @example(b"\x02\x80\x07\x82unicode" * 2, Limits(message_bytes=15), None, 0)
-def test_whatever_comes_gives_expressions_or_banana_errors(
+def test_any_bytes_give_expressions_or_banana_errors(
     data: bytes, limits: Limits, words: object, count: int
 ) -> None:
-    """Nothing else escapes, and chunking never changes the result."""
+    """In any pieces, with the same result."""
     expected = outcome(decoder(limits, words), [data])
     for pieces in chunkings(data):
         assert outcome(decoder(limits, words), pieces) == expected
@@ -38,7 +38,7 @@ def test_whatever_comes_gives_expressions_or_banana_errors(
 
 
 @given(st.lists(expressions, max_size=4), vocabularies)
-def test_what_is_encoded_comes_back(values: list[SExp], words: object) -> None:
+def test_round_trip_of_any_expression(values: list[SExp], words: object) -> None:
     encoder = Encoder(WIDE, vocabulary=words)  # type: ignore[arg-type]
     data = b"".join(map(encoder.encode, values))
     for pieces in chunkings(data):
@@ -46,7 +46,7 @@ def test_what_is_encoded_comes_back(values: list[SExp], words: object) -> None:
 
 
 @given(expressions, small_limits, vocabularies)
-def test_both_directions_keep_to_the_same_limits(
+def test_limits_are_the_same_in_both_directions(
     value: SExp, limits: Limits, words: object
 ) -> None:
     data = Encoder(WIDE, vocabulary=words).encode(value)  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def test_both_directions_keep_to_the_same_limits(
 
 
 @given(streams, small_limits)
-def test_every_error_is_bounded_and_says_where(data: bytes, limits: Limits) -> None:
+def test_errors_are_bounded_and_have_a_place(data: bytes, limits: Limits) -> None:
     _, error = outcome(decoder(limits, PB_VOCABULARY), [data])
     if error is not None:
         _, text, offset, _, *_ = error
@@ -78,14 +78,14 @@ def test_every_error_is_bounded_and_says_where(data: bytes, limits: Limits) -> N
 
 
 @given(expressions)
-def test_a_decoded_value_encodes_to_the_same_bytes(value: SExp) -> None:
+def test_decoded_values_encode_to_the_same_bytes(value: SExp) -> None:
     encoder = Encoder(WIDE, vocabulary=PB_VOCABULARY)
     data = encoder.encode(value)
     (again,) = decoder(WIDE, PB_VOCABULARY).feed(data)
     assert encoder.encode(again) == data
 
 
-def test_nan_keeps_its_bits() -> None:
+def test_bits_of_a_nan_are_kept() -> None:
     data = b"\x84\x7f\xf8\0\0\0\0\0\x05"
     (value,) = Decoder().feed(data)
     assert isinstance(value, float)

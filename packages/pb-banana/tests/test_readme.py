@@ -1,4 +1,4 @@
-"""The examples of the README do what it says."""
+"""The examples of the README."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_examples_run() -> None:
+def test_examples_of_the_readme() -> None:
     # One after the other, as a reader would try them.
     names: dict[str, Any] = {"__name__": "__main__"}
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -29,7 +29,7 @@ def test_the_examples_run() -> None:
         exec(block, names)
 
 
-def test_the_command_shows_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     (session,) = re.findall(r"```console\n(\$ python -m.*?)```", README, re.DOTALL)
     shown = session.partition("\n")[2].partition("$")[0]
     first = re.search(r"```python\n(.*?)```", README, re.DOTALL)

@@ -1,4 +1,4 @@
-"""What `dumps` writes, `loads` reads with the same policy; or `dumps` refuses it."""
+"""`loads` reads every value that `dumps` writes with the same policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pb_banana import FILE_LIMITS, dumps, loads
 from pb_jelly import ClassRegistry, JellyError, SecurityOptions, jelly, unjelly
 
 from .graphs import decoded, encoded
-from .test_writer import written
+from .test_object_writer import written
 
 
 class Plain:
@@ -126,14 +126,14 @@ class Access(enum.IntFlag):
 
 
 class Alike:
-    """Instances of it all have the same hash."""
+    """A class whose instances all have the same hash."""
 
     def __hash__(self) -> int:
         return 1
 
 
 class Numbered:
-    """Equal to others of its number."""
+    """Instances that are equal if their numbers are."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -148,7 +148,7 @@ class Numbered:
 
 
 class Carrying(Numbered):
-    """Has a frozenset for its state."""
+    """A class whose state is a frozenset."""
 
     def __getstate__(self) -> Any:
         return self.state
@@ -313,7 +313,7 @@ TAKEN: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_values_that_could_not_be_read(name: str) -> None:
+def test_unreadable_values_are_refused_while_writing(name: str) -> None:
     value = REFUSED[name]()
     for shape in (value, [value], {"a": [1, value]}):
         with pytest.raises(JellyError) as caught:
@@ -322,7 +322,7 @@ def test_values_that_could_not_be_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_values_that_can_be_read(name: str) -> None:
+def test_readable_values_are_written(name: str) -> None:
     value = TAKEN[name]()
     for shape in (value, [value, value], {"a": [1, value]}):
         back = loads(dumps(shape, security=POLICY), security=POLICY)
@@ -336,7 +336,7 @@ KINDS = {**REFUSED, **TAKEN}
     st.lists(st.sampled_from(sorted(KINDS)), max_size=3),
     st.sampled_from([list, tuple, Frozen, lambda items: dict(enumerate(items))]),
 )
-def test_whatever_is_written_is_read(names: list[str], shape: Any) -> None:
+def test_any_written_value_is_read(names: list[str], shape: Any) -> None:
     values = [KINDS[name]() for name in names]
     whole = shape(values)
     try:
@@ -365,7 +365,7 @@ def test_the_dialect_pb_writes_no_more_than_it_reads(name: str) -> None:
 
 
 @given(st.sampled_from(sorted(KINDS)))
-def test_the_same_without_bytes(name: str) -> None:
+def test_any_jellied_value_is_unjellied(name: str) -> None:
     value = KINDS[name]()
     try:
         sexp = jelly(value, POLICY)
@@ -375,7 +375,7 @@ def test_the_same_without_bytes(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Frozen, lambda *two: two])
-def test_work_that_is_over_the_limits(kind: Any) -> None:
+def test_hashing_work_over_the_limits_is_refused(kind: Any) -> None:
     limits = replace(FILE_LIMITS, nodes=10_000)
     value = {doubled(16, kind): 1}
     for shape in (value, set(value), frozenset(value), [*value, value]):
@@ -387,7 +387,7 @@ def test_work_that_is_over_the_limits(kind: Any) -> None:
     assert dumps(list(value), security=POLICY, limits=limits)
 
 
-def test_hash_that_fails_is_for_the_two_steps() -> None:
+def test_failing_hash_is_left_to_the_two_steps() -> None:
     class Failing(Frozen):
         def __hash__(self) -> int:
             if self.left:

@@ -1,4 +1,4 @@
-"""pb-banana is sans-IO: importing it may not bring in an event loop or a socket."""
+"""The import of pb-banana, which loads no event loop and no socket."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
             errors: list[Any] = []
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: errors.append(context))
-            await asyncio.wait_for(test(*args, **kw), 60)
+            await asyncio.wait_for(test(*args, **kw), 600)
             gc.collect()
             await asyncio.sleep(0)
             assert not errors

@@ -224,7 +224,7 @@ def test_on_asyncio(kind: str) -> None:
             assert await other == "another"
 
     with logged():
-        asyncio.run(asyncio.wait_for(main(), 60))
+        asyncio.run(asyncio.wait_for(main(), 600))
 
 
 def test_task_that_is_cancelled_by_its_deferred() -> None:

@@ -664,7 +664,7 @@ class AsyncioSource(pb.Root):
                 self.yielded += 1
                 yield number
                 if waits:
-                    await asyncio.wait_for(asyncio.sleep(0), 60)
+                    await asyncio.wait_for(asyncio.sleep(0), 600)
                 assert asyncio.current_task() is task
         finally:
             await asyncio.sleep(0)
@@ -685,7 +685,7 @@ def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> Non
             pb_asyncio.serve("tcp:0:interface=127.0.0.1", source, grace=0) as server,
             pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root,
         ):
-            await asyncio.wait_for(test(source, root, *args), 60)
+            await asyncio.wait_for(test(source, root, *args), 600)
 
     asyncio.run(run())
 

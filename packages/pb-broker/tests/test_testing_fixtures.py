@@ -77,7 +77,7 @@ def test_a_pair(pb_pair):
 
 def test_what_is_left_behind_fails_a_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(FORGETFUL)
-    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     ran.assert_outcomes(passed=3, errors=3)
     text = ran.stdout.str()
     for line in (
@@ -105,7 +105,7 @@ def test_without_a_plugin(pb_client):
 
 def test_what_is_missing_is_said(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SOCKETS)
-    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
     ran.assert_outcomes(errors=2)
     ran.stdout.fnmatch_lines(
         [

@@ -214,7 +214,7 @@ def test_on_asyncio() -> None:
             while len(broker.localObjects) > 1:
                 await asyncio.sleep(0)
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    asyncio.run(asyncio.wait_for(main(), 600))
 
 
 def test_stream_that_is_let_go_of_there() -> None:
@@ -231,7 +231,7 @@ def test_stream_that_is_let_go_of_there() -> None:
             while not source.ended:
                 await asyncio.sleep(0)
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    asyncio.run(asyncio.wait_for(main(), 600))
 
 
 def test_stream_that_is_let_go_of_there_on_a_pair(

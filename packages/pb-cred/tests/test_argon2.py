@@ -21,7 +21,7 @@ lengths = st.integers(4, 48)
 @given(
     words, costs, costs, st.integers(0, 40), salts, lengths, st.sampled_from([16, 19])
 )
-def test_it_is_what_others_compute(
+def test_hashes_equal_those_of_argon2_cffi(
     word: str,
     passes: int,
     lanes: int,
@@ -45,14 +45,14 @@ def test_it_is_what_others_compute(
 
 
 @given(costs, costs, salts, st.binary(min_size=4, max_size=48))
-def test_what_is_written_is_read(
+def test_round_trip_of_encoded_hashes(
     passes: int, lanes: int, salt: bytes, digest: bytes
 ) -> None:
     made = Hash(8 * lanes, passes, lanes, salt, digest)
     assert parse(made.text()) == made
 
 
-def test_others_write_and_read_the_same() -> None:
+def test_encoded_hashes_are_compatible_with_argon2_cffi() -> None:
     theirs = PasswordHasher(1, 32, 4)
     hashed = theirs.hash("sesame")
     assert parse(hashed).text() == hashed
@@ -81,7 +81,7 @@ def test_a_hash_from_before_there_were_versions_is_verified() -> None:
         (8, 1, 1, bytes(8), bytes(3)),
     ],
 )
-def test_what_cannot_be_computed_is_told_without_the_password(
+def test_error_of_a_failed_hash_has_no_password(
     memory_cost: int, passes: int, lanes: int, salt: bytes, digest: bytes
 ) -> None:
     with pytest.raises(Argon2Error) as caught:
@@ -110,7 +110,7 @@ GOOD = Hash(8, 1, 1, b"saltsalt", bytes(32)).text()
         GOOD.replace("c2FsdHNhbHQ", "c2FsdHNhbHQxx"),
     ],
 )
-def test_what_is_no_hash_is_refused_without_being_told(text: str) -> None:
+def test_error_of_a_malformed_hash_has_no_hash(text: str) -> None:
     with pytest.raises(ValueError, match=r"^this is no hash of Argon2id$") as caught:
         parse(text)
     assert caught.value.__context__ is None
@@ -130,6 +130,6 @@ def test_all_lanes_are_computed_in_one_thread(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [(4, 1), (4, 1)]
 
 
-def test_nothing_that_is_shown_has_it() -> None:
+def test_reprs_and_tracebacks_have_no_password() -> None:
     hashed = Hash(8, 1, 1, SECRET, SECRET)
     assert SECRET.decode() not in repr(hashed)

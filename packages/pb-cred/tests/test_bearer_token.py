@@ -26,7 +26,7 @@ def first_of(credentials: BearerToken) -> Any:
 
 
 @pytest.mark.parametrize("token", ["abc.def-_~+/==", b"abc.def-_~+/=="])
-def test_a_client_says_one_thing(token: Any) -> None:
+def test_client_message(token: Any) -> None:
     credentials = BearerToken(token)
     assert ICredentials.providedBy(credentials)
     assert first_of(credentials) == b"n,,\x01auth=Bearer abc.def-_~+/==\x01\x01"
@@ -45,7 +45,7 @@ NO_TOKENS: list[Any] = [
 
 
 @pytest.mark.parametrize("token", NO_TOKENS)
-def test_what_a_client_cannot_send(token: Any) -> None:
+def test_refusal_of_tokens_that_cannot_be_sent(token: Any) -> None:
     with pytest.raises(ValueError, match="a bearer token has 1 to"):
         BearerToken(token)
     with pytest.raises(ValueError, match="a bearer token has 1 to"):
@@ -63,7 +63,7 @@ def test_a_fresh_token_is_fetched_for_each_login() -> None:
     assert first_of(credentials) == message_of(b"two")
 
 
-def test_a_token_may_come_later() -> None:
+def test_token_from_a_deferred_or_an_awaitable() -> None:
     waiting: Deferred[Any] = Deferred()
     results: list[Any] = []
     first_of(BearerToken(lambda: waiting)).addCallback(results.append)
@@ -75,7 +75,7 @@ def test_a_token_may_come_later() -> None:
     assert results[1] == message_of(b"two")
 
 
-def test_a_token_goes_to_a_server_that_is_known_and_to_no_other() -> None:
+def test_token_is_sent_to_verified_servers_only() -> None:
     mechanism = BearerClientMechanism()
     token = BearerToken("abc")
     assert mechanism.is_usable(token, LoginContext(is_tls=True, is_verified=True))
@@ -89,7 +89,7 @@ def test_a_token_goes_to_a_server_that_is_known_and_to_no_other() -> None:
     assert usable == ["OAUTHBEARER"]
 
 
-def test_a_clients_token_is_shown_nowhere() -> None:
+def test_token_is_hidden_from_reprs_and_tracebacks() -> None:
     text = shown(BearerToken("opensesame"), BearerToken(lambda: "opensesame"))
     for token in ("opensesame 4711", "opensesame" * 2000):
         for give in (

@@ -1,4 +1,4 @@
-"""Names that no user has, which nothing tells from the users of a store."""
+"""Unknown names, which cannot be told apart from the users of a store."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ DEAR = PasswordHashing(
     time_cost=2, memory_cost=16, parallelism=1, scram_iterations=8192
 )
 NAMES = [b"name %d" % number for number in range(400)]
+#: As many as a statement about each name takes; shares take all.
+FEW = NAMES[:50]
 Make = Callable[..., PasswordStore]
 
 
@@ -64,7 +66,7 @@ def user(name: str, store: PasswordStore, **costs: Any) -> None:
     )
 
 
-def test_a_store_whose_cost_has_risen_tells_of_unknown_names_what_its_users_cost(
+def test_unknown_names_have_the_cost_of_users_after_a_rise(
     make: Make,
 ) -> None:
     store = make("scram")
@@ -76,14 +78,14 @@ def test_a_store_whose_cost_has_risen_tells_of_unknown_names_what_its_users_cost
     assert set(shares(store)) == {8192}
 
 
-def test_a_store_without_verifiers_tells_what_new_ones_cost(make: Make) -> None:
+def test_unknown_names_have_the_cost_of_new_verifiers_without_any(make: Make) -> None:
     store = make("argon2id+scram", DEAR)
     assert told(store, b"nobody") == (8192, 24)
     store.import_hash("carol", "{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=")
     assert told(store, b"carol") == told(store, b"nobody")
 
 
-def test_unknown_names_have_costs_in_the_shares_that_users_have(make: Make) -> None:
+def test_shares_of_costs_of_unknown_names_equal_those_of_users(make: Make) -> None:
     store = make("scram")
     for number in range(3):
         user(f"user {number}", store, iterations=4096)
@@ -93,7 +95,7 @@ def test_unknown_names_have_costs_in_the_shares_that_users_have(make: Make) -> N
     assert 0.65 < found[4096] / len(NAMES) < 0.85
 
 
-def test_salts_are_as_long_as_users_are(make: Make) -> None:
+def test_salts_of_unknown_names_are_as_long_as_those_of_users(make: Make) -> None:
     store = make("scram")
     user("alice", store, iterations=4096, salt_bytes=12)
     assert told(store, b"nobody") == told(store, b"alice") == (4096, 16)
@@ -101,17 +103,17 @@ def test_salts_are_as_long_as_users_are(make: Make) -> None:
     assert {told(store, name) for name in NAMES} == {(4096, 16), (4096, 56)}
 
 
-def test_a_name_goes_over_to_the_new_cost_once_and_with_another_salt(
+def test_unknown_name_changes_its_cost_once_with_a_new_salt(
     make: Make,
 ) -> None:
     store = make("scram")
     for number in range(4):
         user(f"user {number}", store, iterations=4096)
-    seen = [{name: result_of(store.scram_verifier(name)) for name in NAMES}]
+    seen = [{name: result_of(store.scram_verifier(name)) for name in FEW}]
     for number in range(4):
         user(f"user {number}", store, iterations=8192)
-        seen.append({name: result_of(store.scram_verifier(name)) for name in NAMES})
-    for name in NAMES:
+        seen.append({name: result_of(store.scram_verifier(name)) for name in FEW})
+    for name in FEW:
         history = [each[name] for each in seen]
         costs = [each.iterations for each in history]
         assert costs == sorted(costs)
@@ -121,14 +123,16 @@ def test_a_name_goes_over_to_the_new_cost_once_and_with_another_salt(
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_all_servers_with_one_store_tell_the_same(kind: str, tmp_path: Path) -> None:
+def test_same_answers_from_all_servers_with_one_store(
+    kind: str, tmp_path: Path
+) -> None:
     make = maker(kind, tmp_path)
     first, second = make("scram"), make()
     user("alice", first, iterations=4096)
     user("bob", first, iterations=8192)
-    mine = [result_of(first.scram_verifier(name)) for name in NAMES]
-    assert mine == [result_of(second.scram_verifier(name)) for name in NAMES]
-    assert mine == [result_of(make().scram_verifier(name)) for name in NAMES]
+    mine = [result_of(first.scram_verifier(name)) for name in FEW]
+    assert mine == [result_of(second.scram_verifier(name)) for name in FEW]
+    assert mine == [result_of(make().scram_verifier(name)) for name in FEW]
 
 
 # Refusals of passwords.
@@ -162,7 +166,7 @@ def cost_of(scheme: str, kept: str) -> Any:
 
 
 @pytest.mark.parametrize("keep", ["argon2id", "scram"])
-def test_a_refusal_takes_as_long_for_an_unknown_name_after_costs_have_risen(
+def test_verification_cost_of_unknown_names_after_a_rise(
     make: Make, keep: Any, verified: list[Any]
 ) -> None:
     store = make(keep)
@@ -180,9 +184,7 @@ def test_a_refusal_takes_as_long_for_an_unknown_name_after_costs_have_risen(
     assert verified != work[1]
 
 
-def test_imported_hashes_are_shared_out_by_their_costs(
-    make: Make, verified: list[Any]
-) -> None:
+def test_shares_of_costs_of_imported_hashes(make: Make, verified: list[Any]) -> None:
     import bcrypt
 
     store = make()
@@ -193,7 +195,7 @@ def test_imported_hashes_are_shared_out_by_their_costs(
     store.import_hash("dave", "$apr1$abcdefgh$GQVaHFsauSKl0cgw4bVFJ/")
     store.import_hash("erin", "{SHA}CEo1Ae3vaEXy8eQZjsOiuBz1xrw=")
     seen = set()
-    for name in [*NAMES[:40], b"alice", b"dave", b"erin"]:
+    for name in [*FEW[:40], b"alice", b"dave", b"erin"]:
         verified.clear()
         assert is_refused(log_in(store, name, b"wrong"))
         schemes = [scheme for scheme, _ in verified]
@@ -203,7 +205,7 @@ def test_imported_hashes_are_shared_out_by_their_costs(
 
 
 @pytest.mark.parametrize("size", [(8, 16), (16, 64), (64, 8)])
-def test_hashes_of_other_sizes_are_counted_as_they_are(
+def test_costs_of_hashes_of_other_sizes(
     make: Make, size: Any, verified: list[Any]
 ) -> None:
     import argon2
@@ -219,9 +221,7 @@ def test_hashes_of_other_sizes_are_counted_as_they_are(
 @pytest.mark.parametrize(
     "damaged", ["$2b$99$" + "." * 53, "$argon2id$v=19$m=8,t=1,p=1$damaged"]
 )
-def test_a_hash_that_is_damaged_is_its_users_trouble_alone(
-    make: Make, damaged: str
-) -> None:
+def test_damaged_hash_affects_its_user_alone(make: Make, damaged: str) -> None:
     store = make()
     store.set_password("bob", "sesame")
     store._put(Record("alice", Kept(damaged)))
@@ -269,11 +269,11 @@ def test_a_census_is_kept_for_a_while(
     assert len(taken) == 2
     user("carol", other, iterations=16384)
     now[0] += 100
-    assert {told(store, name)[0] for name in NAMES[:20]} == {8192, 16384}
+    assert {told(store, name)[0] for name in FEW[:20]} == {8192, 16384}
     assert len(taken) == 3
 
 
-def test_a_verifier_that_is_damaged_is_left_out(tmp_path: Path) -> None:
+def test_damaged_verifier_is_left_out(tmp_path: Path) -> None:
     store = database(tmp_path)
     user("alice", store, iterations=4096)
     engine = store._database.engine
@@ -319,7 +319,7 @@ def test_a_file_has_its_census_when_it_is_read(tmp_path: Path) -> None:
     assert not census.has(Record("bob", None, make_verifier("x", b"salt", 4096)))
 
 
-def test_memory_has_its_own() -> None:
+def test_census_of_a_store_in_memory() -> None:
     store = MemoryPasswords({"alice": "sesame"}, executor=AtOnce())
     _, census = store._find("alice")
     assert census.verifiers == ()

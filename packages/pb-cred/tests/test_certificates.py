@@ -105,7 +105,7 @@ def test_certificates_of_trustme_are_taken() -> None:
     assert found.avatar_id == b"alice@example.com"
 
 
-def test_no_others_are_whatever_they_send_along() -> None:
+def test_refusal_of_other_authorities_certificates() -> None:
     certificates = of(CA)
     namesake = authority()
     forged = issue(namesake, "alice")
@@ -152,7 +152,7 @@ def test_a_session_lasts_no_longer_than_any_of_the_chain() -> None:
     assert tried(of(brief), shown(issue(brief, "bob"))).expires == brief.end
 
 
-def test_what_stands_in_between_is_sent_or_configured() -> None:
+def test_intermediates_are_sent_or_configured() -> None:
     lower = authority("lower", BETWEEN)
     user = issue(lower, "alice")
     certificates = of(CA)
@@ -167,7 +167,7 @@ def test_what_stands_in_between_is_sent_or_configured() -> None:
     assert tried(both, shown(user)).avatar_id == b"alice"
 
 
-def test_what_is_in_between_is_not_trusted_for_itself() -> None:
+def test_intermediates_are_not_trusted_by_themselves() -> None:
     stray = authority("stray")
     refused(of(CA, intermediates=stray.pem), issue(stray, "alice"))
     refused(of(CA, intermediates=stray.pem), issue(stray, "alice"), stray)
@@ -181,24 +181,24 @@ def test_an_authority_below_another_can_be_trusted_alone() -> None:
     refused(certificates, ALICE, CA)
 
 
-def test_only_so_much_of_what_is_sent_is_looked_at() -> None:
+def test_number_of_sent_certificates_is_bounded() -> None:
     user = issue(BETWEEN, "alice")
     assert tried(of(CA), shown(user, *[ALICE] * 15, BETWEEN)).avatar_id == b"alice"
     refused(of(CA), user, *[ALICE] * 16, BETWEEN)
 
 
-def test_users_are_no_authorities() -> None:
+def test_refusal_of_a_user_certificate_as_an_authority() -> None:
     for user in (ALICE, issue(CA, "alice", is_ca=False)):
         refused(of(CA), issue(user, "bob"), user)
 
 
-def test_authorities_are_no_users() -> None:
+def test_refusal_of_an_authority_certificate_as_a_user() -> None:
     refused(of(CA), CA, why="an authority's")
     refused(of(CA), BETWEEN, why="an authority's")
     refused(of(BETWEEN), BETWEEN, CA)
 
 
-def test_an_authority_keeps_to_what_it_may_do() -> None:
+def test_constraints_of_authorities_are_enforced() -> None:
     last = authority("last", CA, path_length=0)
     lower = authority("lower", last)
     assert tried(of(CA), shown(issue(last, "alice"), last)).avatar_id == b"alice"
@@ -226,9 +226,7 @@ def test_an_authority_keeps_to_what_it_may_do() -> None:
         ([ANY], False),
     ],
 )
-def test_a_certificate_has_to_be_for_clients_if_it_says_what_for(
-    purposes: Any, is_taken: bool
-) -> None:
+def test_extended_key_usage_must_include_clients(purposes: Any, is_taken: bool) -> None:
     between = authority("in between", CA, purposes=purposes)
     for shows in (
         (issue(CA, "alice", purposes=purposes),),
@@ -240,14 +238,14 @@ def test_a_certificate_has_to_be_for_clients_if_it_says_what_for(
             refused(of(CA), *shows, why="not for clients")
 
 
-def test_a_certificate_has_to_be_for_signatures_if_it_says_what_for() -> None:
+def test_key_usage_must_include_signatures() -> None:
     good = issue(CA, "alice", extensions=[(usage("digital_signature"), True)])
     assert tried(of(CA), shown(good)).avatar_id == b"alice"
     bad = issue(CA, "alice", extensions=[(usage("key_encipherment"), True)])
     refused(of(CA), bad, why="not for signatures")
 
 
-def test_what_is_critical_has_to_be_understood() -> None:
+def test_refusal_of_unknown_critical_extensions() -> None:
     odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0")
     assert tried(of(CA), shown(issue(CA, "alice", extensions=[(odd, False)])))
     refused(of(CA), issue(CA, "alice", extensions=[(odd, True)]))
@@ -297,7 +295,7 @@ def test_a_certificate_that_was_changed_is_not_taken(data: Any) -> None:
 
 
 @given(st.binary(max_size=64), st.integers(0, 64))
-def test_nor_is_anything_else(data: bytes, kept: int) -> None:
+def test_refusal_of_data_that_is_no_certificate(data: bytes, kept: int) -> None:
     refused(of(CA), ALICE.der[:kept] + data)
     refused(of(CA), ALICE, ALICE.der[:kept] + data)
 
@@ -354,13 +352,13 @@ def test_the_name_is_the_one_that_is_asked_for(identity: Any, expected: bytes) -
         ("uri", [SPIFFE, x509.UniformResourceIdentifier("spiffe://example.org/bob")]),
     ],
 )
-def test_a_certificate_for_several_is_for_nobody(identity: Any, twice: Any) -> None:
+def test_refusal_of_several_names_of_the_kind(identity: Any, twice: Any) -> None:
     user = issue(CA, "alice", alternatives=twice)
     refused(of(CA, identity=identity), user)
     assert tried(of(CA), shown(user)).avatar_id == b"alice"
 
 
-def test_several_common_names_are_for_nobody() -> None:
+def test_refusal_of_several_common_names() -> None:
     one = x509.NameAttribute(NameOID.COMMON_NAME, "alice")
     other = x509.NameAttribute(NameOID.COMMON_NAME, "root")
     for subject in (
@@ -385,7 +383,7 @@ def test_several_common_names_are_for_nobody() -> None:
         " ",
     ],
 )
-def test_a_name_that_is_not_what_it_looks_like_is_none(name: str) -> None:
+def test_refusal_of_names_with_invisible_characters(name: str) -> None:
     refused(of(CA), issue(CA, name), why="not one")
     if name.isascii():
         user = issue(CA, alternatives=[x509.UniformResourceIdentifier(name)])
@@ -414,7 +412,7 @@ def test_a_common_name_is_taken_as_it_is_or_not_at_all(name: str) -> None:
         refused(of(CA), user)
 
 
-def test_a_function_may_say_who_it_is() -> None:
+def test_function_that_returns_the_user() -> None:
     seen: list[x509.Certificate] = []
 
     def serial(certificate: x509.Certificate) -> Any:
@@ -433,7 +431,7 @@ def test_a_function_may_say_who_it_is() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"al", "al"])
-def test_a_function_may_say_so_later(answer: Any) -> None:
+def test_function_that_returns_the_user_later(answer: Any) -> None:
     async def later(certificate: x509.Certificate) -> Any:
         return await succeed(answer)
 
@@ -448,7 +446,7 @@ def test_a_function_may_say_so_later(answer: Any) -> None:
         assert context.username == b"al"
 
 
-def test_a_function_may_say_no() -> None:
+def test_function_that_refuses() -> None:
     refused(of(CA, identity=lambda _: None), ALICE, why="nobody's")
 
     def no(certificate: x509.Certificate) -> Any:
@@ -458,14 +456,14 @@ def test_a_function_may_say_no() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"alice"])
-def test_a_user_may_say_as_whom_to_act(data: bytes) -> None:
+def test_authorization_identity_equal_to_the_user(data: bytes) -> None:
     assert tried(of(CA), shown(ALICE), data).avatar_id == b"alice"
 
 
 @pytest.mark.parametrize(
     "data", [b"bob", b"alice\0", b"alice ", b"ALICE", b"\0", b"a" * 20000]
 )
-def test_but_as_nobody_else(data: bytes) -> None:
+def test_refusal_of_another_authorization_identity(data: bytes) -> None:
     context = shown(ALICE)
     with pytest.raises(LoginRefused) as refusal:
         tried(of(CA), context, data)
@@ -474,7 +472,7 @@ def test_but_as_nobody_else(data: bytes) -> None:
     assert context.username == b"alice"
 
 
-def test_who_has_no_name_acts_as_nobody_else_either() -> None:
+def test_refusal_of_an_authorization_identity_without_a_name() -> None:
     nameless = of(CA, identity=lambda _: 5)
     assert tried(nameless, shown(ALICE)).avatar_id == 5
     with pytest.raises(LoginRefused):
@@ -493,7 +491,7 @@ def test_who_has_no_name_acts_as_nobody_else_either() -> None:
         (LoginContext(certificate=ALICE.der), False),
     ],
 )
-def test_it_is_there_for_those_who_show_a_certificate(
+def test_external_is_offered_where_a_certificate_was_sent(
     context: LoginContext, is_available: bool
 ) -> None:
     certificates = of(CA)
@@ -552,7 +550,7 @@ def test_certificates_are_given_in_many_ways(tmp_path: Path) -> None:
         assert found.avatar_id == b"alice"
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_error_for_an_unreadable_certificate(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     with pytest.raises(CertificateError, match=r"ca\.pem cannot be read: No such file"):
         ClientCertificates(path)
@@ -605,7 +603,7 @@ def test_there_are_four_kinds_of_identity() -> None:
 
 
 @pytest.mark.parametrize("missing", ["cryptography", "OpenSSL"])
-def test_what_is_not_installed_is_said(missing: str) -> None:
+def test_error_for_a_missing_extra(missing: str) -> None:
     gone: dict[str, Any] = {missing: None}
     loaded = [
         name
@@ -626,7 +624,7 @@ def test_what_is_not_installed_is_said(missing: str) -> None:
             ClientCertificates(CA.pem)
 
 
-def test_nothing_of_it_is_imported_before_it_is_used() -> None:
+def test_libraries_are_imported_at_first_use() -> None:
     program = (
         "import sys; sys.modules.update(cryptography=None, OpenSSL=None);"
         "import pb_cred.asyncio, pb_cred.pb, pb_cred.certificates;"
@@ -669,7 +667,7 @@ def test_a_client_logs_in_so_over_tls_to_a_server_that_is_known(
     assert ExternalClientMechanism().is_usable(credentials, context) == is_usable
 
 
-def test_no_other_mechanism_takes_these_credentials() -> None:
+def test_own_certificate_is_for_external_alone() -> None:
     context = LoginContext(is_tls=True, is_verified=True, channel_binding=b"b" * 32)
     usable = [
         each.name
@@ -690,7 +688,7 @@ def test_a_client_says_as_whom_to_act_and_no_more(whom: Any) -> None:
 
 
 @pytest.mark.parametrize("whom", [b"\xff", b"a\0b", "\ud800", b"a" * 1025])
-def test_nobody_can_be_called_anything(whom: Any) -> None:
+def test_refusal_of_unprintable_names(whom: Any) -> None:
     with pytest.raises(ValueError, match=r"authorization identity|surrogates"):
         OwnCertificate(whom)
 
@@ -749,7 +747,7 @@ def test_the_session_ends_with_the_certificate(over_tls: Any) -> None:
     factory.doStop()
 
 
-def test_a_refused_user_is_not_told_why(over_tls: Any) -> None:
+def test_refusal_has_no_reason(over_tls: Any) -> None:
     over_tls(issue(authority(), "alice"))
     pair = pair_of(of(CA), Portal(OneRealm(), [AllowAnonymousAccess()]))
     with logged() as events:

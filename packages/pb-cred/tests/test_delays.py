@@ -39,7 +39,7 @@ def waits(tries: Tries, count: int, name: bytes = b"alice", now: float = 0) -> A
     return found
 
 
-def test_the_first_are_free_and_others_wait_twice_as_long_each() -> None:
+def test_delays_double_after_the_free_tries() -> None:
     tries = Tries(LoginDelays())
     assert waits(tries, 11) == [0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30]
 
@@ -52,7 +52,7 @@ def test_users_and_sources_are_told_apart() -> None:
     assert tries.wait_for_source("there", 0) == 0
 
 
-def test_a_source_has_more_that_are_free_whoever_it_tries() -> None:
+def test_free_tries_of_a_source_for_all_users() -> None:
     tries = Tries(LoginDelays())
     for number in range(20):
         assert tries.wait_for_source("here", 0) == 0
@@ -60,7 +60,7 @@ def test_a_source_has_more_that_are_free_whoever_it_tries() -> None:
     assert tries.wait_for_source("here", 0) == 1
 
 
-def test_those_that_come_together_wait_one_after_the_other() -> None:
+def test_simultaneous_tries_wait_in_turn() -> None:
     tries = Tries(LoginDelays(first=5))
     waits(tries, 3)
     found = [tries.wait_for_user("here", b"alice", 0) for _ in range(9)]
@@ -68,7 +68,7 @@ def test_those_that_come_together_wait_one_after_the_other() -> None:
     assert found == [5, 10, 15, 20, 25, 30, 30, 30, 30]
 
 
-def test_success_is_forgiving_to_the_user_alone() -> None:
+def test_success_resets_the_user_alone() -> None:
     tries = Tries(LoginDelays(free_from_source=3))
     waits(tries, 3)
     tries.admitted("here", b"alice")
@@ -76,7 +76,7 @@ def test_success_is_forgiving_to_the_user_alone() -> None:
     assert tries.wait_for_source("here", 0) == 1
 
 
-def test_all_is_forgotten_in_time() -> None:
+def test_tries_are_forgotten_in_time() -> None:
     tries = Tries(LoginDelays())
     waits(tries, 5)
     # What has gone by since the last refusal is waited for no more.
@@ -86,7 +86,7 @@ def test_all_is_forgotten_in_time() -> None:
     assert waits(tries, 4, now=2000) == [0, 0, 0, 1]
 
 
-def test_there_need_be_no_delay() -> None:
+def test_delays_turned_off() -> None:
     tries = Tries(LoginDelays(longest=0))
     assert set(waits(tries, 50)) == {0}
     for number in range(50):
@@ -94,7 +94,7 @@ def test_there_need_be_no_delay() -> None:
     assert tries.wait_for_source("here", 0) == 0
 
 
-def test_not_more_are_remembered_than_there_is_room_for() -> None:
+def test_number_of_remembered_keys_is_bounded() -> None:
     tries = Tries(LoginDelays())
     for number in range(_MOST_REMEMBERED + 10):
         tries.refused(number, b"alice", 0)
@@ -104,7 +104,7 @@ def test_not_more_are_remembered_than_there_is_room_for() -> None:
 @pytest.mark.parametrize(
     "name", ["free", "free_from_source", "first", "longest", "forget_after"]
 )
-def test_nothing_is_negative(name: str) -> None:
+def test_refusal_of_negative_settings(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         LoginDelays(**{name: -1})
 
@@ -119,7 +119,7 @@ def test_nothing_is_negative(name: str) -> None:
         )
     )
 )
-def test_nobody_waits_longer_than_that(steps: Any) -> None:
+def test_longest_delay(steps: Any) -> None:
     """Whatever the clock does, which may be set back."""
     tries = Tries(LoginDelays())
     now = 1000.0
@@ -147,7 +147,7 @@ def test_nobody_waits_longer_than_that(steps: Any) -> None:
         ("a name", "another", False),
     ],
 )
-def test_what_is_one_source(one: str, other: str, is_same: bool) -> None:
+def test_key_of_a_source(one: str, other: str, is_same: bool) -> None:
     def source(host: str) -> Any:
         kind = IPv6Address if ":" in host else IPv4Address
         return source_of(kind("TCP", host, 1))
@@ -187,7 +187,7 @@ def test_the_right_password_waits_as_well_and_is_let_in() -> None:
     refuse(pair, 1)
 
 
-def test_others_connections_count_and_nobody_is_asked_before_its_turn() -> None:
+def test_tries_of_other_connections_count_before_the_checker_is_asked() -> None:
     asked: list[bytes] = []
     portal = portal_of(OneRealm())
     for checker in set(portal.checkers.values()):
@@ -212,7 +212,7 @@ def test_others_connections_count_and_nobody_is_asked_before_its_turn() -> None:
     assert len(asked) == 4
 
 
-def test_who_hangs_up_while_waiting_leaves_nothing() -> None:
+def test_hanging_up_while_waiting_leaves_no_state() -> None:
     pair = connected(portal_of(OneRealm()))
     refuse(pair, 3)
     pair.client_factory.login(ALICE).addErrback(lambda _: None)
@@ -227,7 +227,7 @@ def come_from(pair: Pair, host: str) -> None:
     transport.getPeer = lambda: IPv4Address("TCP", host, 1)
 
 
-def test_whoever_tries_elsewhere_makes_nobody_wait() -> None:
+def test_tries_from_elsewhere_do_not_delay_a_user() -> None:
     factory = PBServerFactory(portal_of(OneRealm()), login_tries=1000)
     elsewhere = [tried(factory) for _ in range(30)]
     for number, pair in enumerate(elsewhere):
@@ -243,7 +243,7 @@ def test_whoever_tries_elsewhere_makes_nobody_wait() -> None:
         pair.close()
 
 
-def test_somebody_else_waits_only_for_the_source() -> None:
+def test_other_user_waits_for_the_source_alone() -> None:
     pair = tried(
         PBServerFactory(
             portal_of(OneRealm()),

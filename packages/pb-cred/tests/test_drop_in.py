@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -17,148 +14,13 @@ from twisted.internet.testing import StringTransport
 import pb_jelly
 from pb_broker import Error
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import DropInError
 from pb_cred.drop_in import _banana, _flavors, _jelly, _legacy, _pb, _util
 
 from .support import ALICE, OneRealm, call, log_in, logged, outcome, portal_of, trapped
 
-# The tests of install() run in a process of their own: others in this one have
-# imported twisted.spread itself.
-
+# tests-integration/ has those of install(), each in a process of its own.
 
 POLICY = pb_jelly.SecurityOptions()
-
-
-def python(*arguments: str, stdin: str = "", code: int = 0) -> str:
-    """Run Python and return what it printed."""
-    run = subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert run.returncode == code, run.stderr
-    return run.stdout if code == 0 else run.stderr
-
-
-INSTALL = """
-import sys
-import pb_cred.drop_in
-before = set(sys.modules)
-pb_cred.drop_in.install()
-installed = set(sys.modules) - before
-"""
-
-
-def test_seven_modules_are_ours() -> None:
-    said = python("-", stdin=f"""{INSTALL}
-from importlib import import_module
-for name in sorted(installed):
-    module = import_module(name)
-    print(name, module.__name__)
-    assert getattr(sys.modules["twisted.spread"], name.rpartition(".")[2]) is module
-""")  # fmt: skip
-    names = ("banana", "flavors", "interfaces", "jelly", "pb", "publish", "util")
-    assert said.splitlines() == [
-        f"twisted.spread.{name} pb_cred.drop_in._{name}" for name in names
-    ]
-
-
-def test_nothing_of_twisteds_own_is_loaded() -> None:
-    said = python("-", stdin=f"""{INSTALL}
-from twisted.spread import banana, flavors, interfaces, jelly, pb, publish, util
-import twisted.spread.pb as the_same
-from twisted.spread.pb import *
-assert the_same is pb and Broker is pb.Broker and MAX_BROKER_REFS == 1024
-from twisted.web import server
-assert issubclass(server.Request, pb.Copyable)
-import twisted.spread
-home = twisted.spread.__path__[0]
-print([
-    name
-    for name, module in sorted(sys.modules.items())
-    if (getattr(module, "__file__", None) or "").startswith(home)
-])
-""")  # fmt: skip
-    assert said.strip() == "['twisted.spread']"
-
-
-def test_importing_it_installs_nothing() -> None:
-    said = python("-", stdin="""
-import sys
-import pb_cred.drop_in
-print([name for name in sys.modules if name.startswith("twisted.spread")])
-""")  # fmt: skip
-    assert said.strip() == "['twisted.spread']"
-
-
-def test_installing_twice_is_installing_once() -> None:
-    said = python("-", stdin=f"""{INSTALL}
-from twisted.spread import pb
-pb_cred.drop_in.install()
-from twisted.spread import pb as again
-print(pb is again)
-""")  # fmt: skip
-    assert said.strip() == "True"
-
-
-@pytest.mark.parametrize(
-    ("first", "name"),
-    [
-        ("twisted.spread.util", "twisted.spread.banana"),
-        ("twisted.spread.interfaces", "twisted.spread.interfaces"),
-        ("twisted.web.server", "twisted.spread.banana"),
-    ],
-)
-def test_too_late_is_too_late(first: str, name: str) -> None:
-    said = python("-", stdin=f"""
-import sys
-import {first}
-theirs = dict(sys.modules)
-import pb_cred.drop_in
-try:
-    pb_cred.drop_in.install()
-except RuntimeError as error:
-    print(type(error).__name__, error)
-print(all(sys.modules[name] is module for name, module in theirs.items()))
-""")  # fmt: skip
-    assert said.startswith(f"DropInError {name} has been imported already")
-    assert said.endswith("True\n")
-    assert issubclass(DropInError, RuntimeError)
-
-
-# The launcher
-
-
-def test_a_script_is_run(tmp_path: Path) -> None:
-    (tmp_path / "beside.py").write_text("SAID = 'beside'")
-    script = tmp_path / "program.py"
-    script.write_text(
-        "import sys, beside\n"
-        "from twisted.spread import pb\n"
-        "print(__name__, sys.argv[1:], beside.SAID, pb.__name__)\n"
-    )
-    said = python("-m", "pb_cred.drop_in", str(script), "-x", "y")
-    assert said == "__main__ ['-x', 'y'] beside pb_cred.drop_in._pb\n"
-
-
-def test_a_module_is_run() -> None:
-    said = python("-m", "pb_cred.drop_in", "-m", "twisted.trial", "--version")
-    assert "Twisted" in said
-
-
-def test_a_programs_exit_code_is_kept(tmp_path: Path) -> None:
-    script = tmp_path / "program.py"
-    script.write_text("raise SystemExit('enough')")
-    said = python("-m", "pb_cred.drop_in", str(script), code=1)
-    assert said == "enough\n"
-
-
-@pytest.mark.parametrize("arguments", [[], ["-m"], ["--help"]])
-def test_without_a_program_it_says_how_to_use_it(arguments: list[str]) -> None:
-    said = python("-m", "pb_cred.drop_in", *arguments, code=1)
-    assert said.startswith("usage: python -m pb_cred.drop_in")
 
 
 # Limits that a program may move
@@ -356,33 +218,6 @@ def test_the_classes_are_related_as_there() -> None:
     assert issubclass(_util.CallbackPageCollector, _pb.Referenceable)
     assert _flavors.copyTags is _jelly.unjellyableRegistry
     assert _pb.Jellyable is _flavors.Jellyable is _jelly.Jellyable
-
-
-def test_what_the_documentation_promises_is_there() -> None:
-    said = python("-", stdin=f"""{INSTALL}
-from twisted.internet import reactor
-from twisted.spread import pb
-
-class Root(pb.Root):
-    def remote_fail(self):
-        raise pb.Error("known")
-
-async def main():
-    port = reactor.listenTCP(0, pb.PBServerFactory(Root()), interface="127.0.0.1")
-    where = "127.0.0.1", port.getHost().port
-    root = await pb.getObjectAt(*where)
-    broker = await pb.connect(*where, pb.PBClientFactory())
-    try:
-        await root.callRemote("fail")
-    except pb.RemoteError as error:
-        print(type(root.broker) is type(broker) is pb.Broker, error.remoteType)
-    reactor.stop()
-
-from twisted.internet.defer import ensureDeferred
-reactor.callWhenRunning(lambda: ensureDeferred(main()))
-reactor.run()
-""")  # fmt: skip
-    assert said.strip() == "True b'twisted.spread.pb.Error'"
 
 
 def test_nothing_of_ours_is_changed() -> None:

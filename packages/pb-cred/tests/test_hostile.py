@@ -1,4 +1,4 @@
-"""A peer that means harm gets no further than the door, or its own avatar."""
+"""A hostile peer reaches the login object and its own avatar, and no other object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody keeps what was taken back, stays longer, or tries more often than may be."""
+"""Hostile sessions keep no revoked objects, and cannot exceed their limits."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def lending(kind: Any = Library, revokes: bool = True) -> Portal:
 # Who lets go of the avatar stays, with everything else.
 
 
-def test_who_lets_go_of_the_avatar_cannot_stay_for_ever() -> None:
+def test_releasing_the_avatar_does_not_escape_the_limits() -> None:
     server = Server(
         lending(revokes=False),
         session_policy=SessionPolicy(idle_timeout=100, max_session=1000),
@@ -83,7 +83,7 @@ def test_who_lets_go_of_the_avatar_cannot_stay_for_ever() -> None:
 # An idle timeout that comes later.
 
 
-def test_an_idle_timeout_that_comes_later_ends_nobody_who_calls() -> None:
+def test_idle_timeout_set_later_spares_calling_peers() -> None:
     server = Server()
     pair = server.connect()
     avatar = log_in(pair)
@@ -99,7 +99,7 @@ def test_an_idle_timeout_that_comes_later_ends_nobody_who_calls() -> None:
 # Replaced on the same connection.
 
 
-def test_who_logs_in_again_over_the_same_connection_replaces_the_first() -> None:
+def test_second_login_over_a_connection_replaces_the_first() -> None:
     policy = SessionPolicy(per_user=1, when_full="end_oldest")
     server = Server(session_policy=policy)
     pair = server.connect()
@@ -129,7 +129,7 @@ def test_the_end_of_one_login_leaves_another_that_is_under_way() -> None:
     assert call(pair, result, "name") == b"bob"
 
 
-def test_no_session_is_left_that_nobody_has() -> None:
+def test_no_session_is_left_without_a_peer() -> None:
     """The answer belongs to the login that was there before."""
     asked: list[Deferred[Any]] = []
 
@@ -183,7 +183,7 @@ class Caching(Library):
         return Board()
 
 
-def test_the_peer_does_not_keep_what_was_taken_back_for_ever() -> None:
+def test_revoked_objects_are_forgotten_in_time() -> None:
     server = Server(lending(Caching))
     pair = server.connect()
     held = log_in(pair, Anonymous())
@@ -218,7 +218,7 @@ class Taker(pb.Referenceable):
         self.got.append(thing)
 
 
-def test_nothing_is_given_for_a_perspective_whose_session_is_over() -> None:
+def test_no_references_for_a_perspective_of_an_ended_session() -> None:
     server = Server(lending(Pushing))
     pair = server.connect()
     held = log_in(pair, Anonymous())
@@ -258,7 +258,7 @@ class Failing(Library):
         return self.later
 
 
-def test_what_an_error_carries_is_taken_back_as_well() -> None:
+def test_references_in_errors_are_revoked() -> None:
     server = Server(lending(Failing))
     pair = server.connect()
     held = log_in(pair, Anonymous())
@@ -368,7 +368,7 @@ def test_no_more_passwords_are_tried_over_a_connection_than_may_be_refused(
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_who_hangs_up_before_the_answer_has_tried_as_well() -> None:
+def test_hanging_up_before_the_answer_counts_as_a_try() -> None:
     thinking = Thinking()
     server = Server(Portal(OneRealm(), [thinking]))
     for number in range(10):
@@ -384,7 +384,7 @@ def test_who_hangs_up_before_the_answer_has_tried_as_well() -> None:
     assert len(thinking.asked) <= 3 + 1
 
 
-def test_who_hangs_up_in_the_middle_has_tried_as_well() -> None:
+def test_hanging_up_in_the_middle_counts_as_a_try() -> None:
     server = Server(portal_of(OneRealm()))
     for number in range(10):
         pair = server.connect()
@@ -506,7 +506,7 @@ class Nameless:
         return self.name
 
 
-def test_users_whose_id_nobody_knows_are_not_one_user() -> None:
+def test_users_without_a_known_id_are_counted_apart() -> None:
     policy = SessionPolicy(per_user=1)
     server = Server(Whole(pb.Realm(), checkers()), session_policy=policy)
     first, second = server.connect(), server.connect()
@@ -558,9 +558,7 @@ def test_a_portal_root_that_a_program_makes_has_the_sessions_of_its_factory() ->
     ],
 )
 @pytest.mark.parametrize("root", [PortalRoot(portal_of(OneRealm())), pb.Root()])
-def test_nobody_is_left_to_believe_in_a_policy_that_does_not_hold(
-    root: Any, options: Any
-) -> None:
+def test_refusal_of_a_policy_that_cannot_be_enforced(root: Any, options: Any) -> None:
     with pytest.raises(TypeError, match="without a portal"):
         PBServerFactory(root, **options)
 
@@ -615,7 +613,7 @@ def test_a_login_that_fails_because_of_an_error_is_told_as_well() -> None:
 # Waits that add up.
 
 
-def test_nobody_is_locked_out_by_those_who_share_the_address() -> None:
+def test_shared_address_locks_no_user_out() -> None:
     """The right password is let in after half a minute, however many others try."""
     server = Server(portal_of(OneRealm()))
     pair = server.connect()
@@ -743,7 +741,7 @@ def test_an_observer_may_end_the_session_that_it_is_told_of() -> None:
     server.stop()
 
 
-def test_a_logout_may_end_everybody() -> None:
+def test_logout_that_ends_all_sessions() -> None:
     class Tyrant(User):
         def logout(self) -> None:
             super().logout()

@@ -105,7 +105,7 @@ def test_it_is_asked_once_in_a_while_whatever_is_sent(
     assert len(failed) == (0 if answer is ONE else 3)
 
 
-def test_a_token_that_is_malformed_asks_nobody(clock: Clock) -> None:
+def test_malformed_token_fetches_no_keys(clock: Clock) -> None:
     source = Source(ONE)
     mechanism = tokens_of(source)
     for token in (b"x.y.z", token_of(kid=5), token_of(jku="https://evil.example")):
@@ -122,7 +122,7 @@ def test_a_token_without_a_key_id_asks_while_there_are_no_keys(clock: Clock) -> 
     assert source.asked == 1
 
 
-def test_keys_are_not_good_for_ever(clock: Clock) -> None:
+def test_keys_expire(clock: Clock) -> None:
     source = Source(ONE, OSError("no network"), OSError("no network"), ONE, {"2": "x"})
     mechanism = tokens_of(source, keys_max_age=600)
     assert shown_to(mechanism, token_of()) == b"alice"
@@ -191,7 +191,7 @@ def test_a_function_may_await_what_is_asyncios(is_slow: bool) -> None:
     assert len(events) == is_slow
 
 
-def test_a_future_will_do() -> None:
+def test_keys_from_a_future() -> None:
     async def ready() -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         results = sent(tokens_of(lambda: future), message_of(token_of()))
@@ -320,7 +320,7 @@ def test_keys_that_are_put_there_end_a_question(clock: Clock) -> None:
     assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) is None
 
 
-def test_another_function_answers_those_who_wait(clock: Clock) -> None:
+def test_replaced_function_answers_waiting_logins(clock: Clock) -> None:
     mechanism = tokens_of(Deferred)
     waiting = sent(mechanism, message_of(token_of()))
     source = Source(ONE)

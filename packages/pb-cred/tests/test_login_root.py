@@ -67,7 +67,7 @@ def test_alice_gets_an_avatar() -> None:
     assert [user.avatarId for user in realm.users] == [b"alice"]
 
 
-def test_anybody_gets_one_without_a_name() -> None:
+def test_anonymous_login_gets_an_avatar() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     assert call(pair, log_in(pair, Anonymous()), "name") == ANONYMOUS
@@ -149,7 +149,7 @@ def test_a_refusal_is_one_line_in_the_log() -> None:
     assert "simsalabim" not in text_of(events)
 
 
-def test_who_was_refused_may_try_again() -> None:
+def test_retry_after_a_refusal() -> None:
     pair = connected(portal_of(OneRealm()))
     trapped(log_in(pair, UsernamePassword(b"alice", b"x")), UnauthorizedLogin)
     assert call(pair, log_in(pair), "name") == b"alice"
@@ -298,14 +298,14 @@ def test_a_refusal_that_is_to_be_told_is_told(error: Exception, explains: bool) 
     assert type_of(failure).endswith(type(error).__name__)
 
 
-def test_any_other_refusal_says_nothing() -> None:
+def test_other_refusals_have_no_reason() -> None:
     with logged():
         failure = trapped(log_in(refusing(Expired("expired"))), UnauthorizedLogin)
     assert str(failure.value) == ""
     assert type_of(failure) == "twisted.cred.error.UnauthorizedLogin"
 
 
-def test_refusals_of_mechanisms_say_nothing_whatever_the_checker_wants() -> None:
+def test_refusals_of_mechanisms_have_no_reason() -> None:
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     users.explains_refusals = True  # type: ignore[attr-defined]
     pair = connected(Portal(OneRealm(), [users]))
@@ -356,7 +356,7 @@ def test_a_name_is_tried_as_bytes_and_as_text(
     assert checker.asked == [b"alice", "alice"][: 2 if right == "alice" else 1]
 
 
-def test_a_name_that_nobody_has_is_tried_as_often_as_any_that_is_refused() -> None:
+def test_unknown_name_is_checked_as_often_as_a_refused_one() -> None:
     checker = Forms("bob")
     with logged():
         trapped(log_in(connected(Portal(OneRealm(), [checker]))), UnauthorizedLogin)

@@ -132,14 +132,14 @@ def test_a_challenger_that_is_held_by_other_means_takes_no_second_response() -> 
 
 
 @pytest.mark.parametrize("response", [None, "text", 5, [b"x"]])
-def test_a_response_that_is_none_is_refused(response: Any) -> None:
+def test_refusal_of_malformed_responses(response: Any) -> None:
     pair = connected(portal_of(OneRealm()))
     _, challenger = call(pair, root_of(pair), "login", b"alice")
     trapped(call(pair, challenger, "respond", response, None), UnauthorizedLogin)
 
 
 @pytest.mark.parametrize("name", [None, 5, [b"alice"], {}, b"a" * (MAX_NAME + 1)])
-def test_a_name_that_is_none_is_refused(name: Any) -> None:
+def test_refusal_of_malformed_names(name: Any) -> None:
     pair = connected(portal_of(OneRealm()))
     trapped(call(pair, root_of(pair), "login", name), UnauthorizedLogin)
     assert exported(pair) == 0

@@ -157,7 +157,7 @@ def begun(pair: Pair, us: ScramClient | None = None) -> Any:
         ([SeesPasswords()], TLS, ["PLAIN"]),
     ],
 )
-def test_what_is_offered_is_what_the_checkers_can_serve(
+def test_offer_lists_the_mechanisms_that_checkers_can_serve(
     checkers: Any, security: Security, offered: list[str], secured: Any
 ) -> None:
     secured(security)
@@ -247,7 +247,7 @@ def test_a_server_may_say_which(secured: Any) -> None:
         (["X-UNHEARD-OF"], [Verifiers()], "there is no mechanism"),
     ],
 )
-def test_what_cannot_be_served_is_an_error_at_the_start(
+def test_error_at_the_start_for_mechanisms_without_a_checker(
     wanted: list[str], checkers: Any, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -269,7 +269,7 @@ def test_a_name_that_cannot_be_sent(name: Any) -> None:
     trapped(log_in(pair, UsernamePassword(name, b"x")), NoMechanism)
 
 
-def test_text_will_do() -> None:
+def test_names_of_mechanisms_as_text() -> None:
     pair = connected(portal_of(OneRealm()))
     words: Any = ("alice", "sesame")
     assert call(pair, log_in(pair, UsernamePassword(*words)), "name") == b"alice"
@@ -315,13 +315,13 @@ def test_a_server_takes_no_password_that_could_be_overheard() -> None:
         *(b"\0" + b"a" * 1025 + b"\0sesame", b"\0alice\0" + b"a" * 4097),
     ],
 )
-def test_what_is_no_message_of_plain(data: bytes, secured: Any) -> None:
+def test_malformed_messages_of_plain(data: bytes, secured: Any) -> None:
     secured(TLS)
     pair = connected(Portal(OneRealm(), [SeesPasswords()]))
     trapped(call(pair, root_of(pair), "begin", "PLAIN", data), UnauthorizedLogin)
 
 
-def test_plain_may_say_twice_who_it_is(secured: Any) -> None:
+def test_plain_with_an_equal_authorization_identity(secured: Any) -> None:
     secured(TLS)
     pair = connected(Portal(OneRealm(), [SeesPasswords()]))
     data = b"alice\0alice\0sesame"
@@ -348,7 +348,7 @@ class LegacyServer(pb.Root):
         return "somebody"
 
 
-def test_md5_is_for_servers_that_know_nothing_else() -> None:
+def test_md5_is_used_with_legacy_servers_alone() -> None:
     root = LegacyServer()
     pair = pair_of(root, {"allow_legacy_md5": True})
     with logged():
@@ -357,7 +357,7 @@ def test_md5_is_for_servers_that_know_nothing_else() -> None:
     assert root.called == ["login", "loginAnonymous"]
 
 
-def test_md5_is_for_nobody_if_it_is_not_allowed() -> None:
+def test_md5_is_refused_unless_allowed() -> None:
     root = LegacyServer()
     pair = pair_of(root)
     with logged():
@@ -373,7 +373,7 @@ def test_md5_is_for_nobody_if_it_is_not_allowed() -> None:
     "offered",
     [[], ["PLAIN"], ["X-OTHER"], None, "md5", ["md5"], [b"PLAIN"], ["A"] * 65, [["A"]]],
 )
-def test_nothing_that_a_server_says_makes_us_use_md5(offered: Any) -> None:
+def test_server_cannot_force_md5(offered: Any) -> None:
     class Server(LegacyServer):
         def remote_mechanisms(self) -> Any:
             return offered
@@ -425,7 +425,7 @@ def test_there_is_one_at_a_time() -> None:
     assert call(pair, exchange, "step", final)[2] is not None
 
 
-def test_those_that_come_to_nothing_are_tries() -> None:
+def test_unfinished_exchanges_count_as_tries() -> None:
     pair = connected(portal_of(OneRealm()))
     for _ in range(6):
         begun(pair)
@@ -480,7 +480,7 @@ def test_messages_out_of_turn_end_it() -> None:
     ]
 
 
-def test_what_a_mechanism_waits_for_is_given_up_with_the_connection() -> None:
+def test_waiting_mechanism_is_cancelled_with_the_connection() -> None:
     given_up: list[Any] = []
     store = Verifiers()
     store.answer = lambda verifier: Deferred(given_up.append)
@@ -508,7 +508,7 @@ def test_a_message_that_comes_late_is_refused_and_no_try() -> None:
     assert not pair.closed
 
 
-def test_a_store_that_answers_what_was_given_up() -> None:
+def test_late_answer_of_a_store_is_dropped() -> None:
     store = Verifiers()
     store.answer = lambda verifier: Deferred(lambda given: given.callback(verifier))
     pair = connected(Portal(OneRealm(), [store]))
@@ -554,7 +554,7 @@ def test_logins_take_turns() -> None:
         *(("ANONYMOUS", b"x" * 16_385), ("anonymous", b""), ("", b"")),
     ],
 )
-def test_what_begins_no_login(args: Any) -> None:
+def test_malformed_beginnings_of_a_login(args: Any) -> None:
     realm = OneRealm()
     # Those for whom larger messages are allowed.
     pair = pair_of(portal_of(realm), login_limits=pb.BrokerLimits())
@@ -581,7 +581,7 @@ STEPS = st.lists(
 
 @settings(max_examples=50)
 @given(STEPS)
-def test_no_bytes_make_an_avatar(steps: Any) -> None:
+def test_random_messages_make_no_avatar(steps: Any) -> None:
     realm = OneRealm()
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     with logged():
@@ -649,7 +649,7 @@ def server_first(them: Impostor, data: bytes) -> Any:
         [lambda them, data: (b"x" * 16_385, None, them.prize)],
     ],
 )
-def test_a_server_that_does_not_know_the_user_gives_nothing(answers: Any) -> None:
+def test_server_without_the_users_secret_is_detected(answers: Any) -> None:
     them = Impostor(*answers)
     pair = pair_of(them)
     trapped(log_in(pair), MechanismError)
@@ -711,7 +711,7 @@ def attacked(realm: OneRealm, edit: Any, client: Any = None) -> tuple[Any, Middl
     return got[0], middle
 
 
-def test_a_middle_that_changes_nothing_is_not_noticed_without_tls() -> None:
+def test_passive_middle_is_unnoticed_without_tls() -> None:
     realm = OneRealm()
     result, middle = attacked(realm, lambda middle: None)
     assert not isinstance(result, Failure)
@@ -741,7 +741,7 @@ def changed(**edits: Any) -> Any:
         changed(to_client=lambda data: data.replace(b"v=", b"v=AAAA")),
     ],
 )
-def test_a_middle_that_changes_anything_is_noticed(edit: Any) -> None:
+def test_active_middle_is_detected(edit: Any) -> None:
     realm = OneRealm()
     result, _ = attacked(realm, edit)
     assert isinstance(result, Failure)
@@ -810,7 +810,7 @@ def test_an_unknown_user_is_answered_as_a_known_one_is(
         assert known[0][-1] == unknown[0][-1]
 
 
-def test_a_checker_that_does_not_ask_lets_nobody_in() -> None:
+def test_checker_that_skips_the_password_is_refused() -> None:
     @implementer(ICredentialsChecker)
     class Careless:
         credentialInterfaces = (IUsernameHashedPassword,)
@@ -825,7 +825,7 @@ def test_a_checker_that_does_not_ask_lets_nobody_in() -> None:
     assert not pair.server.is_authenticated
 
 
-def test_nothing_that_is_logged_has_a_secret_in_it(secured: Any) -> None:
+def test_log_has_no_secrets(secured: Any) -> None:
     store = Verifiers()
     store.answer = lambda verifier: 1 / 0
     portals = (portal_of(OneRealm()), Portal(OneRealm(), [store]))
@@ -950,7 +950,7 @@ def test_a_mechanism_has_a_proper_name() -> None:
         PBServerFactory(Portal(OneRealm()), mechanisms=[Odd()])
 
 
-def test_a_context_computes_at_once_where_nobody_waits() -> None:
+def test_context_computes_at_once_in_memory() -> None:
     assert LoginContext().in_thread(len, b"abc") == 3
     assert "channel_binding" not in repr(LoginContext(channel_binding=b"secret"))
 

@@ -65,7 +65,7 @@ def test_of_several_that_make_the_tables_all_have_one_secret(url: str) -> None:
     assert len({store._server_secret() for store in stores}) == 1
 
 
-def test_what_another_writes_counts_at_once(url: str) -> None:
+def test_changes_by_another_process_take_effect_at_once(url: str) -> None:
     store = opened(url, create=True)
     opened(url).set_password("alice", "sesame")
     assert log_in(store, b"alice", b"sesame") == b"alice"
@@ -106,7 +106,7 @@ def test_errors_have_no_values(url: str) -> None:
     assert caught.value.__context__ is None
 
 
-def test_what_no_driver_says_is_named() -> None:
+def test_error_without_a_drivers_text() -> None:
     assert sql._reason(TimeoutError("planted")) == "TimeoutError"
 
 
@@ -121,7 +121,7 @@ def test_the_repr_hides_the_databases_password() -> None:
     assert "me:***" in repr(store)
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(PasswordStoreError, match=r"psycopg.*pb-cred\[postgresql\]"):
         opened("postgresql+psycopg:///planted")
@@ -131,6 +131,6 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         _ = stores.PasswordDatabase
 
 
-def test_there_is_nothing_else_in_stores() -> None:
+def test_exports_of_stores() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = stores.nothing

@@ -46,7 +46,7 @@ def test_a_file_is_as_documented(path: Path) -> None:
     assert verifier.startswith("SCRAM-SHA-256$4096:")
 
 
-def test_it_is_for_nobody_else(path: Path) -> None:
+def test_file_is_private_to_its_owner(path: Path) -> None:
     made(path)
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(path.parent) == ["passwords"]
@@ -170,7 +170,7 @@ def test_errors_name_the_line_and_not_what_is_in_it(
     assert caught.value.__context__ is None
 
 
-def test_what_is_no_text_is_no_password_file(path: Path) -> None:
+def test_refusal_of_a_file_that_is_no_text(path: Path) -> None:
     path.write_bytes(b"\xff")
     path.chmod(0o600)
     with pytest.raises(PasswordStoreError, match="not UTF-8"):
@@ -195,7 +195,7 @@ def test_a_write_that_fails_leaves_the_file(
         assert os.listdir(path.parent) == ["passwords"]
 
 
-def test_what_is_written_is_on_the_disk_before_it_is_in_place(
+def test_file_is_synced_before_it_is_replaced(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = made(path)
@@ -260,7 +260,7 @@ def _raised() -> Any:
     return replace(CHEAP, time_cost=2)
 
 
-def test_who_waited_for_the_lock_locks_the_new_file(
+def test_waiting_writer_locks_the_new_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = made(path)

@@ -149,12 +149,12 @@ def test_a_client_says_what_the_rfc_says_and_what_it_was_offered() -> None:
 
 
 @pytest.mark.parametrize("find", [lookup, lambda name: succeed(lookup(name))])
-def test_whoever_knows_the_password_comes_in(find: Any) -> None:
+def test_login_with_the_right_password(find: Any) -> None:
     assert converse(client(), server(find=find)) == Verified(b"alice")
 
 
 @pytest.mark.parametrize("name", [b"a,b=c", b"=2C", "żółw".encode(), b"a b"])
-def test_any_name_gets_across(name: bytes) -> None:
+def test_round_trip_of_any_name(name: bytes) -> None:
     found = converse(client(username=name), server(find=lambda _: ALICE))
     assert found == Verified(name)
 
@@ -169,7 +169,7 @@ def test_passwords_are_prepared_or_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("username", "password"), [(b"alice", b"simsalabim"), (b"bob", b"sesame")]
 )
-def test_whoever_does_not_is_refused_at_the_same_step(
+def test_wrong_password_is_refused_at_the_same_step_as_an_unknown_user(
     username: bytes, password: bytes
 ) -> None:
     us, them = client(username=username, password=password), server()
@@ -218,7 +218,9 @@ def test_a_checker_of_passwords_decides() -> None:
     us.finish(them.accepted())
 
 
-def test_who_is_not_asked_about_costs_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_user_costs_as_much_as_a_known_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     derivations: list[Any] = []
 
     def counted(*args: Any) -> Any:
@@ -274,7 +276,7 @@ def test_another_channel_is_not_the_same() -> None:
         (b"", False, (NAME,), False),
     ],
 )
-def test_what_the_client_says_of_the_channel(
+def test_channel_flag_of_the_client(
     first: bytes, is_plus: bool, offered: tuple[str, ...], is_taken: bool
 ) -> None:
     them = server(bound(*offered), is_plus=is_plus)
@@ -332,7 +334,7 @@ def test_a_client_hashes_neither_too_little_nor_too_often(iterations: bytes) -> 
         *(b"r=nonce-\x80,s=c2FsdA==,i=4096", b"r=nonce- ,s=c2FsdA==,i=4096"),
     ],
 )
-def test_what_is_no_first_message_of_a_server(message: bytes) -> None:
+def test_malformed_server_first_messages(message: bytes) -> None:
     us = client(nonce=b"nonce")
     with pytest.raises(MechanismError):
         us.step(message)
@@ -359,7 +361,7 @@ def test_extensions_that_can_be_left_out_are() -> None:
         *(b"x,,n=alice,r=x", b"n,,n=alice,r=x,r=x", b"n,,n=alice,n=bob,r=x"),
     ],
 )
-def test_what_is_no_first_message_of_a_client(message: bytes) -> None:
+def test_malformed_client_first_messages(message: bytes) -> None:
     them = server()
     with pytest.raises(LoginRefused) as caught:
         them.step(message)
@@ -376,7 +378,7 @@ def test_what_is_no_first_message_of_a_client(message: bytes) -> None:
         *((b",o=", b",o=x"), (b",o=", b",c="), (b"c=", b"a=x,c="), (b"c=", b"c==")),
     ],
 )
-def test_what_is_no_last_message_of_a_client(old: bytes, new: bytes) -> None:
+def test_malformed_client_final_messages(old: bytes, new: bytes) -> None:
     us, them = client(), server()
     final = result(us.step(them.step(us.begin())))
     assert old in final
@@ -384,7 +386,7 @@ def test_what_is_no_last_message_of_a_client(old: bytes, new: bytes) -> None:
         them.step(final.replace(old, new, 1))
 
 
-def test_a_proof_of_another_length_is_none() -> None:
+def test_refusal_of_proofs_of_another_length() -> None:
     us, them = client(), server()
     final = result(us.step(them.step(us.begin())))
     with pytest.raises(LoginRefused):
@@ -454,7 +456,7 @@ def test_any_bytes_to_a_client_are_an_error(data: bytes) -> None:
 
 
 @given(st.integers(0, 10**4), st.integers(0, 255))
-def test_a_byte_that_is_changed_is_noticed(place: int, byte: int) -> None:
+def test_changed_byte_is_detected(place: int, byte: int) -> None:
     us, them = client(nonce=b"nonce"), server(nonce=b"other")
     final = bytearray(result(us.step(them.step(us.begin()))))
     place %= len(final)
@@ -468,7 +470,7 @@ def test_a_byte_that_is_changed_is_noticed(place: int, byte: int) -> None:
 # Secrets.
 
 
-def test_nothing_shows_a_secret() -> None:
+def test_reprs_have_no_secrets() -> None:
     us, them = client(), server(find=None)
     claim = result(them.step(result(us.step(them.step(us.begin())))))
     keys = derive(b"sesame", SALT, 4096)
@@ -477,7 +479,7 @@ def test_nothing_shows_a_secret() -> None:
             assert repr(secret)[2:-1] not in repr(thing)
 
 
-def test_no_traceback_shows_a_secret() -> None:
+def test_tracebacks_have_no_secrets() -> None:
     us = client(password=b"sesame\xff", nonce=b"nonce")
     with pytest.raises(MechanismError) as caught:
         us.step(b"bad")

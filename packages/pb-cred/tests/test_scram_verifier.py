@@ -86,7 +86,7 @@ def test_passwords_are_prepared(text: str, prepared: bytes) -> None:
         (b"\xff", "UTF-8"),
     ],
 )
-def test_what_is_no_password_is_refused(password: bytes | str, reason: str) -> None:
+def test_refusal_of_invalid_passwords(password: bytes | str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         saslprep(password)
 

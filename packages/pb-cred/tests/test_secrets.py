@@ -1,4 +1,4 @@
-"""Secrets are told to nobody: by no wire but where they belong, no log and no error.
+"""Secrets appear on no wire but their own, in no log and in no error.
 
 `planted` watches all tests of this folder for that.  Here are logins by each mechanism,
 right and wrong, that are looked at for what is derived from a password as well, and for
@@ -561,7 +561,7 @@ def test_keys_of_certificates_stay_where_they_are(
         told.check(secret)
 
 
-def test_a_test_of_these_can_fail(told: Told) -> None:
+def test_leaked_secret_fails_a_test(told: Told) -> None:
     secret = b"hidden-7f3a9c"
     transport = MemoryTransport()
     transport.write(secret)

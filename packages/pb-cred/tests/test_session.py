@@ -51,7 +51,7 @@ def realm_of(avatar: Any, logout: Callable[[], Any]) -> OneRealm:
     return OneRealm(lambda _: (pb.IPerspective, avatar, logout))
 
 
-def test_a_session_says_who_came_how_and_when() -> None:
+def test_fields_of_a_session_record() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     before = datetime.now(timezone.utc)
@@ -78,7 +78,7 @@ def test_a_session_cannot_be_changed() -> None:
     del held
 
 
-def test_who_is_not_logged_in_has_no_session() -> None:
+def test_no_session_without_a_login() -> None:
     with pytest.raises(NotLoggedIn, match="User"):
         pb.session_of(User())
     with pytest.raises(LookupError):
@@ -160,7 +160,7 @@ def test_logout_when_the_last_reference_goes() -> None:
     assert realm.users[0].logouts == 1
 
 
-def test_logout_leaves_nothing_behind() -> None:
+def test_logout_releases_all_state() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     notices = len(pair.server.disconnects)
@@ -243,7 +243,7 @@ def test_logout_when_the_peer_may_hold_no_more() -> None:
     assert logout.calls == 2
 
 
-def test_logout_when_what_the_realm_gives_is_no_avatar() -> None:
+def test_logout_when_the_realm_returns_no_avatar() -> None:
     logout = Counter()
     pair = connected(portal_of(realm_of(object(), logout)))
     failure = trapped(log_in(pair), TypeError)
@@ -264,7 +264,7 @@ def test_logout_of_an_avatar_that_is_copied() -> None:
     assert logout.calls == 1
 
 
-def test_logout_when_nobody_wants_the_avatar() -> None:
+def test_logout_when_the_login_was_cancelled() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     root = pair.client.remoteForName("root")
@@ -349,7 +349,7 @@ def broken() -> None:
         pytest.param(stuck, id="async def"),
     ],
 )
-def test_a_logout_that_fails_is_logged_and_harms_nobody(logout: Any) -> None:
+def test_failing_logout_is_logged_and_isolated(logout: Any) -> None:
     pair = connected(portal_of(realm_of(User(), logout)))
     held = log_in(pair)
     told: list[int] = []

@@ -89,7 +89,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 # Listing and ending.
 
 
-def test_who_is_there_is_listed() -> None:
+def test_list_of_sessions() -> None:
     server = Server()
     first, second = server.connect(), server.connect()
     held = [log_in(first), log_in(second), log_in(second, Anonymous())]
@@ -147,7 +147,7 @@ def test_all_of_a_user_are_ended_together() -> None:
     server.stop()
 
 
-def test_somebody_else_on_the_connection_stays() -> None:
+def test_other_user_on_the_connection_stays() -> None:
     server = Server()
     pair = server.connect()
     avatar, other = log_in(pair), log_in(pair, Anonymous())
@@ -178,7 +178,7 @@ class Library(User):
 
 
 @pytest.mark.parametrize("revokes", [True, False])
-def test_what_was_handed_out_goes_with_it_if_the_realm_says_so(revokes: bool) -> None:
+def test_references_are_revoked_if_the_realm_says_so(revokes: bool) -> None:
     checkers = portal_of(None).checkers
     realm = pb.Realm(Library, revokes_references=revokes)
     server = Server(Portal(realm, set(checkers.values())))
@@ -333,7 +333,7 @@ class Badge(ServerMechanism, ClientMechanism, ServerExchange, ClientExchange):
         assert data == b""
 
 
-def test_a_session_ends_with_what_was_shown() -> None:
+def test_session_ends_with_its_credentials() -> None:
     soon = datetime.now(timezone.utc) + timedelta(seconds=30)
     badge = Badge(soon)
     server = Server(mechanisms=[badge])
@@ -355,7 +355,7 @@ def test_a_session_ends_with_what_was_shown() -> None:
 # How many.
 
 
-def test_one_more_is_refused() -> None:
+def test_session_beyond_the_limit_is_refused() -> None:
     server = Server(session_policy=SessionPolicy(per_user=2))
     pairs = [server.connect() for _ in range(3)]
     held = [log_in(pair) for pair in pairs[:2]]
@@ -372,7 +372,7 @@ def test_one_more_is_refused() -> None:
     server.stop()
 
 
-def test_or_the_oldest_ends() -> None:
+def test_session_beyond_the_limit_ends_the_oldest() -> None:
     policy = SessionPolicy(per_user=1, when_full="end_oldest")
     server = Server(session_policy=policy)
     first, second = server.connect(), server.connect()
@@ -445,7 +445,7 @@ def test_a_portal_may_say_late_who_it_is(when_full: Any) -> None:
     "wrong",
     [{"idle_timeout": 0}, {"max_session": -1}, {"per_user": 0}, {"when_full": "no"}],
 )
-def test_a_policy_that_is_none(wrong: Any) -> None:
+def test_refusal_of_invalid_policies(wrong: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SessionPolicy(**wrong)
 
@@ -509,7 +509,7 @@ def test_the_log_is_told_the_same(quiet: Any) -> None:
     server.stop()
 
 
-def test_an_observer_that_fails_changes_nothing(quiet: Any) -> None:
+def test_failing_observer_has_no_effect(quiet: Any) -> None:
     def fail(event: AuditEvent) -> None:
         raise RuntimeError("no paper")
 
@@ -519,7 +519,7 @@ def test_an_observer_that_fails_changes_nothing(quiet: Any) -> None:
     assert "RuntimeError: no paper" in text_of(quiet)
 
 
-def test_changes_of_who_may_log_in_hold_at_once_and_are_told() -> None:
+def test_changes_of_logins_take_effect_and_are_audited() -> None:
     server = Server()
     pair = server.connect()
     root = pair.client.remoteForName("root")
@@ -549,7 +549,7 @@ def test_changes_of_who_may_log_in_hold_at_once_and_are_told() -> None:
     server.stop()
 
 
-def test_a_change_that_cannot_be_made_changes_nothing() -> None:
+def test_refused_change_has_no_effect() -> None:
     server = Server()
     with pytest.raises(ValueError, match="PLAIN-ISH"):
         server.factory.change_login(mechanisms=["PLAIN-ISH"], allow_legacy_md5=True)
@@ -638,7 +638,7 @@ def test_a_ticket_that_was_stolen_is_told() -> None:
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_nobody_has_tickets_for_others_or_too_many() -> None:
+def test_tickets_are_limited_per_user() -> None:
     server = Server(tickets=tickets.Tickets())
     pair, other = server.connect(), server.connect()
     mine, theirs = log_in(pair), log_in(other)

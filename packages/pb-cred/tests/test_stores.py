@@ -1,4 +1,4 @@
-"""What holds for each store of passwords."""
+"""Behaviour common to all stores of passwords."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def imported_as(store: PasswordStore) -> str:
     return hashed
 
 
-def test_an_import_leaves_who_is_there(make: Make) -> None:
+def test_import_keeps_existing_users(make: Make) -> None:
     store = make()
     store.set_password("alice", "pencil")
     assert not store.import_hash("alice", imported("sha1"))
@@ -280,7 +280,7 @@ def test_hashes_rise_at_the_next_login(tmp_path: Path, make: Make) -> None:
     assert kept(store) == risen
 
 
-def test_what_is_kept_follows_what_the_store_keeps() -> None:
+def test_hashes_follow_the_kinds_that_the_store_keeps() -> None:
     store = MemoryPasswords({"alice": "sesame"}, executor=AtOnce())
     store.keep = "scram"
     assert log_in(store, b"alice", b"sesame") == b"alice"
@@ -302,7 +302,7 @@ def test_a_password_that_scram_does_not_take_stays_as_it_is() -> None:
             store.set_password("bob", "smile \U0001f600")
 
 
-def test_what_another_has_changed_meanwhile_stays(make: Make) -> None:
+def test_change_by_another_server_is_not_overwritten(make: Make) -> None:
     store = make()
     store.set_password("alice", "sesame")
     old = kept(store)
@@ -346,7 +346,7 @@ def test_names_have_bounds(make: Make, name: str) -> None:
         store.import_hash(name, imported("sha1"))
 
 
-def test_there_is_nothing_else_to_keep() -> None:
+def test_refusal_of_unknown_kinds_of_hashes() -> None:
     with pytest.raises(PasswordStoreError, match="keeps one of argon2id"):
         MemoryPasswords(keep="md5")  # type: ignore[arg-type]
 
@@ -377,7 +377,7 @@ def test_the_defaults_are_rfc_9106s_second_recommendation() -> None:
     assert decoy.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "argon2", None)
     with pytest.raises(PasswordStoreError, match=r"argon2.*pb-cred\[passwords\]"):
         MemoryPasswords()
@@ -449,7 +449,7 @@ def test_the_log_is_told_once_for_as_long_as_it_lasts(
     assert text_of(events).count("gone") == 2
 
 
-def test_a_peer_is_told_no_more_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peer_gets_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryPasswords({"alice": "sesame"}, keep="scram", executor=AtOnce())
 
     def broken(name: str) -> Any:
@@ -491,7 +491,9 @@ def test_a_defect_shows_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("keep", KEEPS)
-def test_setting_a_password_shows_none(make: Make, keep: Any) -> None:
+def test_tracebacks_of_setting_a_password_have_no_password(
+    make: Make, keep: Any
+) -> None:
     store = make(keep)
     for password in ("x" * 1024 + SECRET, "\u0007" + SECRET, SECRET + "\udc00"):
         if keep == "argon2id" and len(password) <= 1024:
@@ -596,7 +598,7 @@ def test_a_login_that_is_given_up_is_not_begun() -> None:
     assert begun == []
 
 
-def test_what_waits_when_a_store_is_closed_fails(
+def test_waiting_logins_fail_when_the_store_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(thread_pool, "default_workers", lambda: 1)
@@ -617,7 +619,7 @@ def test_what_waits_when_a_store_is_closed_fails(
     asyncio.run(main())
 
 
-def test_threads_of_others_stay_when_a_store_is_closed() -> None:
+def test_executor_of_the_program_stays_open() -> None:
     executor = AtOnce()
     store = MemoryPasswords({"alice": "sesame"}, executor=executor)
     store.close()
@@ -625,7 +627,7 @@ def test_threads_of_others_stay_when_a_store_is_closed() -> None:
     Workers().close()
 
 
-def test_an_answer_that_comes_after_the_loop_is_let_go_of() -> None:
+def test_answer_after_the_end_of_the_loop_is_dropped() -> None:
     executor = ThreadPoolExecutor(1)
     begin = threading.Event()
 

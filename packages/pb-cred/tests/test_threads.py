@@ -80,7 +80,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
     return pool
 
 
-def test_what_fails_there_fails_here(pool: Pool) -> None:
+def test_exception_of_a_thread_is_passed_on(pool: Pool) -> None:
     loop = Loop()
     _, got = started(loop, len, 5)
     pool.futures[0].set_exception(TypeError("not that"))
@@ -88,7 +88,7 @@ def test_what_fails_there_fails_here(pool: Pool) -> None:
     assert got[0].check(TypeError)
 
 
-def test_what_nobody_waits_for_is_not_begun(pool: Pool) -> None:
+def test_cancelled_call_is_not_begun(pool: Pool) -> None:
     loop = Loop()
     waiting, got = started(loop, len, b"abc")
     waiting.cancel()
@@ -99,7 +99,7 @@ def test_what_nobody_waits_for_is_not_begun(pool: Pool) -> None:
     assert len(got) == 1
 
 
-def test_what_was_begun_is_told_to_nobody(pool: Pool) -> None:
+def test_result_of_a_cancelled_call_is_dropped(pool: Pool) -> None:
     loop = Loop()
     waiting, got = started(loop, len, b"abc")
     pool.futures[0].set_running_or_notify_cancel()

@@ -1,4 +1,4 @@
-"""What holds for each store of tickets."""
+"""Behaviour common to all stores of tickets."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def url(tmp_path: Path) -> str:
     "avatar_id",
     [b"alice", "alice", "zażółć \ud800", b"\xff\0", b"", "", "x" * 1024],
 )
-def test_what_is_kept_is_found_as_it_was(store: TicketStore, avatar_id: Any) -> None:
+def test_round_trip_of_families(store: TicketStore, avatar_id: Any) -> None:
     first = a_family(avatar_id, created=START + 0.123456)
     second = a_family(
         avatar_id,
@@ -79,7 +79,7 @@ def test_what_is_kept_is_found_as_it_was(store: TicketStore, avatar_id: Any) -> 
     assert store.find(bytes(16)) is None
 
 
-def test_it_is_replaced_by_who_knows_it(store: TicketStore) -> None:
+def test_replacement_takes_the_present_family(store: TicketStore) -> None:
     first = a_family()
     second = replace(first, current=os.urandom(32), previous=first.current)
     third = replace(second, current=os.urandom(32))
@@ -96,7 +96,7 @@ def test_it_is_replaced_by_who_knows_it(store: TicketStore) -> None:
     assert store.find(first.id) is None
 
 
-def test_it_is_removed_once(store: TicketStore) -> None:
+def test_family_is_removed_once(store: TicketStore) -> None:
     family, other = a_family(), a_family()
     store.add(family, 32)
     store.add(other, 32)
@@ -105,7 +105,7 @@ def test_it_is_removed_once(store: TicketStore) -> None:
     assert store.find(other.id) == other
 
 
-def test_a_users_are_removed_and_nobody_elses(store: TicketStore) -> None:
+def test_removal_of_one_users_families(store: TicketStore) -> None:
     users = (b"alice", "alice", b"alice!")
     families = [a_family(user) for user in users * 2]
     for family in families:
@@ -116,7 +116,7 @@ def test_a_users_are_removed_and_nobody_elses(store: TicketStore) -> None:
     assert [each for each in families if store.find(each.id)] == kept
 
 
-def test_a_user_has_so_many_and_the_oldest_go(store: TicketStore) -> None:
+def test_oldest_families_beyond_the_limit_are_removed(store: TicketStore) -> None:
     others = a_family("alice")
     store.add(others, 1)
     families = [a_family(created=START + number) for number in range(5)]
@@ -129,14 +129,14 @@ def test_a_user_has_so_many_and_the_oldest_go(store: TicketStore) -> None:
     assert store.find(others.id) == others
 
 
-def test_the_newest_is_kept_whatever_the_clock_says(store: TicketStore) -> None:
+def test_newest_family_is_kept_despite_the_clock(store: TicketStore) -> None:
     store.add(a_family(), 1)
     late = a_family(created=START - 1000)
     store.add(late, 1)
     assert store.find(late.id) == late
 
 
-def test_what_has_expired_is_purged(store: TicketStore) -> None:
+def test_expired_families_are_purged(store: TicketStore) -> None:
     families = [a_family(created=START + number) for number in range(3)]
     for family in families:
         store.add(family, 32)
@@ -189,7 +189,7 @@ def test_of_several_uses_at_once_each_counts(url: str) -> None:
     assert servers[1]._store.find(family.id) is None
 
 
-def test_one_of_many_replaces(url: str) -> None:
+def test_one_of_several_replacements_wins(url: str) -> None:
     stores = [DatabaseTickets(url, create=True) for _ in range(2)]
     old = a_family()
     stores[0].add(old, 32)
@@ -278,7 +278,7 @@ def test_errors_have_no_values(url: str) -> None:
         assert caught.value.__context__ is None
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pb_cred._tickets.sql_store")
     monkeypatch.delitem(sys.modules, "pb_cred._database.sql")
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
@@ -286,7 +286,7 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         _ = tickets.DatabaseTickets
 
 
-def test_there_is_nothing_else_in_tickets() -> None:
+def test_exports_of_tickets() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = tickets.nothing
 
@@ -456,5 +456,5 @@ class InSQLite(Machine):
 
 TestAnySequenceInMemory = InMemory.TestCase
 TestAnySequenceInSQLite = InSQLite.TestCase
-TestAnySequenceInMemory.settings = settings(stateful_step_count=40)
-TestAnySequenceInSQLite.settings = settings(max_examples=30, stateful_step_count=40)
+TestAnySequenceInMemory.settings = settings(max_examples=50, stateful_step_count=40)
+TestAnySequenceInSQLite.settings = settings(max_examples=15, stateful_step_count=40)

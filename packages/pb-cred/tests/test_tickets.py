@@ -109,20 +109,20 @@ def test_a_ticket_is_good_for_bytes_and_text() -> None:
 
 
 @given(st.binary(max_size=80).filter(lambda data: not is_ticket(data)))
-def test_nothing_else_is_one(data: bytes) -> None:
+def test_refusal_of_other_types_as_tickets(data: bytes) -> None:
     with pytest.raises(ValueError, match="this is no ticket") as caught:
         Ticket(data)
     assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("text", ["", "planted", "AQ", "A" * 66, "é" * 66, "\ud800"])
-def test_nor_is_other_text(text: str) -> None:
+def test_refusal_of_malformed_text_as_tickets(text: str) -> None:
     with pytest.raises(ValueError, match=r"^this is no ticket$") as caught:
         Ticket(text)
     assert caught.value.__context__ is None
 
 
-def test_text_with_anything_else_in_it_is_none() -> None:
+def test_refusal_of_text_with_other_characters() -> None:
     text = Ticket(make(new_family())).text()
     for other in (text[:20] + "!" + text[20:], text[:-1], text + "A"):
         with pytest.raises(ValueError, match="this is no ticket"):
@@ -132,7 +132,7 @@ def test_text_with_anything_else_in_it_is_none() -> None:
 # The server.
 
 
-def test_a_ticket_shows_whose_it_is() -> None:
+def test_avatar_id_of_a_ticket() -> None:
     tickets = served()
     for avatar_id in (b"alice", "alice", "zażółć"):
         answer, _ = shown(tickets, issued(tickets, avatar_id))
@@ -142,7 +142,7 @@ def test_a_ticket_shows_whose_it_is() -> None:
         assert answer.expires is None
 
 
-def test_what_is_issued_says_what_it_is() -> None:
+def test_fields_of_an_issued_ticket() -> None:
     tickets = served(lifetime=90.5)
     ticket = result_of(tickets.issue(b"alice", "PLAIN"))
     assert ticket.seconds == 90
@@ -208,7 +208,7 @@ def test_each_use_gives_the_next() -> None:
         seen.add(data)
 
 
-def test_an_answer_that_was_lost_locks_nobody_out() -> None:
+def test_lost_answer_locks_no_user_out() -> None:
     tickets = served()
     data = issued(tickets)
     following = [used(tickets, data) for _ in range(3)]
@@ -232,7 +232,7 @@ def test_a_ticket_that_two_have_is_good_for_neither() -> None:
     assert thefts == [b"alice"]
 
 
-def test_an_answer_that_somebody_else_had_is_good_for_nothing() -> None:
+def test_intercepted_answer_is_useless() -> None:
     tickets = served()
     data = issued(tickets)
     stolen = used(tickets, data)
@@ -249,7 +249,7 @@ def test_other_tickets_of_the_user_stay() -> None:
     assert not is_refused(tickets, other)
 
 
-def test_nobody_need_be_told() -> None:
+def test_observer_of_changes_is_optional() -> None:
     tickets = served()
     data = issued(tickets)
     used(tickets, used(tickets, data))
@@ -258,7 +258,7 @@ def test_nobody_need_be_told() -> None:
     assert events == []
 
 
-def test_who_is_told_may_fail() -> None:
+def test_failing_observer_of_changes() -> None:
     tickets = served()
 
     def fail(avatar_id: Any) -> None:
@@ -332,7 +332,7 @@ def test_a_ticket_expires_however_often_it_was_used() -> None:
     assert is_refused(tickets, data)
 
 
-def test_what_has_expired_does_not_come_back_with_the_clock() -> None:
+def test_expired_ticket_stays_expired_despite_the_clock() -> None:
     clock = WallClock()
     tickets = served(lifetime=100, clock=clock)
     data = issued(tickets)
@@ -355,7 +355,7 @@ def test_clocks_may_differ_a_little() -> None:
     assert not is_refused(tickets, data)
 
 
-def test_what_has_expired_is_purged_when_others_are_issued() -> None:
+def test_expired_tickets_are_purged_while_issuing() -> None:
     clock = WallClock()
     store = MemoryTickets()
     tickets = served(store, lifetime=100, clock=clock)
@@ -381,7 +381,7 @@ def test_it_is_purged_though_the_clock_was_put_back() -> None:
     assert len(store._families) == 2
 
 
-def test_no_ticket_outlasts_what_was_shown_for_it() -> None:
+def test_ticket_expires_with_its_credentials() -> None:
     """A token that is good for an hour does not let anybody in for a week."""
     clock = WallClock()
     tickets = served(clock=clock)
@@ -397,7 +397,7 @@ def test_no_ticket_outlasts_what_was_shown_for_it() -> None:
         result_of(tickets.issue(b"alice", "OAUTHBEARER", until)).raiseException()
 
 
-def test_nor_does_it_last_longer_because_of_that() -> None:
+def test_expiry_of_credentials_does_not_extend_a_ticket() -> None:
     tickets = served()
     until = datetime.fromtimestamp(START, timezone.utc) + timedelta(days=365)
     ticket = result_of(tickets.issue(b"alice", "EXTERNAL", until))
@@ -451,7 +451,7 @@ class Busy(MemoryTickets):
         return found
 
 
-def test_what_comes_meanwhile_came_before() -> None:
+def test_ticket_used_during_a_use_counts_as_earlier() -> None:
     store = Busy()
     tickets = served(store)
     data = issued(tickets)
@@ -463,7 +463,7 @@ def test_what_comes_meanwhile_came_before() -> None:
     assert is_refused(tickets, others[0])
 
 
-def test_what_came_before_may_make_it_a_theft() -> None:
+def test_earlier_use_may_reveal_a_theft() -> None:
     store = Busy()
     tickets = served(store)
     data = issued(tickets)
@@ -472,7 +472,7 @@ def test_what_came_before_may_make_it_a_theft() -> None:
     assert store._families == {}
 
 
-def test_what_is_revoked_meanwhile_is_refused() -> None:
+def test_ticket_revoked_during_a_use_is_refused() -> None:
     store = Busy()
     tickets = served(store)
     data = issued(tickets)
@@ -481,7 +481,7 @@ def test_what_is_revoked_meanwhile_is_refused() -> None:
     assert store._families == {}
 
 
-def test_a_theft_is_told_once_by_whoever_revokes() -> None:
+def test_theft_is_audited_once() -> None:
     store = Busy()
     tickets = served(store)
     thefts: list[Any] = []
@@ -556,7 +556,7 @@ def test_a_store_that_is_away_is_told_to_the_log_once() -> None:
     assert text_of(events).count("gone") == 2
 
 
-def test_who_revokes_is_told_why_that_fails() -> None:
+def test_error_of_a_failed_revocation() -> None:
     store = Away()
     tickets = served(store)
     store.is_away = True
@@ -606,7 +606,7 @@ def shows(told: str, data: bytes) -> bool:
     return any(secret in told for secret in secrets)
 
 
-def test_it_is_noticed_if_something_is_shown() -> None:
+def test_leaked_ticket_fails_a_test() -> None:
     data = bytes(make(new_family()))
     for told in (Ticket(data).text(), repr(data), data.hex(), repr([b"x" + data])):
         assert shows(told, data)
@@ -752,14 +752,14 @@ def test_a_stolen_ticket_is_audited() -> None:
     assert [event.kind for event in events].count("ticket_reused") == 1
 
 
-def test_nobody_who_comes_by_a_ticket_gets_another() -> None:
+def test_login_by_a_ticket_gets_no_other() -> None:
     server = server_of()
     pair = pair_of(server)
     avatar = log_in(pair, given_ticket(pair_of(server)))
     trapped(outcome(pair, request_ticket(avatar)), NoTicket)
 
 
-def test_nor_does_who_has_no_name() -> None:
+def test_anonymous_login_gets_no_ticket() -> None:
     pair = pair_of(server_of())
     avatar = log_in(pair, Anonymous())
     with logged() as events:
@@ -767,7 +767,7 @@ def test_nor_does_who_has_no_name() -> None:
     assert events == []
 
 
-def test_who_asks_need_not_hold_on_to_the_avatar() -> None:
+def test_request_holds_the_avatar() -> None:
     tickets = Odd()
     tickets.answer = Deferred()
     pair = pair_of(server_of(tickets=tickets))
@@ -784,7 +784,7 @@ def test_a_server_may_have_none() -> None:
     trapped(outcome(pair, request_ticket(log_in(pair))), NoTicket)
 
 
-def test_nor_has_it_any_without_tls(secured: Any) -> None:
+def test_no_tickets_without_tls_for_clients(secured: Any) -> None:
     pair = pair_of(server_of())
     avatar = log_in(pair)
     secured(Security())
@@ -1056,7 +1056,7 @@ def test_the_user_is_asked_again_when_the_ticket_is_refused() -> None:
     connected.stop()
 
 
-def test_what_the_user_said_is_kept_until_it_was_of_use() -> None:
+def test_credentials_are_kept_until_a_login_succeeds() -> None:
     """Who was slow to answer finds the connection gone."""
     asked: list[Deferred[Any]] = []
 
@@ -1076,7 +1076,7 @@ def test_what_the_user_said_is_kept_until_it_was_of_use() -> None:
     connected.stop()
 
 
-def test_what_was_wrong_is_asked_again() -> None:
+def test_wrong_credentials_are_asked_again() -> None:
     answers = [WRONG, ALICE]
     connected = Connected(lambda: answers.pop(0))
     with logged():
@@ -1087,7 +1087,7 @@ def test_what_was_wrong_is_asked_again() -> None:
     connected.stop()
 
 
-def test_who_cannot_be_asked_is_an_attempt_that_failed() -> None:
+def test_failing_question_fails_the_attempt() -> None:
     answers: list[Any] = [RuntimeError("the user has left"), ALICE]
 
     def ask() -> Any:
@@ -1105,7 +1105,7 @@ def test_who_cannot_be_asked_is_an_attempt_that_failed() -> None:
     connected.stop()
 
 
-def test_who_is_asked_need_not_have_tickets() -> None:
+def test_credentials_function_without_tickets() -> None:
     asked: list[bool] = []
 
     def ask() -> Any:
@@ -1180,7 +1180,7 @@ def test_a_ticket_is_used_whatever_the_mechanisms_for_credentials() -> None:
     connected.stop()
 
 
-def test_who_has_tickets_to_show_gets_no_others() -> None:
+def test_client_with_tickets_asks_for_no_others() -> None:
     tickets = served()
     events: list[Any] = []
     server = server_of(tickets=tickets, audit=events.append)
@@ -1205,7 +1205,7 @@ def test_a_server_without_tickets_is_logged_in_to_with_credentials() -> None:
     connected.stop()
 
 
-def test_so_is_one_that_was_not_verified(secured: Any) -> None:
+def test_unverified_server_is_logged_in_to_with_credentials(secured: Any) -> None:
     secured(TLS)
     connected = Connected()
     connected.start()
@@ -1225,7 +1225,7 @@ def test_a_ticket_is_kept_while_it_cannot_be_used(secured: Any) -> None:
     connected.stop()
 
 
-def test_so_is_it_while_the_servers_store_is_away() -> None:
+def test_ticket_is_kept_during_an_outage_of_the_store() -> None:
     store = Away()
     tickets = served(store)
     events: list[Any] = []
@@ -1263,7 +1263,7 @@ def test_errors_of_the_server_do_not_end_the_login(answer: Any, kind: str) -> No
     connected.stop()
 
 
-def test_nor_does_what_is_no_ticket() -> None:
+def test_malformed_answer_does_not_end_the_login() -> None:
     tickets = Odd()
 
     tickets.answer = succeed(IssuedTicket(b"planted", b"f" * 16, 1))
@@ -1277,7 +1277,7 @@ def test_nor_does_what_is_no_ticket() -> None:
     connected.stop()
 
 
-def test_nor_does_an_answer_that_does_not_come() -> None:
+def test_missing_answer_does_not_end_the_login() -> None:
     tickets = Odd()
     tickets.answer = Deferred()
     factory = PBClientFactory(call_timeout=5)
@@ -1306,7 +1306,7 @@ def test_a_connection_that_is_lost_meanwhile_is_an_attempt_that_failed() -> None
     connected.stop()
 
 
-def test_who_stops_waits_for_no_ticket() -> None:
+def test_stopping_does_not_wait_for_a_ticket() -> None:
     tickets = Odd()
     tickets.answer = Deferred()
     connected = Connected(server=server_of(tickets=tickets))

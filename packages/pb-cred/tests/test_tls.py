@@ -44,7 +44,9 @@ def test_most_connections_know_nothing() -> None:
         (CERT_NONE, False, False),
     ],
 )
-def test_what_asyncio_knows(mode: Any, compares_names: bool, is_verified: bool) -> None:
+def test_tls_state_on_asyncio(
+    mode: Any, compares_names: bool, is_verified: bool
+) -> None:
     context = SimpleNamespace(verify_mode=mode, check_hostname=compares_names)
     tls = SimpleNamespace(
         context=context, getpeercert=lambda binary_form: b"certificate"
@@ -54,7 +56,7 @@ def test_what_asyncio_knows(mode: Any, compares_names: bool, is_verified: bool) 
     )
 
 
-def test_what_was_sent_besides_the_certificate_is_told_where_asyncio_knows() -> None:
+def test_sent_intermediates_on_asyncio() -> None:
     context = SimpleNamespace(verify_mode=CERT_NONE, check_hostname=False)
     tls = SimpleNamespace(
         context=context,
@@ -68,7 +70,7 @@ def test_what_was_sent_besides_the_certificate_is_told_where_asyncio_knows() -> 
     assert security_of(asyncios(tls)) == Security(is_tls=True)
 
 
-def test_nothing_of_it_is_shown() -> None:
+def test_repr_has_no_certificate() -> None:
     security = Security(
         certificate=b"certificate", chain=(b"above",), channel_binding=b"binding"
     )
@@ -125,7 +127,7 @@ def known_to(end: Any) -> Security:
     return security_of(SimpleNamespace(getHandle=lambda: end))
 
 
-def test_what_openssl_knows() -> None:
+def test_tls_state_of_pyopenssl() -> None:
     user = issue(BETWEEN, "alice")
     ends = Ends(user, BETWEEN, CA)
     server, client = known_to(ends.server), known_to(ends.client)
@@ -137,7 +139,7 @@ def test_what_openssl_knows() -> None:
     assert server.channel_binding is not None
 
 
-def test_who_shows_nothing_has_sent_nothing() -> None:
+def test_peer_without_certificate_has_sent_none() -> None:
     server = known_to(Ends().server)
     assert (server.is_tls, server.certificate, server.chain) == (True, None, ())
 
@@ -147,7 +149,7 @@ def test_a_certificate_for_another_name_is_not_verified() -> None:
     assert not known_to(Ends(host=b"\xff").client).is_verified
 
 
-def test_a_certificate_that_not_all_can_read_breaks_nothing() -> None:
+def test_unreadable_certificate_is_no_error() -> None:
     """OpenSSL takes it."""
     plain = authority("plain", key=ed25519.Ed25519PrivateKey.generate())
     key = ed25519.Ed25519PrivateKey.generate()

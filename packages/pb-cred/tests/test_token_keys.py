@@ -1,4 +1,4 @@
-"""How a server is told whose tokens it takes, and with which keys."""
+"""Configuration of a server with issuers of tokens and their keys."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _today() -> Iterator[None]:
         ({"refresh_interval": 61, "keys_max_age": 60}, "good for longer"),
     ],
 )
-def test_what_a_server_cannot_be_told(options: Any, reason: str) -> None:
+def test_refusal_of_invalid_settings(options: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         tokens_of(**options)
 
@@ -140,7 +140,7 @@ def test_keys_that_cannot_be_used(key: Any, algorithms: Any, reason: str) -> Non
         ({"keys": pem_of(RSA)}, "the key 'keys'"),
     ],
 )
-def test_what_is_no_keys(keys: Any, reason: str) -> None:
+def test_refusal_of_values_that_are_no_keys(keys: Any, reason: str) -> None:
     with pytest.raises(TokenKeyError, match=reason):
         tokens_of(keys)
 
@@ -189,7 +189,7 @@ def test_the_only_key_of_a_set_need_not_have_an_id() -> None:
     assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) == b"alice"
 
 
-def test_what_it_takes_is_named() -> None:
+def test_error_for_a_missing_library() -> None:
     for module in ("jwt", "cryptography"):
         with (
             mock.patch.dict(sys.modules, {module: None}),
@@ -198,7 +198,7 @@ def test_what_it_takes_is_named() -> None:
             tokens_of()
 
 
-def test_nobody_else_needs_it() -> None:
+def test_library_is_imported_at_first_use() -> None:
     program = (
         "import sys, pb_cred.pb, pb_cred.tokens\n"
         "pb_cred.tokens.BearerToken('abc')\n"

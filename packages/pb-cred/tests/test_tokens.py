@@ -1,4 +1,4 @@
-"""OAUTHBEARER: which tokens let somebody in, and who sees them."""
+"""OAUTHBEARER: accepted and refused tokens, and their secrecy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("algorithm", list(KEYS))
-def test_a_token_says_who_somebody_is_and_until_when(algorithm: str) -> None:
+def test_token_has_user_and_expiry(algorithm: str) -> None:
     private, public = KEYS[algorithm]
     mechanism = tokens_of({"1": public}, algorithms=[algorithm])
     context = LoginContext(is_tls=True)
@@ -114,7 +114,7 @@ def test_another_claim_can_be_the_user() -> None:
     assert shown_to(mechanism, token_of({**CLAIMS, "email": "a", "sub": 5})) is None
 
 
-def test_a_function_can_say_who_the_user_is() -> None:
+def test_function_that_returns_the_user() -> None:
     asked: list[Any] = []
 
     def identify(claims: dict[str, Any]) -> Any:
@@ -146,7 +146,7 @@ def test_a_function_may_take_its_time(who: str | None) -> None:
     assert shown_to(tokens_of(claim=identify), token_of()) == expected
 
 
-def test_what_a_function_raises_is_passed_on() -> None:
+def test_exception_of_a_function_is_passed_on() -> None:
     def identify(claims: dict[str, Any]) -> Any:
         return claims["groups"]
 
@@ -154,7 +154,7 @@ def test_what_a_function_raises_is_passed_on() -> None:
     assert failure.type is KeyError
 
 
-def test_whom_a_function_names_need_not_be_text() -> None:
+def test_function_that_returns_another_type() -> None:
     mechanism = tokens_of(claim=lambda claims: 5)
     context = LoginContext(is_tls=True)
     [verified] = sent(mechanism, message_of(token_of()), context)
@@ -174,7 +174,7 @@ def test_whom_a_function_names_need_not_be_text() -> None:
         b"n,,\x01host=a.example\x01port=8787\x01auth=Bearer %b\x01x=\x01\x01",
     ],
 )
-def test_what_is_a_message(form: bytes) -> None:
+def test_well_formed_messages(form: bytes) -> None:
     assert answer_of(*sent(tokens_of(), form % token_of())) == b"alice"
 
 
@@ -200,7 +200,7 @@ def test_what_is_a_message(form: bytes) -> None:
         *(b"n,a=Alice,\x01auth=Bearer %b\x01\x01", b"p,,\x01auth=Bearer %b\x01\x01"),
     ],
 )
-def test_what_is_no_message(form: bytes) -> None:
+def test_malformed_messages(form: bytes) -> None:
     message = form.replace(b"%b", token_of())
     assert answer_of(*sent(tokens_of(), message)) is None
 
@@ -300,7 +300,7 @@ def test_a_header_that_is_refused(header: bytes) -> None:
     assert shown_to(tokens_of(), token) is None
 
 
-def test_what_a_header_may_have() -> None:
+def test_accepted_header_fields() -> None:
     for header in [
         b'{"alg": "ES256", "kid": "1", "x5t": "abc", "cty": 5, "y": {"a": [1, 2.5]}}',
         b' {"alg": "ES256", "kid": "\\u0031", "x": ' + b"[" * 7 + b"]" * 7 + b"} ",
@@ -481,7 +481,7 @@ def test_we_may_be_several() -> None:
         json.dumps(CLAIMS).encode()[:-1] + b', "x": ' + b"1" * 5000 + b"}",
     ],
 )
-def test_what_is_signed_is_claims(payload: bytes) -> None:
+def test_refusal_of_a_payload_that_is_no_object(payload: bytes) -> None:
     token = signed(b'{"alg": "ES256", "kid": "1"}', payload)
     assert shown_to(tokens_of(), token) is None
 
@@ -506,7 +506,7 @@ def test_a_token_begins_and_ends(wall: Clock) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_is_sent_is_refused(data: bytes) -> None:
+def test_random_bytes_are_refused(data: bytes) -> None:
     mechanism = FIXED
     for message in (data, message_of(data), message_of(b64(data) + b".eyJ9.AA")):
         assert answer_of(*sent(mechanism, message)) is None
@@ -517,7 +517,7 @@ GOOD = token_of()
 
 
 @given(st.data())
-def test_nothing_of_a_token_can_be_changed(data: st.DataObject) -> None:
+def test_changed_token_is_refused(data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(GOOD)))
     end = data.draw(st.integers(begin, min(len(GOOD), begin + 8)))
     instead = data.draw(
@@ -555,7 +555,7 @@ def is_number(value: Any) -> bool:
 
 
 @given(st.dictionaries(st.sampled_from([*CLAIMS, "jti", "x"]), values, max_size=4))
-def test_whatever_is_claimed(changes: dict[str, Any]) -> None:
+def test_random_claims(changes: dict[str, Any]) -> None:
     claims = {**CLAIMS, **changes}
     found = shown_to(FIXED, token_of(claims))
     if changes.keys() <= {"x"} and not is_number(changes.get("x")):
@@ -580,7 +580,7 @@ def test_whatever_is_claimed(changes: dict[str, Any]) -> None:
         max_size=3,
     )
 )
-def test_whatever_is_in_the_header(changes: dict[str, Any]) -> None:
+def test_random_headers(changes: dict[str, Any]) -> None:
     header = {"alg": "ES256", "kid": "1", **changes}
     token = signed(json.dumps(header).encode(), json.dumps(CLAIMS).encode())
     if shown_to(FIXED, token) is not None:
@@ -590,7 +590,7 @@ def test_whatever_is_in_the_header(changes: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=150))
-def test_whatever_the_signature_is(signature: bytes) -> None:
+def test_random_signatures(signature: bytes) -> None:
     """Each library does something of its own with one of another length."""
     said = GOOD.rpartition(b".")[0]
     assert shown_to(FIXED, said + b"." + b64(signature)) is None
@@ -638,7 +638,7 @@ def test_a_session_knows_when_its_token_expires(
     assert session.expires == datetime.fromtimestamp(now + 605, timezone.utc)
 
 
-def test_it_is_offered_where_nobody_can_overhear(secured: Any) -> None:
+def test_oauthbearer_is_offered_over_tls_alone(secured: Any) -> None:
     mechanism = tokens_of()
     assert mechanism.is_served_by(Portal(OneRealm()))
     for security, offered in [(Security(), []), (TLS, ["OAUTHBEARER"])]:
@@ -733,7 +733,7 @@ def refusals() -> list[tuple[str, BearerTokens, bytes]]:
     ("mechanism", "token"),
     [pytest.param(*each[1:], id=each[0]) for each in refusals()],
 )
-def test_a_token_is_shown_nowhere(
+def test_token_is_hidden_from_reprs_and_tracebacks(
     mechanism: BearerTokens, token: bytes, secured: Any
 ) -> None:
     [malformed] = sent(mechanism, message_of(token) + b"x")

@@ -13,7 +13,7 @@ from pb_jelly.errors import JellyError
 
 
 class Scalar:
-    """What NumPy calls the base of its scalars."""
+    """The base class of NumPy's scalars, by its name."""
 
 
 class Array:
@@ -56,13 +56,13 @@ def called(cls: Any, name: str) -> Any:
         (object, "copyable or setCopierForClass"),
     ],
 )
-def test_advice(cls: Any, text: str) -> None:
+def test_advice_by_type_of_the_object(cls: Any, text: str) -> None:
     assert text in advice(cls)
 
 
 @pytest.mark.parametrize("modern", [False, True])
 @pytest.mark.parametrize("value", [Moment(2024, 1, 1), Text("x"), Colour.RED, object()])
-def test_refusals_say_what_to_do(value: Any, modern: bool) -> None:
+def test_advice_in_the_message_of_a_refusal(value: Any, modern: bool) -> None:
     policy = SecurityOptions()
     policy.allowBasicTypes()
     with pytest.raises(JellyError, match="copyable") as caught:

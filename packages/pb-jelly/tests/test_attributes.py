@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Lazy:
-    """A cached attribute as other libraries have it: no data descriptor."""
+    """A cached attribute like that of other libraries: no data descriptor."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
@@ -45,7 +45,7 @@ class Lazy:
 
 
 class CachedProperty(property):
-    """Another, which is a property."""
+    """A cached attribute that is a property."""
 
     def __get__(self, inst: Any, owner: Any = None) -> Any:
         assert self.fget is not None
@@ -173,7 +173,7 @@ def test_computed_attributes(cls: Any, modern: bool, policy: SecurityOptions) ->
     assert vars(unjelly([qual(cls).encode(), state], policy)) == {"x": 2}
 
 
-def test_nothing_but_computed_attributes(policy: SecurityOptions) -> None:
+def test_instance_whose_attributes_are_all_computed(policy: SecurityOptions) -> None:
     sent = Whole(5)
     assert sent.cached == [5]
     del sent.__dict__["x"]
@@ -203,7 +203,7 @@ def test_origin_of_a_generic_instance(cls: Any, policy: SecurityOptions) -> None
     assert vars(unjelly(jelly(sent, policy), policy)) == {"x": 5}
 
 
-def test_computed_attributes_of_what_extends_a_builtin_type(
+def test_computed_attributes_of_a_builtin_subclass(
     policy: SecurityOptions,
 ) -> None:
     for sent in (Numbered(a=1), Failed("no")):
@@ -221,7 +221,7 @@ def test_attributes_in_a_data_descriptor_are_copied() -> None:
     assert vars(unjelly(jelly(sent, policy), policy)) == {"x": 5}
 
 
-def test_layouts() -> None:
+def test_layout_of_each_kind_of_class() -> None:
     layout = layout_of(Whole)
     assert layout.computed == {"cached", "lazy", "reified"}
     methods = {"method", "of_class", "static", "part", "single", "__init__"}
@@ -238,7 +238,7 @@ def test_layouts() -> None:
     assert "method" not in layout_of(Masking).methods
 
 
-def test_attributes_are_the_dict_itself_where_that_is_all() -> None:
+def test_attributes_of_a_plain_instance_are_its_dict_itself() -> None:
     lazy = Lazy(len)
     assert attributes_of(lazy) is lazy.__dict__
     attributes = {"a": 1}
@@ -248,7 +248,7 @@ def test_attributes_are_the_dict_itself_where_that_is_all() -> None:
     assert attributes == {"a": 1, "b": 2}
 
 
-def test_attributes_without_a_place() -> None:
+def test_refusal_of_attributes_without_a_place() -> None:
     class Small:
         __slots__ = ("__special__", "x")
 
@@ -260,7 +260,7 @@ def test_attributes_without_a_place() -> None:
     assert attributes_of(small) == {"x": 1}
 
 
-def test_names_of_methods() -> None:
+def test_refusal_of_names_of_methods() -> None:
     whole = Whole(1)
     for name in ("method", "of_class", "static", "part", "single", "__init__"):
         with pytest.raises(
@@ -273,7 +273,7 @@ def test_names_of_methods() -> None:
     assert vars(whole) == {"method": 1}
 
 
-def test_fields_that_are_hashed() -> None:
+def test_hashed_fields_of_dataclasses() -> None:
     @dataclass(frozen=True)
     class Made:
         a: int
@@ -291,7 +291,7 @@ def test_fields_that_are_hashed() -> None:
         assert hashed_fields(cls) == ()
 
 
-def test_fields_that_are_hashed_as_attrs_says() -> None:
+def test_hashed_fields_of_attrs_classes() -> None:
     class Field:
         def __init__(self, name: str, eq: bool, hashed: bool | None = None) -> None:
             self.name = name
@@ -312,7 +312,7 @@ def test_fields_that_are_hashed_as_attrs_says() -> None:
     assert hashed_fields(Other) == ()
 
 
-def test_instance_whose_dict_stays() -> None:
+def test_instance_whose_dict_cannot_be_replaced() -> None:
     namespace = types.SimpleNamespace(a=1)
     own = namespace.__dict__
     set_attributes(namespace, {"b": 2})
@@ -320,7 +320,7 @@ def test_instance_whose_dict_stays() -> None:
     assert own == {"b": 2}
 
 
-def test_attributes_that_slots_hold_for_attrs() -> None:
+def test_slots_that_attrs_adds_for_cached_properties() -> None:
     class Field:
         name = "a"
 

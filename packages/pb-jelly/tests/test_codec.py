@@ -1,4 +1,4 @@
-"""What packages such as pb-banana build on, to do both steps in one."""
+"""The API for codecs that go between objects and bytes in one step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Spot(Jellyable, Unjellyable):
 
 
 class Asking(SecurityOptions):
-    """A policy that answers for itself."""
+    """A policy with a method of its own."""
 
     def isTypeAllowed(self, typeName: str | bytes) -> bool:
         return True
@@ -42,13 +42,13 @@ def basic(registry: ClassRegistry | None = None) -> SecurityOptions:
     return policy
 
 
-def test_all_names_are_there() -> None:
+def test_all_names_of_the_api() -> None:
     assert len(set(codec.__all__)) == len(codec.__all__)
     assert all(hasattr(codec, name) for name in codec.__all__)
 
 
 @pytest.mark.parametrize("modern", [False, True])
-def test_the_numbers_are_those_of_the_tables(modern: bool) -> None:
+def test_operation_numbers_equal_those_of_the_type_table(modern: bool) -> None:
     policy = basic()
     table = CurrentTables(policy, modern=modern).reading
     values: dict[int, Any] = {
@@ -70,7 +70,7 @@ def test_the_numbers_are_those_of_the_tables(modern: bool) -> None:
     assert table.heads[b"dereference"] == codec.DEREFERENCE
 
 
-def test_leaves_have_both_directions() -> None:
+def test_both_directions_of_every_leaf() -> None:
     day = datetime.date(2026, 1, 2)
     leaf = LEAVES[CurrentTables(basic()).sending.types[datetime.date]]
     assert leaf.dump is not None
@@ -101,7 +101,9 @@ EDITS: list[Callable[[SecurityOptions], Any]] = [
 class TestKeptTables:
     @pytest.mark.parametrize("modern", [False, True])
     @pytest.mark.parametrize("lenient", [False, True])
-    def test_whoever_asks_gets_the_same(self, modern: bool, lenient: bool) -> None:
+    def test_same_tables_for_all_users_of_a_policy(
+        self, modern: bool, lenient: bool
+    ) -> None:
         policy = basic()
         tables = current_tables(policy, modern=modern, lenient=lenient)
         fresh = CurrentTables(policy, modern=modern, lenient=lenient)
@@ -116,21 +118,21 @@ class TestKeptTables:
         ]
         assert tables not in others
 
-    def test_an_edit_is_in_force(self) -> None:
+    def test_edit_takes_effect(self) -> None:
         policy = SecurityOptions()
         tables = current_tables(policy)
         assert b"list" not in tables.current().reading.heads
         policy.allowBasicTypes()
         assert b"list" in current_tables(policy).current().reading.heads
 
-    def test_so_is_an_answer_that_is_put_in_place_of_the_lists(self) -> None:
+    def test_replaced_method_takes_effect(self) -> None:
         policy: Any = basic()
         assert not current_tables(policy).reading.asks
         policy.isTypeAllowed = lambda name: False
         assert current_tables(policy).current().reading.asks
 
     @pytest.mark.parametrize("policy", [Asking(), DummySecurityOptions()])
-    def test_policies_of_another_make(self, policy: Any) -> None:
+    def test_new_tables_for_a_programs_own_policy(self, policy: Any) -> None:
         tables = current_tables(policy)
         assert tables.taster is policy
         assert tables.reading.asks is CurrentTables(policy).reading.asks
@@ -139,7 +141,7 @@ class TestKeptTables:
     @pytest.mark.parametrize(
         "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
     )
-    def test_a_copy_of_a_policy_has_its_own(self, copied: Any) -> None:
+    def test_separate_tables_for_a_copy_of_a_policy(self, copied: Any) -> None:
         policy = SecurityOptions(ClassRegistry())
         tables = current_tables(policy)
         twin: Any = copied(policy)
@@ -152,7 +154,7 @@ class TestKeptTables:
 
 class TestCurrentTables:
     @pytest.mark.parametrize("edit", EDITS)
-    def test_every_edit_is_in_force_at_once(self, edit: Any) -> None:
+    def test_every_edit_takes_effect_at_once(self, edit: Any) -> None:
         policy = basic(ClassRegistry())
         tables = CurrentTables(policy)
         reading, sending = tables.reading, tables.sending
@@ -167,7 +169,7 @@ class TestCurrentTables:
         assert tables.reading is not reading
         assert tables.sending is not sending
 
-    def test_the_edit_of_another_policy_changes_nothing(self) -> None:
+    def test_edit_of_another_policy_has_no_effect(self) -> None:
         policy = basic(ClassRegistry())
         tables = CurrentTables(policy)
         reading = tables.reading
@@ -175,7 +177,7 @@ class TestCurrentTables:
         assert tables.current().reading is reading
         assert tables.taster is policy
 
-    def test_a_legacy_policy_has_no_say_in_what_is_sent(self) -> None:
+    def test_lenient_sending_ignores_allowed_types(self) -> None:
         policy = SecurityOptions()
         strict = CurrentTables(policy)
         lenient = CurrentTables(policy, lenient=True)
@@ -186,7 +188,7 @@ class TestCurrentTables:
         # Unless it answers for itself.
         assert CurrentTables(Asking(), lenient=True).sending.asks
 
-    def test_each_form_has_its_own(self) -> None:
+    def test_separate_tables_for_each_form(self) -> None:
         policy = basic()
         modern = CurrentTables(policy, modern=True)
         assert complex in modern.sending.types
@@ -194,7 +196,7 @@ class TestCurrentTables:
 
 
 class TestOrdinary:
-    def test_most_policies_are(self) -> None:
+    def test_usual_policies_are_ordinary(self) -> None:
         for policy in (SecurityOptions(), basic(), DummySecurityOptions()):
             for modern in (False, True):
                 tables = CurrentTables(policy, modern=modern)
@@ -202,20 +204,22 @@ class TestOrdinary:
                 assert tables.sending.is_ordinary
 
     @pytest.mark.parametrize("word", [b"unicode", b"None", b"boolean"])
-    def test_but_for_those_without_the_usual_scalars(self, word: bytes) -> None:
+    def test_policy_without_a_usual_scalar_is_not_ordinary(self, word: bytes) -> None:
         policy = basic()
         del policy.allowedTypes[word]
         assert not CurrentTables(policy).reading.is_ordinary
 
     @pytest.mark.parametrize("word", [b"unicode", b"None", b"boolean"])
-    def test_or_with_others_in_their_place(self, word: bytes) -> None:
+    def test_policy_with_a_class_registered_as_a_scalar_is_not_ordinary(
+        self, word: bytes
+    ) -> None:
         one, other = ClassRegistry(), ClassRegistry()
         one.setUnjellyableForClass(word, Spot)
         other.setUnjellyableFactoryForClass(word, dict)
         for registry in (one, other):
             assert not CurrentTables(basic(registry)).reading.is_ordinary
 
-    def test_or_that_answer_for_themselves(self) -> None:
+    def test_policy_with_its_own_method_is_not_ordinary(self) -> None:
         table = CurrentTables(Asking()).reading
         assert table.asks
         assert not table.is_ordinary
@@ -233,7 +237,7 @@ def thing_in(registry: ClassRegistry) -> tuple[PolicyTable, Any]:
 
 
 class TestTargets:
-    def test_they_are_known_once_they_have_been_met(self) -> None:
+    def test_target_is_known_after_its_first_message(self) -> None:
         registry = ClassRegistry()
         registry.setUnjellyableForClass("thing", Spot)
         table, value = thing_in(registry)
@@ -242,7 +246,7 @@ class TestTargets:
         assert table.targets[b"thing"].make is Spot
         assert table.targets[b"thing"].is_plain
 
-    def test_what_is_anything_but_plain(self) -> None:
+    def test_targets_that_are_not_plain(self) -> None:
         class Hooked(Unjellyable):
             def unjellyFor(self, unjellier: Any, jellyList: Any) -> Any:
                 return self
@@ -274,7 +278,7 @@ class TestTargets:
         assert not table.targets[b"thing"].is_plain
 
 
-def test_a_jellier_says_what_is_done_with_a_class() -> None:
+def test_handler_of_a_class_from_the_jellier() -> None:
     kind = Jellier(basic()).kind_of(Spot)
     assert kind.op == codec.PLAIN
     assert kind.tag.endswith(b".Spot")

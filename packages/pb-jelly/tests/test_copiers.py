@@ -123,7 +123,7 @@ class TestDataclasses:
             *(Box[int](5), Checked(3), Nothing(), Point(Point(1), {Frozen(2): 3})),
         ],
     )
-    def test_they_come_back(self, value: Any) -> None:
+    def test_round_trip_of_dataclasses(self, value: Any) -> None:
         again = trip(value)
         assert again == value
         assert type(again) is type(value)
@@ -140,7 +140,7 @@ class TestDataclasses:
         point.__dict__["cache"] = object()
         assert jelly(point, POLICY) == [b"Point", state(x=1, y=0)]
 
-    def test_what_init_checks_is_checked(self) -> None:
+    def test_checks_of_init_apply_to_received_fields(self) -> None:
         with pytest.raises(MalformedJelly) as caught:
             unjelly([b"list", 1, [b"Checked", state(count=-1)]], POLICY)
         assert (
@@ -148,12 +148,12 @@ class TestDataclasses:
         )
         assert isinstance(caught.value.__cause__, ValueError)
 
-    def test_what_init_makes_is_not_sent(self) -> None:
+    def test_fields_made_by_init_are_not_sent(self) -> None:
         assert jelly(Checked(1), POLICY) == [b"Checked", state(count=1)]
         with pytest.raises(MalformedJelly, match="Checked has no field 'total'"):
             unjelly([b"Checked", state(count=1, total=5)], POLICY)
 
-    def test_metadata_says_what_is_sent(self) -> None:
+    def test_metadata_chooses_the_fields_sent(self) -> None:
         value = Partly("name", "secret", scale=5)
         value.seen = 3
         assert jelly(value, POLICY) == [b"Partly", state(name="name", seen=3)]
@@ -165,20 +165,20 @@ class TestDataclasses:
         assert unjelly([b"Partly", state(name="name")], POLICY).seen == 0
         assert unjelly([b"PartlyFrozen", state(seen=2)], POLICY).seen == 2
 
-    def test_what_an_older_peer_does_not_send_has_its_default(self) -> None:
+    def test_field_unknown_to_an_older_peer_has_its_default(self) -> None:
         assert unjelly([b"Point", state(x=1)], POLICY) == Point(1, 0)
         assert unjelly([b"Node", [b"dictionary"]], POLICY).children == []
         assert unjelly([b"Nothing", [b"None"]], POLICY) == Nothing()
 
-    def test_what_has_none_is_missing(self) -> None:
+    def test_missing_field_without_default(self) -> None:
         with pytest.raises(MalformedJelly, match=r"Point: the field 'x' is missing"):
             unjelly([b"Point", state(y=1)], POLICY)
 
-    def test_what_a_newer_peer_sends_besides_is_refused(self) -> None:
+    def test_unknown_field_of_a_newer_peer_is_refused(self) -> None:
         with pytest.raises(MalformedJelly, match="Point has no field 'z'"):
             unjelly([b"Point", state(x=1, z=1)], POLICY)
 
-    def test_or_ignored(self) -> None:
+    def test_unknown_field_of_a_newer_peer_is_ignored(self) -> None:
         policy = SecurityOptions(ClassRegistry())
         policy.allowBasicTypes()
         copyable("Point", policy=policy, ignore_unknown=True)(Point)
@@ -189,30 +189,30 @@ class TestDataclasses:
     @pytest.mark.parametrize(
         "sexp", [5, [b"list"], [b"dictionary", [5, 1]], [b"unicode", b"text"]]
     )
-    def test_what_is_no_state(self, sexp: Any) -> None:
+    def test_refusal_of_values_that_are_no_state(self, sexp: Any) -> None:
         with pytest.raises(
             MalformedJelly, match=r"attribute named 5|state of the type"
         ):
             unjelly([b"Point", sexp], POLICY)
 
-    def test_names_from_python_2(self) -> None:
+    def test_names_in_bytes_from_python_2(self) -> None:
         sexp = [b"Point", [b"dictionary", [b"x", 1]]]
         assert unjelly(sexp, POLICY) == Point(1)
 
     @pytest.mark.parametrize("name", ["x" * 500, "self", "__class__", "__dict__"])
-    def test_names_of_all_kinds(self, name: str) -> None:
+    def test_fields_with_unusual_names(self, name: str) -> None:
         with pytest.raises(MalformedJelly, match="Point has no field") as caught:
             unjelly([b"Point", _with(name)], POLICY)
         assert len(str(caught.value)) < 100
 
-    def test_a_field_that_has_no_value(self) -> None:
+    def test_field_without_a_value(self) -> None:
         for cls in (Point, Frozen):
             value: Any = cls.__new__(cls)
             object.__setattr__(value, "y", 1)
             with pytest.raises(UnjellyableType, match=r"'x' has no value \(at \[0\]\)"):
                 jelly([value], POLICY)
 
-    def test_a_field_whose_value_fails_to_be_had(self) -> None:
+    def test_field_whose_getter_fails(self) -> None:
         @copyable("Failing", policy=POLICY)
         @dataclass
         class Failing:
@@ -228,13 +228,13 @@ class TestDataclasses:
         with pytest.raises(AttributeError, match="once"):
             jelly(Failing(), POLICY)
 
-    def test_where_a_part_is_wrong(self) -> None:
+    def test_path_to_a_wrong_part(self) -> None:
         with pytest.raises(InsecureJelly, match=r"\(at \[0\]\.x\['k'\]\.y\)"):
             jelly([Point({"k": Point(1, object())})], POLICY)
         with pytest.raises(InsecureJelly, match=r"\(at \[0\]\.y\)"):
             unjelly([b"list", [b"Point", state(x=1)[:] + _bad()]], POLICY)
 
-    def test_depth_takes_no_stack(self) -> None:
+    def test_depth_does_not_recurse(self) -> None:
         value: Any = None
         for _ in range(5000):
             value = Point(value)
@@ -245,7 +245,7 @@ class TestDataclasses:
         with pytest.raises(LimitExceeded):
             jelly(value, POLICY, limits=Limits())
 
-    def test_a_subclass_without_fields_of_its_own(self) -> None:
+    def test_subclass_without_fields_of_its_own(self) -> None:
         @copyable("Behaving", policy=POLICY)
         class Behaving(Point):
             def norm(self) -> Any:
@@ -270,7 +270,7 @@ class TestDeclarations:
         with pytest.raises(UnjellyableType, match=f"cannot be copyable: {reason}"):
             copyable("refused", registry=ClassRegistry())(cls)
 
-    def test_an_init_var_without_a_default(self) -> None:
+    def test_init_var_without_a_default(self) -> None:
         @dataclass
         class A:
             x: int
@@ -278,14 +278,14 @@ class TestDeclarations:
 
         self.refused(A, "__init__ takes 'scale', which is not sent and has no default")
 
-    def test_a_field_that_is_not_sent_and_has_no_default(self) -> None:
+    def test_unsent_field_without_a_default(self) -> None:
         @dataclass
         class A:
             x: int = field(metadata={"pb": False})
 
         self.refused(A, "__init__ takes 'x', which is not sent and has no default")
 
-    def test_an_init_that_does_not_take_a_field(self) -> None:
+    def test_init_without_a_parameter_for_a_field(self) -> None:
         @dataclass
         class A:
             x: int
@@ -295,14 +295,14 @@ class TestDeclarations:
 
         self.refused(A, "__init__ does not take the field 'x'")
 
-    def test_no_init(self) -> None:
+    def test_class_without_an_init(self) -> None:
         @dataclass(init=False)
         class A:
             x: int
 
         self.refused(A, "__init__ does not take the field 'x'")
 
-    def test_an_init_that_takes_anything(self) -> None:
+    def test_init_with_arbitrary_keyword_arguments(self) -> None:
         @copyable("Anything", policy=POLICY)
         @dataclass
         class Anything:
@@ -313,7 +313,7 @@ class TestDeclarations:
 
         assert trip(Anything(x=1)) == Anything(x=1)
 
-    def test_metadata_that_says_nothing(self) -> None:
+    def test_metadata_that_is_neither_true_nor_false(self) -> None:
         @dataclass
         class A:
             x: int = field(metadata={"pb": "no"})
@@ -322,37 +322,37 @@ class TestDeclarations:
 
 
 class TestCycles:
-    def test_a_parent_and_its_children(self) -> None:
+    def test_cycle_of_a_parent_and_its_children(self) -> None:
         root = Node()
         root.children += [Node([], root), Node([], root)]
         again = trip(root)
         assert [child.parent for child in again.children] == [again, again]
 
-    def test_an_instance_in_itself(self) -> None:
+    def test_instance_in_its_own_field(self) -> None:
         node = Node()
         node.parent = node
         again = trip(node)
         assert again.parent is again
 
-    def test_an_instance_as_a_key_in_its_own_fields(self) -> None:
+    def test_instance_as_a_key_in_its_own_field(self) -> None:
         value = Frozen({})
         value.x[value.y] = value
         again = trip([value, value])
         assert again[0] is again[1]
         assert again[0].x[()] is again[0]
 
-    def test_an_instance_that_is_hashed_only_when_it_is_whole(self) -> None:
+    def test_instance_is_hashed_once_it_is_whole(self) -> None:
         frozen = Frozen(1, 2)
         value = [frozen, {frozen: "value"}, {frozen}, frozenset([frozen])]
         assert trip(value) == value
 
-    def test_through_a_tuple(self) -> None:
+    def test_cycle_through_a_tuple(self) -> None:
         node = Node()
         node.parent = (node, 1)
         again = trip(node)
         assert again.parent[0] is again
 
-    def test_what_has_to_be_hashed_before_it_is_whole_cannot_be(self) -> None:
+    def test_refusal_of_a_hash_that_depends_on_itself(self) -> None:
         inner = [b"frozenset", [b"dereference", 1]]
         sexp = [
             b"reference",
@@ -362,7 +362,7 @@ class TestCycles:
         with pytest.raises(MalformedJelly, match="a cycle that cannot be made"):
             unjelly(sexp, POLICY)
 
-    def test_what_looks_into_what_is_not_whole_fails(self) -> None:
+    def test_post_init_that_reads_an_unfinished_instance(self) -> None:
         @copyable("Curious", policy=POLICY)
         @dataclass
         class Curious:
@@ -378,7 +378,7 @@ class TestCycles:
         with pytest.raises(MalformedJelly, match="'AttributeError'"):
             trip(curious)
 
-    def test_a_state_that_is_shared(self) -> None:
+    def test_shared_state(self) -> None:
         sexp = [
             *(b"list", [b"Point", [b"reference", 1, state(x=1)]]),
             [b"Point", [b"dereference", 1]],
@@ -389,7 +389,7 @@ class TestCycles:
 
 
 class Field(SimpleNamespace):
-    """What attrs says of a field."""
+    """A field description in the form of attrs."""
 
     def __init__(self, name: str, **others: Any) -> None:
         defaults = {"init": True, "metadata": {}, "validator": None, "converter": None}
@@ -397,7 +397,7 @@ class Field(SimpleNamespace):
 
 
 class TestAttrs:
-    """By what their classes say of themselves; the real ones are tested elsewhere."""
+    """Attrs classes by their field descriptions; tests-integration has real ones."""
 
     @staticmethod
     def make(*fields: Field) -> Any:
@@ -411,7 +411,7 @@ class TestAttrs:
 
         return Made
 
-    def test_they_come_back(self) -> None:
+    def test_round_trip_of_attrs_classes(self) -> None:
         made = self.make(
             *(Field("x"), Field("_secret"), Field("__other", alias="other")),
             Field("late", init=False, metadata={"pb": True}),
@@ -424,7 +424,7 @@ class TestAttrs:
         ]
         assert trip(value).__dict__ == value.__dict__
 
-    def test_fields_that_are_not_sent(self) -> None:
+    def test_unsent_fields_of_attrs_classes(self) -> None:
         made = self.make(
             *(Field("x"), Field("_secret", metadata={"pb": False})),
             Field("late", init=False),
@@ -435,7 +435,7 @@ class TestAttrs:
         registry.copiers[made].fill(again, {"x": 3})
         assert (again.x, again._secret) == (3, "none")
 
-    def test_a_dataclass_that_extends_one(self) -> None:
+    def test_dataclass_that_extends_an_attrs_class(self) -> None:
         base = self.make(Field("x"))
 
         extending: Any = dataclass(
@@ -469,17 +469,17 @@ class TestEnumerations:
         "member",
         [Colour.RED, Colour.GREEN, Level.LOW, Access.READ, Access.READ | Access.WRITE],
     )
-    def test_they_come_back(self, member: Any) -> None:
+    def test_round_trip_of_members(self, member: Any) -> None:
         value = [member, {member: member}, {member}]
         again = trip(value)
         assert again == value
         assert again[0] is member
 
-    def test_a_member_is_its_name(self) -> None:
+    def test_state_of_a_member_is_its_name(self) -> None:
         assert jelly(Colour.CRIMSON, POLICY) == [b"Colour", state(name="RED")]
         assert unjelly([b"Colour", state(name="CRIMSON")], POLICY) is Colour.RED
 
-    def test_flags_without_a_name_are_their_value(self) -> None:
+    def test_state_of_a_nameless_flag_is_its_value(self) -> None:
         both = Access.READ | Access.WRITE
         assert jelly(both, POLICY) == [b"Access", state(value=3)]
         assert jelly(Access.READ, POLICY) == [b"Access", state(name="READ")]
@@ -500,20 +500,20 @@ class TestEnumerations:
             ("Access", {"value": True}, "Access has no member True"),
         ],
     )
-    def test_what_is_no_member(
+    def test_refusal_of_unknown_members(
         self, name: str, entries: dict[str, Any], reason: str
     ) -> None:
         with pytest.raises(MalformedJelly, match=reason):
             unjelly([name.encode(), state(**entries)], POLICY)
 
-    def test_what_a_peer_sends_besides_may_be_ignored(self) -> None:
+    def test_unknown_entries_are_ignored(self) -> None:
         policy = SecurityOptions(ClassRegistry())
         policy.allowBasicTypes()
         copyable("Colour", policy=policy, ignore_unknown=True)(Colour)
         sexp = [b"Colour", state(name="RED", _value_=1)]
         assert unjelly(sexp, policy) is Colour.RED
 
-    def test_a_class_that_fails_to_find_them(self) -> None:
+    def test_enumeration_whose_lookup_raises(self) -> None:
         @copyable("Failing", registry=(registry := ClassRegistry()))
         class Failing(Flag):
             ONE = 1
@@ -525,7 +525,7 @@ class TestEnumerations:
         with pytest.raises(MalformedJelly, match=r"refused: 'OSError'$"):
             registry.copiers[Failing].member({"value": 64})
 
-    def test_versions(self) -> None:
+    def test_versions_of_enumerations(self) -> None:
         policy = SecurityOptions(ClassRegistry())
         policy.allowBasicTypes()
         red = {"name": "RED"}
@@ -586,7 +586,7 @@ class Stated:
 
 class TestOtherClasses:
     @pytest.mark.parametrize("cls", [Plain, Slotted, Mixed, Stated])
-    def test_they_come_back(self, cls: Any) -> None:
+    def test_round_trip_of_other_classes(self, cls: Any) -> None:
         again = trip(cls([1, "two"]))
         assert type(again) is cls
         assert again.x == [1, "two"]
@@ -598,10 +598,10 @@ class TestOtherClasses:
         again = unjelly([b"Plain", state(other=1)], POLICY)
         assert again.__dict__ == {"other": 1}
 
-    def test_an_attribute_of_the_class_may_be_set(self) -> None:
+    def test_class_attribute_set_on_the_instance(self) -> None:
         assert unjelly([b"Plain", state(default=6)], POLICY).default == 6
 
-    def test_what_is_cached_is_not_sent(self) -> None:
+    def test_cached_properties_are_not_sent(self) -> None:
         plain = Plain(2)
         assert plain.triple == 6
         plain.__dict__["__orig_class__"] = int
@@ -610,11 +610,11 @@ class TestOtherClasses:
     @pytest.mark.parametrize(
         "name", ["method", "double", "triple", "__init__", "__class__", "__new__"]
     )
-    def test_a_peer_does_not_take_the_place_of_a_method(self, name: str) -> None:
+    def test_refusal_of_attributes_named_like_methods(self, name: str) -> None:
         with pytest.raises(MalformedJelly, match=f"has no place for '{name}'"):
             unjelly([b"Plain", state(**{name: 1})], POLICY)
 
-    def test_there_is_no_place_beside_slots(self) -> None:
+    def test_refusal_of_attributes_beside_slots(self) -> None:
         with pytest.raises(MalformedJelly, match="Slotted has no place for 'y'"):
             unjelly([b"Slotted", state(x=1, y=2)], POLICY)
         policy = SecurityOptions(ClassRegistry())
@@ -622,15 +622,15 @@ class TestOtherClasses:
         copyable("Slotted", policy=policy, ignore_unknown=True)(Slotted)
         assert unjelly([b"Slotted", state(x=1, y=2)], policy).x == 1
 
-    def test_state_that_is_no_dict(self) -> None:
+    def test_getstate_that_returns_no_dict(self) -> None:
         with pytest.raises(UnjellyableType, match="__getstate__ returned 'bad'"):
             jelly(Stated("bad"), POLICY)
 
-    def test_state_that_a_class_refuses(self) -> None:
+    def test_setstate_that_raises(self) -> None:
         with pytest.raises(MalformedJelly, match=r"Stated: .* refused: 'ValueError'$"):
             unjelly([b"Stated", state(y="refused")], POLICY)
 
-    def test_a_class_that_has_no_blank_instances(self) -> None:
+    def test_class_without_blank_instances(self) -> None:
         @copyable("Abstract", policy=POLICY)
         class Abstract(abc.ABC):
             @abc.abstractmethod
@@ -662,17 +662,17 @@ class TestVersions:
         pounds, pence = divmod(state.pop("price"), 100)
         return {"pounds": pounds, "pence": pence, **state}
 
-    def test_the_first_is_not_sent(self) -> None:
+    def test_version_1_is_not_sent(self) -> None:
         policy, V = self.policy()
         assert jelly(V(1), policy) == [b"V", state(pounds=1, pence=0)]
 
     @pytest.mark.parametrize("version", [0, 1])
-    def test_but_may_be(self, version: int) -> None:
+    def test_version_1_is_accepted(self, version: int) -> None:
         policy, V = self.policy()
         sexp = [b"V", state(pounds=1, **{self.KEY: version})]
         assert unjelly(sexp, policy) == V(1)
 
-    def test_others_are_an_entry_of_the_state(self) -> None:
+    def test_later_versions_are_an_entry_of_the_state(self) -> None:
         policy, V = self.policy(version=2, upgrade=self.upgrade)
         sexp = [b"V", state(pounds=1, pence=0, **{self.KEY: 2})]
         assert jelly(V(1), policy) == sexp
@@ -684,19 +684,19 @@ class TestVersions:
         sexp = [b"V", state(price=250, **{self.KEY: 1})]
         assert unjelly(sexp, policy) == V(2, 50)
 
-    def test_upgraded_state_is_checked_like_any_other(self) -> None:
+    def test_upgraded_state_is_checked(self) -> None:
         policy, _ = self.policy(version=2, upgrade=self.upgrade)
         with pytest.raises(MalformedJelly, match="V has no field 'other'"):
             unjelly([b"V", state(price=250, other=1)], policy)
 
-    def test_a_newer_one_is_refused(self) -> None:
+    def test_newer_version_is_refused(self) -> None:
         policy, _ = self.policy(version=2, upgrade=self.upgrade)
         with pytest.raises(
             MalformedJelly, match="V of version 3; the newest known here is 2"
         ):
             unjelly([b"V", state(pounds=1, **{self.KEY: 3})], policy)
 
-    def test_an_older_one_that_nothing_upgrades(self) -> None:
+    def test_older_version_without_an_upgrade(self) -> None:
         policy, _ = self.policy(version=3)
         with pytest.raises(
             MalformedJelly, match="V of version 2; nothing upgrades it to 3"
@@ -704,12 +704,12 @@ class TestVersions:
             unjelly([b"V", state(pounds=1, **{self.KEY: 2})], policy)
 
     @pytest.mark.parametrize("version", [-1, "2", b"2", 1.0, None, True, []])
-    def test_what_is_none(self, version: Any) -> None:
+    def test_refusal_of_malformed_versions(self, version: Any) -> None:
         policy, _ = self.policy(version=2, upgrade=self.upgrade)
         with pytest.raises(MalformedJelly, match="V of the version"):
             unjelly([b"V", state(pounds=1, **{self.KEY: version})], policy)
 
-    def test_an_upgrade_that_fails(self) -> None:
+    def test_upgrade_that_raises(self) -> None:
         policy, _ = self.policy(version=2, upgrade=self.upgrade)
         with pytest.raises(MalformedJelly) as caught:
             unjelly([b"list", [b"V", state(secret=1)]], policy)
@@ -717,14 +717,14 @@ class TestVersions:
         assert isinstance(caught.value.__cause__, KeyError)
 
     @pytest.mark.parametrize("made", [None, [], {1: 2}, "text"])
-    def test_an_upgrade_that_returns_no_state(self, made: Any) -> None:
+    def test_upgrade_that_returns_no_state(self, made: Any) -> None:
         policy, _ = self.policy(version=2, upgrade=lambda state, version: made)
         with pytest.raises(
             MalformedJelly, match="the upgrade of V of version 1 returned no state"
         ):
             unjelly([b"V", state(pounds=1)], policy)
 
-    def test_errors_of_ours_stay_what_they_are(self) -> None:
+    def test_jelly_error_of_an_upgrade_is_raised_unchanged(self) -> None:
         def refuse(*args: Any) -> Any:
             raise MalformedJelly("said on purpose")
 
@@ -745,7 +745,7 @@ class TestVersions:
         with pytest.raises(MalformedJelly, match=r"^said on purpose$"):
             unjelly(sexp, policy)
 
-    def test_an_upgrade_has_state_to_itself(self) -> None:
+    def test_upgrade_is_given_a_copy_of_the_state(self) -> None:
         policy, V = self.policy(version=2, upgrade=self.upgrade)
         shared = [b"reference", 1, state(price=250)]
         sexp = [b"list", [b"V", shared], [b"V", [b"dereference", 1]]]
@@ -764,14 +764,16 @@ class Descriptor:
 
 
 class TestQuickness:
-    """What runs no code of the program may be tried, and then done again."""
+    """Loading without the program's code, which may be tried and then repeated."""
 
     @pytest.mark.parametrize(
         "options",
         [{}, {"frozen": True}, {"slots": True}, {"frozen": True, "slots": True}],
     )
     @pytest.mark.parametrize("version", [1, 2])
-    def test_what_is_quick(self, options: dict[str, Any], version: int) -> None:
+    def test_classes_that_run_no_code(
+        self, options: dict[str, Any], version: int
+    ) -> None:
         cls: Any = make_dataclass("Made", [("x", int), ("y", int, 5)], **options)
         copyable(f"{options}{version}", policy=POLICY, version=version)(cls)
         assert quick(cls)
@@ -782,18 +784,18 @@ class TestQuickness:
         key = f"{options}{version}.persistenceVersion"
         assert copier.made_quickly(inst, {"x": 1, "y": 2, key: 3}) is None
 
-    def test_fields_that_are_set_afterwards(self) -> None:
+    def test_fields_set_after_init(self) -> None:
         copier = POLICY.registry.copiers[PartlyFrozen]
         blank = PartlyFrozen.__new__(PartlyFrozen)
         assert copier.made_quickly(blank, {"seen": 2}) is blank
         assert blank.seen == 2
 
-    def test_members(self) -> None:
+    def test_members_of_enumerations(self) -> None:
         copier = POLICY.registry.copiers[Colour]
         assert copier.made_quickly(None, {"name": "RED"}) is Colour.RED
         assert copier.made_quickly(None, {"value": 1}) is None
 
-    def test_what_is_not(self) -> None:
+    def test_classes_that_run_code(self) -> None:
         @dataclass
         class PostInit:
             x: int
@@ -841,7 +843,7 @@ class TestQuickness:
             assert trip(cls(1)).x == 1
         assert not quick(Plain)
 
-    def test_methods_that_attrs_itself_has(self) -> None:
+    def test_methods_of_attrs_itself(self) -> None:
         class Made:
             __attrs_attrs__ = (Field("x"),)
 
@@ -852,7 +854,7 @@ class TestQuickness:
         Made.__init__.__module__ = "attr._make"
         assert _registered_quick(Made)
 
-    def test_methods_that_are_no_functions(self) -> None:
+    def test_methods_that_are_no_functions_run_code(self) -> None:
         class Made:
             __attrs_attrs__ = (Field("x"),)
             __init__ = functools.partialmethod(
@@ -899,7 +901,7 @@ def dataclasses_with_values(draw: Any) -> Any:
 
 
 @given(dataclasses_with_values(), st.booleans(), st.integers(1, 3), st.booleans())
-def test_any_dataclass_comes_back(
+def test_round_trip_of_any_dataclass(
     value: Any, is_shared: bool, version: int, modern: bool
 ) -> None:
     policy = SecurityOptions(ClassRegistry())

@@ -16,7 +16,7 @@ from pb_jelly.errors import (
 )
 
 
-def test_one_root_for_all() -> None:
+def test_common_root_of_all_errors() -> None:
     for name in errors.__all__:
         assert issubclass(getattr(errors, name), JellyError)
     assert issubclass(UnjellyableType, TypeError)
@@ -24,25 +24,25 @@ def test_one_root_for_all() -> None:
     assert issubclass(MissingMethod, TypeError)
 
 
-def test_message_and_place_are_said() -> None:
+def test_message_and_path_in_the_text() -> None:
     error = InsecureJelly("not allowed", path="[0].due")
     assert str(error) == "not allowed (at [0].due)"
     assert error.path == "[0].due"
     assert error.args == ("not allowed",)
 
 
-def test_a_place_is_not_needed() -> None:
+def test_error_without_a_path() -> None:
     assert str(MalformedJelly("no")) == "no"
     assert str(MalformedJelly()) == ""
     assert MalformedJelly().path == ""
 
 
-def test_raised_by_a_program_with_anything() -> None:
+def test_error_raised_by_a_program_with_other_arguments() -> None:
     # As programs have always raised it in policies of their own.
     assert str(InsecureJelly(b"os.system")) == "b'os.system'"  # type: ignore[arg-type]
 
 
-def test_path_is_rooted_in_place() -> None:
+def test_prefix_of_a_path_changes_the_error_in_place() -> None:
     error = UnjellyableType("no", path="['due']")
     assert error.with_prefix("[0]").with_prefix("args") is error
     assert error.path == "args[0]['due']"
@@ -50,7 +50,7 @@ def test_path_is_rooted_in_place() -> None:
         raise error
 
 
-def test_nothing_a_peer_sent_makes_an_error_long() -> None:
+def test_errors_are_bounded_in_length() -> None:
     error = MalformedJelly("m" * 10_000, path="[0]" * 10_000)
     assert len(str(error)) < 1000
     for _ in range(1000):
@@ -60,13 +60,13 @@ def test_nothing_a_peer_sent_makes_an_error_long() -> None:
     assert error.path.endswith("[0][0]")
 
 
-def test_limit_exceeded_says_which_and_how_much() -> None:
+def test_limit_exceeded_has_limit_and_sizes() -> None:
     error = LimitExceeded("depth", 65, 64, path="[0]")
     assert (error.limit, error.used, error.allowed) == ("depth", 65, 64)
     assert str(error) == "over the limit of 64 for depth: 65 (at [0])"
 
 
-def test_limit_exceeded_can_be_shared_with_another_root() -> None:
+def test_limit_exceeded_with_a_second_root() -> None:
     class OtherError(Exception):
         pass
 
@@ -86,7 +86,7 @@ def example(name: str) -> JellyError:
 
 
 @pytest.mark.parametrize("error", [*map(example, errors.__all__)], ids=repr)
-def test_copies_are_the_same(error: JellyError) -> None:
+def test_copies_of_errors_are_equal(error: JellyError) -> None:
     protocols = range(pickle.HIGHEST_PROTOCOL + 1)
     pickled = [pickle.loads(pickle.dumps(error, protocol)) for protocol in protocols]
     for twin in (copy.copy(error), copy.deepcopy(error), *pickled):

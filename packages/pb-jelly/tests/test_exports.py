@@ -25,19 +25,19 @@ PROMISED = {
 }
 
 
-def test_everything_promised_is_there() -> None:
+def test_names_of_twisted_are_exported() -> None:
     assert set(pb_jelly.__all__) >= PROMISED
 
 
 @pytest.mark.parametrize("module", [pb_jelly, pb_jelly.errors])
-def test_all_is_sorted_and_true(module: object) -> None:
+def test_exports_are_sorted_and_exist(module: object) -> None:
     names: list[str] = module.__all__  # type: ignore[attr-defined]
     assert len(set(names)) == len(names)
     assert names == sorted(names, key=lambda name: (not name[0].isupper(), name))
     assert all(hasattr(module, name) for name in names)
 
 
-def test_everything_public_says_what_it_is() -> None:
+def test_docstrings_of_public_names() -> None:
     for name in pb_jelly.__all__:
         value = getattr(pb_jelly, name)
         if not (inspect.isclass(value) or inspect.isfunction(value)):
@@ -48,18 +48,18 @@ def test_everything_public_says_what_it_is() -> None:
                 assert inspect.getdoc(member), f"{name}.{attribute}"
 
 
-def test_atoms_are_the_words_they_are_named_for() -> None:
+def test_atoms_are_named_for_their_words() -> None:
     for name in pb_jelly.__all__:
         if name.endswith("_atom"):
             assert getattr(pb_jelly, name) == name.removesuffix("_atom").encode()
 
 
-def test_modules_say_what_they_are() -> None:
+def test_docstrings_of_modules() -> None:
     for file in resources.files("pb_jelly").iterdir():
         if file.name.endswith(".py"):
             first = file.read_text("utf-8").partition("\n")[0]
             assert re.match(r'"""This module .*[.:]', first), file.name
 
 
-def test_types_are_for_everyone() -> None:
+def test_type_hints_are_published() -> None:
     assert resources.files("pb_jelly").joinpath("py.typed").is_file()

@@ -7,7 +7,7 @@ import pytest
 from pb_jelly import Limits
 
 
-def test_defaults() -> None:
+def test_default_limits() -> None:
     assert dataclasses.asdict(Limits()) == {
         "message_bytes": 8 * 1024 * 1024,
         "string_bytes": 655_360,
@@ -18,7 +18,7 @@ def test_defaults() -> None:
     }
 
 
-def test_a_value() -> None:
+def test_limits_are_values() -> None:
     assert Limits(depth=3) == Limits(depth=3)
     assert hash(Limits(depth=3)) == hash(Limits(depth=3))
     assert dataclasses.replace(Limits(), depth=3).depth == 3
@@ -27,7 +27,7 @@ def test_a_value() -> None:
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Limits)])
-def test_what_is_no_limit_is_refused(field: str) -> None:
+def test_refusal_of_invalid_limits(field: str) -> None:
     assert getattr(Limits(**{field: 1}), field) == 1
     with pytest.raises(ValueError, match=f"{field} must be at least 1, not 0"):
         Limits(**{field: 0})

@@ -1,4 +1,4 @@
-"""Whatever graph of objects goes down comes up again as it was."""
+"""Round trips of random graphs of objects."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def is_sexp(sexp: Any) -> bool:
 
 
 @given(graphs())
-def test_graphs_come_back_with_the_same_values_and_identities(graph: Any) -> None:
+def test_round_trip_keeps_values_and_identities(graph: Any) -> None:
     sexp: SExp = jelly(graph, POLICY)
     assert is_sexp(sexp)
     assert_same(graph, unjelly(sexp, POLICY))
 
 
 @given(graphs(modern=True))
-def test_graphs_of_modern_types_come_back_likewise(graph: Any) -> None:
+def test_round_trip_of_modern_types_keeps_values_and_identities(graph: Any) -> None:
     sexp = jelly(graph, POLICY, modern=True)
     assert is_sexp(sexp)
     assert_same(graph, unjelly(sexp, POLICY, modern=True))

@@ -1,4 +1,4 @@
-"""What the package's page shows is what happens."""
+"""The examples of the package's README."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import doctest
 from pathlib import Path
 
 
-def test_the_examples_are_true() -> None:
+def test_examples_of_the_readme() -> None:
     readme = Path(__file__).parent.parent / "README.md"
     outcome = doctest.testfile(str(readme), module_relative=False)
     assert outcome.attempted > 10

@@ -49,21 +49,21 @@ WIRE: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("value", "sexp"), WIRE)
-def test_values_and_their_expressions(value: Any, sexp: Any) -> None:
+def test_round_trip_of_scalars(value: Any, sexp: Any) -> None:
     assert jelly(value) == sexp
     back = unjelly(sexp)
     assert type(back) is type(value)
     assert repr(back) == repr(value)
 
 
-def test_atoms_are_themselves() -> None:
+def test_expressions_of_atoms_are_the_atoms() -> None:
     # What is not a list may even be something that no wire carries.
     assert unjelly(str) is str
     assert unjelly("text") == "text"
     assert unjelly(None) is None
 
 
-def test_short_forms_that_were_always_read() -> None:
+def test_short_forms_of_older_peers() -> None:
     assert unjelly([b"datetime", b"2020 7 11"]) == datetime.datetime(2020, 7, 11)
     assert unjelly([b"time", b""]) == datetime.time()
     assert unjelly([b"date", "2020 7 11"]) == datetime.date(2020, 7, 11)
@@ -72,12 +72,12 @@ def test_short_forms_that_were_always_read() -> None:
     assert unjelly([b"unicode", "text"]) == "text"
 
 
-def test_the_sign_of_a_zero_is_not_kept() -> None:
+def test_sign_of_a_decimal_zero_is_dropped() -> None:
     assert jelly(Decimal("-0.0")) == [b"decimal", 0, -1]
 
 
 @pytest.mark.parametrize("name", ["NaN", "sNaN12", "Infinity", "-Infinity"])
-def test_decimals_that_are_not_finite(name: str) -> None:
+def test_refusal_of_decimals_that_are_not_finite(name: str) -> None:
     with pytest.raises(UnjellyableType, match="finite"):
         jelly(Decimal(name))
 
@@ -89,17 +89,17 @@ def test_decimals_that_are_not_finite(name: str) -> None:
         datetime.time(1, tzinfo=Zone()),
     ],
 )
-def test_times_with_a_zone(value: Any) -> None:
+def test_refusal_of_times_with_a_zone(value: Any) -> None:
     with pytest.raises(UnjellyableType, match="time zone"):
         jelly(value)
 
 
-def test_what_has_no_utf8() -> None:
+def test_refusal_of_lone_surrogates() -> None:
     with pytest.raises(UnjellyableType, match="index 2"):
         jelly("ab\ud800")
 
 
-def test_digits_are_counted_before_they_are_converted() -> None:
+def test_decimal_digits_are_counted_before_conversion() -> None:
     # To make an integer of so many takes minutes.
     many = Decimal((0, (7,) * 3_000_000, 0))
     with pytest.raises(LimitExceeded) as caught:
@@ -166,7 +166,7 @@ def test_integers_of_any_size_are_read() -> None:
         [b"timedelta", [b"list"]],
     ],
 )
-def test_malformed(sexp: Any) -> None:
+def test_malformed_expressions_of_scalars(sexp: Any) -> None:
     with pytest.raises(MalformedJelly, match="not a value of the kind") as caught:
         unjelly([b"list", sexp])
     assert caught.value.path == "[0]"

@@ -5,8 +5,8 @@ Three ways in, from the smallest to the largest:
 - `dumps` and `loads`, `dump`, `load` and `iter_load` keep objects as bytes;
 - `Encoder` and `Decoder` turn s-expressions into bytes and a stream of bytes,
   cut anywhere, into s-expressions;
-- `Connection` is one end of a connection: it agrees with the other on a dialect,
-  and holds an encoder and a decoder for it.
+- `Connection` is one end of a connection: it negotiates a dialect with the other end,
+  and has an encoder and a decoder for it.
 """
 
 from __future__ import annotations
@@ -64,5 +64,5 @@ __all__ = [
     "message_shapes",
 ]
 
-#: Whether this installation has compiled modules, or runs the same ones as they are.
+#: True where the inner modules are compiled; False where they run as Python sources.
 is_compiled: bool = not object_writer.__file__.endswith(".py")

@@ -1,8 +1,7 @@
 """This module is the command ``python -m pb_banana``: banana to text and back.
 
-Nothing that the data names is imported or made: what is shown is the s-expression, or
-for a file of format 2 the CBOR in diagnostic notation, and not the objects that a
-program might build from it.
+The command imports no name and makes no object that the data asks for: it shows the
+s-expression or, for a file of format 2, the CBOR in diagnostic notation.
 """
 
 from __future__ import annotations
@@ -47,11 +46,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+#: Most bytes read from the input at a time.
 _PIECE: Final = 65_536
+#: Smallest width of lines, in characters.
 _NARROWEST: Final = 20
 
-# The first line of a text may say what bytes to make of it; without one they are
-# expressions in the dialect that the command is told.
+# An optional first line names the form of the bytes: a file, or expressions in a
+# dialect. Without it, the dialect is that of the command line.
 _FILE_LINE: Final = "%file 1"
 _FILE_2_LINE: Final = "%file 2"
 _DIALECTS: Final = tuple(name.decode() for name in VOCABULARIES)
@@ -66,24 +67,24 @@ _file_lines = re.compile(r"^%file ([12])[ \t]*\r?$", re.MULTILINE).split
 def to_text(  # noqa: C901
     pieces: Iterator[bytes], *, dialect: str, width: int, limits: Limits
 ) -> Iterator[str]:
-    """Return what some bytes mean.
+    """Return bytes as text.
 
     Args:
         pieces: The bytes, none of them empty: expressions, or a file that
             `pb_banana.dump` wrote.
         dialect: The dialect of expressions that are not in such a file.
-        width: The longest line.
-        limits: What one expression may cost.
+        width: Longest line, in characters.
+        limits: Limits of one expression.
 
     Yields:
-        The text, an expression at a time and as soon as that is complete; at last as
-        much as there is of one that is damaged, with a line that says so.
+        The text, one expression at a time, as soon as it is complete. For a damaged
+        expression, the items before the damage, and a line with the error.
 
     Raises:
-        BananaError: The bytes are not what they should be, from some place on.
+        BananaError: The bytes are damaged.
     """
-    # No token begins as a file does. To wait for more than the first byte would
-    # be to wait for what may be long in coming.
+    # No token begins with the first byte of a file. One byte decides, since a second
+    # may be long in coming through a pipe.
     head = next(pieces, b"")
     pieces = chain([head], pieces)
     expressions: Iterator[Item | SExp]
@@ -117,7 +118,7 @@ def to_text(  # noqa: C901
             yield _lines(damage.item, width)
         elif damage.expression:
             yield _block(damage.expression[0], words, width)
-        # No text: what is above is not to be taken for all that there was.
+        # Not in the notation, so that the incomplete text is not read back as whole.
         yield f"... {damage.error}\n"
         raise damage.error from None
 
@@ -126,10 +127,10 @@ class _DamagedError(Exception):
     """An expression is damaged.
 
     Args:
-        error: What is wrong with it.
-        expression: A list of as much of it as there is before that; an empty one if
-            there is nothing.
-        item: The same of a file of format 2.
+        error: The error of the decoder.
+        expression: A list of the expression up to the damage; empty if no item was
+            read.
+        item: The same of a file of format 2; None for none.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class _DamagedError(Exception):
 
 
 class _Tape:
-    """A file of pieces, which keeps what has been read of the present expression.
+    """A file of pieces, which keeps the bytes of the present expression.
 
     Args:
         pieces: The pieces, none of them empty.
@@ -154,26 +155,26 @@ class _Tape:
         self._taken: list[bytes] = []
 
     def peek(self, size: int) -> bytes:
-        """Return what is there; nothing at the end."""
+        """Return the next bytes without taking them; empty at the end."""
         if not self._piece:
             self._piece = next(self._pieces, b"")
         return self._piece
 
     def read(self, size: int) -> bytes:
-        """Take so many bytes, or fewer."""
+        """Take at most *size* bytes."""
         data = self.peek(size)[:size]
         self._piece = self._piece[size:]
         self._taken.append(data)
         return data
 
     def taken(self) -> bytes:
-        """Return what has been taken since the last call."""
+        """Return the bytes taken since the last call."""
         data = b"".join(self._taken)
         self._taken.clear()
         return data
 
     def rest(self) -> bytes:
-        """Return what has been looked at and not been taken."""
+        """Return the bytes read ahead and not taken."""
         return self._piece
 
 
@@ -243,10 +244,11 @@ def _expressions(
         _DamagedError: One is damaged.
     """
     decoder = Decoder(limits, vocabulary=vocabulary)
-    # The bytes of the expression that is being read, and where they begin.
+    # Bytes of the expression that is being read, and their offset in the stream.
     kept: list[bytes] = []
     start = 0
-    # The nothing at the end brings out an error that came with the last data.
+    # An empty piece at the end raises an error that was found in the last piece, behind
+    # a complete expression.
     for piece in chain(pieces, [b""]):
         kept.append(piece)
         try:
@@ -268,7 +270,7 @@ def _damaged(
     limits: Limits,
     vocabulary: Mapping[int, bytes] | None,
 ) -> _DamagedError:
-    """Return the error for an expression of which some bytes are good."""
+    """Return the error for an expression, with the part that its good bytes give."""
     decoder = Decoder(limits, vocabulary=vocabulary)
     with suppress(BananaError):
         decoder.feed(data)
@@ -276,15 +278,15 @@ def _damaged(
 
 
 def to_bytes(text: str, *, dialect: str, limits: Limits) -> bytes:
-    """Return the bytes that `to_text` would show as some text.
+    """Return the bytes for a text, the inverse of `to_text`.
 
     Args:
         text: The text.
-        dialect: The dialect to use if the text does not say.
-        limits: What one expression may cost.
+        dialect: The dialect of a text without a first line for it.
+        limits: Limits of one expression.
 
     Raises:
-        BananaError: It is not in the notation, or has no form in bytes.
+        BananaError: The text is not in the notation, or has no form in bytes.
     """
     match = _first_line(text)
     if text.startswith("%") and match is None:
@@ -329,7 +331,7 @@ def _block(expression: SExp, words: frozenset[bytes], width: int) -> str:
 
 
 def _limit(text: str) -> tuple[str, int]:
-    """Return what ``NAME=N`` on the command line says."""
+    """Return name and value of a limit, ``NAME=N`` on the command line."""
     name, _, number = text.partition("=")
     try:
         value = int(number)
@@ -387,13 +389,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _blocks(options: argparse.Namespace, source: BufferedReader) -> Iterator[bytes]:
-    """Return what is to be written, in pieces that are worth writing at once."""
+    """Return the output, in pieces that are written and flushed one by one."""
     limits = replace(FILE_LIMITS, **dict(options.limit))
     dialect = options.dialect
     if options.encode:
         yield to_bytes(source.read().decode(), dialect=dialect, limits=limits)
         return
-    # As soon as there is any: what reads a pipe should not wait for its end.
+    # read1 returns as soon as there are bytes, so that a pipe is shown as it is
+    # written.
     pieces = iter(partial(source.read1, _PIECE), b"")
     for text in to_text(pieces, dialect=dialect, width=options.width, limits=limits):
         yield text.encode()
@@ -403,13 +406,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: Those of the command line, if None.
+        arguments: The arguments; None for those of the command line.
 
     Returns:
-        The exit code.
+        The exit code: 0, or 1 for data at fault.
 
     Raises:
-        SystemExit: The arguments make no sense.
+        SystemExit: The arguments are wrong.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -427,7 +430,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sink.write(block)
                 sink.flush()
         except BrokenPipeError:
-            # Who reads us has seen enough. What is left must go somewhere at exit.
+            # The reader of the pipe has closed it. The interpreter flushes the rest at
+            # exit, which must not fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (BananaError, OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""This module has what compiled modules say to the compiler."""
+"""This module holds the decorator by which modules talk to the compiler, mypyc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _Class = TypeVar("_Class", bound=type[Any])
 def mypyc_attr(**attributes: bool) -> Callable[[_Class], _Class]:
     """Leave a class as it is.
 
-    To the compiler, which reads ``mypyc/_compiler.pyi`` in place of this module, it is
-    the decorator of ``mypy_extensions``; to run, nothing is needed of that.
+    The compiler reads a stub (``mypyc/``) in place of this module, in which this is the
+    decorator of ``mypy_extensions``. At run time the decorator has no effect, and the
+    dependency is not needed.
     """
     return lambda cls: cls

@@ -1,4 +1,4 @@
-"""This module encodes and decodes one expression at a time, in no dialect."""
+"""This module holds `encode` and `decode`, for single expressions in no dialect."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "encode"]
 
-# What the published functions allow: they know no limit to a whole message, and
-# their recursion ends at Python's own depth.
+# The limits of the functions of the same name in twisted.spread: no limit for a whole
+# message, and the depth at which their recursion fails.
 _LIMITS: Final = Limits(message_bytes=2**60, nodes=2**60, depth=1000)
 
 
@@ -25,12 +25,12 @@ def encode(expression: Expression, *, limits: Limits = _LIMITS) -> bytes:
 
     Args:
         expression: As for `Encoder.encode`.
-        limits: What it may cost: by default, 655,360 bytes a string, as many
+        limits: Limits of the expression: by default, 655,360 bytes a string, as many
             items a list, numbers of 448 bits and a depth of 1,000.
 
     Raises:
-        EncodeError: It holds something that has no form on the wire.
-        LimitExceeded: It is larger than the limits allow.
+        EncodeError: An item has no form on the wire.
+        LimitExceeded: The expression is larger than the limits allow.
     """
     return Encoder(limits).encode(expression)
 
@@ -39,12 +39,12 @@ def decode(data: bytes, *, limits: Limits = _LIMITS) -> SExp:
     """Return the first expression in some bytes, in the dialect "none".
 
     Args:
-        data: The bytes; those after the first expression are not looked at.
-        limits: What it may cost; the default is that of `encode`.
+        data: The bytes; those after the first expression are not read.
+        limits: Limits of the expression; the default is that of `encode`.
 
     Raises:
         IncompleteError: The bytes end before the expression does.
-        DecodeError: They are not banana, or not in this dialect.
+        DecodeError: The bytes are not banana, or not in this dialect.
         LimitExceeded: The expression is larger than the limits allow.
     """
     received = Decoder(limits).feed(data, 1)

@@ -1,4 +1,4 @@
-"""This module says where in an expression a value is."""
+"""This module writes a list path: the place of a value in nested lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 __all__ = ["path_of"]
 
-# An error says at most this many indices of each end of a path.
+# Most indices shown of each end of a path, since a peer decides its length.
 _SHOWN = 8
 
 
@@ -14,7 +14,7 @@ def path_of(indices: Sequence[int]) -> str:
     """Return the place that *indices* lead to, as Python would write it.
 
     Args:
-        indices: One for each list on the way, the outermost first.
+        indices: Index into each list on the way, outermost first.
 
     Returns:
         Text such as ``[3][0]``, bounded in length however deep the place is.

@@ -1,7 +1,7 @@
-"""This module holds the dialects and how two sides agree on one.
+"""This module holds the negotiation of a dialect, and the vocabularies of dialects.
 
-The server offers a list of names as soon as it is connected; the client answers
-with the first of them that it knows; from then on both speak that dialect.
+The server offers a list of names as soon as it is connected. The client answers
+with the first name that it knows, and from then on both speak that dialect.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = [
     "other_protocol",
 ]
 
-#: The vocabulary of each dialect. One that is not here has none.
+#: Vocabularies by dialect; None for a dialect without one.
 VOCABULARIES: Final[Mapping[bytes, Mapping[int, bytes] | None]] = {
     b"pb": PB_VOCABULARY,
     b"none": None,
 }
 
-#: What may come before a dialect is agreed on: a list of at most 16 names of at
-#: most 32 bytes. A legacy client passes over entries that are lists of names, so
-#: an offer may hold those too.  What is not banana rarely has a byte over 0x7F
-#: among its first three: text, and the beginnings of SSH and TLS, end there.
+#: Limits before a dialect is agreed on: a list of at most 16 names of at most 32 bytes.
+#: A legacy client passes over entries that are lists of names, so an offer may hold
+#: those too. Two bytes of prefix tell other protocols apart early: text, and the
+#: beginnings of SSH and TLS, have no byte over 0x7F among their first three.
 NEGOTIATION_LIMITS: Final = Limits(
     message_bytes=1024,
     string_bytes=32,
@@ -47,7 +47,7 @@ NEGOTIATION_LIMITS: Final = Limits(
 )
 
 
-#: How other protocols begin that find their way here.
+#: Names of other protocols, by their first bytes, for the advice in an error.
 _OTHERS: Final[Mapping[bytes, str]] = {
     b"\x16\x03": "TLS",
     b"\x15\x03": "TLS",
@@ -57,10 +57,10 @@ _OTHERS: Final[Mapping[bytes, str]] = {
 
 
 def other_protocol(beginning: bytes) -> str:
-    """Return the name of the protocol that bytes are the beginning of, if it is known.
+    """Return the name of the protocol that begins with some bytes; empty if unknown.
 
     Args:
-        beginning: The first bytes that a peer sent, three if there are so many.
+        beginning: The first bytes that a peer sent, at most three.
     """
     return _OTHERS.get(beginning[:3]) or _OTHERS.get(beginning[:2], "")
 
@@ -81,14 +81,14 @@ def _accept(choice: SExp, known: Sequence[bytes]) -> bytes:
 
 
 class Role:
-    """What one side does until a dialect is agreed on.
+    """The part of one end in the negotiation, server or client.
 
     Attributes:
-        offers: Whether it speaks first, with the list of what it knows.
-        awaits: The type byte that what it waits for begins with.
-        agree: Takes what came and the names known here, and returns the name
-            agreed on or raises `NegotiationError`.
-        replies: Whether it answers with that name.
+        offers: True if it speaks first, with the list of the dialects that it knows.
+        awaits: Type byte at the beginning of the peer's message.
+        agree: Called with the peer's message and the names known here; returns the
+            name agreed on, or raises `NegotiationError`.
+        replies: True if it answers with that name.
     """
 
     __slots__ = ("agree", "awaits", "offers", "replies")
@@ -107,6 +107,6 @@ class Role:
         self.replies = replies
 
 
-#: The negotiation, as a table: who speaks first, what comes in answer.
+#: The negotiation as a table, one row for each end.
 SERVER: Final = Role(offers=True, awaits=STRING, agree=_accept, replies=False)
 CLIENT: Final = Role(offers=False, awaits=LIST, agree=_choose, replies=True)

@@ -1,4 +1,4 @@
-r"""This module writes s-expressions as text for people, and reads that text.
+r"""This module is the text notation of s-expressions: it writes and reads it.
 
 The notation:
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["parse", "render"]
 
 _INDENT: Final = 2
-# Longer integers are written in hexadecimal, which has no limit to what Python
-# converts and takes time in proportion.
+# Longest integer in decimal, in bits.  Longer ones are hexadecimal, which Python
+# converts at any length, and in linear time.
 _DECIMAL_BITS: Final = 448
 _PYTHONS_NAN: Final = 0x7FF8000000000000
 
-# An error says this much of a token.
+# Longest part of a token in an error, in characters.
 _SHOWN: Final = 40
 
 _PLAIN: Final = r'[^ \t\r\n()";\\]+'
@@ -58,7 +58,7 @@ _units = re.compile(r"\\x..|\\.|.", re.DOTALL).finditer
 
 
 class _Escapes(dict[int, str]):
-    """How each character is written in quotes, found out when it is met."""
+    """Escapes by character, for `str.translate`; added as characters occur."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -77,7 +77,7 @@ class _Escapes(dict[int, str]):
 def _atom(
     value: bytes | int | float, words: Collection[bytes], escapes: _Escapes
 ) -> str:
-    """Return the text of what is not a list."""
+    """Return the text of an atom."""
     if isinstance(value, bytes):
         text = value.decode("utf-8", "surrogateescape")
         if value in words and _name(text):
@@ -108,8 +108,8 @@ def _tokens(expression: SExp, words: Collection[bytes]) -> tuple[list[str], list
     opened: list[int] = []
     outer: list[Iterator[SExp]] = []
     items = iter([expression])
-    # Where the next token would be if all were on one line, each with a blank
-    # after it.
+    # Column of the next token if all were on one line, each with a blank after it: the
+    # width of a list is a difference of two columns, so one pass finds all widths.
     column = 0
     while True:
         for item in items:
@@ -129,7 +129,8 @@ def _tokens(expression: SExp, words: Collection[bytes]) -> tuple[list[str], list
             if not outer:
                 return texts, widths
             items = outer.pop()
-            # The parenthesis takes the place of the blank after the last item.
+            # The parenthesis replaces the blank after the last item; an empty list has
+            # no such blank.
             column += texts[-1] == "("
             begin = opened.pop()
             widths[begin] = column - widths[begin]
@@ -157,7 +158,7 @@ def _flat(texts: list[str], index: int) -> tuple[str, int]:
 
 
 def _pieces(text: str, room: int) -> Iterator[str]:
-    """Cut an atom where no escape is, for lines that a backslash joins."""
+    """Cut an atom between escapes, into pieces for lines that a backslash joins."""
     piece: list[str] = []
     used = 0
     for match in _units(text):
@@ -166,7 +167,7 @@ def _pieces(text: str, room: int) -> Iterator[str]:
             yield "".join(piece)
             piece = []
             used = 0
-            # A blank here would be taken for indentation.
+            # A blank at the beginning of a line would be read as indentation.
             if unit == " ":
                 unit = "\\x20"
         piece.append(unit)
@@ -182,14 +183,14 @@ def render(
     Args:
         expression: The expression.
         words: The byte strings to write as bare names.
-        width: The longest line, at least 20 characters.
+        width: Longest line, in characters; at least 20.
 
     Yields:
         The lines, without their ends.
     """
     texts, widths = _tokens(expression, words)
     line = ""
-    # Of a line, what is indentation; of lists, how many are open.
+    # Indentation of the line, in characters; number of open lists; the last token.
     margin = 0
     depth = 0
     last = "("
@@ -197,8 +198,8 @@ def render(
     while index < len(texts):
         text = texts[index]
         opens = text == "("
-        # A list that is in one that takes several lines begins a line, and
-        # so does what follows it; other items share lines.
+        # Within a list of several lines, a list begins a line, and so does the item
+        # after it; other items share lines.
         blank = last != "(" and text != ")"
         taken = 1 if opens else widths[index]
         if (blank and (opens or last == ")")) or (
@@ -243,8 +244,7 @@ def parse(text: str, *, words: Collection[bytes] = (), start: int = 0) -> list[S
         The expressions.
 
     Raises:
-        NotationError: It is not in the notation; the message says in which line
-            and column.
+        NotationError: The text is not in the notation; the message has line and column.
     """
     expressions: list[SExp] = []
     current = expressions
@@ -277,7 +277,7 @@ def parse(text: str, *, words: Collection[bytes] = (), start: int = 0) -> list[S
 
 
 def _string(text: str, position: int) -> tuple[bytes, int]:
-    """Return the string whose quote is before *position*, and where it ends."""
+    """Return the string whose quote is before *position*, and the position after it."""
     begin = position - 1
     pieces: list[bytes] = []
     while True:
@@ -301,7 +301,7 @@ def _string(text: str, position: int) -> tuple[bytes, int]:
 def _value(
     text: str, position: int, token: str, words: Collection[bytes]
 ) -> bytes | int | float:
-    """Return what a token stands for that is neither list nor string."""
+    """Return the value of a token: a number, or a word of the vocabulary."""
     if _decimal(token):
         try:
             return int(token)

@@ -1,9 +1,8 @@
-"""This module holds every exception that pb-banana raises.
+"""This module holds the errors of pb-banana, split by whose fault they report.
 
-They are told apart by whose fault it is: `EncodeError` is ours, what we were
-asked to send has no form on the wire; `DecodeError` is the peer's, what came in
-is not banana; and `LimitExceeded` says that an expression is too large, either
-way.
+`EncodeError` is the program's fault: an expression to send has no form on the wire.
+`DecodeError` is the peer's: received bytes are not banana. `LimitExceeded` reports an
+expression over the limits, in either direction.
 """
 
 from __future__ import annotations
@@ -28,13 +27,15 @@ class BananaError(Exception):
     """An expression could not be turned into bytes, or back.
 
     Args:
-        args: What is wrong, in a text of bounded length.
-        offset: Where in the stream of bytes, counted from its start.
-        path: Where in the expression, as Python would index it: ``[3][0]``.
+        args: Reason for the refusal, in a text of bounded length.
+        offset: Position in the stream, in bytes from its start; None if no bytes are
+            concerned.
+        path: Place in the expression, as Python would index it: ``[3][0]``. Empty for
+            the whole expression.
 
     Attributes:
-        offset: As above, or None when no bytes are concerned.
-        path: As above; empty when it is the whole expression that is concerned.
+        offset: As above.
+        path: As above.
     """
 
     offset: int | None
@@ -48,19 +49,19 @@ class BananaError(Exception):
         self.path = path
 
     def __str__(self) -> str:
-        # Not what KeyError, a base of one of these, would make of it.
+        # KeyError, a base of UnknownVocabulary, would show the repr of the message.
         message = self._message()
         if self.path:
             message = f"{message} (at {self.path})"
         return message if self.offset is None else f"byte {self.offset}: {message}"
 
     def _message(self) -> str:
-        """Return what is wrong, without the place."""
+        """Return the reason, without the place."""
         return Exception.__str__(self)
 
 
 class EncodeError(BananaError):
-    """What we were asked to send has no form on the wire."""
+    """An expression to send has no form on the wire."""
 
 
 class NotationError(EncodeError):
@@ -68,11 +69,11 @@ class NotationError(EncodeError):
 
 
 class DecodeError(BananaError):
-    """What came in is not what the sender should have sent."""
+    """Received bytes do not follow the protocol."""
 
 
 class InvalidToken(DecodeError, NotImplementedError):
-    """A type byte means nothing in the dialect that is spoken."""
+    """A type byte is unknown in the dialect of the connection."""
 
 
 class UnknownVocabulary(DecodeError, KeyError):
@@ -84,7 +85,7 @@ class NegotiationError(DecodeError):
 
 
 class FormatError(DecodeError):
-    """Data does not begin as a file of ours does, or goes on after its end."""
+    """Data lacks the beginning of a file of pb-banana, or goes on after its end."""
 
 
 class IncompleteError(DecodeError):
@@ -95,12 +96,12 @@ class LimitExceeded(BananaError, _JellyLimitExceeded):
     """An expression is larger than one of the `Limits`.
 
     Args:
-        limit: The name of the field of `Limits`.
-        used: How much the expression takes, as far as that is known: a message
-            that is refused before its end takes at least this.
-        allowed: What the limit allows.
-        path: Where in the expression.
-        offset: Where in the stream of bytes, if it was being decoded.
+        limit: Name of the field of `Limits`.
+        used: Size of the expression in the unit of the limit, as far as it was counted:
+            a message that is refused before its end has at least this size.
+        allowed: Largest size that the limit allows.
+        path: Place in the expression.
+        offset: Position in the stream, in bytes; None for an expression to send.
 
     Attributes:
         limit: As above.

@@ -1,4 +1,4 @@
-"""Perspective Broker with login: who is calling, and what they may see.
+"""Perspective Broker with login: authenticated callers, each with an avatar.
 
 :mod:`pb_cred.pb` is the whole of Perspective Broker under one name; this package
 adds to :mod:`pb_broker` what it takes to log in, over ``twisted.cred``.  A server

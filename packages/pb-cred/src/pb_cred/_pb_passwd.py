@@ -17,7 +17,7 @@ from .errors import PasswordStoreError, UnknownUser
 
 __all__ = ["main"]
 
-#: What the command exits with, besides 0 and argparse's 2.
+#: Exit codes of the command, besides 0 and argparse's 2.
 NO: Final = 1
 FAILED: Final = 3
 
@@ -33,7 +33,7 @@ is there already or is not, a password that cannot be set, a hash that was not i
 
 
 class _Refused(Exception):
-    """What was asked for is not done; the message says why."""
+    """The command is refused; the message has the reason."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -191,6 +191,6 @@ def _password(arguments: argparse.Namespace, twice: bool = False) -> str | bytes
 
 
 def _run() -> None:
-    # What is made is for nobody else, from the moment it is there.
+    # New files are private to their owner from the beginning.
     os.umask(0o077)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""This module says which byte strings can be user names."""
+"""This module defines user names: the byte strings that are allowed as such."""
 
 from __future__ import annotations
 

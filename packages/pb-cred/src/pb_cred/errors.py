@@ -1,4 +1,4 @@
-"""This module names what can go wrong with a login, or with the drop-in."""
+"""This module holds the errors of pb-cred: of logins, stores and the drop-in."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
     "UnusableCredentials",
 ]
 
-# What a server answers to a login that fails can be caught here as what it is:
+# A server's answer to a failed login can be caught at the client by its class:
 # ``except UnauthorizedLogin`` around ``await factory.login(...)``.
 for _cls in (
     LoginDenied,
@@ -73,7 +73,7 @@ class CertificateError(CredError):
 
 
 class NotLoggedIn(CredError, LookupError):
-    """Nobody is logged in with the avatar that was asked about."""
+    """An avatar has no session."""
 
 
 class SessionEnded(CredError, Error):
@@ -101,7 +101,7 @@ class PasswordStoreError(CredError):
 
 
 class TicketStoreError(CredError):
-    """Tickets cannot be read or written where what is kept of them is.
+    """A store of tickets cannot be read or written.
 
     The message says where and why, and has nothing of what is kept.
     """
@@ -119,7 +119,7 @@ class UnknownUser(CredError, LookupError):
 
 
 class UnsuitablePassword(CredError, ValueError):
-    """A password is not one that can be set; the message has nothing of it."""
+    """A password cannot be set; the message does not quote it."""
 
 
 class MechanismError(CredError, ProtocolError):
@@ -141,7 +141,7 @@ class NoLogin(NoMechanism, NoSuchMethod):
 
 
 class UnusableCredentials(NoMechanism, ValueError):
-    """The credentials cannot be sent to any server: the message says what is wrong.
+    """The credentials cannot be sent to any server; the message has the reason.
 
     It has nothing of the password.
     """

@@ -1,4 +1,4 @@
-"""This module declares what a login expects of avatars and of password checkers."""
+"""This module declares the interfaces of avatars and of password checkers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = [
 
 
 class IPerspective(Interface):  # pyright: ignore[reportGeneralTypeIssues]
-    """One user's view of an application: what a realm makes for PB.
+    """One user's view of an application, made by a realm for PB.
 
     Everything that the user's peer calls on its avatar arrives at one method.
     :class:`~pb_cred.Avatar` is the usual implementation.
@@ -25,7 +25,7 @@ class IPerspective(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     def perspectiveMessageReceived(
         broker: Any, message: str, args: Any, kwargs: Any
     ) -> Any:
-        """Do what the peer asks for.
+        """Handle a call of the peer.
 
         Args:
             broker: The broker of the connection that the call came through.
@@ -61,7 +61,7 @@ class IScramVerifiers(Interface):  # pyright: ignore[reportGeneralTypeIssues]
     """A password store that can serve SCRAM-SHA-256."""
 
     def scram_verifier(username: Any) -> Any:
-        """Look up what is kept of a user's password for SCRAM.
+        """Look up the SCRAM verifier of a user.
 
         Args:
             username: The name that somebody wants to log in with, as bytes.

@@ -1,4 +1,4 @@
-"""What a login mechanism is, for those who add one.
+"""The interfaces of login mechanisms, for programs that add one.
 
 A mechanism is a way for a client to show who it is: a few messages, there and back,
 which the login carries.  It does no I/O of its own.  Each of its steps takes a message
@@ -51,7 +51,7 @@ _NAME: Final = re.compile(r"[A-Z0-9_-]{1,20}")
 
 @dataclass(eq=False)
 class LoginContext:
-    """What a mechanism may know of the connection and of the login.
+    """The context of a login: its connection and its offer, for the mechanism.
 
     Attributes:
         peer: The address at the other end, as the transport tells it.
@@ -80,7 +80,7 @@ class LoginContext:
     _run: Callable[..., Any] | None = field(default=None, repr=False)
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Compute something that takes long, where it holds nobody up.
+        """Run a slow computation beside the event loop.
 
         Args:
             function: What computes it, in a thread.
@@ -97,7 +97,7 @@ class LoginContext:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the peer has shown, for the portal to decide on.
+    """A peer's claim, for the portal to decide on.
 
     Attributes:
         credentials: What one of the portal's checkers takes.
@@ -108,7 +108,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who the peer is, where the mechanism itself has seen to that.
+    """The identity of a peer that the mechanism itself has verified.
 
     The portal's realm is asked for the avatar; its checkers, and a ``login`` that a
     subclass of Portal has of its own, are not asked.
@@ -163,7 +163,7 @@ class ServerExchange(ABC):
         return b""
 
     def refused(self) -> None:  # noqa: B027
-        """Do what there is to do if the portal has refused the peer."""
+        """Clean up after a refusal by the portal."""
 
 
 class ServerMechanism(ABC):
@@ -177,7 +177,7 @@ class ServerMechanism(ABC):
 
     @abstractmethod
     def is_served_by(self, portal: Any) -> bool:
-        """Tell whether the portal's checkers have what this mechanism needs.
+        """Return True if the portal's checkers can serve this mechanism.
 
         Args:
             portal: A ``twisted.cred`` Portal.
@@ -189,7 +189,7 @@ class ServerMechanism(ABC):
 
     @abstractmethod
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
 
 
 # The client's half
@@ -218,7 +218,7 @@ class ClientExchange(ABC):
 
     @abstractmethod
     def finish(self, data: bytes) -> None:
-        """Look at the last message, before the avatar is given to anybody.
+        """Check the last message, before the avatar is handed out.
 
         Args:
             data: The message.
@@ -243,12 +243,12 @@ class ClientMechanism(ABC):
 
     @abstractmethod
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """What an entry point gives: the halves of a mechanism that there are.
+    """The object of an entry point: a mechanism's halves, or the one that it has.
 
     Attributes:
         server: What servers offer, or None.

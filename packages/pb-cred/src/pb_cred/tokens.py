@@ -1,4 +1,4 @@
-"""Logins by tokens that somebody else has signed: OAUTHBEARER with JSON Web Tokens.
+"""Logins by tokens of an issuer: OAUTHBEARER with JSON Web Tokens.
 
 A server says who signs, for whom, and with which keys::
 
@@ -222,15 +222,15 @@ class BearerTokens(ServerMechanism):
         return True
 
     def is_available(self, context: LoginContext) -> bool:
-        """Tell whether nobody can overhear it."""
+        """Return True on an encrypted connection."""
         return context.is_tls
 
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Server(self, context)
 
     def _look_at(self, secret: Secret) -> tuple[Any, SignedToken]:
-        """Return a token's key, None, or a Deferred with either; and what it is of."""
+        """Return a token's key, None or a Deferred of either; and the parsed token."""
         if len(secret.raw) > self._most:
             raise LoginRefused("the token is too long")
         token = SignedToken(secret)
@@ -241,7 +241,7 @@ class BearerTokens(ServerMechanism):
     def _verify(
         self, key: Key | None, token: SignedToken
     ) -> tuple[dict[str, Any], datetime]:
-        """Return what a token says, and until when."""
+        """Return the claims of a token, and its expiry."""
         if key is None:
             raise LoginRefused("the token's key is not known")
         if token.algorithm not in key.algorithms:
@@ -271,7 +271,7 @@ class BearerTokens(ServerMechanism):
         return datetime.fromtimestamp(end + self._leeway, timezone.utc)
 
     def _identify(self, claims: dict[str, Any]) -> Any:
-        """Return whose a token is: what can be waited for, too."""
+        """Return the user of a token; or a Deferred or awaitable with it."""
         if callable(self._claim):
             return self._claim(claims)
         found = claims.get(self._claim)
@@ -279,7 +279,7 @@ class BearerTokens(ServerMechanism):
 
 
 def _name(text: str) -> bytes:
-    # What is no text in UTF-8 becomes what is none either.
+    # Text that has no UTF-8 becomes bytes that are refused below.
     name = text.encode(errors="surrogatepass")
     if not 0 < len(name) <= MAX_NAME or not is_text(name):
         raise LoginRefused("the token's user is no name")
@@ -287,7 +287,7 @@ def _name(text: str) -> bytes:
 
 
 def _library(algorithms: tuple[str, ...]) -> Any:
-    """Return what verifies signatures by these algorithms and by no other.
+    """Return a verifier of signatures by these algorithms and no others.
 
     Raises:
         TokenKeyError: It is not installed.

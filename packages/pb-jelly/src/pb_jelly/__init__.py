@@ -1,7 +1,7 @@
 """This module is pb-jelly: Python objects as s-expressions and back, under a policy.
 
-An s-expression is made of byte strings, numbers and lists, so that it can be carried by
-`pb_banana`, or by anything else.
+An s-expression is made of byte strings, numbers and lists: `pb_banana` carries it, and
+so can any other format with these three.
 
 >>> import pb_jelly
 >>> sexp = pb_jelly.jelly({"id": 7, "tags": ("new", None)})
@@ -121,5 +121,5 @@ __all__ = [
     "unpersistable_atom",
 ]
 
-#: Whether this installation has compiled modules, or runs the same ones as they are.
+#: True where the inner modules are compiled; False where they run as Python sources.
 is_compiled: bool = not unjelly_loop.__file__.endswith(".py")

@@ -1,7 +1,7 @@
-"""This module holds the functions by which jelly has always been used.
+"""This module holds the published functions of jelly, for the whole process.
 
-They work on what a process has one of: the registry of classes, and the policy that
-allows all that is registered there.
+They use the registry of the process, and `globalSecurity`, the policy that allows every
+class registered there.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ __all__ = [
     "unjellyableRegistry",
 ]
 
-#: What is made of an expression that begins with a name, by the name.  Writing to it
-#: registers, as `setUnjellyableForClass` does.
+#: Registered classes and callables, by the name at the head of an expression.  Setting
+#: an item registers, as `setUnjellyableForClass` does.
 unjellyableRegistry = default_registry.unjellyables
-#: What makes an instance out of its state, by the name that its expression begins with.
-#: Writing to it registers, as `setUnjellyableFactoryForClass` does.
+#: Factories, called with the state of an instance, by the name at the head of its
+#: expression.  Setting an item registers, as `setUnjellyableFactoryForClass` does.
 unjellyableFactoryRegistry = default_registry.factories
 
 _EVERYTHING = DummySecurityOptions()
@@ -59,16 +59,16 @@ def jelly(
 
     Args:
         object: The object.
-        taster: The policy; one that allows everything, unless it is given.
+        taster: The policy; the default allows every type and class.
         persistentStore: Called with each instance that is not of a builtin type, and
-            the jellier; returns None, or what stands for the instance, which is then
-            not sent.
-        invoker: For the use of hooks; a broker.
-        lenient: Whether an instance that is refused is replaced by an expression that
-            says so; otherwise the whole is refused.
-        modern: Whether the modern form is used, in which all builtin types are kept
-            exactly, and that no legacy peer understands.
-        limits: What the expression has to keep to, if anything.
+            the jellier; returns the key to send in place of the instance, or None to
+            send the instance.
+        invoker: Passed on to hooks; a broker.
+        lenient: True to replace a refused instance by an expression that gives the
+            reason; False to refuse the whole object.
+        modern: True for the modern form, which keeps every builtin type exactly and
+            which no legacy peer understands.
+        limits: Limits of the expression; None for no limits.
 
     Returns:
         The s-expression.
@@ -101,19 +101,19 @@ def unjelly(
 
     Args:
         sexp: The s-expression.
-        taster: The policy; `globalSecurity`, unless it is given.
-        persistentLoad: Called with what the other side's ``persistentStore`` returned,
-            and the unjellier; returns the object.
-        invoker: For the use of hooks; a broker.
-        modern: Whether the modern form is accepted as well.
-        limits: How deep the expression may be, if there is a limit.
+        taster: The policy.
+        persistentLoad: Called with the key that the sender's ``persistentStore``
+            returned, and the unjellier; returns the object.
+        invoker: Passed on to hooks; a broker.
+        modern: True to accept the modern form besides the legacy one.
+        limits: Limits, of which the depth applies; None for no limit.
 
     Returns:
         The object.
 
     Raises:
         InsecureJelly: The policy refuses something in the expression.
-        MalformedJelly: It is not the jelly of anything.
+        MalformedJelly: The expression is not the jelly of any object.
         LimitExceeded: It is too deep.
     """
     return Unjellier(
@@ -124,13 +124,13 @@ def unjelly(
 def setUnjellyableForClass(
     classname: type[Any] | str | bytes, unjellyable: Unjellyables
 ) -> None:
-    """Say what represents a class of the other side here, in the whole process.
+    """Register the local counterpart of a peer's class, for the whole process.
 
     Args:
         classname: The class, or its name on the wire.
         unjellyable: A class whose blank instance is given the expression through its
-            ``unjellyFor(unjellier, sexp)``; or something that is called with those two
-            and returns the object.
+            ``unjellyFor(unjellier, sexp)``; or a callable with these two parameters
+            that returns the object.
     """
     default_registry.setUnjellyableForClass(classname, unjellyable)
 
@@ -138,11 +138,11 @@ def setUnjellyableForClass(
 def setUnjellyableFactoryForClass(
     classname: type[Any] | str | bytes, copyFactory: Callable[[Any], Any]
 ) -> None:
-    """Say what makes an instance of a class of the other side from its state.
+    """Register a factory for instances of a peer's class, for the whole process.
 
     Args:
         classname: The class, or its name on the wire.
-        copyFactory: Called with the state; what it returns is the object.
+        copyFactory: Called with the state; returns the object.
     """
     default_registry.setUnjellyableFactoryForClass(classname, copyFactory)
 
@@ -155,8 +155,7 @@ def setUnjellyableForClassTree(
     Args:
         module: The module to look through.
         baseClass: The base; it is registered too if the module has it.
-        prefix: What the name of each class is appended to, with a dot, to make its name
-            on the wire; the name of the module if it is None, nothing and no dot if it
-            is empty.
+        prefix: First part of the names on the wire, before a dot and the name of the
+            class.  None stands for the name of the module; an empty prefix has no dot.
     """
     default_registry.setUnjellyableForClassTree(module, baseClass, prefix)

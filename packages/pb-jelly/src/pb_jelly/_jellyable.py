@@ -1,4 +1,4 @@
-"""This module holds `Jellyable` and `Unjellyable`, which programs extend for hooks."""
+"""This module holds `Jellyable` and `Unjellyable`, the base classes with the hooks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Jellyable", "Unjellyable", "getInstanceState", "setInstanceState"]
 
 
 class Jellyable:
-    """A class whose instances say themselves what they are sent as.
+    """A base class with the hooks for sending: `getStateFor` and `jellyFor`.
 
-    Subclass it and override `getStateFor` to choose the state, or `jellyFor` to
-    choose the whole expression.  Any class that has a ``jellyFor`` method is treated
-    the same; this one is for its convenience.
+    A subclass overrides `getStateFor` to choose the state, or `jellyFor` to choose the
+    whole expression.  Any class with a ``jellyFor`` method is treated the same; this
+    base is a convenience.
     """
 
     @default_hook
@@ -30,11 +30,11 @@ class Jellyable:
         """Return the state to send.
 
         Args:
-            jellier: What is serializing; it has ``invoker``, for one.
+            jellier: The jellier; its ``invoker`` is the broker, for example.
 
         Returns:
-            The attributes of the instance, those in slots included, unless it is
-            overridden: the ``__dict__`` itself, wherever that is all.
+            The attributes of the instance, those in slots included: the ``__dict__``
+            itself where the class has no slots and computes no attributes.
         """
         return attributes_of(self)
 
@@ -43,8 +43,8 @@ class Jellyable:
         """Return the expression to send: the name of the class, and the state.
 
         Args:
-            jellier: What is serializing.  Its ``prepare`` and ``preserve`` make
-                references to this object possible, its ``jelly`` serializes parts.
+            jellier: The jellier.  Its ``prepare`` and ``preserve`` make references to
+                this object possible, its ``jelly`` serializes parts.
         """
         sexp = jellier.prepare(self)
         sexp.append(qual(type(self)).encode("utf-8"))
@@ -53,10 +53,10 @@ class Jellyable:
 
 
 class Unjellyable:
-    """A class whose blank instances make themselves from an expression.
+    """A base class with the hooks for receiving: `setStateFor` and `unjellyFor`.
 
-    Register a subclass with `setUnjellyableForClass`, and override `setStateFor` to
-    take the state in, or `unjellyFor` to take in the whole expression.
+    `setUnjellyableForClass` registers a subclass, which overrides `setStateFor` to
+    take in the state, or `unjellyFor` to take in the whole expression.
     """
 
     @default_hook
@@ -64,9 +64,9 @@ class Unjellyable:
         """Take the state in.
 
         Args:
-            unjellier: What is unserializing.
-            state: What the other side's ``getStateFor`` returned: the attributes of
-                the instance, unless this is overridden.
+            unjellier: The unjellier.
+            state: The result of the sender's ``getStateFor``; by default a dict of
+                attributes.
 
         Raises:
             MalformedJelly: The state is not that of an instance.
@@ -78,11 +78,11 @@ class Unjellyable:
         """Make this object from an expression.
 
         Args:
-            unjellier: What is unserializing.
-            jellyList: The expression, whose head is known to be ours.
+            unjellier: The unjellier.
+            jellyList: The expression, whose head is the registered name.
 
         Returns:
-            The object, which is this one unless it is overridden.
+            The object; by default this instance.
 
         Raises:
             MalformedJelly: There is no state in the expression.
@@ -94,13 +94,13 @@ class Unjellyable:
 
 
 def getInstanceState(inst: Any, jellier: Jellier) -> Any:
-    """Serialize an instance by the ordinary rules, whatever its class says.
+    """Serialize an instance by the ordinary rules, past the hooks of its class.
 
     For use in a ``jellyFor``.
 
     Args:
         inst: The instance, whose ``__getstate__`` is asked for the state.
-        jellier: What is serializing.
+        jellier: The jellier.
 
     Returns:
         The expression.
@@ -112,13 +112,13 @@ def getInstanceState(inst: Any, jellier: Jellier) -> Any:
 
 
 def setInstanceState(inst: Any, unjellier: Unjellier, jellyList: list[Any]) -> Any:
-    """Fill a blank instance by the ordinary rules, whatever its class says.
+    """Fill a blank instance by the ordinary rules, past the hooks of its class.
 
     For use in an ``unjellyFor``.
 
     Args:
         inst: The instance, whose ``__setstate__`` is given the state if it has one.
-        unjellier: What is unserializing.
+        unjellier: The unjellier.
         jellyList: The expression that `getInstanceState` made.
 
     Returns:
@@ -132,7 +132,7 @@ def setInstanceState(inst: Any, unjellier: Unjellier, jellyList: list[Any]) -> A
 
 
 def _state_in(sexp: list[Any]) -> Any:
-    """Return the expression for the state in that for an instance."""
+    """Return the state's expression, the second item of an instance's expression."""
     if len(sexp) < 2:
         raise MalformedJelly("an instance without state")
     return sexp[1]

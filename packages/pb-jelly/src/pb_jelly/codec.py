@@ -1,12 +1,12 @@
-"""This module has what a codec needs to go between objects and bytes in one step.
+"""This module is the API for codecs that go between objects and bytes in one step.
 
-It is for packages that go with this one, such as pb-banana, and is made for their use:
-the table of types compiled with a policy, and the functions for its leaves.  What a
-policy allows, and what is made of it, is decided here and nowhere else.  So is how text
-of a peer is shown to people: :func:`visible`.
+Its users are the sibling packages, pb-banana for one.  It has the table of types
+compiled with a policy, the functions for leaves, and :func:`visible`, which escapes a
+peer's text for people.  The decisions of a policy are made in this package alone: a
+codec looks them up in the compiled table.
 
-Its numbers are compiled into packages that are: they stay what they are as long as the
-minor version does.
+The operation numbers are compiled into the siblings as constants, so they do not change
+within a minor version.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""This module holds every exception that pb-jelly raises.
+"""This module holds the errors of pb-jelly, split by whose fault they report.
 
-They are told apart by whose fault it is: `UnjellyableType` is ours, what we
-were asked to send has no form there; `MalformedJelly` is the sender's, what
-came in is not jelly; `InsecureJelly` is a policy's decision, either way; and
-`LimitExceeded` says that a value is too large, either way.
+`UnjellyableType` is the program's fault: a value to send has no expression.
+`MalformedJelly` is the sender's: a received expression is not jelly.  `InsecureJelly`
+is the decision of a policy, and `LimitExceeded` a value over the limits; either is
+raised in both directions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = [
 
 _Error = TypeVar("_Error", bound="JellyError")
 
-#: The longest message and the longest path that an error holds, in characters.
+#: Longest message and longest path of an error, in characters.  Either may quote a
+#: peer's data, and an error is logged.
 _MESSAGE_LENGTH = 400
 _PATH_LENGTH = 400
 
@@ -38,10 +39,10 @@ class JellyError(Exception):
     """A value could not be turned into an s-expression, or back.
 
     Args:
-        message: What is wrong.
-        path: Where the offending value is, as Python would reach it from the
-            value that was handed in: ``[0].items['due']``.  Empty when it is
-            that value itself, or when the place is not known.
+        message: Reason for the refusal.
+        path: Place of the offending value, as Python would reach it from the value
+            that was handed in: ``[0].items['due']``.  Empty for that value itself, and
+            for a place that is not known.
 
     Attributes:
         path: The path, bounded in length.
@@ -56,14 +57,15 @@ class JellyError(Exception):
         return f"{message} (at {self.path})" if self.path else message
 
     def _message(self) -> str:
-        """Return what is wrong, without the place."""
+        """Return the reason, without the place."""
         return str(self.args[0]) if self.args else ""
 
     def with_prefix(self: _Error, prefix: str) -> _Error:
-        """Root the path in something larger, such as an argument list.
+        """Put a prefix before the path, for a value within a larger one.
 
         Args:
-            prefix: What the path so far starts from, such as ``args``.
+            prefix: Path of the value that the present path starts from, such as
+                ``args``.
 
         Returns:
             This same error, so that ``raise error.with_prefix("args")`` reads
@@ -78,11 +80,11 @@ class InsecureJelly(JellyError):
 
 
 class MalformedJelly(JellyError):
-    """What came in is not the jelly of any object."""
+    """A received expression is not the jelly of any object."""
 
 
 class MissingMethod(MalformedJelly, TypeError):
-    """A bound method came in whose class has no method of that name here."""
+    """A received bound method has a name that its class lacks here."""
 
 
 class UnjellyableType(JellyError, TypeError):
@@ -93,11 +95,11 @@ class LimitExceeded(JellyError):
     """A value is larger than one of the `Limits`.
 
     Args:
-        limit: The name of the field of `Limits`; or ``equal_hashes``, of which a dict
-            or set may always have 64 and never more.
-        used: How much the value takes, or took when it was given up.
-        allowed: What the limit allows.
-        path: Where the value is.
+        limit: Name of the field of `Limits`; or ``equal_hashes``, for more than 64 keys
+            of one dict or members of one set with the same hash, which no limit allows.
+        used: Size of the value, as far as it was counted, in the unit of the limit.
+        allowed: Largest size that the limit allows.
+        path: Place of the value.
 
     Attributes:
         limit: As above.
@@ -107,7 +109,7 @@ class LimitExceeded(JellyError):
 
     def __init__(self, limit: str, used: int, allowed: int, *, path: str = "") -> None:
         super().__init__(path=path)
-        # The three alone are what makes another of these, when one is copied.
+        # copy and pickle call the class with these, so they are its parameters.
         self.args = (limit, used, allowed)
         self.limit = limit
         self.used = used

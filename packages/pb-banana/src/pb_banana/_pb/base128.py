@@ -8,8 +8,8 @@ from pb_banana.errors import EncodeError
 
 __all__ = ["b1282int", "base128", "int2b128"]
 
-# Longer numbers are halved first: digit by digit the work grows with the square
-# of their length.
+# Largest number of digits converted one by one. Longer numbers are halved first, since
+# that work grows with the square of their length.
 _SHORT_DIGITS = 64
 
 
@@ -56,7 +56,7 @@ def b1282int(st: bytes) -> int:
     """Return the integer whose base-128 digits, low digit first, are *st*.
 
     Args:
-        st: The digits; none at all mean 0.
+        st: The digits; no digits mean 0.
 
     Returns:
         The integer.

@@ -1,7 +1,7 @@
-"""This module collects bytes that are written a few at a time, in plain Python.
+"""This module holds the byte writer, an output buffer in plain Python.
 
-Where the writer is compiled, ``librt.strings`` has the same, which only compiled code
-can use well: the compiler reads ``mypyc/_pb/byte_writer.pyi`` in place of this module.
+Compiled code uses ``librt.strings`` instead, which has the same functions as native
+ones: the compiler reads a stub (``mypyc/``) in place of this module.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ _double = struct.Struct(">d")
 
 
 class BytesWriter(list[bytes]):
-    """What has been written so far, piece by piece.
+    """An output buffer, as a list of pieces.
 
-    Its length is a position: the number of pieces here, of bytes where it is compiled.
+    Its length is a position: a number of pieces here, a number of bytes in compiled
+    code.
     """
 
     __slots__ = ()
@@ -25,7 +26,7 @@ class BytesWriter(list[bytes]):
     write = list.append
 
     def getvalue(self) -> bytes:
-        """Return everything that was written."""
+        """Return all bytes written."""
         return b"".join(self)
 
 
@@ -45,11 +46,11 @@ class _Written(Protocol):
 
 
 def spliced(out: BytesWriter | _Written, insertions: list[tuple[int, bytes]]) -> bytes:
-    """Return everything that was written, and what belongs between.
+    """Return all bytes written, with insertions at earlier positions.
 
     Args:
-        out: What was written, in the one form or the other.
-        insertions: Positions, and what is to be put in there.
+        out: The buffer, in either form.
+        insertions: Positions, each with the bytes to insert there.
     """
     if isinstance(out, list):
         for place, inserted in insertions:

@@ -1,4 +1,4 @@
-"""This module has the loop that turns bytes, in pieces of any size, into s-expressions.
+"""This module is the decode loop, which makes s-expressions of bytes in any pieces.
 
 It is written for a compiler (mypyc) as well as for the interpreter.
 """
@@ -28,57 +28,70 @@ __all__ = ["DEFAULT_LIMITS", "Decoding"]
 
 # Theory of operation
 #
-# Expressions are built where they will stay.  `_root` collects the complete
-# top-level ones, and the one that is being read is its last item: `_current` is
-# the list that the next token goes into, `_left` says how many tokens it still
-# lacks, and `_stack` holds the same two for each list around it.  At the top
-# level `_left` is 1: one expression is always awaited.  There is no recursion,
-# so depth costs a peer what it costs us.
+# Expressions are built in place.  `_root` collects the complete top-level ones, and
+# the one that is being read is its last item: `_current` is the list that the next
+# token is appended to, `_left` the number of tokens that it still lacks, and `_stack`
+# holds these two for each list around it.  At the top level `_left` is 1: one
+# expression is always awaited.  There is no recursion, so that depth costs no stack.
 #
-# Each byte is looked at once.  What is carried from one piece to the next is
-# either the beginning of a token without its body, some seventy bytes at most
-# (`_buffer`), or the pieces of one string (`_pieces`), joined when the last has
-# come: a large string is copied once.  Only when a caller asks for fewer messages
-# than there are does a whole piece wait, with the place to go on from, and the
-# pieces after it in `_queue`.
+# Each byte is read once.  Between two pieces, either the beginning of a token without
+# its body is kept, some seventy bytes at most (`_buffer`), or the pieces of one string
+# (`_pieces`), joined once the last has arrived, so that a large string is copied once.
+# A whole piece is kept only if the caller asks for fewer messages than are in it, with
+# the position to go on from, and later pieces in `_queue`.
 #
-# Reading past the end of the bytes raises IndexError, which means "the rest of
-# this token is still to come": asking first would cost more than the answer.
+# Reading past the end of the bytes raises IndexError, which stands for "the rest of
+# this token is still to come": an exception at the end of a piece is cheaper than a
+# comparison for each byte.
 #
-# Chunking never changes the outcome.  For that, each error has one position in
-# the stream from which it can be known, and the earliest wins:
+# Chunking never changes the outcome.  For that, each error has one position in the
+# stream from which it can be known, and the earliest wins:
 #
-# - A list is charged for its items when its header is read, and a string for
-#   its bytes, so these limits do not depend on what else has arrived.
-# - `message_bytes` is not looked at token by token, which would cost much for
-#   what is seldom wanted, but when a string's header, the end of the expression
-#   or the end of the bytes is met, and when there is another error: if that is
-#   further than the limit, the limit was there first.
+# - A list is charged for its items when its header is read, and a string for its
+#   bytes, so these limits do not depend on the bytes that have arrived.
+# - `message_bytes` is not checked token by token, for it is seldom exceeded, but at a
+#   string's header, at the end of an expression, at the end of the bytes, and at any
+#   other error: if that is beyond the limit, the limit comes first.
+#
+# States of a decoder between two calls of `_scan`:
+#
+#   state          _missing  _buffer       _stack    _backlog  next bytes
+#   -------------  --------  ------------  --------  --------  -----------------------
+#   idle           0         empty         empty     False     begin an expression
+#   in a list      0         empty         not empty False     begin the next token
+#   in a token     0         its beginning any       False     are joined to _buffer
+#   in a string    > 0       empty         any       False     are kept in _pieces
+#   stopped        0         a whole piece empty     True      wait in _queue
+#   failed         any       empty         empty     see _fail raise _error again
+#
+# Within `_scan`, each round of the loop reads one token, by the number of bytes of its
+# prefix (one, two, more) and then by its type byte, the commonest types first.
 
 DEFAULT_LIMITS: Final = Limits()
 
-# The commonest list of all is what jelly makes of a str: this word and another
-# string. One of less than 128 bytes is read in one step.
+# The commonest list is the jelly of a str: this word and another string. A text of
+# less than 128 bytes is read in one step.
 _UNICODE: Final = b"unicode"
 _UNICODE_SIZE: Final = len(_UNICODE)
 _TEXT: Final = bytes((_UNICODE_SIZE, STRING)) + _UNICODE
 _TEXT_BODY: Final = len(_TEXT) + 2
 
-# Where a prefix ends. Prefixes of more than two bytes are few, and this is
-# quicker than a loop.
+# Finds the end of a prefix of more than two bytes: faster than a loop in Python.
 _type_byte = re.compile(rb"[\x80-\xff]").search
 
 _unpack_float = struct.Struct(">d").unpack_from
 
-# Smaller pieces of a string are gathered: an object for each would cost many
-# times what is in it, if a peer sends it by the byte.
+# Smallest piece of a string that is kept as an object of its own, in bytes. Smaller
+# pieces are gathered: a peer may send a string byte by byte, and an object for each
+# would take many times its size.
 _LARGE_PIECE: Final = 4096
 
-# What an error says of a larger count: a number of any size may be in a header.
+# Largest count shown in an error. A header may hold a number of any size.
 _LARGEST_COUNT: Final = 2**63 - 1
 
 
-# What stands for lists that nothing has been put into: most decoders are idle.
+# Shared empty lists, replaced before the first write: most decoders are idle, and so
+# need no lists of their own.
 _NO_ROOT: Final[list[SExp]] = []
 _NO_STACK: Final[list[tuple[list[SExp], int]]] = []
 _NO_PIECES: Final[list[bytes | bytearray]] = []
@@ -86,7 +99,7 @@ _NO_PIECES: Final[list[bytes | bytearray]] = []
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Decoding:
-    """What a decoder is made of."""
+    """The compiled base class of `Decoder`."""
 
     __slots__ = (
         "_backlog",
@@ -117,8 +130,8 @@ class Decoding:
         self._left = 1
         self._stack: list[tuple[list[SExp], int]] = _NO_STACK
         self._nodes = 1
-        # Positions in the stream: of the current top-level expression's first
-        # byte, and of the first byte in `_buffer` or, if that is empty, to come.
+        # Positions in the stream, in bytes: of the current top-level expression's first
+        # byte; and of the first byte in `_buffer` or, if that is empty, of the next.
         self._start = header_bytes
         self._base = 0
         self._buffer = b""
@@ -142,19 +155,19 @@ class Decoding:
             complete = self._fail(error)
             if not complete:
                 raise
-            # It waits for its turn without the frames that it came from.
+            # The error is kept until the next call, without the frames of this one.
             error.__traceback__ = None
             return complete
         return self._take()
 
     def absorb(self, data: bytes) -> bool:
-        """Take the next bytes if they are but the middle of a string.
+        """Take the next bytes if they are in the middle of a string.
 
         Args:
             data: The bytes.
 
         Returns:
-            Whether they were taken; no message is complete then.
+            True if they were taken, and no message is complete.
         """
         if len(data) < self._missing:
             self._keep(data)
@@ -172,14 +185,14 @@ class Decoding:
         """Take the next bytes of the stream, and return one message.
 
         Args:
-            data: The bytes; none at all to go on with a backlog.
-            reader: Reads whole messages in one step; what it leaves is read here.
-            known: As for `Reader.read`, like the rest.
-            remote: Makes a reference to an object of the peer.
-            discard: Forgets such references.
+            data: The bytes; empty to go on with a backlog.
+            reader: Reader of whole messages in one step; this decoder reads the others.
+            known: As for `Reader.read`.
+            remote: As for `Reader.read`.
+            discard: As for `Reader.read`.
 
         Returns:
-            What was read, as `Reader.read` or `feed` returns it; None if no message is
+            A message, as `Reader.read` or `feed` returns it; None if no message is
             complete.
 
         Raises:
@@ -213,7 +226,7 @@ class Decoding:
         return expressions[0] if expressions else None
 
     def _resume(self, data: bytes, max_messages: int) -> None:
-        """Go on where too many messages stopped an earlier call."""
+        """Go on after an earlier call that stopped at its number of messages."""
         if self._queue is None:
             self._queue = deque()
         if data:
@@ -240,11 +253,11 @@ class Decoding:
         return complete
 
     def _fail(self, error: BananaError) -> list[SExp]:
-        """Return the complete expressions, and from now on give only *error*."""
+        """Return the complete expressions; let each later call raise *error*."""
         complete = self._take() if self._error is None else []
         self._error = error
         self._backlog = bool(complete)
-        # Nothing of what is left will be wanted.
+        # Free the memory: the rest of the stream is not read any more.
         self._root = self._current = _NO_ROOT
         self._stack = _NO_STACK
         self._buffer = b""
@@ -253,13 +266,14 @@ class Decoding:
         return complete
 
     def _scan(self, buffer: bytes, position: int, max_messages: int) -> None:  # noqa: C901
-        """Read tokens until the bytes end, or there are messages enough.
+        """Read tokens until the bytes end, or *max_messages* are complete.
 
         Args:
             buffer: Bytes, the first of which is at `_base` in the stream.
-            position: Where in them to begin.
+            position: Index of the first byte to read.
             max_messages: As for `feed`.
         """
+        # Local names: each attribute read in the loop would cost a lookup per token.
         limits = self._limits
         prefix_bytes = limits.prefix_bytes
         string_bytes = limits.string_bytes
@@ -276,9 +290,9 @@ class Decoding:
         left = self._left
         stack = self._stack
         nodes = self._nodes
-        # How far the current top-level expression may go, how far a string may go
-        # without a second look, and where the body of a short text begins at the
-        # latest.
+        # Indices into the buffer: the last end of the current top-level expression; the
+        # last end of a string that needs no further check; the last beginning of a
+        # short text's list.
         end = self._start - self._base + message_bytes
         size = len(buffer)
         room = end if end < size else size
@@ -295,8 +309,8 @@ class Decoding:
             self._pieces = _NO_PIECES
             self._missing = 0
 
-        # `position` is where a token begins; `after`, where its body does, or as
-        # far as one must have read to know that it has none.
+        # `position` is the index of a token; `after`, the index of its body or, for an
+        # error, of the first byte that was not needed to detect it.
         after = position
         try:
             while True:
@@ -321,10 +335,10 @@ class Decoding:
                         self._stop(buffer, position, len(root) == max_messages)
                         return
 
-                # The prefix, nearly always of one byte or two.
+                # The prefix: nearly always one byte or two, read without a loop.
                 number = buffer[position]
                 if number >= 128:
-                    # None: this is the type byte.
+                    # No prefix: this is the type byte.
                     byte = number
                     number = 0
                     after = position + 1
@@ -367,8 +381,8 @@ class Decoding:
                     ):
                         body = after + _TEXT_BODY
                         if buffer[after : body - 2] == _TEXT:
-                            # A str, perhaps. What is not whole, or not so short,
-                            # goes the long way, where each limit has its turn.
+                            # A str, perhaps. A text that is incomplete or longer is
+                            # read token by token, with a check of each limit.
                             length = buffer[body - 2]
                             stop = body + length
                             if (
@@ -432,14 +446,14 @@ class Decoding:
                 position = after
                 left -= 1
         except IndexError:
-            # The rest of this token is still to come.
+            # The rest of this token is still to come: keep its beginning.
             pass
         except BananaError as error:
             if after <= end:
                 error.offset = self._base + position
                 error.path = self._path(current)
                 raise
-            # The message was too long before that could be known.
+            # The message had exceeded `message_bytes` before the other error.
         if size > end:
             raise LimitExceeded(
                 "message_bytes",
@@ -455,7 +469,7 @@ class Decoding:
         self._position = 0
 
     def _keep(self, piece: bytes) -> None:
-        """Keep a piece of a string the end of which is still to come."""
+        """Keep a piece of a string that is still incomplete."""
         pieces = self._pieces
         last = pieces[-1]
         if len(piece) >= _LARGE_PIECE:
@@ -468,7 +482,7 @@ class Decoding:
         self._base += len(piece)
 
     def _stop(self, buffer: bytes, position: int, enough: bool) -> None:
-        """Stop where an expression ends, with what is left of the bytes."""
+        """Stop at the end of an expression, and keep the rest of the bytes."""
         if position < len(buffer):
             self._buffer = buffer
             self._position = position
@@ -487,7 +501,7 @@ class Decoding:
         return UnknownVocabulary(f"no word has the number {number}")
 
     def _path(self, current: list[SExp]) -> str:
-        """Return the place of the item that *current* is to hold next."""
+        """Return the path to the item that is appended to *current* next."""
         if not self._stack:
             return ""
         indices = [len(each) - 1 for each, _ in self._stack[1:]]
@@ -495,13 +509,13 @@ class Decoding:
 
 
 def _joined(first: bytes, second: bytes) -> bytes:
-    """Return bytes and what follows them; one of the two as it is, if it is all."""
-    # The interpreter does it so for ``+``, the compiler does not.
+    """Return the concatenation of two byte strings, uncopied if one is empty."""
+    # The interpreter's ``+`` does not copy either; that of compiled code does.
     if not first:
         return second
     return first + second if second else first
 
 
 def _too_large(limit: str, used: int, allowed: int) -> LimitExceeded:
-    """Return the error for a count that a peer sent, which may be any number."""
+    """Return the error for a count that a peer sent, which may be of any size."""
     return LimitExceeded(limit, min(used, _LARGEST_COUNT), allowed)

@@ -1,4 +1,7 @@
-"""This module turns bytes, in pieces of any size, into s-expressions."""
+"""This module holds `Decoder`, the public class that makes s-expressions of bytes.
+
+The work is done by its compiled base class.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ __all__ = ["Decoder"]
 class Decoder(Decoding):
     """Turns a stream of bytes into s-expressions.
 
-    Whatever is fed to it, `feed` returns expressions or raises `BananaError`
-    (`LimitExceeded`, `InvalidToken` or `UnknownVocabulary`); and how the stream
-    is cut into pieces makes no difference to what comes out of it all.
+    For any bytes, `feed` returns expressions or raises `BananaError` (`LimitExceeded`,
+    `InvalidToken` or `UnknownVocabulary`). The cuts between the pieces of the stream
+    make no difference to the expressions and the error.
 
     Args:
-        limits: What one top-level expression may cost.
-        vocabulary: Number to word, for the words that travel as numbers; None
-            for a dialect without any, where such a token is an error.
-        header_bytes: Pass over this many bytes, all of which must be in the
-            first piece.  Offsets count them.
+        limits: Limits of one top-level expression.
+        vocabulary: Words by number, for the words that are sent as numbers; None for a
+            dialect without any, in which such a token is an error.
+        header_bytes: Number of bytes to skip, all of which must be in the first piece.
+            Offsets count them.
     """
 
     __slots__ = ()
@@ -45,10 +48,10 @@ class Decoder(Decoding):
 
     @property
     def limits(self) -> Limits:
-        """What one expression may cost. It may be replaced between feeds.
+        """Limits of one expression, which may be replaced between feeds.
 
-        New limits hold for all tokens that are read from then on, in an
-        expression that is half read as well.
+        New limits apply to all tokens read from then on, those of a half-read
+        expression included.
         """
         return self._limits
 
@@ -58,7 +61,7 @@ class Decoder(Decoding):
 
     @property
     def vocabulary(self) -> Mapping[int, bytes] | None:
-        """The words that travel as numbers. It may be replaced between feeds."""
+        """Words that are sent as numbers. It may be replaced between feeds."""
         return self._vocabulary
 
     @vocabulary.setter
@@ -68,45 +71,45 @@ class Decoder(Decoding):
 
     @property
     def has_backlog(self) -> bool:
-        """Whether feeding nothing more would give more, or raise."""
+        """True if an empty feed would return expressions, or raise."""
         return self._backlog
 
     @property
     def is_idle(self) -> bool:
-        """Whether the stream so far ends where an expression ends."""
+        """True if the stream so far ends at the end of an expression."""
         return not (self._buffer or self._stack or self._missing or self._backlog)
 
     @property
     def offset(self) -> int:
-        """Where the first expression begins that has not been returned."""
+        """Position of the first expression that has not been returned, in bytes."""
         return self._start
 
     @property
     def needed(self) -> int:
-        """How many bytes the expression that is being read takes at the least.
+        """Smallest number of bytes that the present expression still lacks.
 
-        So many can be read of a file without reading what is after the expression.
+        A file can be read by so many bytes without reading past the expression.
         """
         if self._missing:
             return self._missing
-        # There is no token of less than one byte.
+        # Each missing token takes at least one byte.
         return self._left + sum(left for _, left in self._stack)
 
     @property
     def surplus(self) -> int:
-        """How many bytes have been taken after the last expression that was returned.
+        """Number of bytes fed after the last expression that was returned.
 
-        It is known where `feed` has stopped at its *max_messages*.
+        It is 0 unless `feed` has stopped at its *max_messages*.
         """
         return len(self._buffer) - self._position if self._backlog else 0
 
     def unfinished(self) -> list[SExp]:
-        """Give up, and return what there is of the expression that was being read.
+        """Give up, and return the read part of the present expression.
 
         Returns:
-            A list of the expression alone, whose last list, and the lists around that,
-            may lack items; an empty list if nothing of it has been read.  A string that
-            was being read is there as far as it came.
+            A list of the expression alone, in which the last list, and the lists around
+            it, may lack items; an empty list if no token has been read. A string is cut
+            at the last byte received.
         """
         if self._missing:
             self._current.append(b"".join(self._pieces))
@@ -117,23 +120,23 @@ class Decoder(Decoding):
         """Take the next bytes of the stream.
 
         Args:
-            data: The bytes; none at all to go on with a backlog.
-            max_messages: Stop after this many expressions and keep the rest as
-                it came; 0 means no such limit.
+            data: The bytes; empty to go on with a backlog.
+            max_messages: Number of expressions to stop after, keeping the rest of the
+                bytes; 0 for no such limit.
 
         Returns:
             The top-level expressions that are complete.
 
         Raises:
             LimitExceeded: An expression is larger than the limits allow.
-            InvalidToken: A type byte means nothing in this dialect.
+            InvalidToken: A type byte is unknown in this dialect.
             UnknownVocabulary: A number is not in the vocabulary.
 
-        An error is raised when what came before it has been returned: by this
-        call or, when this one returns expressions, by the next.  From then on
-        every call raises it.
+        An error is raised once the expressions before it have been returned: by this
+        call or, if this one returns expressions, by the next. From then on every call
+        raises it.
         """
         if type(data) is not bytes:
-            # bytes(5) would be five zeros: only what has a buffer is data.
+            # memoryview accepts buffers alone, while bytes(5) would be five zeros.
             data = bytes(memoryview(data))
         return self._feed(data, max_messages)

@@ -1,4 +1,4 @@
-"""This module has the loop that turns an s-expression into bytes.
+"""This module is the encode loop, which turns an s-expression into bytes.
 
 It is written for a compiler (mypyc) as well as for the interpreter.
 """
@@ -30,8 +30,8 @@ from .vocabulary import tokens_by_word
 
 __all__ = ["DEFAULT_LIMITS", "Encoding"]
 
-# Ready-made tokens and headers for the numbers that nearly all are. A larger
-# table would be faster still for larger numbers, and slow for every import.
+# Number of ready-made tokens and headers, enough for nearly all numbers and sizes. A
+# larger table would slow down every import.
 _TABLE: Final = 1024
 
 
@@ -45,8 +45,8 @@ _STRING_HEADERS: Final = _table(STRING)
 _LIST_HEADERS: Final = _table(LIST)
 _DIGITS: Final = [bytes((n,)) for n in range(128)]
 
-# The commonest list of all is what jelly makes of a str: this word and another
-# string. What comes before a short one is ready-made as well.
+# The commonest list is the jelly of a str: this word and another string. The bytes
+# before a short text are ready-made as well.
 _UNICODE: Final = b"unicode"
 _TEXTS: Final = 256
 _TEXT_HEADERS: Final = [
@@ -56,7 +56,7 @@ _TEXT_HEADERS: Final = [
 
 DEFAULT_LIMITS: Final = Limits()
 
-# An error says at most this much of the name of a type.
+# Longest part of a type's name in an error, in characters.
 _NAME_LENGTH: Final = 200
 
 _pack_float = struct.Struct(">Bd").pack
@@ -64,7 +64,7 @@ _pack_float = struct.Struct(">Bd").pack
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Encoding:
-    """What an encoder is made of."""
+    """The compiled base class of `Encoder`."""
 
     __slots__ = (
         "_limits",
@@ -84,14 +84,14 @@ class Encoding:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Work out which tokens come from tables, where no limit needs a look."""
+        """Find the sizes up to which tables may be used without a check of limits."""
         limits = self._limits
         self._small_number = 128 if limits.prefix_bytes == 1 else _TABLE
         self._medium_number = _TABLE << 7 if limits.prefix_bytes > 2 else 0
         self._small_string = min(self._small_number, limits.string_bytes + 1)
         self._small_list = min(self._small_number, limits.list_items + 1)
         self._words = tokens_by_word(self._vocabulary)
-        # Longer strings are not looked up: that would hash them from end to end.
+        # Longer strings are not looked up, since a lookup hashes the whole string.
         self._longest_word = max(map(len, self._words), default=-1)
         self._small_text = 0
         if (
@@ -102,9 +102,9 @@ class Encoding:
             self._small_text = min(self._small_string, _TEXTS)
 
     def _encode(self, expression: Any) -> bytes:  # noqa: C901
-        """Return the bytes of one expression, or of what is none: see `encode`."""
-        # No recursion: the lists begun and not ended are iterators on a stack.
-        # Every piece of output goes on one list, which is joined once.
+        """Return the bytes of one expression: see `Encoder.encode`."""
+        # No recursion: the open lists are iterators on a stack, so that depth costs no
+        # stack of Python's. All pieces of output are on one list, which is joined once.
         words = self._words
         longest_word = self._longest_word
         small_number = self._small_number
@@ -144,7 +144,8 @@ class Encoding:
                                 out.append(_STRING_HEADERS[size])
                             else:
                                 out.append(self._long_header(size, STRING))
-                                # Give up early: these make a message huge, if any.
+                                # Refuse early: only long strings make a huge message,
+                                # which would be copied before its size is checked.
                                 long_strings += size
                                 self._check_message(long_strings)
                             out.append(item)
@@ -155,8 +156,8 @@ class Encoding:
                         if not isinstance(item, (list, tuple)):
                             out.append(self._rare(item))
                             continue
-                        # A subclass may iterate in its own way; its length
-                        # goes out first and must be that of what follows.
+                        # A subclass may iterate in its own way, and the length, which
+                        # is written first, must be the number of the items written.
                         item = list(item)
                     size = len(item)
                     if size < small_list:
@@ -177,7 +178,7 @@ class Encoding:
                                 and length < small_text
                                 and (length > longest_word or text not in words)
                             ):
-                                # The str that jelly makes it of, most likely.
+                                # Most likely the jelly of a str.
                                 out.append(_TEXT_HEADERS[length])
                                 out.append(text)
                                 continue
@@ -191,7 +192,7 @@ class Encoding:
                         break
                     items = outer.pop()
         except BananaError as error:
-            # The outermost iterator is over the expression itself.
+            # Without the outermost iterator, which is over the expression itself.
             error.path = path_of([_index(each) for each in [*outer, items][1:]])
             raise
         data = b"".join(out)
@@ -225,7 +226,7 @@ class Encoding:
 
     def _rare(self, item: object) -> bytes:
         """Return the token of an instance of a subclass, by way of its base."""
-        # The methods of the base: what the subclass makes of them is not sent.
+        # Through the methods of the base, past the overrides of the subclass.
         if isinstance(item, int):
             return self._large_number(int.__int__(item))
         if isinstance(item, float):
@@ -245,8 +246,8 @@ class Encoding:
 
 
 def _index(iterator: Iterator[Any]) -> int:
-    """Return the index of the item that a list's iterator gave last."""
-    # It tells its position to pickle alone; nothing needs to count on the way.
+    """Return the index of the last item of a list's iterator."""
+    # The iterator tells its position to pickle. So the loop need not count items.
     state: Any = iterator.__reduce__()
     position: int = state[2]
     return position - 1

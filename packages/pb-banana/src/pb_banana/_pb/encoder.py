@@ -1,4 +1,7 @@
-"""This module turns s-expressions into bytes."""
+"""This module holds `Encoder`, the public class that makes bytes of s-expressions.
+
+The work is done by its compiled base class.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from .encode_loop import DEFAULT_LIMITS, Encoding
 
 __all__ = ["Encoder", "Expression"]
 
-#: What can be encoded. A list or tuple holds more of the same, and its
-#: invariance would be in the way of every caller who builds one.
+#: Type of expressions to encode. The items of a list or tuple are expressions in turn;
+#: they are Any, since the invariance of list would refuse the lists that callers build.
 Expression = bytes | int | float | list[Any] | tuple[Any, ...]
 
 
@@ -23,9 +26,9 @@ class Encoder(Encoding):
     any number of connections, and may be entered again while it is at work.
 
     Args:
-        limits: What one expression may cost; larger ones are refused.
-        vocabulary: Number to word, for the words that travel as numbers; None
-            for a dialect without any.
+        limits: Limits of one expression; larger ones are refused.
+        vocabulary: Words by number, for the words that are sent as numbers; None for a
+            dialect without any.
     """
 
     __slots__ = ()
@@ -40,7 +43,7 @@ class Encoder(Encoding):
 
     @property
     def limits(self) -> Limits:
-        """What one expression may cost. It may be replaced at any time."""
+        """Limits of one expression. They may be replaced at any time."""
         return self._limits
 
     @limits.setter
@@ -50,7 +53,7 @@ class Encoder(Encoding):
 
     @property
     def vocabulary(self) -> Mapping[int, bytes] | None:
-        """The words that travel as numbers. It may be replaced at any time."""
+        """Words that are sent as numbers. It may be replaced at any time."""
         return self._vocabulary
 
     @vocabulary.setter
@@ -63,14 +66,14 @@ class Encoder(Encoding):
 
         Args:
             expression: ``bytes``, ``int``, ``float`` or a list or tuple of
-                expressions, or instances of subclasses of these, which arrive
-                as what they are a subclass of.  A tuple arrives as a list.
+                expressions. An instance of a subclass arrives as an instance of the
+                base, a tuple as a list.
 
         Returns:
             The same bytes as ``twisted.spread.banana`` sends.
 
         Raises:
-            EncodeError: It holds something else; the error's ``path`` says where.
-            LimitExceeded: It is larger than the limits allow.
+            EncodeError: An item is of another type; the error's ``path`` leads to it.
+            LimitExceeded: The expression is larger than the limits allow.
         """
         return self._encode(expression)

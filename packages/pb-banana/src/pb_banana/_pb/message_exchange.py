@@ -1,4 +1,4 @@
-"""This module has what a connection does for each message.
+"""This module holds the message exchange: a connection's work for each message.
 
 It is written for a compiler (mypyc) as well as for the interpreter.
 """
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "read"]
 
-# What is idle just now.  A connection needs them for one message at a time, and keeps
-# nothing in them; a program in several threads, or whose hooks send messages, comes to
-# have a few.
+# Idle readers and writers, shared by all connections: each is used for one message at a
+# time and keeps no state in between.  There are as many as messages at once, which is
+# one, unless a program has several threads or its hooks send messages.
 _readers: Final[list[Reader]] = []
 _writers: Final[list[Writer]] = []
 
@@ -35,8 +35,8 @@ def read(data: bytes, start: int, limits: Limits, tables: CurrentTables) -> list
 
     Args:
         data: The bytes.
-        start: Where in them it begins; it ends where they do.
-        limits: What it may cost.
+        start: Index at which the object begins; it ends at their end.
+        limits: Limits of the bytes.
         tables: The tables of the policy.
     """
     reader = _readers.pop() if _readers else Reader()
@@ -50,24 +50,25 @@ def read(data: bytes, start: int, limits: Limits, tables: CurrentTables) -> list
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Exchange:
-    """What a connection is made of."""
+    """The compiled base class of `Connection`."""
 
     __slots__ = ("_decoder", "_encoder", "_is_pb")
 
     def __init__(self, encoder: Encoding, decoder: Decoding) -> None:
         self._encoder = encoder
         self._decoder = decoder
-        # Whether messages can be read and written in one step.
+        # True once the dialect is "pb", whose messages are read and written in one
+        # step.
         self._is_pb = False
 
     @property
     def encoder(self) -> Encoding:
-        """What encodes: the same for all connections that write in the same way."""
+        """The encoder, shared by all connections with the same dialect and limits."""
         return self._encoder
 
     @property
     def has_backlog(self) -> bool:
-        """Whether receiving nothing more would give more, or raise."""
+        """True if receiving no bytes would return messages, or raise."""
         return self._decoder._backlog
 
     def absorb(self, data: bytes) -> bool:
@@ -77,7 +78,7 @@ class Exchange:
             data: The bytes.
 
         Returns:
-            Whether they were taken.  If not, they are to be given to `receive_data` or
+            True if they were taken; False if they have to be given to `receive_data` or
             `receive_message`.
         """
         return self._decoder.absorb(data)
@@ -93,15 +94,14 @@ class Exchange:
         """Take the next bytes that the peer sent, and return one message.
 
         Args:
-            data: The bytes; none at all to go on with a backlog.
+            data: The bytes; empty to go on with a backlog.
             tables: The tables of the policy.
-            known: The shapes of the messages that are read in one step, if they can
-                be.
+            known: Shapes of the messages that may be read in one step.
             remote: Called for a reference to an object of the peer, with its number
-                and what has been read of the message; returns the reference, or None to
-                have the message read in two steps.
-            discard: Called with all such references if the message is read in two steps
-                after all, where they will be made anew.
+                and the fields read so far; returns the reference, or None to have the
+                message read in two steps.
+            discard: Called with all references made if the message is then read in two
+                steps, which makes them again.
 
         Returns:
             A tuple of the verb, and the fields with objects for values; or a list as
@@ -109,7 +109,7 @@ class Exchange:
             complete.
 
         Raises:
-            NegotiationError: There is no agreement on a dialect.
+            NegotiationError: The two ends know no common dialect.
             BananaError: As for `Decoder.feed`.
         """
         if not self._is_pb:
@@ -133,7 +133,7 @@ class Exchange:
         remote: Callable[[int, list[Any]], Any] | None,
         discard: Callable[[list[Any]], object],
     ) -> Any:
-        """Do as `receive_message`, where the dialect is another or none as yet."""
+        """Receive a message in another dialect, or before one is agreed on."""
         raise NotImplementedError
 
     def write_message(
@@ -146,10 +146,9 @@ class Exchange:
         """Return the bytes of a message, made in one step.
 
         Args:
-            head: How it begins: tokens of the dialect "pb", of which numbers need not
-                be encoded.
-            values: The objects that follow.  No reference in one is to a part of
-                another.
+            head: Tokens of the dialect "pb" before the objects: encoded ones as bytes,
+                numbers as int.
+            values: The objects after the head, each with references of its own.
             tables: The tables of the policy.
             make_jellier: Returns a jellier of that policy, for hooks; it is called
                 once, if at all.

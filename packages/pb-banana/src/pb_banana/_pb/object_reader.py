@@ -1,16 +1,17 @@
-"""This module turns the bytes of a message into objects in one step.
+"""This module is the object reader, which reads a message's objects in one step.
 
-It does what ``Unjellier.unjelly(Decoder.feed(...))`` does, for whole messages made of
-what nearly all are made of: builtin types, instances of plain classes, references.
-Whatever else it meets, a message that is refused, too large or not all there included,
-it gives up, and the message is read in two steps instead, from its first byte.  So it
-has no errors of its own, and there is one place that says what the two steps do.
+Its result equals that of ``Unjellier.unjelly(Decoder.feed(...))`` for whole messages of
+the commonest values: builtin types, instances of plain classes, references. For any
+other value, and for a message that is refused, too large or incomplete, it gives up,
+and the message is read in two steps from its first byte.  So it has no errors of its
+own, and the rules of decoding and unjellying are in one place each.
 
-It gives up for anything that runs code of others, or depends on the order in which
-objects become whole, except that it asks for remote references, which do neither.
+It gives up on values that run a program's code, or depend on the order in which objects
+become whole. Remote references are the exception: it asks for them, since they do
+neither.
 
-The module is written for a compiler (mypyc) as well as for the interpreter, which is
-why it is one class with typed attributes, and recurses: to a depth that it counts.
+The module is written for a compiler (mypyc) as well as for the interpreter. Hence it is
+one class with typed attributes, and it recurses, to a depth that it counts.
 """
 
 from __future__ import annotations
@@ -62,13 +63,14 @@ _TRUE: Final = b"true"
 _FALSE: Final = b"false"
 _REMOTE: Final = b"remote"
 
-# Deeper values are left to the two steps, which do not recurse.
+# Largest depth. Deeper values are left to the two steps, which do not recurse.
 _DEEPEST: Final = 100
-# So many digits make a number that is surely an int of the machine.
+# Largest shift of a digit, in bits, and number of digits, with which a number surely
+# fits into a machine integer.
 _MOST_SHIFT: Final = 49
 _MOST_DIGITS: Final = 8
 
-# What may be in the fields of a message.
+# Kinds of the fields of a message.
 _INT: Final = 1
 _NAME: Final = 2
 _ID: Final = 3
@@ -84,19 +86,19 @@ _FIELDS: Final = {
     "keywords": _KEYWORDS,
 }
 
-#: By the number of the verb in the vocabulary, the kinds of the fields; empty for what
-#: is no verb.
+#: Kinds of the fields, by the verb's number in the vocabulary; empty for a word that is
+#: no verb.
 Shapes = list[list[int]]
 
 
 def message_shapes(messages: Mapping[bytes, str]) -> Shapes:
-    """Return the shapes of messages, as `Reader.read` wants them.
+    """Return the shapes of messages in the form for `Reader.read`.
 
     Args:
-        messages: By verb, the kinds of the fields that follow it: ``int``; ``name``,
-            which is bytes; ``id``, either of them; ``value``, the jelly of anything;
-            ``arguments``, that of a tuple; ``keywords``, that of a dict whose keys are
-            str.  Verbs that are not in the vocabulary are passed over.
+        messages: Kinds of the fields after a verb, by verb: ``int``; ``name``, which is
+            bytes; ``id``, an int or bytes; ``value``, the jelly of any object;
+            ``arguments``, the jelly of a tuple; ``keywords``, the jelly of a dict with
+            keys of type str. Verbs that are not in the vocabulary are left out.
     """
     known: Shapes = [[] for _ in _WORDS]
     for verb, fields in messages.items():
@@ -111,10 +113,10 @@ class _GiveUpError(Exception):
 
 
 class Reader:
-    """Reads messages, one after the other; nothing of one is kept for the next.
+    """Reads messages one after the other, without state between two of them.
 
     Attributes:
-        position: Where the message ended that was read last.
+        position: Index of the first byte after the last message.
     """
 
     __slots__ = (
@@ -139,9 +141,9 @@ class Reader:
         self._table: Any = None
         self._heads: dict[bytes, int] = {}
         self._targets: dict[bytes, Any] = {}
-        # What each word of the vocabulary is as a head.
+        # Operation of each word of the vocabulary as a head, by its number; 0 for none.
         self._words: list[int] = []
-        # What the numbers of references stand for.
+        # Objects by reference number.
         self._objects: dict[int, Any] = {}
         self._remote: Callable[[int, list[Any]], Any] | None = None
         self._message: list[Any] = []
@@ -151,11 +153,12 @@ class Reader:
         self._longest: i64 = 0
 
     def _keep_to(self, limits: Limits) -> None:
-        """Keep to limits from now on."""
+        """Use other limits from now on."""
         self._limits = limits
         self._depth = min(limits.depth, _DEEPEST)
-        # There is no token of less than two bytes, and no list without a token, so
-        # that what is not long is within all limits, if its numbers are.
+        # The longest message that is surely within all limits: each token takes at
+        # least two bytes, and each list a token.  A longer one is counted by the two
+        # steps.
         self._longest = min(
             2 * min(limits.nodes, limits.list_items),
             min(limits.string_bytes, limits.message_bytes),
@@ -164,7 +167,7 @@ class Reader:
             self._longest = 0
 
     def use(self, table: PolicyTable) -> None:
-        """Read by a policy from now on.
+        """Use the table of a policy from now on.
 
         Args:
             table: The table of the policy.
@@ -189,18 +192,18 @@ class Reader:
 
         Args:
             buffer: Bytes.
-            position: Where in them the message begins.
+            position: Index at which the message begins.
             known: The shapes of messages.
-            limits: What it may cost.
-            remote: Called for a reference to an object of the other side, with its
-                number and what has been read of the message; returns the reference, or
-                None to have the message read in two steps.
-            discard: Called with all such references, if there are any and the message
-                is given up after all.
+            limits: Limits of the message.
+            remote: Called for a reference to an object of the peer, with its number and
+                the fields read so far; returns the reference, or None to have the
+                message read in two steps. None if there are no such references.
+            discard: Called with all references that were made, if the reader then gives
+                up: the two steps will make them again.
 
         Returns:
-            The verb and the fields, with objects for values; and None if it has to be
-            read in two steps, or is not all there.
+            The verb and the fields, with objects for values; None if the message is
+            incomplete, or has to be read in two steps.
         """
         self._buffer = buffer
         self._remote = remote
@@ -248,11 +251,11 @@ class Reader:
 
         Args:
             buffer: Bytes.
-            position: Where in them it begins.
-            limits: What it may cost.
+            position: Index at which the object begins.
+            limits: Limits of the bytes.
 
         Returns:
-            A list of the object alone; an empty one if it has to be read in two steps.
+            A list of the object alone; an empty list if it has to be read in two steps.
         """
         if self._table is None or not self._table.is_ordinary:
             return []
@@ -286,7 +289,7 @@ class Reader:
             self._message = message
             value = self._value(depth)
             if self._objects:
-                # Nothing in the next field is a reference to this one.
+                # Each field is jelly of its own: references do not cross fields.
                 self._objects.clear()
             if kind == _ARGUMENTS:
                 if type(value) is not tuple:
@@ -311,8 +314,8 @@ class Reader:
         """Read one object.
 
         Args:
-            depth: How many levels of lists there may be from here on.
-            key: The number by which it can be referred to; -1 for none.
+            depth: Number of levels of lists that are still allowed.
+            key: Reference number of the object; -1 for none.
         """
         buffer = self._buffer
         position = self.position
@@ -322,8 +325,8 @@ class Reader:
         size: i64
         if number >= 128:
             if number != FLOAT:
-                # A prefix can be left out; nobody does, and it would be a token of
-                # one byte.
+                # A token without prefix is allowed, but no known peer sends one, and
+                # its one byte would break the estimate of `_keep_to`.
                 raise _GiveUpError
             kind = number
             position += 1
@@ -344,7 +347,7 @@ class Reader:
             if depth <= 0 or not number:
                 raise _GiveUpError
             if number == 2 and buffer[position : position + _TEXT_SIZE] == _TEXT:
-                # The commonest list of all.
+                # The commonest list, a str.
                 position += _TEXT_SIZE
                 if buffer[position + 1] == STRING and buffer[position] < 128:
                     end = position + 2 + buffer[position]
@@ -369,7 +372,7 @@ class Reader:
             position += 2
             end = position + size
             if end > len(buffer):
-                # What there is of it may be a head of its own.
+                # Incomplete: the slice would be another, shorter head.
                 raise _GiveUpError
             self.position = end
             head = buffer[position:end]
@@ -405,11 +408,11 @@ class Reader:
         """Read the rest of a list.
 
         Args:
-            op: What is done with it.
-            head: What it begins with.
-            number: How many items follow.
-            depth: How many levels of lists there may be in these.
-            key: The number by which it can be referred to; -1 for none.
+            op: Operation of the head; 0 for an unknown one.
+            head: Head of the list.
+            number: Number of items after the head.
+            depth: Number of levels of lists that are still allowed in the items.
+            key: Reference number of the object; -1 for none.
         """
         if op == DICT:
             pairs: dict[Any, Any] = {}
@@ -445,7 +448,7 @@ class Reader:
         if op == DEREFERENCE:
             if number != 1 or key >= 0:
                 raise _GiveUpError
-            # A KeyError: it is not there yet.
+            # A KeyError gives up on a forward reference.
             return self._objects[self._natural()]
         if op == REFERENCE:
             if key >= 0:
@@ -454,14 +457,14 @@ class Reader:
         return self._rare(op, head, number, depth, key)
 
     def _natural(self) -> int:
-        """Read the number of a reference."""
+        """Read a reference number."""
         number = self._value(0)
         if type(number) is not int or number < 0:
             raise _GiveUpError
         return number
 
     def _reference(self, number: i64, depth: i64) -> Any:
-        """Read the rest of a reference, and what it is of."""
+        """Read the rest of a reference, and the object in it."""
         if number != 2:
             raise _GiveUpError
         key = self._natural()
@@ -471,7 +474,7 @@ class Reader:
         if key not in self._objects:
             self._objects[key] = value
         elif self._objects[key] is not value:
-            # It has been given to something within.
+            # A part of the object has taken the same number.
             raise _GiveUpError
         return value
 
@@ -492,7 +495,7 @@ class Reader:
                 and buffer[start] < 128
                 and buffer[start + 1] == STRING
             ):
-                # The commonest key of all.
+                # The commonest key, a short str.
                 end: i64 = start + 2 + buffer[start]
                 if end > len(buffer):
                     raise _GiveUpError
@@ -509,7 +512,7 @@ class Reader:
                 if not _is_simple(key):
                     raise _GiveUpError
                 odd += _may_collide(key)
-                # One of the others may have the same hash.
+                # With so many, the hashes have to be compared: left to the two steps.
                 if odd >= FEW_KEYS and total > FEW_KEYS:
                     raise _GiveUpError
             pairs[key] = self._value(depth)
@@ -520,7 +523,7 @@ class Reader:
     def _rare(  # noqa: C901
         self, op: i64, head: bytes, number: i64, depth: i64, key: int
     ) -> Any:
-        """Read the rest of a list that is none of the commonest."""
+        """Read the rest of a list with one of the rarer heads."""
         if op == OBJECT:
             target = self._targets[head]
             if number != 1:
@@ -536,7 +539,7 @@ class Reader:
             for name in state:
                 if type(name) is not str:
                     raise _GiveUpError
-            # As `Unjellyable.setStateFor` does, if the state is the ``__dict__``.
+            # As in `Unjellyable.setStateFor`, for a class whose state is the __dict__.
             object.__setattr__(made, "__dict__", state)
             return made
         if op == SET or op == FROZENSET:  # noqa: SIM109
@@ -561,7 +564,7 @@ class Reader:
             assert load is not None
             expression: list[Any] = [head]
             while number > 0:
-                # Nothing with a list in it.
+                # Depth 0: a leaf with a list in it gives up.
                 expression.append(self._value(0))
                 number -= 1
             return load(expression)
@@ -574,7 +577,7 @@ class Reader:
         raise _GiveUpError
 
     def _copied(self, target: Any, depth: i64, key: int) -> Any:
-        """Read the state of an object whose class is registered, and make it."""
+        """Read the state of an instance of a copyable class, and make the instance."""
         copier = target.copier
         if copier is None or target.has_callback:
             raise _GiveUpError
@@ -595,7 +598,7 @@ class Reader:
 
 
 def _is_simple(value: Any) -> bool:
-    """Say whether a value can be hashed, whatever has become of the rest by then."""
+    """Return True for a scalar or a tuple of scalars: whole, and hashed quickly."""
     cls = type(value)
     if cls is tuple:
         for item in value:
@@ -621,10 +624,10 @@ def _is_simple(value: Any) -> bool:
 
 
 def _may_collide(value: Any) -> i64:
-    """Return 1 if a peer can make many others with the same hash, else 0.
+    """Return 1 for a value of a type with hashes that a peer can choose, else 0.
 
-    If there are many of them, their hashes have to be looked at all at once.  Nobody
-    can choose the hash of text, and that of an int that is read here is itself.
+    The hashes of str and bytes are randomized, and an int that is read here is its own
+    hash. Many values of other types have to be checked for equal hashes.
     """
     cls = type(value)
     return 0 if cls is str or cls is int or cls is bytes else 1

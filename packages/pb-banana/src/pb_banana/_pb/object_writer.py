@@ -1,17 +1,17 @@
-"""This module turns objects into the bytes of a message in one step.
+"""This module is the object writer, which writes a message's objects in one step.
 
-It does what ``Encoder.encode(Jellier.jelly(...))`` does, for the values that nearly all
-messages are made of: builtin types, instances of plain classes, references.  Whatever
-else it meets, a value that is refused or near a limit included, it gives up, and the
-message is made in two steps instead.  So it has no errors of its own, and there is one
-place that says what the two steps do: the bytes here are the same or there are none.
+Its bytes equal those of ``Encoder.encode(Jellier.jelly(...))`` for the commonest
+values: builtin types, instances of plain classes, references.  For any other value, a
+refused one and one near a limit included, it gives up, and the message is made in two
+steps.  So it has no errors of its own, and the rules of jellying and encoding are in
+one place each.
 
-What occurs again is found as in the jellier, by its id.  A ``[reference n ...]`` around
-what was written before is three tokens in front of it: its place is remembered, and
-they are put in at the end.
+A second occurrence of an object is found by its id, as in the jellier. The
+``[reference n ...]`` around its first occurrence is three tokens before that: the
+position is kept, and the tokens are inserted at the end.
 
-The module is written for a compiler (mypyc) as well as for the interpreter, which is
-why it is one class with typed attributes, and recurses: to a depth that it counts.
+The module is written for a compiler (mypyc) as well as for the interpreter. Hence it is
+one class with typed attributes, and it recurses, to a depth that it counts.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ _LONGEST_WORD: Final = max(map(len, _WORDS))
 _INTS: Final[list[bytes]] = _headers(INT)
 _DIGITS: Final[list[bytes]] = [bytes((digit,)) for digit in range(128)]
 _KINDS: Final[list[bytes]] = [bytes((kind,)) for kind in range(LIST_TOKEN, VOCAB + 1)]
-# Numbers that are one digit and another number of the table.
+# Numbers below this are one digit and a number of the table.
 _MEDIUM: Final = _TABLE << 7
-# Numbers that are surely ints of the machine, and how many digits these may have.
+# Numbers below this surely fit into a machine integer, and have at most so many digits.
 _MACHINE: Final = 1 << 62
 _MACHINE_DIGITS: Final = 9
-# Numbers of which no more than two have the same hash.
+# Of the numbers below this, at most two have the same hash.
 _OWN_HASH: Final = sys.hash_info.modulus // 2
 _STRINGS: Final[list[bytes]] = _headers(STRING)
 _LISTS: Final[list[bytes]] = _headers(LIST_TOKEN)
@@ -85,7 +85,7 @@ _REFERENCE: Final = _LISTS[3] + _WORDS[b"reference"]
 _DEREFERENCE: Final = _LISTS[2] + _WORDS[b"dereference"]
 _DICTIONARY: Final = _WORDS[b"dictionary"]
 
-# How the containers begin, up to their first item: by operation, then by size.
+# Bytes of a container up to its first item, by size, for sizes below this.
 _SMALL: Final = 64
 
 
@@ -103,20 +103,22 @@ _LIST_OPENINGS: Final[list[bytes]] = _openings(_WORDS[b"list"])
 _TUPLE_OPENINGS: Final[list[bytes]] = _openings(_WORDS[b"tuple"])
 _DICT_OPENINGS: Final[list[bytes]] = _openings(_DICTIONARY)
 
-# A string of so many bytes is not copied in here: it is a part of its own.
+# Smallest string that is a part of its own, uncopied, in bytes.
 _LARGE: Final = 8192
 
-# Deeper values are left to the two steps, which do not recurse.
+# Largest depth. Deeper values are left to the two steps, which do not recurse.
 _DEEPEST: Final = 100
-# A leaf is up to three levels more than the container that it is in is charged for.
+# Levels kept free below the limit: a leaf may have up to three more than its container
+# is charged for.
 _MARGIN: Final = 4
 
-# The text of a dictionary's key is kept as bytes, if it is short.  That is what most
-# messages repeat; a program that makes its keys up must not grow the table for ever.
+# Longest key of a dictionary whose bytes are cached, and largest number of cached keys:
+# messages repeat their short keys, and a program that makes up new keys must not let
+# the cache grow.
 _KEY_BYTES: Final = 40
 _MOST_KEYS: Final = 1024
 
-#: The instances that are written here.
+#: Operations of the instances that are written here.
 _INSTANCES: Final = (PLAIN, COPIED)
 
 
@@ -125,7 +127,7 @@ class _GiveUpError(Exception):
 
 
 class Writer:
-    """Writes messages, one after the other; nothing of one is kept for the next."""
+    """Writes messages one after the other; of state, only the cache of keys is kept."""
 
     __slots__ = (
         "_deepest",
@@ -156,14 +158,14 @@ class Writer:
         self._out: BytesWriter = BytesWriter()
         self._types: dict[type[Any], int] = {}
         self._kinds: dict[type[Any], Any] = {}
-        # By class: how its expressions begin, and what gives their numbers.
+        # By class: the bytes before the number, and the function that gives the number.
         self._numbered: dict[type[Any], tuple[bytes, Callable[[Any], Any]]] = {}
         self._make_jellier: Callable[[], Any] | None = None
         self._jellier: Any = None
         self._keys: dict[str, bytes] = {}
         self._kept: list[Any] = []
-        # By id: where what was written begins; the number it was given; and of those
-        # with a number, both.
+        # By id: position of an object's first occurrence; reference number.  And for
+        # each object with a number: position and number.
         self._seen: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._marks: list[tuple[int, int]] = []
@@ -171,7 +173,7 @@ class Writer:
         self._large_bytes: int = 0
         self._is_busy: bool = False
         self._is_narrow: bool = False
-        # The hashes of keys and members that hold more than scalars.
+        # Hashes of the keys and members that have parts other than scalars.
         self._nested: set[int] = set()
         self._deepest: i64 = 0
         self._limits: Limits | None = None
@@ -181,13 +183,13 @@ class Writer:
         self._most_bits: int = 0
 
     def _keep_to(self, limits: Limits) -> None:
-        """Keep to limits from now on."""
+        """Use other limits from now on."""
         self._limits = limits
         self._depth = min(limits.depth, _DEEPEST) - _MARGIN
         self._most_items = limits.list_items
         self._longest = min(limits.string_bytes, limits.message_bytes)
         self._most_bits = limits.prefix_bytes * 7
-        # What is small is written without a look at them.
+        # Small values are written without a check, so narrower limits go the two steps.
         self._is_narrow = (
             limits.depth <= _MARGIN
             or limits.string_bytes < _TABLE
@@ -206,20 +208,20 @@ class Writer:
         """Return the bytes of a message.
 
         Args:
-            head: How it begins: tokens, of which numbers are written here.
-            values: The objects that follow; each is jelly of its own, so that no
-                reference in one is to a part of another.
-            limits: What the message may cost.
+            head: Tokens before the objects: encoded ones as bytes, numbers as int.
+            values: The objects after the head. Each is jelly of its own: references do
+                not cross them.
+            limits: Limits of the message.
             table: The table of the policy.
-            make_jellier: Returns a jellier of that policy, for the hooks of what makes
-                an expression without any parts.  It is called once, if at all.
+            make_jellier: Returns a jellier of that policy, for leaf hooks. Called at
+                most once.
 
         Returns:
             The bytes in parts, large strings uncopied; None if the message has to be
-            made in two steps.  Leaf hooks may have been called in vain then.
+            made in two steps, in which case leaf hooks are called again.
 
         Raises:
-            Exception: Whatever a leaf hook raises that is no `JellyError`.
+            Exception: An exception of a leaf hook, other than a `JellyError`.
         """
         if self._is_busy or not table.is_ordinary:
             return None
@@ -240,14 +242,14 @@ class Writer:
             for value in values:
                 self._put(value, depth)
                 if self._seen:
-                    # Nothing in the next value is a reference to this one.
+                    # Each value is jelly of its own: references do not cross values.
                     self._seen.clear()
                     if self._numbers:
                         self._numbers.clear()
             return self._finished(limits)
         except (_GiveUpError, JellyError, UnicodeError, RuntimeError):
-            # A RuntimeError: what is iterated over has changed, or there is no stack
-            # left to recurse on.
+            # A RuntimeError: a container has changed during the iteration, or the
+            # recursion is too deep for the stack.
             return None
         finally:
             self._is_busy = False
@@ -276,8 +278,9 @@ class Writer:
 
         Args:
             x: The object.
-            depth: How many levels of lists there may be from here on.
+            depth: Number of levels of lists that are still allowed.
         """
+        # In the order of frequency; the size of each scalar decides for a table.
         cls = type(x)
         if cls is str:
             text: str = x
@@ -363,10 +366,10 @@ class Writer:
         self._pairs(attributes, depth)
 
     def _hashed(self, key: Any) -> i64:
-        """Note a key or a member, for what it takes to hash it where it is read.
+        """Note a key or a member that the receiver will hash.
 
         Returns:
-            1 if many others can have the same hash, else 0.
+            1 if many other values can have the same hash, else 0.
         """
         cls = type(key)
         if cls is int:
@@ -393,21 +396,22 @@ class Writer:
         return 1
 
     def _note_nested(self, key: Any) -> None:
-        """Note a key that holds more than scalars.
+        """Note a key with parts other than scalars; give up on two of equal hash.
 
-        Where two have the same hash, they are compared with all that is in them.
+        The receiver compares two such keys with all their parts, which may take long:
+        the two steps count that.
         """
         try:
             found = hash(key)
         except Exception:
-            # What is in it is written all the same, or refused, by the two steps.
+            # An unhashable part: the two steps write it, or have the error.
             raise _GiveUpError from None
         if found in self._nested:
             raise _GiveUpError
         self._nested.add(found)
 
     def _pair_with(self, key: str) -> bytes:
-        """Return how a pair begins, up to its value."""
+        """Return the bytes of a pair up to its value."""
         raw = key.encode()
         token = _WORDS.get(raw)
         if token is None:
@@ -438,7 +442,7 @@ class Writer:
             self._out.write(word)
 
     def _again(self, key: int) -> None:
-        """Write a reference to what has been written before."""
+        """Write a reference to an object that was written before."""
         number = self._numbers.get(key, 0)
         if not number:
             number = self._numbers[key] = len(self._numbers) + 1
@@ -468,7 +472,7 @@ class Writer:
             self._out.write(base128(-x) + _KINDS[token - LIST_TOKEN])
 
     def _header(self, number: i64, kind: i64) -> None:
-        """Write a number and what it is the number of."""
+        """Write a number as prefix, and a type byte."""
         out = self._out
         while number > 127:
             out.write(_DIGITS[number & 127])
@@ -488,7 +492,7 @@ class Writer:
             self._long_string(x)
 
     def _long_string(self, x: bytes) -> None:
-        """Write a string that is not a small one."""
+        """Write a string that is longer than the table of headers."""
         size = len(x)
         if size > self._longest:
             raise _GiveUpError
@@ -503,7 +507,7 @@ class Writer:
         self._out = BytesWriter()
 
     def _rare(self, x: Any, cls: type[Any], op: int, key: int, depth: i64) -> None:
-        """Write anything but the commonest types."""
+        """Write an object of one of the rarer types."""
         if op == SET or op == FROZENSET:  # noqa: SIM109
             if op == SET:
                 self._open(key, len(x), depth, _SET_OPENINGS, _SET_WORD)
@@ -516,7 +520,7 @@ class Writer:
                     raise _GiveUpError
                 self._put(item, depth - 1)
             if odd and op == FROZENSET:
-                # A member may hold it in turn.
+                # A member may refer to the frozenset: `_finished` gives up on that.
                 self._nested.add(key)
         elif op == ORDERED:
             self._open(key, len(x), depth, _ORDERED_OPENINGS, _ORDERED_WORD)
@@ -529,7 +533,7 @@ class Writer:
             self._other(x, cls, key, depth)
 
     def _other(self, x: Any, cls: type[Any], key: int, depth: i64) -> None:
-        """Write an object that is not of a builtin type."""
+        """Write an object of a class that is not builtin."""
         if cls in self._numbered:
             opening, numberer = self._numbered[cls]
             number = numberer(x)
@@ -549,7 +553,7 @@ class Writer:
             self._instance(x, kind, key, depth)
 
     def _kind_of(self, cls: type[Any]) -> Any:
-        """Find out what is done with the instances of a class."""
+        """Return the jellier's handler of a class, if it is written here."""
         if self._jellier is None:
             assert self._make_jellier is not None
             self._jellier = self._make_jellier()
@@ -558,7 +562,7 @@ class Writer:
             raise _GiveUpError
         self._kinds[cls] = kind
         if kind.numbered is not None and self._jellier.invoker is not None:
-            # From the second one on; the hook itself is called for the first.
+            # From the second object on; the hook itself is called for the first.
             head, method = kind.numbered
             opening = _LISTS[2] + (_WORDS.get(head) or _STRINGS[len(head)] + head)
             self._numbered[cls] = (opening, getattr(self._jellier.invoker, method)())
@@ -567,7 +571,7 @@ class Writer:
     def _leaf(self, x: Any, op: int) -> None:
         """Write a value that has a pair of functions in the type table."""
         if op == BYTEARRAY:
-            # It can be referred to, unlike all others.
+            # Unlike other leaves, it can be shared.
             raise _GiveUpError
         dump = LEAVES[op].dump
         assert dump is not None
@@ -595,7 +599,7 @@ class Writer:
                 raise _GiveUpError
 
     def _instance(self, x: Any, kind: Any, key: int, depth: i64) -> None:
-        """Write an instance whose state is its ``__dict__``, or that is registered."""
+        """Write an instance of a plain or a copyable class."""
         is_copied = kind.op == COPIED
         state: dict[Any, Any] = kind.copier.state_of(x) if is_copied else x.__dict__
         if not state or id(state) in self._seen or depth < _MARGIN:
@@ -608,7 +612,7 @@ class Writer:
         self._state(state, depth - 3)
 
     def _finished(self, limits: Limits) -> list[bytes]:
-        """Return the message, if what it amounts to is surely within the limits."""
+        """Return the message, if it is surely within the limits; else give up."""
         if self._marks:
             if (
                 self._parts
@@ -630,7 +634,8 @@ class Writer:
         size = 0
         for part in parts:
             size += len(part)
-        # There is no token of less than two bytes, and no list without a token.
+        # An estimate of the nodes: each token takes at least two bytes, each list one
+        # token.
         if size > limits.message_bytes or size - self._large_bytes > 2 * limits.nodes:
             raise _GiveUpError
         return parts

@@ -1,4 +1,4 @@
-"""This module names the type bytes of the wire.
+"""This module names the type bytes of tokens on the wire.
 
 A token is a prefix (a number in base 128, low digit first, each digit a byte
 below 0x80; it may be empty and then means 0), a type byte, and for some types a
@@ -17,7 +17,7 @@ INT: Final = 0x81
 STRING: Final = 0x82
 #: The prefix is the value without its sign, at most 2**31 when we send it.
 NEG: Final = 0x83
-#: Eight bytes follow, an IEEE 754 double in network order; the prefix says nothing.
+#: Eight bytes follow, an IEEE 754 double in network order; the prefix is ignored.
 FLOAT: Final = 0x84
 #: As INT, for larger values.
 LONGINT: Final = 0x85

@@ -1,4 +1,4 @@
-"""This module holds the words that the dialect "pb" sends as numbers."""
+"""This module holds the vocabulary: words that the dialect "pb" sends as numbers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PB_VOCABULARY: Final[Mapping[int, bytes]] = MappingProxyType(
 )
 
 
-#: The same for the decoder, which asks it once a token: a dict is the faster.
+#: A plain dict for the decoder, whose lookups, one for each token, are faster.
 _PB_WORDS: Final = dict(PB_VOCABULARY)
 
 
@@ -66,14 +66,14 @@ _PB_TOKENS: Final = _tokens(PB_VOCABULARY)
 
 
 def words_by_number(vocabulary: Mapping[int, bytes] | None) -> dict[int, bytes]:
-    """Return the word that each number of a vocabulary stands for.
+    """Return the words of a vocabulary by number, for lookups.
 
     Args:
-        vocabulary: Number to word, or None for a dialect without one.
+        vocabulary: Words by number; None for a dialect without vocabulary.
 
     Returns:
-        Number to word.  The caller only reads it: the table of `PB_VOCABULARY`
-        is one that every connection shares.
+        Words by number. Callers must not change it: the table of `PB_VOCABULARY` is
+        shared by all connections.
     """
     if vocabulary is PB_VOCABULARY:
         return _PB_WORDS
@@ -81,13 +81,13 @@ def words_by_number(vocabulary: Mapping[int, bytes] | None) -> dict[int, bytes]:
 
 
 def tokens_by_word(vocabulary: Mapping[int, bytes] | None) -> dict[bytes, bytes]:
-    """Return the token that stands for each word of a vocabulary.
+    """Return the encoded tokens of a vocabulary by word.
 
     Args:
-        vocabulary: Number to word, or None for a dialect without one.
+        vocabulary: Words by number; None for a dialect without vocabulary.
 
     Returns:
-        Word to token.  The caller only reads it, as above.
+        Tokens by word. Callers must not change it, as above.
     """
     if vocabulary is PB_VOCABULARY:
         return _PB_TOKENS

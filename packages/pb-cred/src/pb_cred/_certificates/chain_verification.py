@@ -32,14 +32,14 @@ from pb_cred.errors import CertificateError
 
 __all__ = ["UNREADABLE", "Authorities", "Unfit", "extension"]
 
-#: How many certificates that a peer sends along are looked at.
+#: Largest number of intermediate certificates read of those that a peer sends along.
 _MOST_SENT: Final = 16
-# What OpenSSL asks for at its second level: 112 bits of security.
+# Smallest keys, in bits: OpenSSL's security level 2, which is 112 bits of security.
 _LEAST_BITS: Final = 2048
 _LEAST_CURVE_BITS: Final = 224
 _LEAST_DIGEST_BYTES: Final = 28
 
-#: What a certificate raises that one of the two libraries does not take for one.
+#: Exceptions of the two libraries for a certificate that they cannot read.
 UNREADABLE: Final = (
     ValueError,
     UnsupportedAlgorithm,
@@ -60,7 +60,7 @@ class Unfit(Exception):
 
 
 class Authorities:
-    """Those whose certificates are good.
+    """The authorities that a login trusts.
 
     Args:
         trusted: Their own certificates, as a path to PEM, as PEM in bytes or as
@@ -127,7 +127,7 @@ def extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
         return None
 
 
-# What is configured
+# Configuration
 
 
 def _read(given: Any) -> list[x509.Certificate]:
@@ -177,12 +177,12 @@ def _check_configured(certificate: x509.Certificate) -> None:
 def _store_of(certificate: x509.Certificate) -> crypto.X509Store:
     store = crypto.X509Store()
     store.add_cert(crypto.X509.from_cryptography(certificate))
-    # An authority is trusted for what it is, though another may have signed it.
+    # A configured authority ends the chain, also where another has signed it.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     return store
 
 
-# What is verified
+# Verification
 
 
 def _loaded(certificate: bytes) -> crypto.X509:
@@ -199,7 +199,7 @@ def _check_chain(chain: list[x509.Certificate]) -> None:
     _check_user(leaf)
     for each in authorities:
         _check_authority(each)
-    # What an authority says of itself is not what makes it one.
+    # The configured authority itself is trusted as it is, so it is left out.
     for each in chain[:-1]:
         digest = each.signature_hash_algorithm
         if digest is not None and digest.digest_size < _LEAST_DIGEST_BYTES:

@@ -1,4 +1,4 @@
-"""This module says whose a certificate is.
+"""This module reads the subject names of a certificate, which say whose it is.
 
 It imports what the extra ``tls`` brings, so it is imported when that is wanted.
 """
@@ -42,8 +42,8 @@ def name_in(certificate: x509.Certificate, kind: str) -> bytes:
     if len(names) != 1:
         raise Unfit("it does not have one name of the kind that is asked for")
     name = names[0]
-    # Neither is who is meant to be told apart by what cannot be seen, nor is a name to
-    # end a line of a log, or a string in C.
+    # Names that differ in invisible characters look alike to people; a line end or a
+    # NUL would cut the name in a log or in a C string.
     if not isinstance(name, str) or not name.isprintable() or name != name.strip():
         raise Unfit("its name is not one")
     if kind == "dns" and "*" in name:

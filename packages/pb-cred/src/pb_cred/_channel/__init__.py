@@ -1,3 +1,3 @@
-"""This package tells what is known of the connection that a login comes over."""
+"""This package describes the channel of a login: TLS, certificates, the address."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""This module finds out what is known of a connection before a login over it."""
+"""This module makes the login context, which describes a connection to mechanisms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["context_of"]
 
 
 def context_of(broker: Broker) -> LoginContext:
-    """Return what is known of a connection before a login over it."""
+    """Return the login context of a connection, as known before the login."""
     transport: Any = broker.transport
     security = security_of(transport)
 

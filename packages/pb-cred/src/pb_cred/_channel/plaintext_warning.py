@@ -1,4 +1,4 @@
-"""This module warns of passwords on connections that are not encrypted."""
+"""This module gives the plaintext warning: of passwords on unencrypted connections."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["warn_client", "warn_server"]
 
 _log = SafeLogger(namespace="pb_cred")
 
-#: With which whoever overhears the login can try passwords, and whoever is in between
-#: has the session.
+#: Mechanisms without channel binding: an eavesdropper can try passwords offline, and a
+#: man in the middle has the session.
 _UNBOUND: Final = frozenset({"md5", "SCRAM-SHA-256"})
 
 _told: set[str] = set()
 
 
 def _is_to_be_told(side: str, mechanism: str, context: LoginContext) -> bool:
-    """Say whether to warn, which is done once for a process."""
+    """Return True if a warning is due; each one is given once per process."""
     is_network = source_of(context.peer) is not None
     if mechanism not in _UNBOUND or context.is_tls or not is_network or side in _told:
         return False
@@ -29,7 +29,7 @@ def _is_to_be_told(side: str, mechanism: str, context: LoginContext) -> bool:
 
 
 def warn_server(mechanism: str, context: LoginContext) -> None:
-    """Warn if somebody has logged in with a password, and anybody could listen."""
+    """Warn of a password login at this server over a connection without TLS."""
     if _is_to_be_told("server", mechanism, context):
         _log.warn(
             "Users log in by {mechanism} without TLS: whoever listens can try passwords"
@@ -42,7 +42,7 @@ def warn_server(mechanism: str, context: LoginContext) -> None:
 
 
 def warn_client(mechanism: str, context: LoginContext) -> None:
-    """Warn if we log in with a password, and anybody could listen."""
+    """Warn of a password login of this client over a connection without TLS."""
     if _is_to_be_told("client", mechanism, context):
         _log.warn(
             "We log in by {mechanism} at {peer} without TLS: whoever listens can try"

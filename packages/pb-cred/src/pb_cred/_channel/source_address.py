@@ -10,7 +10,7 @@ __all__ = ["source_of"]
 
 
 def source_of(peer: object) -> Hashable:
-    """Return what tries from an address are counted by; None for no address.
+    """Return the key by which tries from an address are counted; None for no address.
 
     Args:
         peer: The address, as the transport tells it.

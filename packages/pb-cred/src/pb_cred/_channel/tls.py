@@ -1,4 +1,4 @@
-"""This module finds out what TLS says of a connection, on either event loop.
+"""This module reads the TLS state of a connection, on either event loop.
 
 On Twisted's reactor TLS is pyOpenSSL's, which can export keying material; asyncio's is
 the standard library's, which cannot.
@@ -16,13 +16,13 @@ __all__ = ["Security", "security_of"]
 # RFC 9266, section 2.
 _LABEL: Final = b"EXPORTER-Channel-Binding"
 _LENGTH: Final = 32
-# OpenSSL's SSL_VERIFY_PEER, without importing what may not be there.
+# OpenSSL's SSL_VERIFY_PEER. pyOpenSSL, which has it, may not be installed.
 _VERIFY_PEER: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """What TLS says of a connection; see :class:`pb_cred.mechanisms.LoginContext`."""
+    """The TLS state of a connection; see :class:`pb_cred.mechanisms.LoginContext`."""
 
     is_tls: bool = False
     is_verified: bool = False
@@ -32,7 +32,7 @@ class Security:
 
 
 def security_of(transport: Any) -> Security:
-    """Return what is known of a connection.
+    """Return the TLS state of a connection.
 
     Args:
         transport: A broker's.
@@ -52,7 +52,8 @@ def _of_ssl(tls: Any) -> Security:
     context = tls.context
     certificate = tls.getpeercert(binary_form=True)
     sent: list[bytes] = []
-    # Python does not tell before 3.13, and then it breaks if nothing was sent.
+    # Before 3.13 ssl has no such method; in 3.13 it fails for a peer without
+    # certificate.
     if certificate is not None and hasattr(tls, "get_unverified_chain"):
         sent = tls.get_unverified_chain()
     return Security(
@@ -67,7 +68,8 @@ def _of_openssl(connection: Any) -> Security:
     certificate = connection.get_peer_certificate()
     encoded = None if certificate is None else _encoded(certificate)
     sent = map(_encoded, connection.get_peer_cert_chain() or ())
-    # Whether an older TLS has the extended master secret, pyOpenSSL does not tell.
+    # The exporter binds older TLS only with the extended master secret, of which
+    # pyOpenSSL has no report.
     binding = None
     if connection.get_protocol_version_name() == "TLSv1.3":
         binding = connection.export_keying_material(_LABEL, _LENGTH, b"")
@@ -81,12 +83,12 @@ def _of_openssl(connection: Any) -> Security:
 
 
 def _without(certificate: bytes | None, sent: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return what was sent besides a certificate, which may be among it or not."""
+    """Return the sent certificates without a given one."""
     return tuple(each for each in sent if each != certificate)
 
 
 def _is_verified(connection: Any, certificate: Any) -> bool:
-    """Tell whether a certificate was verified, and is for the name that was asked for.
+    """Return True for a verified certificate with the name that was asked for.
 
     Twisted has no way to tell whether it has compared the names, so that is done again.
     """

@@ -24,11 +24,11 @@ class Outages:
     def __init__(self, error: type[Exception], tell: Callable[[str], None]) -> None:
         self._error = error
         self._tell = tell
-        # What the log was told last of a failure that goes on.
+        # Reason of the present outage, as logged; None while the store answers.
         self._told: str | None = None
 
     def watch(self, answer: Deferred[Any]) -> Deferred[Any]:
-        """Take note of what the store answers to a login.
+        """Watch the store's answer to a login.
 
         Args:
             answer: A Deferred with that.
@@ -47,8 +47,8 @@ class Outages:
             return failure
         reason = str(failure.value)
         if reason != self._told:
-            # Once for as long as it lasts: anybody can try to log in, and often.
+            # Logged once for each outage: any peer can try to log in, and often.
             self._told = reason
             self._tell(reason)
-        # The peer is not told what there is here.
+        # The reason names the store, which is no business of the peer's.
         return Failure(LoginUnavailable("logging in is not possible at present"))

@@ -1,4 +1,4 @@
-"""This module opens SQL databases, and tells what goes wrong with them without values.
+"""This module opens SQL databases, whose errors it reports without values.
 
 They are PostgreSQL's or SQLite's.
 """
@@ -23,7 +23,7 @@ _DIALECTS = ("postgresql", "sqlite")
 
 
 class Database:
-    """An SQL database that a store keeps something in.
+    """An SQL database of a store.
 
     Args:
         database: SQLAlchemy's URL of it, or an engine.
@@ -105,12 +105,12 @@ class Database:
             reason = "this is no database URL that SQLAlchemy knows"
         except ModuleNotFoundError as error:
             reason = f"{error.name} is not installed: pip install 'pb-cred[postgresql]'"
-        # Not what SQLAlchemy says of it: there may be a password in it.
+        # Without SQLAlchemy's text, which may quote a password of the URL.
         raise self._error(reason)
 
 
 def _reason(error: SQLAlchemyError) -> str:
-    """Return what went wrong, without the values: of the driver's words, one line."""
+    """Return the reason of an error without values: the first line of the driver's."""
     driver = getattr(error, "orig", None)
     if driver is None:
         return type(error).__name__

@@ -1,4 +1,4 @@
-"""This module keeps the keys that tokens are verified with, and gets new ones.
+"""This module is the key cache: it keeps the keys for tokens, and fetches new ones.
 
 Theory of operation
 -------------------
@@ -26,7 +26,7 @@ __all__ = ["KeyRing"]
 
 _log = SafeLogger(namespace="pb_cred")
 
-#: How many logins may wait for an answer.
+#: Largest number of logins that wait for one fetch of keys.
 _MOST_WAITING: Final = 1000
 
 _seconds: Callable[[], float] = time.monotonic
@@ -49,7 +49,8 @@ class KeyRing:
         self._max_age = max_age
         self._source: Callable[[], Any] | None = None
         self._keys: Keys = {}
-        # When the function was asked last, and when it last gave the keys.
+        # Times of the last call of the function, and of its last answer, in seconds of
+        # the monotonic clock; None for never.
         self._asked: float | None = None
         self._given: float | None = None
         self._asking: Deferred[Any] | None = None

@@ -18,7 +18,7 @@ __all__ = ["ALGORITHMS", "Key", "Keys", "checked_algorithms", "read_keys"]
 
 
 class _Kind(NamedTuple):
-    """What an algorithm takes for a key: a type of JWK, and its curve or least size."""
+    """The kind of key of an algorithm: type of JWK, with its curve or smallest size."""
 
     kty: str
     curve: str | None = None

@@ -30,15 +30,15 @@ _FORM: Final = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+"
 
 #: The longest header, in bytes of JSON.
 _MOST_HEADER: Final = 2048
-#: How deep the lists and objects in JSON may be.
+#: Largest depth of lists and objects in JSON.
 _MOST_DEPTH: Final = 8
-#: How many characters a number may have.
+#: Longest number in JSON, in characters.
 _MOST_DIGITS: Final = 32
-#: Strings, so that what is in them does not count; and what begins and ends a level.
+#: Brackets that begin and end a level; strings as well, to skip the brackets in them.
 _LEVELS: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 
-#: What would have us take a key from the token, or take the token for something else.
+#: Header fields by which a token would bring its own key, or change its meaning.
 _REFUSED: Final = frozenset(["b64", "crit", "enc", "jku", "jwk", "x5c", "x5u", "zip"])
 
 #: The last that a datetime can be.
@@ -83,7 +83,7 @@ class SignedToken:
         self.kind: str | None = as_type(kind) if "typ" in header else None
 
     def claims(self, library: Any, key: Any) -> dict[str, Any]:
-        """Return what it says, once the signature was found right.
+        """Return the claims of the token, once its signature is verified.
 
         Args:
             library: What verifies: a ``jwt.PyJWS`` for the algorithms that are allowed.
@@ -147,7 +147,7 @@ def _is_deep(text: str) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        # Who reads the first of two would be told something else than we are.
+        # Another reader may take the first of two equal names, and so another meaning.
         raise ValueError("a name is there twice")
     return found
 
@@ -188,7 +188,7 @@ def time_in(claims: dict[str, Any], name: str) -> float | None:
     if name not in claims:
         return None
     value = claims[name]
-    # Not a bool, and not what is neither more nor less than anything.
+    # A bool is an int in Python, and a NaN fails both comparisons.
     if type(value) in (int, float) and 0 <= value <= _LAST:
         return float(value)
     raise LoginRefused(f"the token's {name} is no time")

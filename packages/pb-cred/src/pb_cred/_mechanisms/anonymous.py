@@ -1,4 +1,4 @@
-"""This module is the login of those who do not say who they are."""
+"""This module is the anonymous login, by ANONYMOUS and as legacy peers do it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
     "log_in",
 ]
 
-#: What a session calls the login of a legacy peer.
+#: Name of the mechanism in the session of a legacy peer.
 MECHANISM: Final = "anonymous"
 NAME: Final = "ANONYMOUS"
 
 
 def log_in(root: RemoteReference, mind: Any) -> Deferred[Any]:
-    """Log in as nobody in particular, as legacy peers do.
+    """Log in anonymously, as legacy peers do.
 
     Args:
         root: The server's login root.
@@ -49,26 +49,26 @@ def log_in(root: RemoteReference, mind: Any) -> Deferred[Any]:
 
 class _Server(ServerExchange):
     def step(self, data: bytes) -> Claim:
-        """Take the only message, whose text means nothing."""
+        """Take the only message, whose text has no meaning."""
         return Claim(Anonymous())
 
 
 class AnonymousServerMechanism(ServerMechanism):
-    """ANONYMOUS (RFC 4505), where the portal lets in whoever comes."""
+    """ANONYMOUS (RFC 4505), for portals with a checker of anonymous credentials."""
 
     name = NAME
 
     def is_served_by(self, portal: Any) -> bool:
-        """Tell whether there is a checker that takes anybody."""
+        """Return True if the portal has a checker for anonymous credentials."""
         return takes(portal, IAnonymous)
 
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Server()
 
 
 class AnonymousClientMechanism(ClientMechanism):
-    """ANONYMOUS, for those who do not say who they are."""
+    """ANONYMOUS, for anonymous credentials."""
 
     name = NAME
 
@@ -77,5 +77,5 @@ class AnonymousClientMechanism(ClientMechanism):
         return IAnonymous.providedBy(credentials)
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return OneMessage(b"")

@@ -42,9 +42,9 @@ __all__ = [
 
 NAME: Final = "EXTERNAL"
 
-#: Certificates: the path of a file in PEM, PEM itself, or what cryptography has read.
+#: Certificates: the path of a file in PEM, PEM itself, or an object of cryptography.
 Source: TypeAlias = Union[str, "os.PathLike[str]", bytes, "Certificate"]
-#: Which name in a certificate is its user.
+#: Kind of the name in a certificate that is the user's name.
 Identity: TypeAlias = Literal["common_name", "dns", "email", "uri"]
 
 
@@ -164,7 +164,7 @@ class ClientCertificates(ServerMechanism):
         return context.is_tls and context.certificate is not None
 
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Server(self, context)
 
     def _look_at(self, context: LoginContext) -> tuple[Any, datetime]:
@@ -213,7 +213,7 @@ def _identify_by(
 
 
 class OwnCertificate:
-    """The credentials of those who show a certificate in TLS's handshake.
+    """Credentials of a user whose certificate was sent in TLS's handshake.
 
     The certificate and its key are given to TLS itself: on Twisted's reactor to
     ``ssl.optionsForClientTLS`` as ``clientCertificate``, on asyncio to the context's
@@ -250,7 +250,7 @@ class OwnCertificate:
 
 
 class ExternalClientMechanism(ClientMechanism):
-    """EXTERNAL, for those who have shown a certificate."""
+    """EXTERNAL, for connections on which a certificate was sent."""
 
     name = NAME
 
@@ -261,5 +261,5 @@ class ExternalClientMechanism(ClientMechanism):
         return context.is_verified or not credentials.needs_verified_server
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return OneMessage(credentials.authorization_identity)

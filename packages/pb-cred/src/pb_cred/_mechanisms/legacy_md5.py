@@ -41,7 +41,7 @@ __all__ = [
 
 MECHANISM: Final = "md5"
 
-#: How many challenges one connection may have that were not answered yet.
+#: Largest number of unanswered challenges on one connection.
 MAX_CHALLENGES: Final = 256
 #: The longest name that a peer may log in with, in bytes.
 MAX_NAME: Final = 1024
@@ -53,7 +53,7 @@ def challenge() -> bytes:
 
 
 def respond(challenge: bytes, password: bytes | str) -> bytes:
-    """Return the response to ``challenge`` of somebody who knows ``password``.
+    """Return the response to ``challenge`` that proves the knowledge of ``password``.
 
     Args:
         challenge: What the server sent.
@@ -76,7 +76,7 @@ def as_bytes(value: bytes | str) -> bytes:
 
 @implementer(IUsernameHashedPassword, IUsernameMD5Password)
 class MD5Credentials:
-    """A peer's claim to be somebody, with the response to one challenge.
+    """A peer's claim to a user name, with the response to one challenge.
 
     Args:
         username: Who it says it is.
@@ -130,7 +130,7 @@ class Challenges:
         self.claim = claim
         self._keeps_names = keeps_names
         self._broker = broker
-        # For its order: a set that remembers who came first.
+        # A dict as an ordered set: the oldest challenge is the first to go.
         self._open: dict[Challenger, None] = {}
 
     def issue(self, username: Any) -> tuple[bytes, Challenger]:
@@ -167,7 +167,7 @@ class Challenges:
 
 
 class Challenger(TemporaryReference):
-    """What a peer sends its response to; good for one.
+    """The object that a peer sends its response to; it accepts one.
 
     Args:
         challenges: Where it belongs.
@@ -219,7 +219,7 @@ def log_in(
         A Deferred with the avatar.
     """
     secret = Password(password)
-    # What follows may raise, and this would be shown.
+    # A traceback of the code below would show the variable.
     del password
     # As it was given: a legacy server's checker gets it so.
     begun = as_deferred(root.callRemote("login", username))

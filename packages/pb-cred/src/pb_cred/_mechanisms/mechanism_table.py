@@ -26,7 +26,7 @@ _SERVERS: Final[dict[str, Callable[[], ServerMechanism]]] = {
     anonymous.NAME: anonymous.AnonymousServerMechanism,
 }
 
-#: What a server has to be told more of than a name.
+#: Mechanisms for which a server needs a configured object, by the name of its class.
 _OBJECTS: Final = {
     external.NAME: "pb_cred.certificates.ClientCertificates",
     bearer_token.NAME: "pb_cred.tokens.BearerTokens",

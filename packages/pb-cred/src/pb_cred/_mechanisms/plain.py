@@ -86,11 +86,11 @@ class PlainServerMechanism(ServerMechanism):
         return takes(portal, IUsernamePassword)
 
     def is_available(self, context: LoginContext) -> bool:
-        """Tell whether nobody can overhear it."""
+        """Return True on an encrypted connection."""
         return context.is_tls
 
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Server(context)
 
 
@@ -109,7 +109,7 @@ class PlainClientMechanism(ClientMechanism):
         return all(each and is_text(each) for each in (name, password))
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         message = b"\0".join([b"", as_name(credentials), _password(credentials)])
         return OneMessage(message)
 

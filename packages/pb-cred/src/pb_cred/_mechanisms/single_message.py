@@ -23,7 +23,7 @@ class OneMessage(ClientExchange):
         return self._message
 
     def finish(self, data: bytes) -> None:
-        """See that there is nothing more.
+        """Refuse any further message.
 
         Raises:
             MechanismError: There is.

@@ -1,4 +1,4 @@
-"""This module is what a peer is given for one login, and holds no longer."""
+"""This module holds the temporary reference, an object that lasts for one login."""
 
 from __future__ import annotations
 

@@ -37,12 +37,12 @@ _BYTES: Final = "uint8_t[]"
 
 
 class Argon2Error(Exception):
-    """It could not be computed; the message has nothing of what it is computed from."""
+    """A hash could not be computed; the message quotes neither password nor hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """A hash, and what it was computed with.
+    """A hash, with its parameters.
 
     Args:
         memory_cost: The memory, in KiB.
@@ -69,7 +69,7 @@ class Hash:
 
 
 def parse(text: str) -> Hash:
-    """Return what a hash says.
+    """Return the parts of an encoded hash.
 
     Args:
         text: A hash in the usual form.

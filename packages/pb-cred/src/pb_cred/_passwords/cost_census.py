@@ -34,7 +34,7 @@ _POINT_BYTES: Final = 8
 _SALT_OF_ARGON2: Final = b"decoy salt"
 _DIGEST_OF_ARGON2: Final = b"decoy hash"
 _BCRYPT_PREFIX: Final = 7
-#: What follows the parameters of a bcrypt hash and of an apr1 hash that nobody has.
+#: Rest, after the parameters, of a bcrypt hash and of an apr1 hash of no password.
 _NO_BCRYPT: Final = "." * 53
 _NO_APR1: Final = "$apr1$........$" + "." * 22
 _NO_SHA1: Final = "{SHA}" + "A" * 27 + "="
@@ -45,7 +45,7 @@ Shares: TypeAlias = tuple[tuple[Any, int], ...]
 
 @dataclass(frozen=True)
 class Census:
-    """How many of a store's users have which cost.
+    """The census of a store: numbers of users by the cost of their hashes.
 
     Attributes:
         verifiers: The costs of SCRAM verifiers.
@@ -120,7 +120,7 @@ def census_of(counted: Iterable[tuple[Record, int]]) -> Census:
 
 
 def parameters_of(record: Record) -> Any:
-    """Return what verifying a password against a record costs: the same for equals.
+    """Return the cost of verifying a password against a record, equal for equal costs.
 
     None is for what is damaged, which cannot be verified.
     """
@@ -177,7 +177,7 @@ def _at(point: float, shares: Shares, otherwise: Any) -> Any:
 def _decoy(
     scheme: str, parameters: Any, secret: bytes, hashing: PasswordHashing
 ) -> str:
-    """Return a hash that nobody has, of some parameters; None for the usual ones."""
+    """Return a hash of no password with some parameters; None for the usual ones."""
     if scheme == "scram":
         cost = parameters or ScramCost(hashing.scram_iterations)
         return scram_text(stand_in(secret, b"", cost))

@@ -51,7 +51,7 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True)
 class _Content:
-    """What is in the file.
+    """The content of the file.
 
     Attributes:
         keep: What is kept of each password.
@@ -124,7 +124,7 @@ class PasswordFile(PasswordStore):
         return content.records.get(name), content.census
 
     def _put(self, record: Record, instead_of: InsteadOf = None) -> bool:
-        # What a login changes can wait for the next one.
+        # An improvement at a login is optional: the next login tries again.
         with self._locked(wait=instead_of is None or instead_of[0] is None) as content:
             old = content.records.get(record.name)
             if instead_of not in (None, (old,)):
@@ -151,7 +151,7 @@ class PasswordFile(PasswordStore):
         return self._content().secret
 
     def _content(self) -> _Content:
-        """Return what is in the file."""
+        """Return the content of the file."""
         with self._lock, self._reporting():
             about = os.stat(self._path)
             seen = (about.st_ino, about.st_mtime_ns, about.st_ctime_ns, about.st_size)
@@ -193,7 +193,7 @@ class PasswordFile(PasswordStore):
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
-        """Say of what the system refuses where that was."""
+        """Turn errors of the system into errors of the store, with the path."""
         try:
             yield
         except OSError as error:
@@ -202,7 +202,7 @@ class PasswordFile(PasswordStore):
 
     @contextmanager
     def _locked(self, wait: bool = True) -> Iterator[_Content]:
-        """Keep other writers out, and give what is in the file meanwhile."""
+        """Lock the file against other writers, and yield its content."""
         with self._reporting():
             file = self._lock_file(wait)
             try:

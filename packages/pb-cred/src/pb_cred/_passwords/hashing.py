@@ -30,7 +30,7 @@ from .secret_password import Password
 
 __all__ = ["Keep", "Password", "PasswordHashing", "Record"]
 
-#: What a store keeps of each password.
+#: Kinds of hashes that a store keeps of each password.
 Keep = Literal["argon2id", "scram", "argon2id+scram"]
 KEEPS: Final[dict[str, Keep]] = {
     "argon2id": "argon2id",
@@ -40,7 +40,7 @@ KEEPS: Final[dict[str, Keep]] = {
 
 #: Longer ones are refused: no person types them.
 MOST_PASSWORD_BYTES: Final = 1024
-#: What bcrypt makes use of.
+#: Longest part of a password that bcrypt uses, in bytes.
 _BCRYPT_BYTES: Final = 72
 BCRYPT_HASH: Final = re.compile(
     r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}", re.ASCII
@@ -57,7 +57,7 @@ _PREFIXES: Final = {
     "$apr1$": "apr1",
     "{SHA}": "sha1",
 }
-#: What passwords are verified with; all but two of these were imported.
+#: Schemes of verification; all but ``argon2id`` and ``scram`` come from imported files.
 SCHEMES: Final = ("apr1", "argon2id", "bcrypt", "scram", "sha1")
 
 _REFUSED: Final = {
@@ -72,7 +72,7 @@ _REFUSED: Final = {
 
 
 class Kept(str):
-    """What is kept of a password, which no repr shows, nor a traceback."""
+    """A hash of a password, hidden from reprs and tracebacks."""
 
     __slots__ = ()
 
@@ -82,7 +82,7 @@ class Kept(str):
 
 @dataclass(frozen=True)
 class PasswordHashing:
-    """How expensive it is to try passwords against what a store keeps.
+    """The cost of trying a password against the hashes of a store.
 
     The defaults are the second recommendation of RFC 9106 for Argon2id, and what is
     advised for PBKDF2 with SHA-256.  Where a store has a hash that cost less, it is
@@ -157,7 +157,7 @@ class PasswordHashing:
             return replace(like, digest=digest).text()
         except argon2.Argon2Error as error:
             reason = str(error)
-        # Outside of the handler: what that has in its frames is a secret.
+        # Raised outside of the handler, whose frames hold the secret.
         raise PasswordStoreError(f"Argon2 failed: {reason}")
 
     def _like(self, salt: bytes, digest: bytes = bytes(_HASH_BYTES)) -> argon2.Hash:
@@ -173,7 +173,7 @@ class PasswordHashing:
         return self._like(salt, digest).text()
 
     def improved(self, record: Record, password: Password, keep: Keep) -> Record | None:
-        """Return what to keep instead for a user who has just logged in, or None.
+        """Return a better record for a user who has just logged in; None for no change.
 
         Args:
             record: What is kept.
@@ -197,7 +197,7 @@ class PasswordHashing:
         return None if better == record else better
 
     def _rises(self, hashed: str) -> bool:
-        """Tell whether what a hash costs is less than what one costs now."""
+        """Return True if a hash is cheaper than a new one would be."""
         if scheme_of(hashed) != "argon2id":
             return True
         old = argon2.parse(hashed)
@@ -208,7 +208,7 @@ class PasswordHashing:
 
 @dataclass(frozen=True)
 class Record:
-    """What a store keeps of one user.
+    """The record of one user in a store.
 
     Attributes:
         name: The user's name.
@@ -222,12 +222,12 @@ class Record:
 
     @property
     def scheme(self) -> str:
-        """What a password is verified with."""
+        """Scheme by which a password is verified."""
         return "scram" if self.password_hash is None else scheme_of(self.password_hash)
 
     @property
     def kept(self) -> str:
-        """What a password is verified against, as text."""
+        """Hash that a password is verified against, as text."""
         if self.password_hash is not None:
             return Kept(self.password_hash)
         return Kept(scram_text(self.verifier))
@@ -259,7 +259,7 @@ def is_password(
 
 
 def scheme_of(hashed: str) -> str:
-    """Return what a hash is verified with.
+    """Return the scheme of a hash.
 
     Raises:
         PasswordStoreError: Nothing here can verify it; the message says of what kind
@@ -276,7 +276,7 @@ def scheme_of(hashed: str) -> str:
 
 
 def require(scheme: str) -> None:
-    """Import what verifies a scheme.
+    """Import the library that verifies a scheme.
 
     Raises:
         PasswordStoreError: It is not installed.
@@ -307,13 +307,13 @@ def _verify_argon2(hashed: str, password: Password) -> bool:
         return hmac.compare_digest(digest, kept.digest)
     except (ValueError, argon2.Argon2Error):
         pass
-    # Outside of the handler, as below: what those have in their frames is a secret.
+    # Raised outside of the handlers, here and below, whose frames hold the secret.
     raise PasswordStoreError("Argon2 failed, or a hash is damaged")
 
 
 def _verify_bcrypt(hashed: str, password: Password) -> bool:
     bcrypt = required("bcrypt", "htpasswd")
-    # Some versions of the library panic at what is none.
+    # Some versions of the library panic at a malformed hash.
     if BCRYPT_HASH.fullmatch(hashed) is None:
         raise PasswordStoreError("a bcrypt hash is damaged, or costs more than 2**16")
     if b"\0" in password.raw:

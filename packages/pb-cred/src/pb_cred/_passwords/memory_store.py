@@ -17,7 +17,7 @@ __all__ = ["CHEAP", "MemoryPasswords"]
 
 _log = SafeLogger(namespace="pb_cred")
 
-#: What a test can afford, and nothing else should use.
+#: Hashing for tests alone: fast, and so cheap to attack.
 CHEAP = PasswordHashing(
     time_cost=1, memory_cost=8, parallelism=1, scram_iterations=4096
 )

@@ -1,4 +1,4 @@
-"""This module makes what a server keeps of a password for SCRAM.
+"""This module makes the SCRAM verifier, which a server keeps of a password.
 
 RFC 5802 says how, RFC 7677 says so with SHA-256.  Who has a verifier can check a
 client's proof and give a proof of its own, and cannot log in elsewhere with it.
@@ -25,13 +25,13 @@ __all__ = [
     "stand_in",
 ]
 
-#: What RFC 7677 asks for at least.
+#: Smallest number of iterations, by RFC 7677.
 LEAST_ITERATIONS = 4096
-#: What a client of this project will compute at most.
+#: Largest number of iterations that a client of this project computes.
 MOST_ITERATIONS = 1_000_000
 
-# Section 2.3 of RFC 4013, and what was unassigned in Unicode 3.2, which is not for
-# strings that are stored.
+# Prohibited characters: section 2.3 of RFC 4013, and those unassigned in Unicode 3.2,
+# which are prohibited in stored strings.
 _PROHIBITED = (
     stringprep.in_table_a1,
     stringprep.in_table_c12,
@@ -48,7 +48,7 @@ _PROHIBITED = (
 
 @dataclass(frozen=True)
 class Verifier:
-    """What a server keeps of one user's password for SCRAM-SHA-256.
+    """The verifier that a server keeps of one user's password for SCRAM-SHA-256.
 
     Its repr leaves the keys out.
 
@@ -67,7 +67,7 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ScramCost:
-    """What a server tells anybody of a verifier, but for the salt itself.
+    """The public parameters of a verifier: all but the salt itself.
 
     Attributes:
         iterations: How often the password was hashed.
@@ -80,7 +80,7 @@ class ScramCost:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What is derived from a password.  Its repr leaves all of it out."""
+    """The keys derived from a password, hidden from the repr."""
 
     client_key: bytes = field(repr=False)
     stored_key: bytes = field(repr=False)
@@ -189,7 +189,7 @@ def _decoded(password: bytes) -> str:
 
 
 def _check_directions(text: str) -> None:
-    """Refuse what RFC 3454, section 6, says of text that runs from right to left."""
+    """Refuse text with mixed directions, by RFC 3454, section 6."""
     if not any(map(stringprep.in_table_d1, text)):
         return
     ends = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])

@@ -51,10 +51,11 @@ _SECRET_BYTES = 32
 #: A census is kept for so many times as long as it took.
 _AGE_OF_CENSUS = 100.0
 _MOST_SECONDS = 600.0
-#: What an Argon2id hash of the usual sizes has behind its parameters, in characters.
+#: Length of an Argon2id hash of the usual sizes after its parameters, in characters.
 _ARGON2_TAIL = 67
 _BCRYPT_HEAD = 7
-#: What a SCRAM verifier has before its iterations, and how many digits those have.
+#: Length of a SCRAM verifier before its iterations, in characters; numbers of their
+#: digits.
 _SCRAM_HEAD = len("SCRAM-SHA-256$")
 _SCRAM_DIGITS = range(4, 8)
 
@@ -111,9 +112,9 @@ class PasswordDatabase(PasswordStore):
         self._database = Database(database, "PasswordDatabase", PasswordStoreError)
         # None before the first one, and after a change.
         self._census: Census | None = None
-        # How many changes were made here, to know a census that was taken before one.
+        # Number of changes made here: a census taken at another number is out of date.
         self._changes = 0
-        # When it is to be taken again, on the monotonic clock.
+        # Time at which the census is due again, in seconds of the monotonic clock.
         self._census_due = 0.0
         try:
             kept, self._secret = self._open(keep if create else None, create)
@@ -133,7 +134,7 @@ class PasswordDatabase(PasswordStore):
         self._database.close()
 
     def _open(self, keep: Keep | None, create: bool) -> tuple[Keep, bytes]:
-        """Return what the database says to keep, and its secret."""
+        """Return the kinds of hashes configured in the database, and its secret."""
         if create:
             self._database.create(_metadata)
             secret = b64encode(os.urandom(_SECRET_BYTES)).decode()
@@ -186,7 +187,7 @@ class PasswordDatabase(PasswordStore):
 
 
 def _set_up(connection: Connection, values: Mapping[str, str]) -> None:
-    """Set what has not been set, and leave what has."""
+    """Insert settings that are not set yet, and leave the others."""
     kinds = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
     into: Any = kinds[connection.dialect.name](_settings)
     rows = [{"name": name, "value": value} for name, value in values.items()]
@@ -213,7 +214,7 @@ def _iterations() -> Any:
 
 
 def _parameters() -> Any:
-    """Select what a hash says of its cost; null for one that says nothing."""
+    """Select the parameters of a hash; null for a scheme without any."""
     hashed = _users.c.password_hash
     size = func.length(hashed) - _ARGON2_TAIL
     return case(
@@ -267,7 +268,7 @@ def _put(connection: Connection, record: Record, instead_of: InsteadOf) -> bool:
         return True
     where = [_users.c.username == record.name]
     if instead_of is not None:
-        # SQLite locks no row: what was read is what is replaced, or nothing is.
+        # SQLite locks no row: the update applies to the row as it was read, or to none.
         where.append(_users.c.password_hash.is_not_distinct_from(row.password_hash))
         where.append(_users.c.scram.is_not_distinct_from(row.scram))
     changed = connection.execute(update(_users).where(*where).values(**values))

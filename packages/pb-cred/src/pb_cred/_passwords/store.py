@@ -42,14 +42,14 @@ _log = SafeLogger(namespace="pb_cred")
 
 _MOST_NAME_CHARACTERS = 255
 
-#: What has to be kept for something else to be put there: a record or none, in a tuple;
-#: None itself is for whatever.
+#: Condition for replacing a record: the present record, or None for none, in a tuple;
+#: None itself for no condition.
 InsteadOf: TypeAlias = tuple[Record | None] | None
 
 
 @implementer(ICredentialsChecker, IStandingChecker)
 class PasswordStore:
-    """Users and what is kept of their passwords.
+    """A store of users with hashes of their passwords.
 
     ``requestAvatarId`` is for the event loop, and hashes in threads, of which there are
     half as many as processors.  The other methods wait until they are done: a server
@@ -85,7 +85,8 @@ class PasswordStore:
         self.keep: Keep = keep
         self._hashing = hashing or PasswordHashing()
         self._workers = Workers(executor)
-        # What was kept of those whose credentials were accepted.
+        # Records of users by accepted credentials, to find out later if they still
+        # hold.
         self._accepted: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()
         self._outages = Outages(PasswordStoreError, self._tell)
         if "argon2id" in keep:
@@ -213,7 +214,7 @@ class PasswordStore:
         return sorted(self._names())
 
     def verify(self, username: str, password: str | bytes) -> bool:
-        """Tell whether a password is a user's; nothing is hashed anew.
+        """Return True if a password is the user's; no record is improved.
 
         Args:
             username: The user's name.
@@ -229,14 +230,14 @@ class PasswordStore:
         """Let go of the store's threads; a login that waits for one fails."""
         self._workers.close()
 
-    # What stores implement; names have been checked.
+    # Interface for implementations; names have been checked.
 
     def _find(self, name: str) -> tuple[Record | None, Census]:
         """Return a user's record, and the census of all users."""
         raise NotImplementedError
 
     def _put(self, record: Record, instead_of: InsteadOf = None) -> bool:
-        """Keep a record; with ``instead_of``, only if that is what is there."""
+        """Keep a record; with ``instead_of``, only in place of that record."""
         raise NotImplementedError
 
     def _delete(self, name: str) -> bool:
@@ -248,7 +249,7 @@ class PasswordStore:
         raise NotImplementedError
 
     def _server_secret(self) -> bytes:
-        """Return what stand-ins are derived from."""
+        """Return the secret from which stand-ins for unknown users are derived."""
         raise NotImplementedError
 
     # In threads.
@@ -256,7 +257,7 @@ class PasswordStore:
     def _verified(
         self, username: bytes | str, password: Password
     ) -> tuple[Record | None, bool]:
-        """Return what is kept of a user, and whether the password is the user's."""
+        """Return the record of a user, and True if the password is the user's."""
         record, census = self._find(_findable(username))
         decoys = census.decoys(
             self._server_secret(), _as_bytes(username), self.keep, self._hashing
@@ -264,7 +265,7 @@ class PasswordStore:
         return record, _hashing.is_password(record, decoys, password)
 
     def _check(self, username: bytes | str, password: Password) -> Record | None:
-        """Return what is kept of a user with that password, or None."""
+        """Return the record of a user with that password; None for a wrong one."""
         record, is_it = self._verified(username, password)
         if record is None or not is_it:
             return None
@@ -280,7 +281,7 @@ class PasswordStore:
         return record is not None and self.verify(record.name, password.raw)
 
     def _improve(self, record: Record, password: Password) -> Record:
-        """Hash anew what is cheaper to try than it should be; return what is kept."""
+        """Replace a hash that is cheaper than configured; return the present record."""
         try:
             better = self._hashing.improved(record, password, self.keep)
             if better is not None and self._put(better, instead_of=(record,)):
@@ -320,7 +321,7 @@ def _as_bytes(username: bytes | str) -> bytes:
 
 
 def _findable(username: bytes | str) -> str:
-    """Return the name to look for, which for what is no name is one nobody can have."""
+    """Return the name to look up; for an invalid name, one that no user can have."""
     try:
         text = username.decode() if isinstance(username, bytes) else username
         return checked_name(text)

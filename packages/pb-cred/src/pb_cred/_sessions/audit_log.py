@@ -1,4 +1,4 @@
-"""This module tells who has come in, who has not, and who has gone.
+"""This module writes the audit log: logins, refusals, and ends of sessions.
 
 Each event goes to the log, and to whoever a factory was given for it.
 """
@@ -26,9 +26,9 @@ AuditKind: TypeAlias = Literal[
     "ticket_reused",
 ]
 
-#: How much of a name that a peer has given is kept, in bytes.
+#: Longest part kept of a name that a peer has given, in bytes.
 _MOST_NAME: Final = 256
-#: How much of a text is kept, in characters.
+#: Longest part kept of a text, in characters.
 _MOST_TEXT: Final = 1024
 
 

@@ -1,4 +1,4 @@
-"""This module defines avatars: who a user is on the server."""
+"""This module defines avatars, the objects of users on the server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Avatar(Called):
         return method(*args, **kw)
 
     def logout(self) -> Any:
-        """Do what there is to do when the login ends; called once for each login."""
+        """Clean up at the end of the login; called once for each login."""
 
 
 class Perspective(Avatar):

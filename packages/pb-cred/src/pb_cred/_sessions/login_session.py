@@ -53,12 +53,12 @@ __all__ = [
 
 _log = SafeLogger(namespace="pb_cred")
 
-#: Those after which the user has to show a password, or whatever it is, again.
+#: Reasons after which tickets are revoked, so that the user has to authenticate again.
 _REVOKING = frozenset({"ended", "expired", "idle", "max_session"})
 
 
 class _LiveSessions:
-    """Which sessions an avatar has, oldest first."""
+    """The live sessions of each avatar, oldest first."""
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[object, dict[Session, None]]] = {}
@@ -98,7 +98,7 @@ def session_of(avatar: object) -> Session:
 
 
 class _Together:
-    """The logins that end when the last reference to what was sent for them goes.
+    """The logins that end with the last reference to the object sent for them.
 
     It is one login, unless a realm gives one referenceable object for several: the
     references to that are counted together.
@@ -116,7 +116,7 @@ class _Together:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who has been let in.
+    """The identity of an accepted login.
 
     Attributes:
         mechanism: How.
@@ -219,7 +219,7 @@ class Login:
             self._owner = Owner()
             Ownership.of(broker).add(self._owner, avatar)
             if isinstance(who.mind, RemoteReference) and who.mind.perspective is None:
-                # What it is sent is sent on the account of this login.
+                # Objects sent to the mind are counted as given to this login.
                 who.mind.perspective = avatar
         _live.add(avatar, self.session)
         together = broker._localCleanup.get(puid)
@@ -232,11 +232,11 @@ class Login:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """True once it has ended."""
         return self._logout is None
 
     def fields(self) -> dict[str, Any]:
-        """Return what audit events say of it."""
+        """Return the fields of its audit events."""
         session = self.session
         return {
             "peer": session.peer,
@@ -250,7 +250,7 @@ class Login:
         self.end("disconnected")
 
     def jelly(self, jellier: Jellier) -> Any:
-        """Return what the peer gets for the avatar, which is this login's."""
+        """Return the expression of the avatar's reference, counted for this login."""
         if self._owner is None:
             return self.outgoing.jellyFor(jellier)
         ownership = Ownership.of(self.session.broker)
@@ -291,8 +291,8 @@ class Login:
         )
         has_limits = self._sessions.has_limits or session.expires is not None
         if has_limits and not (broker.disconnected or self._sessions.over(broker)):
-            # What it was handed may still be there, and has no session any more that
-            # could end.
+            # Objects that it was handed may remain; no session is left whose end would
+            # take them away.
             broker.logged_out()
 
     def force(self, reason: Reason) -> None:
@@ -328,7 +328,7 @@ class _Handover:
         self._login = login
 
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return what the peer gets for the avatar.
+        """Return the expression of the avatar's reference.
 
         Raises:
             SessionEnded: The login has ended meanwhile.
@@ -344,7 +344,7 @@ class _Handover:
 
 
 def run_logout(logout: Callable[[], Any], shell: Shell) -> None:
-    """Call a realm's function, which may be async; what goes wrong is logged."""
+    """Call a realm's logout function, which may be async; log its exceptions."""
 
     def run() -> Any:
         result = logout()

@@ -55,10 +55,10 @@ class ListedLogin(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether the session has ended."""
+        """True once the session has ended."""
 
     def fields(self) -> dict[str, Any]:
-        """Return what audit events say of the session."""
+        """Return the fields of the session's audit events."""
 
     def why_due(self, now: float) -> Reason:
         """Return the reason why the session has to end at its deadline."""
@@ -71,7 +71,7 @@ class LoginUnderWay(Protocol):
     """A login that has begun and may come to be a session."""
 
     def is_of(self, avatar_id: object) -> bool:
-        """Tell whether the user who logs in is, or may be, this one."""
+        """Return True if the login is, or may be, this user's."""
 
     def is_anybodys(self) -> bool:
         """Tell whether a user is known at all."""
@@ -86,7 +86,8 @@ class LoginUnderWay(Protocol):
 #: Logins over a connection that has none.
 _NO_LOGINS: Final[dict[int, ListedLogin]] = {}
 
-#: How many times within the limit to look who is idle, and how often at most and least.
+#: Number of checks for idle peers within the limit; longest and shortest period between
+#: two checks, in seconds.
 _LOOKS: Final = 10
 _LONGEST_PERIOD: Final = 10.0
 _SHORTEST_PERIOD: Final = 0.01
@@ -94,7 +95,7 @@ _SHORTEST_PERIOD: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """How long sessions last, and how many each user may have.
+    """The policy of sessions: their duration, and their number for each user.
 
     Args:
         idle_timeout: After how many seconds without a call of the peer's a session
@@ -162,7 +163,8 @@ class Sessions:
         self._last = 0
         self._clock: Any = None
         self._is_stopped = False
-        # Who looks next, and when.
+        # The timer of the next check, None for none, and its time in seconds of the
+        # clock.
         self._timer: Any = None
         self._next_look = inf
 
@@ -223,7 +225,7 @@ class Sessions:
 
     @property
     def policy(self) -> SessionPolicy:
-        """How long sessions last.
+        """Policy of the sessions.
 
         What is assigned holds at once, for those that have begun as well; whoever has
         more sessions than there may be keeps them.
@@ -239,7 +241,7 @@ class Sessions:
             )
         if self._clock is not None:
             if before.idle_timeout is None:
-                # Nobody has looked whether they call anything.
+                # Calls have not been watched so far: idleness counts from now.
                 now = self._clock.seconds()
                 for login in self._logins.values():
                     login.heard = now
@@ -247,7 +249,7 @@ class Sessions:
 
     @property
     def has_limits(self) -> bool:
-        """Whether there is a limit that somebody without a session would escape."""
+        """True if there is a limit that a peer without a session would escape."""
         policy = self._policy
         limits = (policy.idle_timeout, policy.max_session, policy.per_user)
         return any(limit is not None for limit in limits)
@@ -284,7 +286,8 @@ class Sessions:
             coming = self._coming.get(avatar_id, 0)
             if len(self.of(avatar_id)) + coming >= most:
                 raise LoginRefused
-        # Before anything ends: whoever learns of that may bring others in or out.
+        # Counted before any session ends: a program that is told of an end may begin or
+        # end other sessions.
         self._coming[avatar_id] = self._coming.get(avatar_id, 0) + 1
         self._awaited[broker] = self._awaited.get(broker, 0) + 1
         if self._policy.when_full == "end_oldest":
@@ -299,7 +302,7 @@ class Sessions:
             session._login.force("replaced")
 
     def release(self, reserved: Any) -> None:
-        """Give back what :meth:`reserve` gave."""
+        """Give back a reservation of :meth:`reserve`."""
         if reserved is None:
             return
         avatar_id, broker = reserved
@@ -356,7 +359,7 @@ class Sessions:
     # Time
 
     def start(self, clock: Any) -> None:
-        """Begin to watch what there is, and what begins from now on.
+        """Begin to watch the sessions, present and later ones.
 
         Args:
             clock: An ``IReactorTime``.
@@ -376,7 +379,7 @@ class Sessions:
         self._schedule()
 
     def stop(self) -> None:
-        """Watch nothing any more, but for the sessions that there are."""
+        """Stop watching later sessions; the present ones stay watched."""
         self._is_stopped = True
         self._stop_watching()
 
@@ -408,13 +411,13 @@ class Sessions:
             timer.cancel()
 
     def _schedule(self) -> None:
-        """Have somebody look when the next session may be due."""
+        """Schedule a check for the time at which the next session may be due."""
         self._stop_timer()
         if self._clock is not None and self._logins:
             self._look_by(min(login.deadline for login in self._logins.values()))
 
     def _look_by(self, deadline: float) -> None:
-        """Have somebody look at a time, or before."""
+        """Schedule a check for a time, unless one is due earlier."""
         now = self._clock.seconds()
         if self._policy.idle_timeout is not None:
             period = min(self._policy.idle_timeout / _LOOKS, _LONGEST_PERIOD)
@@ -426,7 +429,7 @@ class Sessions:
             self._timer = self._clock.callLater(delay, self._look)
 
     def _look(self) -> None:
-        """End what is due."""
+        """End the sessions that are due."""
         now = self._clock.seconds()
         idle_timeout = self._policy.idle_timeout
         for broker, logins in list(self._of_brokers.items()):
@@ -445,7 +448,7 @@ class Sessions:
         self._schedule()
 
     def _force(self, login: ListedLogin, reason: Reason, now: float) -> None:
-        """End a session; whatever goes wrong, there are others to look at."""
+        """End a session; log its exceptions, since other sessions are to be checked."""
         try:
             login.force(reason)
         except Exception:

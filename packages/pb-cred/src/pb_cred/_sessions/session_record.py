@@ -25,7 +25,7 @@ Reason: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Session:
-    """One login: who came, how, when, and through which connection.
+    """The record of one login: user, mechanism, time and connection.
 
     Attributes:
         peer: The address at the other end, as the transport tells it.
@@ -57,7 +57,7 @@ class Session:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """True once it has ended."""
         return bool(self._login.is_over)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""This module waits for what a program's function gives, whatever that is."""
+"""This module awaits a function's result, if it is a Deferred or an awaitable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _result_of(found: Awaitable[Any]) -> Any:
 
 
 def _is_twisteds() -> bool:
-    """Tell whether what can be awaited here is Twisted's: its reactor runs here.
+    """Return True if Twisted's reactor runs here, so that its awaitables are awaited.
 
     Not whether asyncio's loop does: that may be what Twisted's reactor runs on.
     """

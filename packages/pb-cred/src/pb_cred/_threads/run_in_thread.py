@@ -1,4 +1,4 @@
-"""This module computes in threads what would hold up the event loop."""
+"""This module runs slow computations in a thread, beside the event loop."""
 
 from __future__ import annotations
 

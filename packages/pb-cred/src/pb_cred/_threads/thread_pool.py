@@ -60,7 +60,7 @@ class Workers:
         return answer_of(future, _at_once if future.done() else _running_loop())
 
     def close(self) -> None:
-        """Begin nothing more, if the threads are our own; what waits is cancelled."""
+        """Close threads of our own: begin no more calls, and cancel waiting ones."""
         if self._own is not None:
             self._own.shutdown(wait=False, cancel_futures=True)
 
@@ -68,7 +68,7 @@ class Workers:
 def answer_of(
     future: Future[Any], call_in_loop: Callable[[Callable[[], None]], Any]
 ) -> Deferred[Any]:
-    """Return a Deferred of what a thread computes.
+    """Return a Deferred of a thread's result.
 
     Args:
         future: What the thread gives.
@@ -85,7 +85,7 @@ def answer_of(
     waiting: Deferred[Any] = Deferred(give_up)
 
     def done(future: Future[Any]) -> None:
-        # A loop that has been closed waits for nothing.
+        # A closed loop raises RuntimeError, and needs no result.
         with suppress(RuntimeError):
             call_in_loop(lambda: _deliver(future, waiting))
 
@@ -98,7 +98,7 @@ def _at_once(function: Callable[[], None]) -> None:
 
 
 def _running_loop() -> Callable[[Callable[[], None]], Any]:
-    """Return what calls a function in the loop that runs in this thread."""
+    """Return a function that calls others in the loop running in this thread."""
     try:
         return asyncio.get_running_loop().call_soon_threadsafe
     except RuntimeError:

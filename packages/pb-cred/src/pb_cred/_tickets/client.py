@@ -44,10 +44,10 @@ def request_ticket(
 def ask(
     avatar: RemoteReference, on_change: Callable[[Ticket], object] | None
 ) -> Deferred[Ticket]:
-    """Ask for a ticket, whatever the loop; see :func:`request_ticket`."""
+    """Ask for a ticket, on either event loop; see :func:`request_ticket`."""
     answer = maybeDeferred(_ask, avatar)
     answer.addCallbacks(_ticket, _no_ticket, callbackArgs=(on_change,))
-    # Who lets go of an avatar has logged out: it is held until there is an answer.
+    # The last reference to an avatar logs out, so it is held until the answer.
     return answer.addBoth(lambda result, held: result, avatar)
 
 

@@ -44,9 +44,10 @@ _log = SafeLogger(namespace="pb_cred")
 
 _MOST_ID_BYTES: Final = 1024
 _MOST_NAME: Final = 32
-#: How many seconds expired tickets may stay in the store when others are issued.
+#: Period between two purges of expired tickets, in seconds.
 _PURGE_EVERY: Final = 600.0
-#: How often a family is read again because it was changed meanwhile.
+#: Largest number of tries to replace a family that other servers change at the same
+#: time.
 _MOST_TURNS: Final = 16
 
 
@@ -67,7 +68,7 @@ class IssuedTicket:
 
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """What has become of a ticket that was shown.
+    """The result of using a ticket.
 
     Attributes:
         family: What it is of, if there is such a family.
@@ -81,7 +82,7 @@ class _Used:
 
 
 class Tickets(ServerMechanism):
-    """Logins by tickets, which a server issues to those who have logged in otherwise.
+    """Logins by tickets, which a server issues to users logged in by other mechanisms.
 
     It is the mechanism PB-TICKET, for connections over TLS.
 
@@ -131,21 +132,21 @@ class Tickets(ServerMechanism):
         return f"<Tickets in {self._store!r}>"
 
     def is_served_by(self, portal: Any) -> bool:
-        """Tell that no checker has to have anything for it."""
+        """Return True: the mechanism needs no checker of the portal."""
         return True
 
     def is_available(self, context: LoginContext) -> bool:
-        """Tell whether nobody can overhear it."""
+        """Return True on an encrypted connection."""
         return context.is_tls
 
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Server(self, context)
 
     def issue(
         self, avatar_id: AvatarId, mechanism: str, expires: datetime | None = None
     ) -> Deferred[IssuedTicket]:
-        """Issue a ticket for somebody who has logged in, over TLS.
+        """Issue a ticket for a logged-in user, over TLS.
 
         Args:
             avatar_id: Who that is.
@@ -208,7 +209,7 @@ class Tickets(ServerMechanism):
         self._store.close()
 
     def _use(self, ticket: Raw) -> Deferred[_Used]:
-        """Take a ticket that somebody shows."""
+        """Use a ticket that a client has sent, and find its family."""
         return self._outages.watch(self._run(self._take, ticket)).addCallback(self._see)
 
     def _find(self, family_id: bytes) -> Deferred[Family | None]:
@@ -276,7 +277,7 @@ class Tickets(ServerMechanism):
             if family is None or family.is_early(now):
                 return _Used(family)
             if family.is_expired(now):
-                # For good, whatever the clock says later.
+                # Removed, so that it stays expired if the clock is set back.
                 self._store.remove(family_id)
                 return _Used(family)
             if not family.is_good(digest):
@@ -285,7 +286,7 @@ class Tickets(ServerMechanism):
             rotated = replace(family, current=digest_of(following), previous=digest)
             if self._store.replace(family, rotated):
                 return _Used(family, following)
-        # Each time somebody else has used it: that is nobody honest.
+        # Another use has won at each try: no honest client does that.
         return _Used(family)
 
 
@@ -351,12 +352,12 @@ def _run(tell: Callable[[Any], object], avatar_id: AvatarId) -> None:
 
 
 def _check(avatar_id: object) -> None:
-    """See that tickets can be issued for somebody.
+    """Check that tickets can be issued for an avatar id.
 
     Raises:
         NoTicket: They cannot.
     """
-    # Not of a subclass either: the realm would get something else.
+    # Exactly these types: the realm would get a subclass back as its base.
     if type(avatar_id) not in (bytes, str):
         kind = type(avatar_id).__qualname__
         raise NoTicket(f"tickets are for avatar ids that are bytes or text, not {kind}")

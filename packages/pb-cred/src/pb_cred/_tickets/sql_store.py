@@ -99,7 +99,7 @@ class DatabaseTickets(TicketStore):
         return self._delete(_tickets.c.avatar_id == _encoded(avatar_id))
 
     def purge(self, now: float) -> None:
-        """Remove what has expired; see :meth:`TicketStore.purge`."""
+        """Remove expired families; see :meth:`TicketStore.purge`."""
         self._delete(_tickets.c.expires <= now)
 
     def _delete(self, which: Any) -> int:
@@ -115,7 +115,7 @@ def _look(connection: Connection) -> None:
 def _add(connection: Connection, family: Family, most: int) -> None:
     connection.execute(insert(_tickets).values(**_row(family)))
     avatar_id = _tickets.c.avatar_id == _encoded(family.avatar_id)
-    # What was put in last has not been there longest, whatever the clocks say.
+    # The new family is never the oldest, also if the clocks of servers differ.
     others = select(_tickets.c.family).where(avatar_id, _tickets.c.family != family.id)
     old = others.order_by(_tickets.c.created.desc()).offset(most - 1)
     gone = connection.execute(old).scalars().all()
@@ -141,7 +141,7 @@ def _find(connection: Connection, family_id: bytes) -> Family | None:
 
 
 def _replace(connection: Connection, old: Family, new: Family) -> bool:
-    # In one statement: what another has changed meanwhile is not what was read.
+    # One statement, so that a change by another server makes it apply to no row.
     is_old = (
         _tickets.c.family == old.id,
         _tickets.c.current == old.current,

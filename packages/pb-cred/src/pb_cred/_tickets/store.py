@@ -1,4 +1,4 @@
-"""This module says what is kept of tickets, and keeps it in memory.
+"""This module defines the ticket store, and holds the one in memory.
 
 Of a family of tickets, which are those that followed one another from one login, two
 are good: the newest, and the one that it was given for, until the newest is used.  A
@@ -24,7 +24,7 @@ _SKEW: Final = 300.0
 
 @dataclass(frozen=True)
 class Family:
-    """What is kept of the tickets that came from one login.
+    """The family of the tickets that came from one login.
 
     Attributes:
         id: What the family is called: 16 bytes, by chance.
@@ -64,7 +64,7 @@ class Family:
 
 
 class TicketStore(ABC):
-    """Where a server keeps what it keeps of tickets.
+    """The interface of a server's store of ticket families.
 
     Its methods are called in threads, several at once, and wait until they are done.
     What they have done is done for good when they return: a store that is shared by
@@ -99,7 +99,7 @@ class TicketStore(ABC):
 
     @abstractmethod
     def replace(self, old: Family, new: Family) -> bool:
-        """Keep ``new`` in place of ``old``, if ``old`` is what is there.
+        """Keep ``new`` in place of ``old``, if the store still has ``old``.
 
         Two that say that at once of the same must not both be told that it is done.
 
@@ -134,7 +134,7 @@ class TicketStore(ABC):
 
     @abstractmethod
     def purge(self, now: float) -> None:
-        """Remove what has expired.
+        """Remove expired families.
 
         Args:
             now: What time it is.
@@ -144,7 +144,7 @@ class TicketStore(ABC):
         """
 
     def close(self) -> None:  # noqa: B027
-        """Let go of what the store holds open."""
+        """Close the store's connections or files, if it has any."""
 
 
 class MemoryTickets(TicketStore):
@@ -194,7 +194,7 @@ class MemoryTickets(TicketStore):
             return len(gone)
 
     def purge(self, now: float) -> None:
-        """Remove what has expired; see :meth:`TicketStore.purge`."""
+        """Remove expired families; see :meth:`TicketStore.purge`."""
         with self._lock:
             for family in list(self._families.values()):
                 if family.is_expired(now):

@@ -55,7 +55,7 @@ class Raw(bytes):
 
 
 def new_family() -> bytes:
-    """Return what a new family is called."""
+    """Return the random name of a new family."""
     return os.urandom(_FAMILY_BYTES)
 
 
@@ -75,7 +75,7 @@ def family_of(ticket: bytes) -> bytes:
 
 
 def digest_of(ticket: bytes) -> bytes:
-    """Return what a server keeps of a ticket.
+    """Return the digest of a ticket, which a server keeps of it.
 
     Nothing slower is needed: nobody can try all secrets of that length.
     """
@@ -84,7 +84,7 @@ def digest_of(ticket: bytes) -> bytes:
 
 @implementer(ICredentials)
 class Ticket:
-    """What a client logs in with in place of its credentials.
+    """The credentials of a client that logs in by a ticket.
 
     Each login by it gives it anew: afterwards it is the ticket for the next.  So it is
     for one connection at a time; another program takes a ticket of its own.
@@ -154,7 +154,7 @@ def _raw_of(data: bytes | str) -> Raw:
     try:
         return Raw(b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
     except ValueError:
-        # Not what that says of it.
+        # A malformed ticket is refused by the server; the error would quote it.
         return Raw()
 
 
@@ -187,5 +187,5 @@ class TicketClientMechanism(ClientMechanism):
         return isinstance(credentials, Ticket) and context.is_verified
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Client(credentials)

@@ -1,27 +1,27 @@
-"""This module waits for objects that an expression refers to before they are there.
+"""This module resolves forward references: to objects that are not complete yet.
 
 Theory of operation.  A list, a dict or an instance can be made blank, be referred to,
-and be filled afterwards, so that a cycle through it needs nothing special.  A tuple, a
-frozenset or what a factory returns cannot: while its parts are being made it is not
-there, and a ``[dereference n]`` among them has no value yet.
+and be filled afterwards, so a cycle through it needs no special care.  A tuple, a
+frozenset or the result of a factory cannot: it does not exist while its parts are being
+made, and a ``[dereference n]`` among them has no value yet.
 
-A `Later` stands for such a value.  It never leaves the unjellier: whatever is to hold
-it is not made, not filled, or not given its state before the value is known.  Each of
-these is a step, which is a `Later` itself, with an action, and follows those that it
-waits for:
+A `Pending` is the placeholder for such a value.  It never leaves the unjellier: its
+holder is not made, not filled, or not given its state before the value is known.  Each
+of these is a step, which is a `Pending` itself, with an action, and follows the steps
+that it waits for:
 
-* a tuple waits for its items, and is what others wait for;
-* a list or a dict has been handed on blank already, and what waits is its filling;
-* an instance likewise, with ``__setstate__`` or whatever takes its state in.  Such a
-  step may run anybody's code, so it waits for every step that was begun within the
-  state, however deep, and not only for the state itself.
+* a tuple waits for its items, and other steps wait for the tuple;
+* a list or a dict has been handed on blank already, and its filling waits;
+* an instance likewise, with its ``__setstate__`` or another hook for its state.  Such a
+  step may run a program's code, so it waits for every step that was begun within the
+  state, at any depth, and not only for the state itself.
 
-A member of a set and a key of a dict must moreover be whole before they are put in,
-since their hash may depend on their state.  The state of something else does not wait
-for that, though: an instance may well be a key in its own attributes.
+A member of a set and a key of a dict must moreover be whole, with their state set,
+before they are put in, since their hash may depend on it.  No other holder waits for
+that: an instance may be a key in its own attributes.
 
-What still waits when all has been read waits for itself, as a tuple that is its own
-item would, and is refused.
+A step that still waits after the whole expression has been read waits for itself, as a
+tuple that is its own item would, and the expression is refused.
 """
 
 from __future__ import annotations
@@ -53,21 +53,23 @@ __all__ = [
     "takes_hashing",
 ]
 
-#: So many keys of one dict, or members of one set, may have the same hash; and so few
-#: need not be looked at.  Powers of two, as floats, come to 34.
+#: Largest number of keys of one dict, or members of one set, with the same hash; a
+#: container of no more keys is not checked.  Honest data stays below it: powers of two,
+#: as floats, have at most 34 equal hashes.
 FEW_KEYS: Final = 64
 
-#: How many values hashing may have to look at where no limits are given.
+#: Largest number of values read by hashing in one message, where no limits are given.
 UNLIMITED_NODES: Final = 1_000_000
 
-#: So deep may be what is hashed.  Python's stack ends at some 100,000 levels of tuples,
-#: with the process, and sooner in a thread.
+#: Largest depth of a hashed value, in levels.  Hashing recurses in C without a check:
+#: some 100,000 levels of tuples overflow the stack and end the process, fewer in a
+#: thread.
 _MOST_LEVELS: Final = 1000
 
-#: What is hashed and compared by itself.
+#: Types whose values are hashed and compared without reading other values.
 _SCALARS: Final = frozenset((str, bytes, int, float, bool, type(None)))
 
-#: Nobody can choose the hashes of these.
+#: Types with randomized hashes, which a peer cannot choose.
 _UNPREDICTABLE: Final = frozenset((str, bytes))
 
 
@@ -75,15 +77,15 @@ class Pending:
     """A value that is not known yet, or a step that has to wait.
 
     Args:
-        action: Makes the value, or takes the step, once nothing is waited for; None
-            for what somebody else says is done.
+        action: Makes the value, or takes the step, once no step is missing; None for a
+            value that `ForwardReferences.settle` is told.
 
     Attributes:
         action: As above.
-        missing: How many others it waits for.
-        followers: Those that wait for it, first come first served.
-        done: Whether the value is known, or the step taken.
-        value: The value.
+        missing: Number of steps that it waits for.
+        followers: Steps that wait for it, in the order in which they began to.
+        done: True once the value is known, or the step taken.
+        value: The value; None until it is known, and for steps without a value.
     """
 
     __slots__ = ("action", "done", "followers", "missing", "value")
@@ -96,39 +98,38 @@ class Pending:
         self.value: Any = None
 
     def follow(self, others: Iterable[Pending]) -> None:
-        """Wait for these as well."""
+        """Wait for other steps, besides those that are waited for already."""
         for other in others:
             other.followers.append(self)
             self.missing += 1
 
 
 def known(value: Any) -> Any:
-    """Return the value itself, where a `Later` that is done stands for it."""
+    """Return the value of a `Pending` that is done, and any other value unchanged."""
     return value.value if type(value) is Pending and value.done else value
 
 
 def _unknown(values: Iterable[Any]) -> list[Pending]:
-    """Return those of the values that are not known yet."""
+    """Return the values that are not known yet."""
     return [value for value in values if type(value) is Pending and not value.done]
 
 
 class ForwardReferences:
-    """What one unjellier waits for.
+    """The forward references of one unjellier.
 
     Args:
-        nodes: How many values hashing and comparing may have to look at, over all.
+        nodes: Largest number of values read by hashing and comparing, in total.
 
     Attributes:
-        is_needed: Whether anything has had to wait for a value yet.  Until then lists,
-            tuples and states need not come here.
-        is_wary: Whether there may be something that has to be whole before it is
-            hashed, or that takes long to hash or to compare.  Until then keys and
-            members need not come here.
-        blank: For instances that have been referred to before they were whole, by id,
-            what is done once they are.
-        steps: Steps in the order that they were begun in.  A step that waits for all
-            those begun within it takes their place, so that nothing is waited for
-            twice.
+        is_needed: True once a value had to be waited for.  Until then the loop fills
+            lists, tuples and states itself, without the detour through this class.
+        is_wary: True once a value may have to be whole before it is hashed, or may take
+            long to hash or to compare.  Until then the loop fills dicts and sets
+            itself.
+        blank: Steps that are done once an instance is whole, by the id of the instance;
+            for instances that were referred to before.
+        steps: Steps in the order in which they began.  A step that waits for all the
+            steps begun within it takes their place, so that none is waited for twice.
     """
 
     def __init__(self, nodes: int) -> None:
@@ -138,32 +139,32 @@ class ForwardReferences:
         self.steps: list[Pending] = []
         self._nodes = nodes
         self._hashed = 0
-        # Whatever has begun to wait for a value or a hash, for the last check.
+        # All steps, for the check at the end.
         self._waiting: list[Pending] = []
 
     def value(self) -> Pending:
-        """Return what stands for a value that `settle` will tell."""
+        """Return a placeholder for a value that `settle` will be told."""
         self.is_needed = True
         return self._begin(None, ())
 
     def _begin(
         self, action: Callable[[], Any] | None, waits: Iterable[Pending]
     ) -> Pending:
-        """Begin to wait."""
+        """Begin a step that waits for others."""
         later = Pending(action)
         later.follow(waits)
         self._waiting.append(later)
         return later
 
     def settle(self, later: Pending, value: Any) -> None:
-        """Say what a value is, and take every step that has waited for just that.
+        """Set a value, and take every step that has waited for it alone.
 
         Args:
-            later: What stands for the value.
-            value: The value; or another `Later`, which is then waited for instead.
+            later: Placeholder of the value.
+            value: The value; or another `Pending`, which is then waited for instead.
         """
-        # Grows while it is gone through: a chain of steps may be as long as it likes,
-        # for nothing here recurses.
+        # A queue that grows during the iteration, in place of recursion: a peer decides
+        # the length of a chain of steps.
         ready = [(later, value)]
         for done, result in ready:
             if type(result) is Pending and not result.done:
@@ -185,16 +186,16 @@ class ForwardReferences:
         action: Callable[[list[Any]], Any],
         mark: int | None = None,
     ) -> Any:
-        """Do something with values as soon as they are known.
+        """Run an action on values as soon as they are known.
 
         Args:
             values: The values.
-            action: What to do with them.
-            mark: How many steps there were when the values began, if all that was
-                begun since then is to be complete as well.
+            action: Called with the known values.
+            mark: Number of steps at the time the values began, to wait for every step
+                begun since; None to wait for the values alone.
 
         Returns:
-            What the action returned, if it could be done at once, else a `Later`.
+            The action's result if it ran at once, else a `Pending`.
         """
         waits = _unknown(values)
         if mark is not None:
@@ -207,19 +208,19 @@ class ForwardReferences:
         return step
 
     def is_complete(self) -> bool:
-        """Say whether nothing is waiting any more."""
+        """Return True if no step is waiting any more."""
         return all(later.done for later in self._waiting)
 
     # Instances.
 
     def met(self, inst: object) -> None:
-        """Note that an instance has been referred to that has no state yet."""
+        """Note a reference to an instance that has no state yet."""
         self.is_wary = True
         if id(inst) not in self.blank:
             self.blank[id(inst)] = Pending()
 
     def completed(self, inst: object, waits: Iterable[Any]) -> None:
-        """Note that an instance has its state, or gets it after these steps."""
+        """Note that an instance has its state, or will have it after given steps."""
         unfinished = _unknown(waits)
         whole = self.blank.pop(id(inst), None)
         if not unfinished:
@@ -239,7 +240,7 @@ class ForwardReferences:
     # Containers.
 
     def fill_list(self, blank: list[Any], values: list[Any]) -> None:
-        """Fill a list that so far holds what comes before its first unknown item."""
+        """Fill a list that so far holds the items before its first unknown one."""
         filled = len(blank)
         self.when_known(values, lambda values: blank.extend(values[filled:]))
 
@@ -252,7 +253,7 @@ class ForwardReferences:
         self.when_known(values, fill)
 
     def frozen(self, values: list[Any]) -> Any:
-        """Return a frozenset, or what stands for it until its members are whole."""
+        """Return a frozenset, or its placeholder until its members are whole."""
         return self.when_known(
             values, lambda values: self._when_whole(values, lambda: frozenset(values))
         )
@@ -266,7 +267,8 @@ class ForwardReferences:
         """
         early: dict[Any, Any] = {}
         if _unknown(flat):
-            # What there is can be seen until then, by a hook that has asked for state.
+            # A hook that has asked for its state may look at the dict before it is
+            # filled, so it is given the known pairs at once.
             pairs = [
                 (known(key), known(value))
                 for key, value in zip(flat[::2], flat[1::2], strict=True)
@@ -287,10 +289,10 @@ class ForwardReferences:
         self.when_known(flat, fill)
 
     def _when_whole(self, values: list[Any], action: Callable[[], Any]) -> Any:
-        """Do something that takes the hash of values, once they are whole.
+        """Run an action that hashes values, once they are whole.
 
         Returns:
-            What the action returned, if it could be done at once, else a `Later`.
+            The action's result if it ran at once, else a `Pending`.
         """
         waits = self._not_whole(values)
         if not waits:
@@ -298,14 +300,14 @@ class ForwardReferences:
         self.is_needed = True
 
         def act() -> Any:
-            # By now there is more to them.
+            # The values have grown since `_not_whole` counted them.
             self._count_parts(values)
             return self._hash(values, action)
 
         return self._begin(act, waits)
 
     def _hash(self, values: list[Any], action: Callable[[], Any]) -> Any:
-        """Do something that takes the hash of values that are whole."""
+        """Run an action that hashes values that are whole."""
 
         def act() -> Any:
             self._count_comparisons(values)
@@ -314,19 +316,19 @@ class ForwardReferences:
         return hashed(values, act)
 
     def _count_comparisons(self, values: list[Any]) -> None:
-        """Count what it takes to compare those values that have the same hash.
+        """Count the values read to compare values of equal hash with one another.
 
         Each may be compared with each, and so may the members of frozensets within.
-        Frozensets remember their hashes, so that what is shared in them is counted
-        nowhere else; but they are compared anew wherever they occur.
+        A frozenset caches its hash, so `_count_parts` does not count shared members of
+        it; but it is compared again wherever it occurs.
 
         Raises:
-            LimitExceeded: It is too much.
+            LimitExceeded: The count is over the limit.
         """
         composed = [x for x in values if _members(x, compares=True) is not None]
         if len(set(map(hash, composed))) == len(composed):
             return
-        # One that is there twice is not compared with itself.
+        # By id as well: an object that occurs twice is not compared with itself.
         alike: dict[int, dict[int, Any]] = {}
         for value in composed:
             alike.setdefault(hash(value), {})[id(value)] = value
@@ -337,42 +339,45 @@ class ForwardReferences:
                     self._count(len(group) * parts.number(value))
 
     def _count(self, nodes: int) -> None:
-        """Count values that are looked at.
+        """Add to the count of values read.
 
         Raises:
-            LimitExceeded: They are too many.
+            LimitExceeded: The count is over the limit.
         """
         self._hashed += nodes
         if self._hashed > self._nodes:
             raise LimitExceeded("nodes", self._hashed, self._nodes)
 
     def count_work(self, values: list[Any]) -> None:
-        """Count what it takes to hash values, and to compare those that are alike.
+        """Count the values read to hash values, and to compare those of equal hash.
 
         Raises:
-            LimitExceeded: It is too much.
+            LimitExceeded: The count is over the limit.
         """
         self._count_parts(values)
         self._count_comparisons(values)
 
     def _count_parts(self, values: list[Any]) -> None:
-        """Count what it takes to hash values.
+        """Count the values read to hash values.
+
+        A shared tuple is hashed again wherever it occurs, so a short message can take
+        exponentially many reads.
 
         Raises:
-            LimitExceeded: It takes too long, or too much of the stack: what is shared
-                is hashed anew wherever it occurs, so that few items can make many.
+            LimitExceeded: The count, or the depth, is over the limit.
         """
         parts = _Parts(self._nodes, compares=False)
         for value in values:
             self._count(1 if type(value) in _SCALARS else parts.number(value))
 
     def _not_whole(self, values: list[Any]) -> list[Pending]:
-        """Return what is done once those values are whole that are not.
+        """Return the steps after which all values are whole.
 
-        An instance that is told from others by its identity is whole at any time.
+        An instance with the hash of `object` counts as whole at any time: its hash does
+        not depend on its state.
 
         Raises:
-            LimitExceeded: To hash them takes too much.
+            LimitExceeded: Hashing the values would exceed the limit.
         """
         waits: list[Pending] = []
         self._count_parts(values)
@@ -382,22 +387,23 @@ class ForwardReferences:
             if id(value) in self.blank and has_own_hash(type(value)):
                 waits.append(self.blank[id(value)])
             elif id(value) not in seen:
-                # What is in each is looked at here only once.
+                # Each shared value is searched only once here.
                 seen.add(id(value))
                 todo.extend(_members(value, compares=False) or ())
         return waits
 
 
-#: Stands where nothing has had to wait yet, and is never written to.
+#: Shared by all unjelliers that have no forward references; replaced before the first
+#: write.
 IDLE: Final = ForwardReferences(0)
 
 
 def has_own_hash(cls: type[Any], base: type[Any] = object) -> bool:
-    """Say whether a class says itself what the hash of an instance is.
+    """Return True for a class with a ``__hash__`` of its own.
 
     Args:
         cls: The class.
-        base: Whose method is not its own.
+        base: The base whose ``__hash__`` does not count.
     """
     own: object = cls.__hash__
     inherited: object = base.__hash__
@@ -405,15 +411,16 @@ def has_own_hash(cls: type[Any], base: type[Any] = object) -> bool:
 
 
 def _members(value: Any, *, compares: bool) -> Any:
-    """Return the values that are looked at to hash a value, or to compare it.
+    """Return the values that are read to hash a value, or to compare it.
 
     Args:
         value: The value.
-        compares: Whether it is compared as well; a frozenset remembers its hash.
+        compares: True to include the members of a frozenset, which hashing does not
+            read again: it caches its hash.
 
     Returns:
-        A collection; None for what has a hash that depends on no others, as far as that
-        can be known.
+        A collection; None for a value that is hashed by itself, and for one whose
+        ``__hash__`` is a program's code.
     """
     cls = type(value)
     if cls in _SCALARS:
@@ -427,25 +434,26 @@ def _members(value: Any, *, compares: bool) -> Any:
 
 
 class _Parts:
-    """Counts the values that are looked at to hash one, or to compare it with its like.
+    """Counts the values that are read to hash a value, or to compare it.
 
     Args:
-        compares: Whether the values are compared.
-        most: At most one more than this is counted.
+        most: Largest count of interest; counting stops at one more, so that the counts
+            of shared values stay small integers.
+        compares: True to count comparing, False to count hashing.
     """
 
     def __init__(self, most: int, *, compares: bool) -> None:
         self._most = most
         self._compares = compares
-        # By id: the number of values, and how many levels there are of them.
+        # By id: the number of values read, and the number of their levels.
         self._known: dict[int, tuple[int, int]] = {}
 
     def number(self, value: Any) -> int:
-        """Return how many values are looked at.
+        """Return the number of values read.
 
         Raises:
             LimitExceeded: They are nested so deep that Python's own hashing, which
-                recurses without a check, would run out of stack.
+                recurses without a check, would overflow the stack.
         """
         known = self._known
         todo = [value]
@@ -462,7 +470,8 @@ class _Parts:
             inner = [part for part in members if type(part) not in _SCALARS]
             if id(outer) not in opened:
                 opened.add(id(outer))
-                # What is open already contains itself, and will not be hashed at all.
+                # A part that is open already contains itself.  It is skipped, for such
+                # a cycle is refused before it is hashed.
                 unknown = [part for part in inner if id(part) not in opened]
                 if unknown:
                     todo.extend(unknown)
@@ -473,14 +482,14 @@ class _Parts:
             if levels > _MOST_LEVELS:
                 raise LimitExceeded("depth", levels, _MOST_LEVELS)
             if type(outer) is frozenset and outer:
-                # Each may be compared with all that have the same hash.
+                # Each member may be compared with all members of the same hash.
                 number *= max(Counter(map(hash, outer)).values())
             known[id(outer)] = (min(number, self._most) + 1, levels)
         return known[id(value)][0]
 
 
 def takes_hashing(cls: type[Any]) -> bool:
-    """Say whether instances of a class are hashed anew wherever they occur."""
+    """Return True for a class whose instances do not cache a hash of their parts."""
     return issubclass(cls, tuple) or bool(hashed_fields(cls))
 
 
@@ -489,10 +498,10 @@ def check_work(containers: Iterable[Any], nodes: int) -> None:
 
     Args:
         containers: Dicts, sets and frozensets of one message.
-        nodes: How many values may be looked at, over all.
+        nodes: Largest number of values read, in total.
 
     Raises:
-        LimitExceeded: It is more than that.
+        LimitExceeded: The number is over the limit.
     """
     forward = ForwardReferences(nodes)
     for container in containers:
@@ -504,9 +513,9 @@ def check_work(containers: Iterable[Any], nodes: int) -> None:
 def _put(
     blank: dict[Any, Any], pairs: Iterable[tuple[Any, Any]], early: dict[Any, Any]
 ) -> None:
-    """Put pairs into a dict in their order, some of which it has had from early on.
+    """Put pairs into a dict in their order, keeping a hook's changes of early pairs.
 
-    Those may have been changed or deleted by now, and others added.
+    A hook may have changed or deleted the early pairs by now, and added others.
     """
     now = dict(blank)
     blank.clear()
@@ -519,11 +528,11 @@ def _put(
 
 
 def hashed(values: list[Any], action: Callable[[], Any]) -> Any:
-    """Do something that takes the hash of values, and return what it returned.
+    """Run an action that hashes values, and return its result.
 
     Raises:
-        MalformedJelly: One of them has none, or cannot be compared with another.
-        LimitExceeded: Too many have the same.
+        MalformedJelly: A value is unhashable, or cannot be compared with another.
+        LimitExceeded: Too many values have the same hash.
     """
     try:
         if len(values) > FEW_KEYS:
@@ -537,16 +546,17 @@ def hashed(values: list[Any], action: Callable[[], Any]) -> Any:
 def check_hashes(values: list[Any]) -> None:
     """Refuse keys or members that make a dict or a set slow.
 
-    What has the same hash as n others takes n comparisons to put in, and the hashes
-    of numbers, and of tuples of them, are for the peer to choose.
+    A key with the same hash as n others takes n comparisons to put in, and a peer can
+    choose the hashes of numbers, and of tuples of numbers.
 
     Raises:
         LimitExceeded: More than `FEW_KEYS` have the same hash.
-        Exception: Whatever the ``__hash__`` of one raises.
+        Exception: The ``__hash__`` of a value has raised it.
     """
     if _UNPREDICTABLE.issuperset(map(type, values)):
         return
-    # Equal hashes are found at once here, so that this is quick whatever they are.
+    # A set of the hashes is fast for any choice of values: equal integers are found at
+    # the first comparison.
     if len(values) - len(set(map(hash, values))) < FEW_KEYS:
         return
     most = max(Counter(map(hash, values)).values())
@@ -555,16 +565,16 @@ def check_hashes(values: list[Any]) -> None:
 
 
 def not_hashed(values: Iterable[Any], error: Exception) -> Exception:
-    """Return the error for keys or members of which one could not be put in.
+    """Return the error for keys or members that could not be put into a container.
 
     Args:
         values: The keys or members.
-        error: The error of the dict or set, or of a method of one of the values: a
-            class that has a hash need not have one with what a peer has put into it.
+        error: The exception of the dict or set, or of a method of one of the values: an
+            instance with a peer's state may be unhashable although its class is not.
 
     Returns:
         A `MalformedJelly`, whose cause is *error* if a method raised it; *error* itself
-        if it is not about the values.
+        if it is a `JellyError` or a `MemoryError`.
     """
     if isinstance(error, (JellyError, MemoryError)):
         return error
@@ -577,7 +587,7 @@ def not_hashed(values: Iterable[Any], error: Exception) -> Exception:
 
 
 def _unhashable(values: Iterable[Any]) -> MalformedJelly | None:
-    """Return the error for keys or members if one of them is of a type without hash."""
+    """Return the error for values of which one has an unhashable type; None if none."""
     todo = list(values)
     seen: set[int] = set()
     while todo:

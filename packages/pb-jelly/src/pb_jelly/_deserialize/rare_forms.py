@@ -1,7 +1,7 @@
-"""This module opens the expressions that are neither containers nor instances.
+"""This module opens rare forms: expressions of neither containers nor instances.
 
-Code that goes by a name, methods, what a program keeps for itself, and the objects of
-the modern form whose class extends a builtin type.
+They stand for classes, modules, functions and methods; for persistent and unpersistable
+objects; and, in the modern form, for instances of builtin subclasses.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ABSENT", "Build", "open_special"]
 
-#: The blank of what cannot be made blank.
+#: Value of `Build.blank` for an object that cannot be made blank.
 ABSENT: Final = object()
 
-#: How much is kept of the reason that a peer gives for not having sent an object.
+#: Longest reason kept of an unpersistable object, in characters; the peer wrote it.
 _REASON_LENGTH: Final = 400
 
 
 class Reading(Protocol):
-    """An unjellier, as far as these expressions need it.
+    """The interface of an unjellier that the rare forms use.
 
     Attributes:
         persistentLoad: Called with the key of a persistent object and the unjellier;
-            returns the object.  None if there are no such objects.
+            returns the object.  None if persistent objects are not supported.
         taster: The policy.
     """
 
@@ -66,14 +66,15 @@ class Build:
         parts: The expressions of the parts.
         make: Called with the parts; makes the object, or fills the blank one.
         blank: The object, if it can be referred to before.
-        names: How the path goes on from the object to each part; None for its state,
-            all nothing if there are none given.
-        needs_whole: Whether all that is within the parts has to be complete as well.
-        rest: Given the object that has been made, makes what reads more of its parts.
+        names: Steps of the path from the object to each part; None for the state.  By
+            default all are empty.
+        needs_whole: True to wait until every step begun within the parts is done too.
+        rest: Called with the object made; returns the `Build` for its other parts.
+            None if there are none.
 
     Attributes:
-        mark: Where the parts began in the order of steps.
-        number: The number by which the object can be referred to.
+        mark: Number of steps at the time the parts began.
+        number: Reference number of the object; None if it is not shared.
     """
 
     __slots__ = (
@@ -110,12 +111,12 @@ class Build:
 def open_special(
     unjellier: Reading, resolver: Resolver, op: int | None, sexp: list[Any]
 ) -> Any:
-    """Open an expression.
+    """Open an expression of a rare form.
 
     Args:
-        unjellier: What is unserializing.
-        resolver: What it finds names with.
-        op: What the table says of the head.
+        unjellier: The unjellier.
+        resolver: Its resolver of names.
+        op: Operation of the head in the table.
         sexp: The expression.
 
     Returns:
@@ -262,7 +263,8 @@ def _exception(
     )
 
 
-#: What opens an expression, and how many items it has with its head.
+#: Functions that open an expression, with its number of items, the head included; by
+#: operation.
 _OPENERS: Final[dict[int, tuple[Callable[..., Any], int]]] = {
     CLASS: (_class, 2),
     MODULE: (_module, 2),

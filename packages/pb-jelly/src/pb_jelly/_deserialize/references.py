@@ -1,4 +1,4 @@
-"""This module keeps what the references in an expression stand for."""
+"""This module holds the table of references: objects of one message by number."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_NUMBER", "References", "Running", "check_dereference", "is_number"]
 
-#: References are numbered from 1 by everybody.  Larger numbers could be chosen so that
-#: they all have the same hash.
+#: Largest reference number.  Senders count from 1; among larger integers a peer could
+#: choose numbers with equal hashes, which make a dict slow.
 MOST_NUMBER: Final = 2**31 - 1
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a reference may have this for a number."""
+    """Return True for a valid reference number."""
     return type(value) is int and 0 <= value <= MOST_NUMBER
 
 
 def check_dereference(sexp: list[Any]) -> None:
-    """Refuse a dereference of anything but one number.
+    """Refuse a dereference whose items are other than one number.
 
     Raises:
-        MalformedJelly: It is one.
+        MalformedJelly: The dereference is malformed.
     """
     if len(sexp) != 2 or not is_number(sexp[1]):
         raise MalformedJelly("a dereference takes a number")
@@ -38,10 +38,11 @@ class Running:
     """A hook that is running.
 
     Attributes:
-        number: The number by which its object can be referred to, if it has one.
-        has_defined: Whether the number stands for an object of this hook.
-        is_met: Whether what the number stands for so far has been referred to.
-        waits: The steps that will give the object its state.
+        number: Reference number of its object; None if the object is not shared.
+        has_defined: True once the number stands for an object of this hook.
+        is_met: True once the object of the number has been referred to.  From then on
+            the hook cannot replace the object.
+        waits: Steps that will give the object its state.
     """
 
     __slots__ = ("has_defined", "is_met", "number", "waits")
@@ -54,18 +55,18 @@ class Running:
 
 
 class References:
-    """What numbers stand for, in what one unjellier reads.
+    """The references of one unjellier.
 
     Args:
-        nodes: How many values hashing may have to look at, over all.
+        nodes: Largest number of values read by hashing, in total.
 
     Attributes:
-        forward: What waits for what is not there yet.
-        objects: What each number stands for.
-        unfinished: The numbers of instances that have no state yet, and the hooks that
-            will give it; None where it is not a hook that will.
-        undefined: What stands for the numbers that have been referred to, and not been
-            defined so far.
+        forward: The forward references; `IDLE` until there is one.
+        objects: Objects by number.
+        unfinished: Running hooks that will give an instance its state, by the number of
+            the instance; None for an instance whose state no hook gives.
+        undefined: Placeholders by number, for numbers that have been referred to but
+            not defined yet.
     """
 
     def __init__(self, nodes: int) -> None:
@@ -76,16 +77,16 @@ class References:
         self._nodes = nodes
 
     def _waiting(self) -> ForwardReferences:
-        """Return what waits, now that there is something to wait for."""
+        """Return forward references that can be written to, made at first use."""
         if self.forward is IDLE:
             self.forward = ForwardReferences(self._nodes)
         return self.forward
 
     def define(self, number: int, value: Any) -> None:
-        """Note what a number stands for.
+        """Define the object of a number.
 
         Raises:
-            MalformedJelly: It has been defined before.
+            MalformedJelly: The number has been defined before.
         """
         later = self.undefined.pop(number, None) if self.undefined else None
         if later is None and number in self.objects:
@@ -97,12 +98,13 @@ class References:
     def define_blank(
         self, number: int, value: Any, running: Running | None = None
     ) -> None:
-        """Note what a number stands for that has no state yet.
+        """Define the object of a number, an instance that has no state yet.
 
         Args:
             number: The number.
             value: The blank instance.
-            running: The hook that will give it its state, if it is a hook that will.
+            running: The hook that will give the instance its state; None if no hook
+                will.
 
         Raises:
             MalformedJelly: The number has been defined before.
@@ -114,11 +116,11 @@ class References:
         self.unfinished[number] = running
 
     def redefine(self, running: Running, number: int, value: Any) -> None:
-        """Note what object a hook makes that its number stands for.
+        """Define or replace the object of a running hook's number.
 
         Raises:
-            MalformedJelly: The number is that of something else, or has been defined
-                as another object of the hook, and that has been referred to.
+            MalformedJelly: The number belongs to another object, or to an earlier
+                object of the hook that has been referred to.
         """
         if not running.has_defined:
             running.is_met = number in self.undefined
@@ -130,13 +132,13 @@ class References:
             self.objects[number] = value
 
     def not_defined(self, sexp: list[Any]) -> Pending:
-        """Return what stands for an object that has not been defined yet.
+        """Return a placeholder for an object that has not been defined yet.
 
         Args:
             sexp: The dereference.
 
         Raises:
-            MalformedJelly: It is not one.
+            MalformedJelly: The dereference is malformed.
         """
         check_dereference(sexp)
         value = self.undefined[sexp[1]] = self._waiting().value()
@@ -144,10 +146,10 @@ class References:
         return value
 
     def watched(self, number: int, value: Any) -> Any:
-        """Note that something has been referred to that may not be whole.
+        """Note a reference to an object that may not be whole.
 
         Returns:
-            The object, or what stands for it.
+            The object, or its placeholder.
         """
         if number in self.unfinished:
             running = self.unfinished[number]
@@ -155,19 +157,19 @@ class References:
                 running.is_met = True
             self._waiting().met(value)
         elif (value and isinstance(value, tuple)) or hashed_fields(type(value)):
-            # To hash it is to hash all that is in it, each time anew.
+            # Hashing it reads all its parts, again at each occurrence.
             self.be_wary()
         return known(value)
 
     def be_wary(self) -> None:
-        """Note that there is something that may take long to hash or to compare."""
+        """Note a value that may take long to hash or to compare."""
         self._waiting().is_wary = True
 
     def check(self) -> None:
-        """Refuse what is not whole although all has been read.
+        """Refuse undefined numbers and waiting steps, after the whole has been read.
 
         Raises:
-            MalformedJelly: A number stands for nothing, or something waits for itself.
+            MalformedJelly: A number is undefined, or a step waits for itself.
         """
         for number in self.undefined:
             raise MalformedJelly(f"the reference {shown(number)} is never defined")

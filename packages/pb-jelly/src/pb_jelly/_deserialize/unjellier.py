@@ -1,4 +1,7 @@
-"""This module turns s-expressions into objects."""
+"""This module holds `Unjellier`, the public class that makes objects of s-expressions.
+
+The work is done by its compiled base class.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,22 @@ __all__ = ["Unjellier"]
 class Unjellier(Unjellying):
     """Turns s-expressions into objects, as a policy allows.
 
-    One of these is for one message: the references in an expression are good for all
-    others that it is given.
+    An unjellier is for one message: all expressions that it is given share their
+    references.
 
     Args:
         taster: The policy.
-        persistentLoad: Called with what the other side's ``persistentStore`` returned,
-            and this; returns the object.
+        persistentLoad: Called with the key that the sender's ``persistentStore``
+            returned, and the unjellier; returns the object.  None if persistent objects
+            are not supported.
         invoker: For the use of hooks; a broker.
         context: For the use of hooks.
-        types: More names, and what is made of them as in a registry.  These are
-            accepted whatever the policy says, and go before what is registered.  The
-            words that jelly itself uses are not for this to change.
-        modern: Whether the modern form is accepted as well.
-        limits: The depth is kept to, or not if it is None.  All other sizes have been
-            checked by whoever has read the expression.
+        types: Further classes and callables by name, as in a registry.  They are
+            accepted without asking the policy, and take precedence over the registry,
+            but not over the words of jelly.
+        modern: True to accept the modern form besides the legacy one.
+        limits: Limits, of which the depth applies; None for no limit.  The other sizes
+            are checked by the decoder of the bytes.
 
     Attributes:
         taster: As above.

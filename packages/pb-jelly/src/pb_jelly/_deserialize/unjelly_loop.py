@@ -1,14 +1,41 @@
-"""This module turns s-expressions into objects.
+"""This module is the unjelly loop, which turns s-expressions into objects.
 
 Theory of operation.  `Unjellying._run` reads one expression with a stack of its own: a
-frame holds an iterator over what is to be read, the values read so far, and what is to
-be done with them at the end.  So nothing that a peer nests makes Python recurse, but
-for hooks that ask for a part of their expression; these are counted as levels of it.
+frame holds an iterator over the expressions to read, the values read so far, and the
+container to fill at the end.  So a peer's nesting never makes Python recurse, except
+through hooks that ask for a part of their expression; these are counted as levels.
 
-An expression is looked up by its head in the table of the policy: what is found there
-is allowed, and says what to do.  A list, dict, set or instance is handed on, and can be
-referred to, before it is filled.  What cannot be, and who has to wait for it, is the
-business of `Forward`.
+The head of an expression is looked up in the table of the policy: a head found there is
+allowed, and its operation is the branch to take.  A list, dict, set or instance is
+handed on, and can be referred to, before it is filled.  `ForwardReferences` takes care
+of the objects that cannot be, and of the steps that wait for them.
+
+States of the loop.  The current frame is in five variables; its kind says what *values*
+and *filled* are, and what happens at its end:
+
+=========  ==================  ======================  ================================
+kind       values              filled                  at the end of the frame
+=========  ==================  ======================  ================================
+ROOT       the one result      None                    return the result
+LIST       the list itself     None                    none: it was filled in place
+WAITING    all items           list, blank from the    extend the list once all items
+                               first unknown item on   are known
+DICT       keys and values     blank dict              put the pairs in
+           in turn
+SET        members             blank set               put the members in
+FROZENSET  members             number or None          make the frozenset
+TUPLE      items               number or None          make the tuple
+DEQUE      items               blank deque             extend it
+OBJECT     the state           (target, instance,      give the instance its state
+                               number, mark)
+BUILD      parts               the `Build`             make or fill the object; go on
+                                                       with further parts if it has any
+=========  ==================  ======================  ================================
+
+From LIST there is one transition, to WAITING, at the first item that is not known yet.
+The kinds SET, FROZENSET, TUPLE and DEQUE are those of the table of types; all of LIST,
+DICT, SET, DEQUE, OBJECT and a blank BUILD are among the values of the outer frame from
+their beginning, TUPLE, FROZENSET and any other BUILD are appended there at their end.
 """
 
 from __future__ import annotations
@@ -74,16 +101,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Unjellying"]
 
-#: How many hooks may be within one another before running out of Python's stack is
-#: taken for the fault of the expression and not of a hook.
+#: Number of nested hooks from which a RecursionError is reported as the fault of the
+#: expression, and no longer as the fault of a hook.
 _DEEP: Final = 10
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Unjellying:
-    """What an unjellier is made of."""
+    """The compiled base class of `Unjellier`."""
 
-    # Most messages end with these as they are.
+    # Class attributes, since most messages never write to them: an instance costs less.
     _deepest_hook = 0
     _level = 0
     _is_running = False
@@ -109,14 +136,15 @@ class Unjellying:
         self._modern = modern
         self._resolver: Resolver | None = None
         self._depth = UNLIMITED if limits is None else limits.depth
-        # A value may be looked at once when it is put off and once when it is hashed.
+        # Twice the nodes: a value is counted once when it is put off, and once when it
+        # is hashed.
         nodes = UNLIMITED_NODES if limits is None else 2 * limits.nodes
         self._references = References(nodes)
         self._hooks: list[Running] = []
         self._callbacks: list[Callable[[], Any]] = []
 
     def unjellyFull(self, sexp: Any) -> Any:
-        """Turn an expression into an object, and tell the objects that all is done.
+        """Turn an expression into an object, and call ``postUnjelly`` of its instances.
 
         Args:
             sexp: The expression.
@@ -141,15 +169,15 @@ class Unjellying:
             sexp: The expression.
 
         Returns:
-            The object; for what is not a list, that itself.  Where it is a list or a
-            dict in a cycle that is still being read, it is filled later on.
+            The object; an expression that is not a list is its own object.  A list or a
+            dict in a cycle that is still being read is filled later on.
 
         Raises:
-            InsecureJelly: The policy refuses something in it.
-            MalformedJelly: It is not the jelly of anything; or a hook has asked for a
-                part that cannot be there yet, as it is in a cycle through a tuple (see
-                `unjelly_state`).
-            LimitExceeded: It is too deep.
+            InsecureJelly: The policy refuses a part of the expression.
+            MalformedJelly: The expression is not the jelly of any object; or a hook has
+                asked for a part that does not exist yet, as in a cycle through a tuple
+                (see `unjelly_state`).
+            LimitExceeded: The expression is too deep.
         """
         if not isinstance(sexp, list):
             return sexp
@@ -178,8 +206,8 @@ class Unjellying:
         """Turn an expression into an object and put that into a container.
 
         Args:
-            obj: Where the object is put by item assignment, at once or, where it cannot
-                be known before the whole is made, as soon as it is.
+            obj: The container.  The item is assigned at once or, for an object that is
+                known only after the whole is made, later.
             loc: The key or index.
             jel: The expression.
 
@@ -194,16 +222,16 @@ class Unjellying:
         return result[0]
 
     def unjelly_state(self, sexp: Any, setter: Callable[[Any], Any]) -> None:
-        """Turn an expression into the state of an object, and set it once it can be.
+        """Turn an expression into the state of an object, and set it once it is known.
 
-        What a hook should use for the state of its object.  Where the state is part of
-        a cycle through a tuple, or through anything else that cannot be there before
-        its parts are, it is known only after the hook has returned.
+        Hooks should use this for the state of their object.  In a cycle through a
+        tuple, or through another object that does not exist before its parts do, the
+        state is known only after the hook has returned.
 
         Args:
             sexp: The expression.
-            setter: Called with the state, as a rule at once, and else as soon as all
-                that is in the state is known.
+            setter: Called with the state: at once, or as soon as all parts of the state
+                are known.
 
         Raises:
             JellyError: As `unjelly`.
@@ -222,16 +250,16 @@ class Unjellying:
             self._hooks[-1].waits.append(step)
 
     def announce(self, obj: Any) -> None:
-        """Say that the running hook will return this object and not its blank instance.
+        """Replace the blank instance of the running hook by the object it will return.
 
-        To be called before any state is unjellied, so that a reference in the state to
-        the object as a whole is to this.
+        A hook calls this before it unjellies any state, so that references in the state
+        to the object find the right one.
 
         Args:
             obj: The object.
 
         Raises:
-            MalformedJelly: Something refers to the blank instance already.
+            MalformedJelly: The blank instance has been referred to already.
         """
         running = self._hooks[-1] if self._hooks else None
         if running is not None and running.number is not None:
@@ -243,11 +271,12 @@ class Unjellying:
     def _run(self, sexp: Any, level: int) -> Any:  # noqa: C901
         """Read one expression, which is an item of a list at a level.
 
-        An error leaves the frames as they are, for they tell the place.  At the end of
-        a frame *x* is None, since then it is the frame as a whole that is wrong.
+        The module's docstring has the states.  An error leaves the frames unchanged, so
+        that the path to the value can be read off them.  At the end of a frame *x* is
+        None: an error then concerns the frame as a whole.
 
         Returns:
-            The object, or a `Later` for it.
+            The object, or a `Pending` for it.
         """
         heads = self._table.heads
         targets = self._table.targets
@@ -264,17 +293,22 @@ class Unjellying:
         try:
             while True:
                 if level >= depth:
+                    # Checked once for the whole frame, not for each item.
                     it = self._checked(it, values, level)
                 for x in it:
+                    # In the order of frequency: atoms, text, references, the rest.
                     if type(x) is not list:
                         values.append(x)
                         continue
                     try:
+                        # A list as head is unhashable, hence the TypeError.
                         op = heads.get(x[0])
                     except (IndexError, TypeError):
                         raise caused(headless(x), None) from None
                     if op == TEXT:
                         try:
+                            # The right form needs no check; any other goes to `_leaf`,
+                            # which has the error.
                             _, raw = x
                             values.append(raw.decode())
                         except (AttributeError, TypeError, ValueError):
@@ -288,19 +322,25 @@ class Unjellying:
                             value = references.not_defined(x)
                         else:
                             if type(number) is not int:
-                                # A float is found by an equal int.
+                                # A float finds the object of the equal int.
                                 check_dereference(x)
                             if number in unfinished or type(value) not in _UNWATCHED:
                                 value = references.watched(number, value)
                         if type(value) is Pending and kind == LIST:
+                            # The list itself must never hold a placeholder, since it
+                            # has been handed on: collect in a copy from here on.
                             filled, values, kind = values, values[:], WAITING
                         values.append(value)
                         continue
                     if op is None:
+                        # An unknown head: a policy with methods is asked about the
+                        # word, after which the expression is read again.
                         again = self._names().learned(x)
                         if again is not None:
                             it = chain((again,), it)
                             break
+                    # Each list of the wire is a level, so a reference around an
+                    # expression is one, and so are the pairs of a dictionary.
                     below = level + 1
                     number = None
                     if op == REFERENCE:
@@ -320,7 +360,10 @@ class Unjellying:
                     elif op == INSTANCE:
                         target, x = self._old_instance(x, level)
 
+                    # ``or`` instead of ``in``: compiled, it compares machine integers.
                     if op == DICT or op == ORDERED:  # noqa: SIM109
+                        # The pairs are checked before the blank dict is defined, so
+                        # that a malformed one leaves no trace in the references.
                         pairs = x[1:]
                         for pair in pairs:
                             if type(pair) is not list or len(pair) != 2:
@@ -338,6 +381,7 @@ class Unjellying:
                             break
                     elif op == LIST:
                         value = x[1:]
+                        # A list of atoms is its own value and needs no frame.
                         if list not in map(type, value):
                             if number is not None:
                                 references.define(number, value)
@@ -401,9 +445,12 @@ class Unjellying:
                         values, kind, filled, level = [], BUILD, value, below
                         break
                 else:
+                    # The end of a frame: complete its object, and go on with the outer.
                     x = None
                     forward = references.forward
                     if kind == DICT:
+                        # The detour is needed where a key or a value is not known yet,
+                        # or where hashing a key may take long or need a whole object.
                         if forward.is_needed or (
                             forward.is_wary
                             and not _SAFE.issuperset(map(type, values[::2]))
@@ -427,7 +474,7 @@ class Unjellying:
                     elif kind == ROOT:
                         return values[0]
                     elif kind == BUILD and (rest := self._built(filled, values)):
-                        # What has been made so far is there; its other parts follow.
+                        # The object exists now; its other parts are read into it.
                         stack[-1][1].append(rest.blank)
                         it, values, filled = iter(rest.parts), [], rest
                     else:
@@ -450,11 +497,11 @@ class Unjellying:
     def _ended(
         self, kind: int, filled: Any, values: list[Any]
     ) -> tuple[Any, int | None]:
-        """Do what there is to do at the end of one of the rarer frames.
+        """Complete the object of one of the rarer frames.
 
         Returns:
-            What has been made of it, and its number; or `ABSENT` where that had been
-            handed on before.
+            The object and its number; or `ABSENT` for an object that was handed on at
+            the beginning of the frame.
         """
         forward = self._references.forward
         if kind == TUPLE:
@@ -469,7 +516,7 @@ class Unjellying:
             forward.when_known(values, filled.extend)
         elif kind == FROZENSET:
             if len(values) > 1:
-                # To compare two is to compare all that is in them, each time anew.
+                # Comparing two frozensets reads all their members, each time again.
                 self._references.be_wary()
             if forward.is_needed or forward.is_wary:
                 return forward.frozen(values), filled
@@ -483,15 +530,16 @@ class Unjellying:
     def _checked(
         self, it: Iterator[Any], values: list[Any], level: int
     ) -> Iterator[Any]:
-        """Refuse lists where there is no depth left.
+        """Refuse lists in a frame at the largest depth.
 
         Args:
-            it: What is to be read.
-            values: What will be read from it.
-            level: The level of the list that it is from.
+            it: The items to read.
+            values: The values of the frame, to which read atoms are added for the path
+                of the error.
+            level: The level of the list with the items.
 
         Returns:
-            The same again.
+            An iterator over the same items.
         """
         parts = list(it)
         for index, part in enumerate(parts):
@@ -507,7 +555,7 @@ class Unjellying:
         """Open a reference.
 
         Returns:
-            Its number, what it is of, and what is to be done with that.
+            Its number, the expression in it, and the operation of that.
         """
         if len(sexp) != 3 or not is_number(sexp[1]):
             raise MalformedJelly("a reference takes a number and an expression")
@@ -525,7 +573,7 @@ class Unjellying:
     # Instances and hooks.
 
     def _names(self) -> Resolver:
-        """Return what finds names."""
+        """Return the resolver of names, made at first use."""
         if self._resolver is None:
             self._resolver = Resolver(
                 self.taster, self._table, self._types, self._modern
@@ -533,14 +581,14 @@ class Unjellying:
         return self._resolver
 
     def _old_instance(self, sexp: list[Any], level: int) -> tuple[Target, list[Any]]:
-        """Find the class of an instance that is written as before 2015.
+        """Find the class of an instance in the form from before 2015.
 
         Returns:
-            What is made, and the expression to make it of.
+            The target, and the expression in the present form.
         """
         if not self._has_warned:
             self._has_warned = True
-            # Worded as programs that filter this warning have known it since.
+            # The wording of twisted.spread, for programs that filter this warning.
             warnings.warn_explicit(
                 "Unjelly support for the instance atom is deprecated since "
                 "Twisted 15.0.0.  Upgrade peer for modern instance support.",
@@ -552,7 +600,7 @@ class Unjellying:
         # The class may be referred to by later instances.
         if type(named) is list and len(named) == 3 and named[0] == reference_atom:
             named = named[2]
-        # Nothing but a class may be there, so this does not nest.
+        # Only the expression of a class is allowed there, so `_run` does not recurse.
         if type(named) is not list or head_of(named) not in _CLASS_HEADS:
             raise MalformedJelly("an instance takes a class and a state")
         cls = self._run(sexp[1], level)
@@ -593,7 +641,7 @@ class Unjellying:
         return made
 
     def _factory(self, factory: Callable[[Any], Any], sexp: list[Any]) -> Build:
-        """Open an expression whose state a registered factory is given."""
+        """Open an expression whose state is passed to a registered factory."""
         _check_state(sexp)
         return Build(
             sexp[1:],
@@ -626,7 +674,7 @@ class Unjellying:
         return self.made(value)
 
     def made(self, value: Any) -> Any:
-        """Note that an object is to be told when all is done; return it."""
+        """Note the ``postUnjelly`` of an object, to be called at the end; return it."""
         if hasattr(type(value), "postUnjelly"):
             self._callbacks.append(value.postUnjelly)
         return value
@@ -634,7 +682,7 @@ class Unjellying:
     def _give_state(
         self, frame: tuple[Target, Any, int | None, int], values: list[Any]
     ) -> None:
-        """Give an instance its state, or see to it that it gets that later."""
+        """Give an instance its state, now or once the state is known."""
         target, inst, number, mark = frame
         forward = self._references.forward
         if number is not None:
@@ -650,7 +698,10 @@ class Unjellying:
             self._callbacks.append(inst.postUnjelly)
 
     def _built(self, build: Build, values: list[Any]) -> Build | None:
-        """Make an object that has more parts than those read; return how it goes on."""
+        """Make an object that has further parts, and return the `Build` for them.
+
+        None stands for an object without further parts, which is not made here.
+        """
         if build.rest is None:
             return None
         value = self._references.forward.when_known(values, build.make)
@@ -676,12 +727,14 @@ class Unjellying:
         return ABSENT, None
 
 
-#: All but these is looked at once more when it is referred to.
+#: Types whose values need no check when they are referred to: they are whole, and are
+#: not hashed by their parts.
 _UNWATCHED: Final = frozenset((list, dict, set, frozenset, str, bytes, int, float))
 #: Keys and members of these types are always whole, and quickly hashed.
 _SAFE: Final = frozenset((str, bytes, int, float, bool, type(None)))
-# What is done with values later. (The compiler takes no closure in a method of an
-# ordinary class.)
+
+# Actions on values that are known later.  They are functions because mypyc supports no
+# closures in the methods of a native class.
 
 
 def _putting(obj: Any, loc: Any, result: list[Any]) -> Callable[[Any], Any]:
@@ -707,7 +760,7 @@ def _setting(
     return lambda values: target.set_state(inst, unjellier, values[0])
 
 
-#: How an expression for a class may begin; the second kind is written by hand.
+#: Heads of expressions for a class; those of type str occur in expressions by hand.
 _CLASS_HEADS: Final = (class_atom, dereference_atom, "class", "dereference")
 
 
@@ -718,7 +771,7 @@ def _leaf(op: int, sexp: list[Any]) -> Any:
     try:
         return load(sexp)
     except (ArithmeticError, LookupError, TypeError, ValueError):
-        # Not chained: what these say of the peer's data may be as long as the data.
+        # Not chained: these exceptions may quote the peer's data at any length.
         refusal = MalformedJelly(f"not a value of the kind {shown(sexp[0])}")
         raise caused(refusal, None) from None
 
@@ -734,13 +787,13 @@ def _deque(sexp: list[Any]) -> tuple[deque[Any], list[Any]]:
 
 
 def _check_state(sexp: list[Any]) -> None:
-    """Refuse the expression for an instance if it has not just a state."""
+    """Refuse an instance's expression with other items than a head and a state."""
     if len(sexp) != 2:
         raise MalformedJelly(f"{shown(sexp[0])} with {len(sexp) - 1} items")
 
 
 def _blank(cls: Any) -> Any:
-    """Return a blank instance."""
+    """Return a blank instance of a class."""
     try:
         return cls.__new__(cls)
     except MemoryError:

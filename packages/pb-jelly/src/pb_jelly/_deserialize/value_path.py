@@ -1,4 +1,4 @@
-"""This module tells where in an object the loop of the unjellier has come to."""
+"""This module makes the value path of an error, from the frames of the unjelly loop."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BUILD", "ROOT", "WAITING", "Frame", "place"]
 
-#: What is to be read, what has been, what it is for, what is filled at its end or the
-#: number of what is made then, and the level of the list that is read from.
+#: A frame of the loop: expressions to read, values read, kind, object to fill at the
+#: end or number of the object made then, and level of the list that is read.
 Frame = tuple["Iterator[Any]", list[Any], int, Any, int]
 
-# What a frame is for, besides the containers of the table.
+# Kinds of frames, besides the containers of the type table, whose numbers they share.
 ROOT: Final = 0
-#: A list that holds only what comes before its first unknown item.
+#: A list that so far holds the items before its first unknown one.
 WAITING: Final = 30
 #: A `Build`.
 BUILD: Final = 31
@@ -28,13 +28,14 @@ BUILD: Final = 31
 def place(
     stack: list[Frame], current: Frame, *, has_ended: bool, is_state: bool
 ) -> str:
-    """Return where in an object the loop is, as a path.
+    """Return the path to the value that the loop has come to.
 
     Args:
         stack: The frames around the current one, outermost first.
-        current: The current one.
-        has_ended: Whether that has been read to its end.
-        is_state: Whether it is a hook that reads; if that is a dict, it is the state.
+        current: The current frame.
+        has_ended: True if the current frame has been read to its end.
+        is_state: True if the loop runs for a hook: a dict is then the hook's state, and
+            its keys are attributes.
     """
     path = ""
     frames = [*stack, current]
@@ -61,7 +62,7 @@ def place(
 
 
 def _was_handed_on(frame: Frame) -> bool:
-    """Say whether what a frame makes has been among the values from the beginning."""
+    """Return True if the object of a frame is among the outer values from its start."""
     kind, filled = frame[2], frame[3]
     if kind == BUILD:
         return filled.blank is not ABSENT

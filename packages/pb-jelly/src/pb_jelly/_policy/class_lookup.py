@@ -1,4 +1,4 @@
-"""This module finds out what is made of an expression by the name at its head."""
+"""This module is the class lookup: it finds the target of a name, under a policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def text_of(atom: object) -> str:
     """Return the name that an atom holds.
 
     Raises:
-        MalformedJelly: It holds none.
+        MalformedJelly: The atom is no string, or not UTF-8.
     """
     if type(atom) is bytes:
         try:
@@ -36,10 +36,10 @@ def text_of(atom: object) -> str:
 
 
 def head_of(sexp: list[Any]) -> Any:
-    """Return what an expression begins with.
+    """Return the head of an expression, its first item.
 
     Raises:
-        MalformedJelly: It is empty, or begins with a list.
+        MalformedJelly: The expression is empty, or begins with a list.
     """
     if not sexp or type(sexp[0]) is list:
         raise headless(sexp)
@@ -54,13 +54,13 @@ def headless(sexp: list[Any]) -> MalformedJelly:
 
 
 class Resolver:
-    """Finds out what one unjellier makes of names.
+    """Resolves names for one unjellier, under its policy.
 
     Args:
         taster: The policy.
-        table: The table of the policy, in which what is learned here is noted.
-        types: Names that are accepted whatever the policy says.
-        modern: Whether the modern form is accepted.
+        table: The table of the policy, to which resolved heads are added.
+        types: Names that are accepted without asking the policy; None for none.
+        modern: True if the modern form is accepted.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class Resolver:
         self._listed: dict[str, type[Any]] | None = None
 
     def learned(self, sexp: list[Any]) -> list[Any] | None:
-        """Learn how to read an expression that begins with a word after all.
+        """Add the word at an expression's head to the table, if the policy allows it.
 
         Args:
             sexp: An expression whose head is not in the table.
 
         Returns:
-            The expression to read instead; None if it begins with a name.
+            The expression to read instead; None if its head is the name of a class.
 
         Raises:
             InsecureJelly: The policy does not allow the word.
-            MalformedJelly: It begins with neither.
+            MalformedJelly: The head is no string.
         """
         head = head_of(sexp)
         if type(head) is str:
-            # Written by hand: the wire has no such thing.
+            # A str is written by hand: the wire has byte strings only.
             return [head.encode("utf-8", "replace"), *sexp[1:]]
         if type(head) is not bytes:
             raise headless(sexp)
@@ -106,11 +106,11 @@ class Resolver:
         return sexp
 
     def target(self, head: bytes) -> Target:
-        """Return what is made of an expression that begins with a name.
+        """Return the target of an expression that begins with a name.
 
         Raises:
-            InsecureJelly: The policy does not allow it.
-            MalformedJelly: There is nothing of that name here.
+            InsecureJelly: The policy does not allow the name.
+            MalformedJelly: The name is unknown here.
         """
         target = self._targets.get(head)
         if target is not None:
@@ -134,24 +134,24 @@ class Resolver:
         """Return a class by its name.
 
         Raises:
-            InsecureJelly: The policy does not allow it.
-            MalformedJelly: There is nothing of that name here.
+            InsecureJelly: The policy does not allow the class.
+            MalformedJelly: The name is unknown here.
         """
         if self._listed is None:
             self._listed = listed_classes(self._taster)
         return find_class(self._taster, name, self._listed)
 
     def find_type(self, name: str) -> type[Any]:
-        """Return a class by its name, where that stands for instances of the class.
+        """Return a class by its name, to make instances of it.
 
         Raises:
-            InsecureJelly: The policy does not allow it.
-            MalformedJelly: There is nothing of that name here.
+            InsecureJelly: The policy does not allow the type or the class.
+            MalformedJelly: The name is unknown here.
         """
         self._ask(name.encode("utf-8", "replace"))
         return self.find_class(name)
 
     def _ask(self, head: bytes) -> None:
-        """Ask the policy about a head."""
+        """Ask the policy about a head; refuse a head that it does not allow."""
         if not self._taster.isTypeAllowed(head):
             raise InsecureJelly(f"the policy does not allow the type {shown(head)}")

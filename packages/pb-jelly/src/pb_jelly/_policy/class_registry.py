@@ -1,4 +1,4 @@
-"""This module says which class or function answers to which name on the wire."""
+"""This module holds the class registry: classes and factories by name on the wire."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassRegistry", "tag_of"]
 
-#: What a name may be registered for: a class whose blank instances have
-#: ``unjellyFor(unjellier, sexp)``, or something to call with the same two.
+#: Type of registered values: a class whose blank instances have
+#: ``unjellyFor(unjellier, sexp)``, or a callable with these two parameters.
 Unjellyables = Union[type[Any], "Callable[[Any, Any], Any]"]
 
 
 def tag_of(classname: type[Any] | str | bytes) -> bytes:
-    """Return the name on the wire of a class, or of a class that is named."""
+    """Return the encoded name on the wire of a class, or encode a name."""
     if isinstance(classname, type):
         classname = qual(classname)
     return classname if isinstance(classname, bytes) else classname.encode("utf-8")
 
 
 class ClassRegistry:
-    """Names on the wire, and what is made of an expression that begins with one.
+    """Classes and factories by the names that expressions begin with.
 
-    A name that is found here is still for the policy to accept or refuse; the
-    registry only says what is made.  There is one for the whole process, and a
-    `SecurityOptions` may have one of its own.
+    The registry gives no permission: the policy accepts or refuses each name.  One
+    registry belongs to the process, and a `SecurityOptions` may have one of its own.
 
     Args:
-        listed_in: A policy that allows each name as soon as it is registered.
+        listed_in: A policy that allows each name as soon as it is registered; None if
+            registering gives no permission.
 
     Attributes:
-        unjellyables: What each name is registered for.  Writing to it registers.
-        factories: What makes an instance out of the state, by name.  Writing to it
+        unjellyables: Classes and callables, by name.  Setting an item registers.
+        factories: Factories, called with the state, by name.  Setting an item
             registers.
-        copiers: How the instances of each class that `copyable` registered are sent.
+        copiers: Copiers of the classes that `copyable` registered, by class.
     """
 
     def __init__(self, listed_in: TypeList | None = None) -> None:
@@ -54,24 +54,24 @@ class ClassRegistry:
     def setUnjellyableForClass(
         self, classname: type[Any] | str | bytes, unjellyable: Unjellyables
     ) -> None:
-        """Say what represents a class of the other side here.
+        """Register the local counterpart of a peer's class.
 
         Args:
             classname: The class, or its name on the wire.
             unjellyable: A class whose blank instance is given the expression through
-                its ``unjellyFor(unjellier, sexp)``; or something that is called with
-                those two and returns the object.
+                its ``unjellyFor(unjellier, sexp)``; or a callable with these two
+                parameters that returns the object.
         """
         self.unjellyables[tag_of(classname)] = unjellyable
 
     def setUnjellyableFactoryForClass(
         self, classname: type[Any] | str | bytes, copyFactory: Callable[[Any], Any]
     ) -> None:
-        """Say what makes an instance of a class of the other side from its state.
+        """Register a factory for instances of a peer's class.
 
         Args:
             classname: The class, or its name on the wire.
-            copyFactory: Called with the state; what it returns is the object.
+            copyFactory: Called with the state; returns the object.
         """
         self.factories[tag_of(classname)] = copyFactory
 
@@ -83,9 +83,9 @@ class ClassRegistry:
         Args:
             module: The module to look through.
             baseClass: The base; it is registered too if the module has it.
-            prefix: What the name of each class is appended to, with a dot, to make
-                its name on the wire; the name of the module if it is None, nothing
-                and no dot if it is empty.
+            prefix: First part of the names on the wire, before a dot and the name of
+                the class.  None stands for the name of the module; an empty prefix has
+                no dot.
         """
         if prefix is None:
             prefix = module.__name__
@@ -96,20 +96,20 @@ class ClassRegistry:
                 self.setUnjellyableForClass(tag, found)
 
     def set_copier(self, copier: Copier) -> None:
-        """Say how the instances of a class are sent, and made of what is received.
+        """Register the copier of a class, for both directions.
 
         Args:
-            copier: Says it; `copyable` makes one.
+            copier: The copier, made by `copyable`.
         """
         self.copiers[copier.cls] = copier
         self.unjellyables[copier.tag] = copier
 
     def replace_class(self, copier: Copier, cls: type[Any]) -> None:
-        """Go on with a class that has been made in the place of another.
+        """Replace a copier's class by the one that a decorator has made of it.
 
         Args:
-            copier: What has been registered for that.
-            cls: The class.
+            copier: The copier.
+            cls: The new class.
         """
         self.copiers.pop(copier.cls, None)
         copier.use(cls)
@@ -117,9 +117,12 @@ class ClassRegistry:
 
 
 class _Listed(LiveDict[Any]):
-    """A dictionary of names, each of which a policy allows once it is set here."""
+    """A dictionary by name that also allows each name in a policy.
 
-    # Until there is one, as with the edits.
+    It is one of the registry's two dictionaries.
+    """
+
+    # Class attribute, as `LiveDict.edits`: unpickling sets items before attributes.
     _policy: TypeList | None = None
 
     def __init__(self, edits: Edits, policy: TypeList | None) -> None:
@@ -128,7 +131,7 @@ class _Listed(LiveDict[Any]):
 
     def __setitem__(self, name: Any, value: Any) -> None:
         super().__setitem__(name, value)
-        # A policy that is being copied together with this has no names so far, and
-        # will have all of them.
+        # A policy that is being copied together with this has no allowedTypes yet; the
+        # copy of that dictionary has the names.
         if self._policy is not None and hasattr(self._policy, "allowedTypes"):
             self._policy.allowTypes(name)

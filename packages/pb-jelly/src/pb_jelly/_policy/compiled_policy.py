@@ -1,9 +1,9 @@
-"""This module compiles a policy and its registry into tables for one lookup.
+"""This module holds the compiled policy: a policy and its registry as lookup tables.
 
 Most policies are a plain `SecurityOptions` or `DummySecurityOptions`, whose answers
-about builtin types are known beforehand: they are compiled once, kept with the policy,
-and compiled anew when somebody has edited it or the registry.  A policy that answers
-for itself is asked, once per message for each head or type that occurs.
+about builtin types are known beforehand.  They are compiled once, kept with the policy,
+and compiled again after an edit of the policy or of the registry.  A policy with
+methods of its own is asked once per message for each head or type that occurs.
 """
 
 from __future__ import annotations
@@ -47,33 +47,33 @@ __all__ = [
     "target_of",
 ]
 
-# How a target makes an object of an expression.
+# Kinds of targets, by the way in which the object is made.
 #: A call with the unjellier and the expression.
 CALL: Final = 1
-#: A blank instance, and its own ``unjellyFor``.
+#: A blank instance, and the class's own ``unjellyFor``.
 HOOK: Final = 2
 #: A call with the state.
 FACTORY: Final = 3
-#: A blank instance, and ``setStateFor``: what `Unjellyable.unjellyFor` does.
+#: A blank instance, and ``setStateFor``, as in `Unjellyable.unjellyFor`.
 STATE: Final = 4
 #: A blank instance, and ``__setstate__`` or the ordinary rules.
 GENERIC: Final = 5
-#: A blank instance, and what `copyable` registered for its class.
+#: A blank instance, and the copier that `copyable` registered for its class.
 COPIED_TARGET: Final = 6
 
 
 class Target:
-    """What an expression that begins with a name is made into.
+    """The target of a name: the class or callable that makes the object.
 
     Attributes:
-        kind: How.
+        kind: One of the kinds above.
         make: The class or the callable.
-        has_setstate: Whether a generic instance takes its state in by itself.
-        has_callback: Whether instances have a ``postUnjelly``.
-        has_new: Whether a blank instance is made by a method of the class.
-        is_plain: Whether the state of an instance is its ``__dict__`` and nobody is
-            asked or told.
-        copier: What `copyable` registered, if it did.
+        has_setstate: True for a generic instance with its own ``__setstate__``.
+        has_callback: True if instances have a ``postUnjelly``.
+        has_new: True if the class has its own ``__new__``.
+        is_plain: True if the received state becomes the ``__dict__`` of the instance
+            without a call of any hook, so that the codec can set it in place.
+        copier: The copier that `copyable` registered; None for other classes.
     """
 
     __slots__ = (
@@ -110,7 +110,7 @@ class Target:
 
 
 def registered(registry: ClassRegistry, head: bytes) -> Target | None:
-    """Return what a registry has under a name."""
+    """Return the target that a registry has under a name; None if it has none."""
     unjellyable = registry.unjellyables.get(head)
     if unjellyable is not None:
         return target_of(unjellyable)
@@ -119,7 +119,7 @@ def registered(registry: ClassRegistry, head: bytes) -> Target | None:
 
 
 def target_of(unjellyable: Any) -> Target:
-    """Return what is made of what has been registered."""
+    """Return the target for a registered class, callable or copier."""
     if isinstance(unjellyable, Copier):
         if unjellyable.is_whole:
             return Target(FACTORY, unjellyable.member, unjellyable)
@@ -133,22 +133,24 @@ def target_of(unjellyable: Any) -> Target:
 
 
 class PolicyTable:
-    """What a policy says, ready to be looked up.
+    """The lookup tables of a policy.
 
     Attributes:
-        heads: What is done with an expression, by its head.  What is not in it has to
-            be resolved, or is refused.
-        types: What is done with a value, by its type; likewise.
-        targets: What is registered, by head; filled as heads occur.
-        registry: What ``targets`` comes from.
-        allowed: The types that the policy allows, by their heads.
-        edits: How many edits there had been, of all that this depends on.
-        asks: Whether the policy answers for itself, and has to be asked about what is
-            not in ``heads`` or ``types``.
+        heads: Operations for allowed expressions, by head.  Any other head has to be
+            resolved, or is refused.
+        types: Operations for allowed values, by type.  Any other type has to be
+            resolved, or is refused.
+        targets: Targets of registered names, by head; filled as heads occur.
+        registry: Source of ``targets``.
+        allowed: The policy's ``allowedTypes``, by head.
+        edits: Count of edits, of the policy and the registry, when this was compiled.
+        asks: True if the policy has methods of its own, and is to be asked about heads
+            and types that are not in the tables.
         scalars: The types str, None and bool, which the loop of the jellier tries
-            first; and in the place of one that is refused, a type without values.
-        is_ordinary: Whether str, None and bool are all allowed, and mean what they
-            always do.
+            first; a refused one is replaced by a type without values, so that the
+            comparison fails.
+        is_ordinary: True if str, None and bool are all allowed and their heads are not
+            registered for classes.
     """
 
     __slots__ = (
@@ -174,7 +176,7 @@ class PolicyTable:
             self.heads = {
                 head: op for head, op in HEADS[modern].items() if head in allowed
             }
-            # What is registered under a word of ours goes before it.
+            # A registered name takes precedence over a word of jelly.
             for head in (*registry.unjellyables, *registry.factories):
                 self.heads.pop(head, None)
             self.types = {
@@ -192,14 +194,14 @@ class PolicyTable:
 
 
 class _Nothing:
-    """The type of no value."""
+    """A type without values, which compares unequal to the type of any value."""
 
 
 _open_tables: list[PolicyTable | None] = [None, None]
 
 
 def registry_of(taster: Taster) -> ClassRegistry:
-    """Return the registry of a policy; that of the process if it has none."""
+    """Return the registry of a policy; the registry of the process if it has none."""
     own = getattr(taster, "__dict__", {})
     registry: ClassRegistry = own.get("registry", default_registry)
     return registry
@@ -210,13 +212,13 @@ def table_for(taster: Taster, modern: bool) -> PolicyTable:
 
     Args:
         taster: The policy.
-        modern: Whether the table is for the modern form.
+        modern: True for the table of the modern form.
     """
     try:
         own = taster.__dict__
         ask = type(taster).isTypeAllowed
     except AttributeError:
-        # A policy of another make.
+        # The policy is not an instance of an ordinary class.
         own, ask = {}, None
     registry = own.get("registry", default_registry)
     if "isTypeAllowed" not in own:
@@ -233,16 +235,16 @@ def table_for(taster: Taster, modern: bool) -> PolicyTable:
 
 
 def sending_table(taster: Taster, modern: bool, lenient: bool) -> PolicyTable:
-    """Return the table by which a jellier works.
+    """Return the table that a jellier uses.
 
     Args:
         taster: The policy.
-        modern: Whether the table is for the modern form.
+        modern: True for the table of the modern form.
         lenient: As for the jellier.
     """
     table = table_for(taster, modern)
     if lenient and not table.asks:
-        # A legacy policy has never had a say in what builtin types are sent.
+        # A legacy jellier never asks the policy about builtin types that it sends.
         return open_table(modern)
     return table
 
@@ -252,13 +254,13 @@ class CurrentTables:
 
     Args:
         taster: The policy.
-        modern: Whether the tables are for the modern form.
+        modern: True for the tables of the modern form.
         lenient: As for the jellier.
 
     Attributes:
         taster: As above.
-        reading: The table by which an unjellier works.
-        sending: The table by which a jellier does.
+        reading: The table for unjelliers.
+        sending: The table for jelliers.
     """
 
     __slots__ = ("_edits", "_lenient", "_modern", "reading", "sending", "taster")
@@ -272,7 +274,7 @@ class CurrentTables:
         self._renew()
 
     def current(self) -> CurrentTables:
-        """Return this, with the tables as they are after the last edit of anything."""
+        """Return this object, with its tables renewed after an edit of any policy."""
         if self._edits != ALL_EDITS.count:
             self._renew()
         return self
@@ -286,15 +288,15 @@ class CurrentTables:
 def current_tables(
     taster: Taster, *, modern: bool = False, lenient: bool = False
 ) -> CurrentTables:
-    """Return the tables of a policy, the same ones for all who ask.
+    """Return the tables of a policy, shared by all its users.
 
     Args:
         taster: The policy.
-        modern: Whether the tables are for the modern form.
+        modern: True for the tables of the modern form.
         lenient: As for the jellier.
     """
     if type(taster) is not SecurityOptions:
-        # A policy of another make: what it answers may change without an edit.
+        # A program's own policy may change its answers without an edit that is counted.
         return CurrentTables(taster, modern=modern, lenient=lenient)
     own = taster.__dict__
     kept: list[CurrentTables | None] | None = own.get("_current")
@@ -319,8 +321,8 @@ def _current(
     allowed: LiveDict[Any],
     modern: bool,
 ) -> PolicyTable:
-    """Return the table that has been kept, made anew if need be."""
-    # Either count only grows, so that the sum is the same only if both are.
+    """Return the kept table, compiled again after an edit of its policy or registry."""
+    # Both counts only grow, so an unchanged sum means that both are unchanged.
     edits = allowed.edits.count + registry.unjellyables.edits.count
     table = tables[modern]
     if (

@@ -1,4 +1,4 @@
-"""This module registers classes whose instances are copied, in both directions."""
+"""This module registers copyable classes, for both directions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["copyable", "copyable_as"]
 
 _Class = TypeVar("_Class")
 
-#: The words that a broker has for itself, which no class can have for a name.
+#: Words of the broker's own expressions, which cannot be names of classes.
 _BROKER_WORDS: Final = (b"remote", b"local", b"cached", b"lcache")
 
-#: Where a class keeps its `_Mark`.
+#: Attribute in which a class keeps its `_Mark`.
 _MARK: Final = "__pb_copyable__"
 
 
@@ -55,7 +55,7 @@ def copyable(
     registry: ClassRegistry | None = None,
     policy: SecurityOptions | None = None,
 ) -> Any:
-    """Register a class whose instances are copied to peers, and made of what they send.
+    """Register a class whose instances are copied to peers, and received from them.
 
     A class decorator, with or without parentheses, above or below ``@dataclass`` or
     the decorators of attrs.  The class may be a dataclass, a class made by attrs, a
@@ -72,11 +72,12 @@ def copyable(
         version: The version of the fields, from 1.  A state of a newer version is
             refused.
         upgrade: Called with the state and the version of what an older program has
-            sent; returns the state that this version would have sent.
-        ignore_unknown: Whether entries of a state that the class has no field for are
-            left out.  They are refused otherwise.
-        registry: Where to register the class, instead of for the whole process.  What
-            policy allows its name is not changed by that.
+            sent; returns the state that this version would have sent.  None to refuse
+            states of other versions.
+        ignore_unknown: True to leave out entries of a state that the class has no
+            field for; False to refuse them.
+        registry: A registry to use instead of the process's.  No policy is changed to
+            allow the name.
         policy: A policy with a registry of its own, where the class is registered; its
             name is allowed.
 
@@ -84,9 +85,9 @@ def copyable(
         The class, unchanged; or a decorator that returns it.
 
     Raises:
-        TypeError: The class cannot be copied: its ``__init__`` takes what is not sent,
-            for one.  Where the decorator stands below that of the dataclass, what is
-            wrong with fields is said when the first instance is sent or made.
+        TypeError: The class cannot be copied: its ``__init__`` has a parameter that is
+            not sent, for example.  Below the decorator of the dataclass, faults of
+            fields are reported when the first instance is sent or made.
         ValueError: The name, the version, or the policy cannot be used; or another
             class has the name.
     """
@@ -181,10 +182,10 @@ def _registry(
 
 
 def _check_class(cls: Any) -> None:
-    """Refuse what is no class, or one that says itself how it is sent.
+    """Refuse objects that are no classes, and classes with rules of their own.
 
     Raises:
-        TypeError: It is.
+        TypeError: The class cannot be copyable.
     """
     if not isinstance(cls, type):
         raise TypeError("only a class can be copyable")
@@ -200,10 +201,10 @@ def _check_class(cls: Any) -> None:
 
 
 def _check_name(name: object, cls: type[Any], registry: ClassRegistry) -> None:
-    """Refuse a name that means something else.
+    """Refuse a name that is a word of the wire, or registered for another class.
 
     Raises:
-        ValueError: It does.
+        ValueError: It is one.
     """
     if not isinstance(name, str) or not name or name.startswith("@"):
         raise ValueError("a name on the wire is text, and does not begin with '@'")
@@ -211,7 +212,7 @@ def _check_name(name: object, cls: type[Any], registry: ClassRegistry) -> None:
     if tag in HEADS[True] or tag in _BROKER_WORDS:
         raise ValueError(f"{name!r} is a word of the wire")
     other = registry.unjellyables.get(tag, registry.factories.get(tag))
-    # A module that is loaded again defines its classes again.
+    # A reloaded module defines its classes again.
     if isinstance(other, Copier) and full_name(other.cls) == full_name(cls):
         return
     if other is not None:
@@ -219,7 +220,7 @@ def _check_name(name: object, cls: type[Any], registry: ClassRegistry) -> None:
 
 
 def _mark(cls: Any, copier: Copier, registry: ClassRegistry) -> None:
-    """Follow a class that may be replaced by another of the same name."""
+    """Mark a class that a decorator may replace by another of the same name."""
     mark = vars(cls).get(_MARK)
     if mark is None:
         mark = _Mark()
@@ -228,12 +229,13 @@ def _mark(cls: Any, copier: Copier, registry: ClassRegistry) -> None:
 
 
 class _Mark:
-    """Notes that a class is made anew, out of the attributes of the first.
+    """An attribute of a class that registers a replacement of the class.
 
-    That is what the decorators of dataclasses and of attrs do to give it slots.
+    The decorators of dataclasses and of attrs make a new class out of the attributes of
+    the first to give it slots; Python then calls ``__set_name__`` of this attribute.
 
     Attributes:
-        registered: How the class is copied, and where that is registered.
+        registered: Copiers of the class, each with its registry.
     """
 
     def __init__(self) -> None:
@@ -241,6 +243,7 @@ class _Mark:
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         for copier, registry in self.registered:
-            # Its qualified name is not set before it is there.
+            # __qualname__ is not set yet at this point, so full names cannot be
+            # compared.
             if qual(owner) == qual(copier.cls):
                 registry.replace_class(copier, owner)

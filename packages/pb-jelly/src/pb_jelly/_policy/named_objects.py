@@ -1,11 +1,11 @@
 """This module finds named objects: modules, classes and functions that a policy allows.
 
-A name that a peer sends is looked up under a policy, and only there.  A class is
-found among those that the policy lists by itself; a module is imported only when the
-policy allows that very module; from a module or a class only a name in its own
-namespace is taken, never one that an ``__getattr__`` would make up, and never a name
-with two underscores at either end.  What has been found is put to the policy once
-more, because a module also holds what it has imported from others.
+A peer's name is looked up under the policy only.  A class is found among those that the
+policy lists; a module is imported only if the policy allows exactly that module; from a
+module or a class only a name in its own namespace is taken, never one that a
+``__getattr__`` would make up, and never a name with two underscores at both ends.  The
+object found is checked against the policy again, because a module also holds objects
+that it has imported from others.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def find_module(taster: Taster, name: str) -> types.ModuleType:
     """Import a module that the policy allows.
 
     Raises:
-        InsecureJelly: The policy does not allow it.
-        MalformedJelly: There is no such module here, or it cannot be imported.
+        InsecureJelly: The policy does not allow the module.
+        MalformedJelly: The module does not exist here, or cannot be imported.
     """
     if not taster.isModuleAllowed(name):
         raise InsecureJelly(f"the policy does not allow the module {shown(name)}")
     try:
         return importlib.import_module(name)
     except Exception as error:
-        # Whatever the body of the module raises: to the one who sent the name it is
-        # all the same.
+        # The body of the module is a program's code and may raise any exception; the
+        # sender of the name is told no more than that the import failed.
         raise MalformedJelly(f"cannot import the module {shown(name)}") from error
 
 
@@ -49,12 +49,12 @@ def find_class(taster: Taster, name: str, listed: Mapping[str, type[Any]]) -> ty
 
     Args:
         taster: The policy.
-        name: What `qual` returned for the class, or its full name.
-        listed: What `listed_classes` returns for the policy.
+        name: The `qual` or the `full_name` of the class.
+        listed: The `listed_classes` of the policy.
 
     Raises:
-        InsecureJelly: The policy does not allow it.
-        MalformedJelly: There is nothing of that name here.
+        InsecureJelly: The policy does not allow the class.
+        MalformedJelly: The name is unknown here.
     """
     if name in listed:
         return listed[name]
@@ -69,12 +69,12 @@ def find_class(taster: Taster, name: str, listed: Mapping[str, type[Any]]) -> ty
 def find_function(taster: Taster, name: str) -> Any:
     """Find a function in a module that the policy allows.
 
-    A function that the module has only imported is given out if the policy allows the
-    module that it comes from as well.
+    A function that the module has only imported is found if the policy allows its home
+    module as well.
 
     Raises:
-        InsecureJelly: The policy does not allow it.
-        MalformedJelly: There is nothing of that name here.
+        InsecureJelly: The policy does not allow the function.
+        MalformedJelly: The name is unknown here.
     """
     found = _find(taster, name)
     if not isinstance(found, FUNCTION_TYPES):
@@ -86,9 +86,9 @@ def find_function(taster: Taster, name: str) -> Any:
 
 
 def listed_classes(taster: Taster) -> dict[str, type[Any]]:
-    """Return the classes that a policy lists in full, under each of their names.
+    """Return the classes that a policy lists together with their modules, by name.
 
-    A name that two of them share stands for neither.
+    A name that two classes share stands for neither.
     """
     names: dict[str, type[Any]] = {}
     shared: set[str] = set()
@@ -104,9 +104,9 @@ def listed_classes(taster: Taster) -> dict[str, type[Any]]:
 
 
 def _find(taster: Taster, name: str) -> object:
-    """Find what a dotted name stands for, without judging it.
+    """Find the object of a dotted name, before the policy is asked about the object.
 
-    The longest allowed part of the name that is a module is taken for the module.
+    The longest allowed prefix of the name that is a module is taken for the module.
     """
     parts = name.split(".")
     allowed = False
@@ -132,14 +132,14 @@ def _find(taster: Taster, name: str) -> object:
 
 
 def _is_absent(module_name: str, error: BaseException | None) -> bool:
-    """Say whether an import failed because the module itself is not there."""
+    """Return True if an import failed because the module itself does not exist."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return False
     return f"{module_name}.".startswith(f"{error.name}.")
 
 
 def _member(holder: object, part: str, name: str) -> object:
-    """Return what a module or a class has in its own namespace."""
+    """Return a member of a module's or a class's own namespace."""
     if part.startswith("__") and part.endswith("__"):
         raise InsecureJelly(f"{shown(name)} is not a name that may be looked up")
     spaces = holder.__mro__ if isinstance(holder, type) else (holder,)

@@ -1,8 +1,8 @@
-"""This module holds a dictionary that tells when it has been edited.
+"""This module holds the observed dict, which counts its edits.
 
-What a policy or a registry says is compiled into tables that answer in one lookup.
-Programs edit the dictionaries behind these in place, as they always could, so a
-table is thrown away when the count of edits is no longer the one it was made at.
+Policies and registries are compiled into lookup tables.  Programs edit the dictionaries
+of a policy in place, a published way, so a table is discarded once the count of edits
+differs from the count at its compilation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Edits:
     """A count of the edits made to one or more dictionaries.
 
     Attributes:
-        count: How often they may have changed; never goes down.
+        count: Number of edits; never decreases.
     """
 
     __slots__ = ("count",)
@@ -27,12 +27,12 @@ class Edits:
         self.count = 0
 
     def add(self) -> None:
-        """Count one edit, here and among all."""
+        """Count one edit, here and in `ALL_EDITS`."""
         self.count += 1
         ALL_EDITS.count += 1
 
 
-#: The edits made to any of them, and to the policies themselves.
+#: Edits of all observed dicts and of the attributes of all policies.
 ALL_EDITS: Final = Edits()
 
 
@@ -40,13 +40,13 @@ class LiveDict(dict[Any, _Value]):
     """A dict that counts the edits made to it.
 
     Args:
-        edits: Where they are counted; apart from all others if it is None.
+        edits: Counter, which several dicts may share; None for one of its own.
 
     Attributes:
         edits: As above.
     """
 
-    # Until there is one: what unpickles a dict fills it before it has attributes.
+    # Class attribute: unpickling sets items before it sets attributes.
     edits = Edits()
 
     def __init__(self, edits: Edits | None = None) -> None:
@@ -66,7 +66,7 @@ class LiveDict(dict[Any, _Value]):
         return self
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all items."""
         super().clear()
         self.edits.add()
 
@@ -95,7 +95,7 @@ class LiveDict(dict[Any, _Value]):
 
 
 class _Everything(LiveDict[Any]):
-    """The dictionary of the types that are allowed where all are."""
+    """The ``allowedTypes`` of a policy that allows every type."""
 
     def __contains__(self, key: object) -> bool:
         return True

@@ -1,4 +1,7 @@
-"""This module holds policies: what may be serialized, and what may be made."""
+"""This module holds `SecurityOptions`, the usual policy, and its two default instances.
+
+A policy decides which types, modules and classes may be sent and received.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ _Name = str | bytes
 
 
 class DummySecurityOptions:
-    """A policy that allows everything.
+    """A policy that allows every type, module and class.
 
-    For expressions that nobody but this program has had a hand in: with it, a name
-    in an expression can import any module and reach any function.
+    For expressions made by this program alone: under this policy a name in an
+    expression imports any module and reaches any function.
     """
 
     def isModuleAllowed(self, moduleName: _Name) -> bool:
@@ -41,25 +44,25 @@ class DummySecurityOptions:
 
 
 class SecurityOptions:
-    """A policy that allows nothing but scalars, until it is told more.
+    """A policy that allows scalars at first, and more types by its methods.
 
-    Every attribute may be edited at any time and is in force from the next message
-    on.  Subclasses may override the three questions ``isTypeAllowed``,
+    Every attribute may be edited at any time; an edit takes effect with the next
+    message.  Subclasses may override the three methods ``isTypeAllowed``,
     ``isModuleAllowed`` and ``isClassAllowed``.
 
     Args:
-        registry: Says what is made of a name that the policy allows; the one of the
-            process if it is None.
+        registry: Registry of the classes behind allowed names; None for the registry of
+            the process.
 
     Attributes:
-        allowedTypes: The heads that an expression may have, as the keys of a dict:
-            words such as ``b"list"``, and names of classes.
-        allowedModules: The names of the modules that may be imported, as keys.
-        allowedClasses: The classes that may be used, as keys.
+        allowedTypes: Heads that an expression may have, as the keys of a dict: words
+            such as ``b"list"``, and names of classes.
+        allowedModules: Names of the modules that may be imported, as keys.
+        allowedClasses: Classes that may be used, as keys.
         registry: As above.
     """
 
-    #: What `allowBasicTypes` allows.
+    #: Types that `allowBasicTypes` allows.
     basicTypes = [  # noqa: RUF012 - published as a list
         "dictionary",
         "list",
@@ -81,7 +84,7 @@ class SecurityOptions:
             *(b"None", b"NoneType", b"bool", b"boolean", b"int", b"float", b"decimal"),
             *(b"string", b"str", b"unicode", b"set", b"frozenset"),
             *(b"datetime", b"time", b"date", b"timedelta"),
-            # Known only to those who asked for the modern form.
+            # Of effect only where the modern form is asked for.
             *MODERN_HEADS,
         )
         self.allowedTypes: dict[Any, Any] = LiveDict()
@@ -94,7 +97,7 @@ class SecurityOptions:
         ALL_EDITS.add()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy has: all but the tables that were made of it."""
+        """Return the state for copies, without the compiled tables."""
         state = self.__dict__.copy()
         state.pop("_tables", None)
         state.pop("_current", None)
@@ -105,14 +108,14 @@ class SecurityOptions:
         self.allowTypes(*self.basicTypes)
 
     def allowTypes(self, *types: _Name | type[Any]) -> None:
-        """Allow expressions that begin with these.
+        """Allow expressions that begin with the given words and names.
 
-        A class that is registered under a name is thereby allowed; one that is not
-        registered takes `allowInstancesOf`.
+        This is enough for a registered class; an unregistered class takes
+        `allowInstancesOf`.
 
         Args:
-            types: Words of jelly, names on the wire, or classes for their names: that
-                which `copyable` registered a class under, if it did.
+            types: Words of jelly, names on the wire, or classes, which stand for their
+                names (the name given to `copyable`, if the class is registered by it).
         """
         for typ in types:
             tag = tag_of(typ)
@@ -121,10 +124,10 @@ class SecurityOptions:
             self.allowedTypes[tag] = 1
 
     def allowInstancesOf(self, *classes: type[Any]) -> None:
-        """Allow these classes, their instances, their modules and the basic types.
+        """Allow classes, their instances, their modules and the basic types.
 
         Args:
-            classes: Each is allowed by itself; subclasses are not.
+            classes: The classes; their subclasses are not allowed.
         """
         self.allowBasicTypes()
         self.allowTypes("instance", "class", "classobj", "module")
@@ -136,8 +139,8 @@ class SecurityOptions:
     def allowModules(self, *modules: types.ModuleType | _Name) -> None:
         """Allow modules to be imported, and their functions to be named.
 
-        Whether expressions may name modules and functions at all is for
-        `allowTypes` to say.
+        Expressions for modules and functions take `allowTypes` besides, with the words
+        ``"module"`` and ``"function"``.
 
         Args:
             modules: The modules, or their names.
@@ -147,24 +150,23 @@ class SecurityOptions:
             self.allowedModules[name.encode() if isinstance(name, str) else name] = 1
 
     def isModuleAllowed(self, moduleName: _Name) -> bool:
-        """Say whether a module is among those allowed."""
+        """Return True for an allowed module."""
         if isinstance(moduleName, str):
             moduleName = moduleName.encode("utf-8")
         return moduleName in self.allowedModules
 
     def isClassAllowed(self, klass: type[Any]) -> bool:
-        """Say whether a class is among those allowed."""
+        """Return True for an allowed class."""
         return klass in self.allowedClasses
 
     def isTypeAllowed(self, typeName: _Name) -> bool:
-        """Say whether an expression may begin with a word or a name.
+        """Return True for an allowed head of expressions.
 
         Args:
-            typeName: The head of an expression that has come in, or that would be
-                made.
+            typeName: Head of an expression, received or to be sent.
 
         Returns:
-            True for what is in ``allowedTypes``, and for the name of a class in
+            True for a head in ``allowedTypes``, and for the name of a class in
             ``allowedClasses`` whose module is allowed.
         """
         if isinstance(typeName, str):
@@ -178,7 +180,7 @@ class SecurityOptions:
         )
 
 
-#: The policy where none is given: scalars, containers, and all that is registered.
+#: The default policy: scalars, containers, and every class registered for the process.
 globalSecurity = SecurityOptions(ClassRegistry())
 globalSecurity.allowBasicTypes()
 #: The registry of the process, whose every name `globalSecurity` allows.

@@ -1,7 +1,7 @@
-"""This module says what is asked of a taster, which is what every policy is.
+"""This module defines the taster, the interface of every policy.
 
-The rules of a policy are for its class to say (`SecurityOptions`, or a program's own);
-the rest of this package knows these questions alone.
+The rules of a policy are in its class (`SecurityOptions`, or a program's own); the rest
+of the package uses these methods only.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ __all__ = ["Taster", "TypeList"]
 
 
 class Taster(Protocol):
-    """What a policy has to answer.
+    """The interface of a policy: three questions, each answered true or false.
 
-    Anything with these three methods is a policy; `SecurityOptions` is the usual one.
+    Any object with these methods is a policy; `SecurityOptions` is the usual one.
     """
 
     def isTypeAllowed(self, typeName: Any, /) -> Any:
-        """Say whether expressions may begin with a word or a name."""
+        """Return True if expressions may begin with a word or a name."""
 
     def isModuleAllowed(self, moduleName: Any, /) -> Any:
-        """Say whether a module may be imported by name."""
+        """Return True if a module may be imported by name."""
 
     def isClassAllowed(self, klass: Any, /) -> Any:
-        """Say whether a class of an allowed module, and its instances, may be used."""
+        """Return True if a class of an allowed module, or an instance, may be used."""
 
 
 class TypeList(Protocol):
-    """A policy that can be told of one more type that it allows."""
+    """The part of a policy that a registry uses: allowing one more name."""
 
     def allowTypes(self, *types: Any) -> None:
         """Allow expressions that begin with these names."""

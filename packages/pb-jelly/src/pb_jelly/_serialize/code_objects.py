@@ -1,4 +1,4 @@
-"""This module writes classes, modules, functions and methods, all by their names."""
+"""This module writes code objects: classes, modules, functions and methods, by name."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 __all__ = ["CODE", "write_code"]
 
-#: What is written here.
+#: Operations of the type table that this module handles.
 CODE: Final = (CLASS, MODULE, FUNCTION, METHOD)
 
 
 def write_code(
     op: int, value: Any, taster: Taster, kinds: TypeDispatch, *, lenient: bool
 ) -> tuple[list[Any], tuple[Any, Any] | None]:
-    """Begin the expression of something that goes by its name.
+    """Begin the expression of a class, module, function or method.
 
     Args:
-        op: What it is, as in the table.
+        op: Its operation in the type table.
         value: The class, module, function or method.
         taster: The policy.
-        kinds: What one jellier does with types.
-        lenient: Whether to write any name, as ever, and not only one that the policy
-            allows and that the other side can find.
+        kinds: The jellier's dispatch by type.
+        lenient: True to write any name, as twisted.spread does; False to refuse names
+            that the policy does not allow, or that the receiver could not find.
 
     Returns:
-        The expression, and for a method what is to be appended to it.
+        The expression, and for a method the objects to append to it; None for others.
 
     Raises:
-        InsecureJelly: The policy refuses it.
-        UnjellyableType: It cannot be found by its name.
+        InsecureJelly: The policy refuses the name.
+        UnjellyableType: The name does not lead to the object.
     """
     if op == METHOD:
         return _method(value, lenient)

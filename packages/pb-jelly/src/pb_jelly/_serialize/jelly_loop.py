@@ -1,16 +1,40 @@
-"""This module turns objects into s-expressions.
+"""This module is the jelly loop, which turns objects into s-expressions.
 
 Theory of operation.  `Jellying._run` goes through one object with a stack of its own: a
-frame holds an iterator over what is still to be serialized and the expression that it
-is appended to.  So no depth of containers or instances makes Python recurse, but for
-hooks that serialize parts of their object themselves; these are counted as levels.
+frame holds an iterator over the values to serialize and the expression to append to.
+So no depth of containers or instances makes Python recurse, except through hooks that
+serialize parts of their object themselves; these are counted as levels.
 
-Whatever can be shared is remembered by its id, with its expression, and kept alive for
-as long as the jellier is: a state that a hook has made for the occasion must not leave
-its id to another.  The first time that an object occurs again it is given a number, and
-from then on is written as ``[dereference n]``; once all is done, the expression that
-was written first is turned in place into ``[reference n ...]`` around itself.  Legacy
-peers number references just so, by the order in which objects first occur again.
+Every object that can be shared is remembered by its id, with its expression, and kept
+alive as long as the jellier: a temporary state made by a hook must not leave its id to
+another object.  An object is given a number at its second occurrence, which is written
+as ``[dereference n]``; at the end, its first expression is turned in place into
+``[reference n ...]`` around itself.  Legacy peers number references in the same way, by
+the order of second occurrences.
+
+States of the loop.  The current frame is in four variables, of which *pairs* tells two
+states apart:
+
+========  ==========================  =======================================
+pairs     out                         at the end of the frame
+========  ==========================  =======================================
+None      the expression itself       none: its items are appended in place
+a list    keys and values in turn     group *out* by twos and append the pairs
+                                      to *pairs*, the dictionary's expression
+========  ==========================  =======================================
+
+Values take one of four ways through it, the commonest first:
+
+=================================  ==========================================
+value                              expression
+=================================  ==========================================
+scalar that the policy allows      appended in place
+object seen before                 ``[dereference n]``
+container; instance whose state    begun in place, a new frame for its parts
+is its ``__dict__``
+any other                          begun by `_opened`, which may call hooks, and
+                                   a new frame if it has parts
+=================================  ==========================================
 """
 
 from __future__ import annotations
@@ -81,7 +105,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Jellying"]
 
-#: How the expressions of the containers begin.
+#: Heads of the containers' expressions, by operation.
 _HEADS: Final = {
     LIST: list_atom,
     TUPLE: tuple_atom,
@@ -93,20 +117,20 @@ _HEADS: Final = {
 }
 
 _MAPPINGS: Final = (DICT, ORDERED)
-#: The containers whose members are hashed.
+#: Containers whose keys or members are hashed by the receiver.
 _HASHING: Final = frozenset((dict, set, frozenset, OrderedDict))
 _NO_KIND: Final = TypeHandler(0)
 
-#: How many hooks may be within one another before running out of Python's stack is
-#: taken for the fault of the value and not of a hook.
+#: Number of nested hooks from which a RecursionError is reported as the fault of the
+#: value, and no longer as the fault of a hook.
 _DEEP: Final = 10
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Jellying:
-    """What a jellier is made of."""
+    """The compiled base class of `Jellier`."""
 
-    # Where serialization begins.
+    # Class attributes, since most messages never write to them: an instance costs less.
     _is_running = False
     _level = 0
     _hooks = 0
@@ -136,16 +160,17 @@ class Jellying:
         self._table = sending_table(taster, modern, lenient)
         self._kinds: TypeDispatch | None = None
         self._found: dict[type[Any], TypeHandler] = {}
-        # By id: the expression of what may occur again, and the number it was given.
+        # By id: expressions of the objects that may occur again; numbers of those that
+        # have; and the objects themselves, kept alive.
         self._seen: dict[int, list[Any]] = {}
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []
-        # The ids of those that have been given a number lately, and of those whose
-        # expression a hook is still making.
+        # Ids of objects with a number whose expression is not turned into a reference
+        # yet; and of objects whose expression a hook is still making.
         self._cooked: list[int] = []
         self._prepared: set[int] = set()
-        # The greatest depth, number of nodes, length of a list and of a string, and
-        # number of bits in an integer.
+        # Largest depth, number of nodes, items of a list, bytes of a string, and bits
+        # of an integer.
         self._most = (
             _UNLIMITED
             if limits is None
@@ -165,13 +190,13 @@ class Jellying:
             obj: The object.
 
         Returns:
-            The expression.  As long as a hook runs, it is not to be copied: should its
-            object occur again, it is changed in place.
+            The expression.  A hook must not copy it: if its object occurs again, it is
+            changed in place.
 
         Raises:
-            InsecureJelly: The policy refuses something in the object.
-            UnjellyableType: Something in it has no expression in the form asked for.
-            LimitExceeded: It is too large.
+            InsecureJelly: The policy refuses a part of the object.
+            UnjellyableType: A part of it has no expression in the form asked for.
+            LimitExceeded: The object is too large.
         """
         if self._is_running:
             return self._run(obj, self._level)
@@ -192,8 +217,9 @@ class Jellying:
         if (self._numbers or self._has_frozensets) and not self._lenient:
             self._check_work()
         if limits is not None and (
-            # An item is at most four nodes, and a container at most three levels more
-            # than were counted, not to speak of the references that it is within.
+            # The loop counts roughly: an item may be up to four nodes, a container up
+            # to three levels more, and each reference adds a level.  Only an expression
+            # that may be over the limits is measured.
             self._nodes * 4 > limits.nodes
             or self._deepest + 3 + len(self._numbers) > limits.depth
         ):
@@ -201,10 +227,10 @@ class Jellying:
         return sexp
 
     def kind_of(self, cls: type[Any]) -> TypeHandler:
-        """Return what is done with the instances of a class that is not builtin.
+        """Return the handler of a type that is not in the table.
 
         Raises:
-            InsecureJelly: It is a builtin type after all, and the policy refuses it.
+            InsecureJelly: It is a builtin type that the policy refuses.
         """
         if cls not in self._found:
             self._found[cls] = self._types().find(cls)
@@ -248,11 +274,11 @@ class Jellying:
     def unpersistable(
         self, reason: str | bytes, sxp: list[Any] | None = None
     ) -> list[Any]:
-        """Return an expression that says why an object is not there.
+        """Return a placeholder expression for an object that is not sent.
 
         Args:
-            reason: Why.
-            sxp: What to extend to the expression, instead of a new list.
+            reason: Reason for the receiver's program.
+            sxp: A list to extend to the expression; None for a new one.
         """
         sexp = [] if sxp is None else sxp
         sexp.append(unpersistable_atom)
@@ -260,10 +286,10 @@ class Jellying:
         return sexp
 
     def _refer(self, key: int) -> bool:
-        """Give an expression its number, unless it is still being made.
+        """Turn an expression into a reference, unless a hook is still making it.
 
         Returns:
-            Whether it has it now.
+            True if it is a reference now.
         """
         if key in self._prepared:
             return False
@@ -271,13 +297,15 @@ class Jellying:
         sexp[:] = [reference_atom, self._numbers[key], sexp[:]]
         return True
 
-    # The loop, and what it calls.
+    # The loop and its parts.
 
     def _run(self, obj: Any, level: int) -> SExp:  # noqa: C901
         """Serialize an object whose expression is an item of a list at a level.
 
-        An error leaves the frames as they are, for they tell the place.
+        The module's docstring has the states.  An error leaves the frames unchanged, so
+        that the path to the value can be read off them.
         """
+        # Local names: each attribute read in the loop would cost a lookup per value.
         types = self._table.types
         kinds = self._found
         text, none, truth = self._table.scalars
@@ -293,8 +321,11 @@ class Jellying:
         try:
             while True:
                 if level >= depth:
+                    # Checked once for the whole frame, not for each value.
                     it = self._checked(it, out, level)
                 for x in it:
+                    # In the order of frequency.  *text*, *none* and *truth* are types
+                    # without values where the policy refuses the scalar.
                     cls = type(x)
                     if cls is text:
                         try:
@@ -327,6 +358,8 @@ class Jellying:
                         continue
                     key = id(x)
                     if key in seen:
+                        # Only a frozenset cannot be made before the members that are
+                        # within it, so messages without one skip the search.
                         if self._has_frozensets and not self._lenient:
                             self._check_member(x, [*stack, (it, out, pairs, level)])
                         number = numbers.get(key)
@@ -336,6 +369,8 @@ class Jellying:
                         out.append([b"dereference", number])
                         continue
 
+                    # One lookup in the compiled policy; a class of a program is found
+                    # by its handler, which is kept for the message.
                     op = types.get(cls, 0)
                     kind = _NO_KIND
                     if not op:
@@ -368,6 +403,8 @@ class Jellying:
                         and (state := x.__dict__)
                         and id(state) not in seen
                     ):
+                        # An instance and its state in one step: no code of the program
+                        # runs, so two frames would only cost time.
                         if len(state) >= most_items:
                             used = len(state) + 1
                             raise LimitExceeded("list_items", used, most_items)
@@ -386,6 +423,8 @@ class Jellying:
                         made, parts = self._opened(x, op, kind, below)
                         inner = made
                         left = most_nodes - self._nodes
+                    # Limits are checked before the parts are serialized, so that a
+                    # value over them costs no more than the limits allow.
                     if left < 0:
                         raise LimitExceeded("nodes", most_nodes - left, most_nodes)
                     if below > deepest:
@@ -396,6 +435,8 @@ class Jellying:
                         raise LimitExceeded("depth", below + 1, depth)
                     out.append(made)
                     if parts:
+                        # Serialize the parts now: the order of second occurrences, and
+                        # with it the numbers, must be that of the wire.
                         stack.append((it, out, pairs, level))
                         if is_mapping:
                             it = chain.from_iterable(parts.items())
@@ -405,6 +446,7 @@ class Jellying:
                             out, pairs, level = inner, None, below
                         break
                 else:
+                    # The end of a frame: go on with the outer one.
                     if pairs is not None:
                         flat = iter(out)
                         pairs.extend(map(list, zip(flat, flat)))  # noqa: B905
@@ -423,11 +465,11 @@ class Jellying:
     def _opened(
         self, x: Any, op: int, kind: TypeHandler, level: int
     ) -> tuple[Any, Any]:
-        """Begin the expression of anything but the commonest scalars and containers.
+        """Begin the expression of a value that the loop does not handle in place.
 
         Returns:
-            The expression, and a tuple of what is still to be serialized and appended
-            to it; None for nothing.
+            The expression, and a tuple of the parts to serialize and append to it; None
+            if it has no parts.
         """
         made: Any
         parts: tuple[Any, ...] | None = None
@@ -453,17 +495,17 @@ class Jellying:
         return made, parts
 
     def _check_keys(self, keys: Iterable[Any]) -> None:
-        """Refuse keys or members of which more have the same hash than may be read."""
+        """Refuse keys or members that the receiver would refuse for equal hashes."""
         if not self._lenient:
             check_hashes(list(keys))
 
     def _check_member(self, x: Any, stack: list[Frame]) -> None:
-        """Refuse a member of a frozenset that is within the state of that member.
+        """Refuse a frozenset within the state of one of its members.
 
-        Neither of the two could be made before the other.
+        The receiver could make neither of the two before the other.
 
         Args:
-            x: What occurs again.
+            x: An object that occurs again.
             stack: The frames around it, outermost first.
         """
         if not _is_in_frozenset(stack):
@@ -481,10 +523,10 @@ class Jellying:
                 )
 
     def _check_work(self) -> None:
-        """Refuse keys and members that would take too long to hash where it is read.
+        """Refuse keys and members that would take the receiver too long to hash.
 
-        It is only what is shared that takes longer to hash than to write, and only
-        frozensets that take longer to compare.
+        Only shared keys take longer to hash than to write, and only frozensets take
+        longer to compare.
         """
         kept = self._kept
         if self._has_frozensets or _shares_keys(kept, self._numbers):
@@ -493,7 +535,7 @@ class Jellying:
             check_work([x for x in kept if type(x) in _HASHING], nodes)
 
     def _types(self) -> TypeDispatch:
-        """Return what finds out what is done with the values of a type."""
+        """Return the dispatch by type, made at first use."""
         if self._kinds is None:
             self._kinds = TypeDispatch(
                 self.taster, self._table, self._modern, self._lenient
@@ -501,7 +543,7 @@ class Jellying:
         return self._kinds
 
     def _registered(self, x: Any, made: list[Any]) -> list[Any]:
-        """Note the expression of what may occur again, and return it."""
+        """Note the expression of an object that may occur again, and return it."""
         self._seen[id(x)] = made
         self._kept.append(x)
         return made
@@ -544,7 +586,7 @@ class Jellying:
         return made if type(made) is list else list(made)
 
     def _instance(self, x: Any, op: int, kind: TypeHandler) -> tuple[list[Any], Any]:
-        """Begin the expression of an instance that is not of a builtin type."""
+        """Begin the expression of an instance of a class that is not builtin."""
         if self.persistentStore is not None:
             key = self.persistentStore(x, self)
             if key is not None:
@@ -573,21 +615,21 @@ class Jellying:
         return self._registered(x, self.unpersistable(reason)), None
 
     def _checked(self, it: Iterator[Any], out: list[Any], level: int) -> Iterator[Any]:
-        """Refuse what is not a mere number or string where there is no depth left.
+        """Refuse values other than atoms in a frame at the largest depth.
 
         Args:
-            it: What is to be serialized.
-            out: What its expressions are appended to.
-            level: The level that these come to be at.
+            it: The values to serialize.
+            out: The list that their expressions are appended to.
+            level: The level of that list.
 
         Returns:
-            The same again.
+            An iterator over the same values.
         """
         parts = list(it)
         for part in parts:
             if type(part) not in (int, float, bytes):
                 raise LimitExceeded("depth", level + 1, self._most[0])
-            # For the path of the next.
+            # The path of the error counts the values before it.
             out.append(part)
         del out[-len(parts) :]
         return iter(parts)
@@ -597,7 +639,7 @@ _UNLIMITED: Final = (UNLIMITED,) * 5
 
 
 def _is_in_frozenset(frames: list[Frame]) -> bool:
-    """Say whether what is being serialized is a member of a frozenset, or in a tuple.
+    """Return True if the current value is in a frozenset, directly or within tuples.
 
     Args:
         frames: All frames, outermost first.
@@ -613,7 +655,7 @@ def _is_in_frozenset(frames: list[Frame]) -> bool:
 
 
 def _is_open(made: list[Any], frames: list[Frame]) -> bool:
-    """Say whether parts of an expression are still being serialized.
+    """Return True if parts of an expression are still being serialized.
 
     Args:
         made: The expression.
@@ -629,15 +671,15 @@ def _is_open(made: list[Any], frames: list[Frame]) -> bool:
 
 
 def _shares_keys(kept: list[Any], numbers: dict[int, int]) -> bool:
-    """Say whether something occurs again that is hashed anew wherever it occurs."""
+    """Return True if a shared object does not cache the hash of its parts."""
     return any(id(x) in numbers and takes_hashing(type(x)) for x in kept)
 
 
 def _too_many_digits(number: int, bits: int) -> LimitExceeded:
-    """Return the error for an integer of more bits than it may have."""
+    """Return the error for an integer of more bits than the limit."""
     return LimitExceeded("prefix_bytes", (number.bit_length() + 6) // 7, bits // 7)
 
 
 def _maxlen(value: deque[Any]) -> SExp:
-    """Return the expression for the most items that a deque may have."""
+    """Return the expression for the ``maxlen`` of a deque."""
     return [None_atom] if value.maxlen is None else value.maxlen

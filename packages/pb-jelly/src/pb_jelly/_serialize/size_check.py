@@ -1,8 +1,8 @@
-"""This module measures a finished s-expression.
+"""This module is the size check of a finished s-expression.
 
-Most values are so far below the limits that this can be seen from the sizes of their
-containers.  Only where it cannot, or where a reference that was found late has put an
-earlier part one level deeper, is the expression itself gone through.
+The jelly loop counts roughly while it serializes, which is enough for most values.  A
+value near the limits is measured here, by going through the whole expression: a
+reference that was found late may have put an earlier part one level deeper.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ def check_size(sexp: Any, limits: Limits) -> None:
 
     Args:
         sexp: The expression.
-        limits: Says how many nodes, and how deep.
+        limits: The limits, of which nodes and depth apply.
 
     Raises:
         LimitExceeded: With the path of the object at which the limit is passed.
     """
-    # The whole expression is a node as well, and is in no list.
+    # The whole expression is a node as well, and is an item of no list.
     nodes = 1
-    # The lists that are being gone through, and which item of each comes next.
+    # The lists being gone through, outermost first, and the index of the next item of
+    # each.
     lists: list[list[Any]] = [[sexp]]
     places = [0]
     while lists:

@@ -1,8 +1,8 @@
-"""This module finds out what is done with the values of a type that is sent.
+"""This module is the type dispatch of the jellier: it finds the handler of each type.
 
-For the types of the table it is the policy that decides.  For others it is first the
-type itself, which may have a ``jellyFor``; then whether all that an instance is can be
-sent at all; and then the policy.
+For a type of the table the policy decides.  Any other type may have a ``jellyFor``;
+without one, its instances are refused if a part of their state could not be sent, and
+then the policy decides.
 """
 
 from __future__ import annotations
@@ -49,17 +49,18 @@ __all__ = ["TypeDispatch", "TypeHandler"]
 
 
 class TypeHandler:
-    """What is done with the values of a type.
+    """The handler of a type's values.
 
     Attributes:
-        op: As in the table.
-        tag: The name of the type, for the wire.
-        base: The builtin type that it extends, if that is what matters.
-        is_leaf: Whether its values make expressions that have no parts.
-        numbered: What `numbered_hook` was given; None if it is not such a hook.
-        keeps_empty: Whether a state without attributes is an empty dict, and not None.
-        refusal: Why its values are refused, if they are.
-        copier: What `copyable` registered for the type, if that is how it is sent.
+        op: Operation, as in the type table.
+        tag: Name of the type, encoded for the wire.
+        base: Builtin type that it extends, for SUBCLASS and EXCEPTION; else `object`.
+        is_leaf: True if its ``jellyFor`` is marked by `leaf_hook`.
+        numbered: Arguments of `numbered_hook`; None for any other hook.
+        keeps_empty: True if a state without attributes is sent as an empty dict, False
+            if it is sent as None.
+        refusal: The error for its values; None if they are sent.
+        copier: The copier that `copyable` registered; None if it is sent otherwise.
     """
 
     __slots__ = (
@@ -84,19 +85,19 @@ class TypeHandler:
         self.copier: Copier | None = None
 
     def refused(self) -> JellyError:
-        """Return the error for a value; another each time, for each has its place."""
+        """Return a new error for a value: each error has the path of its value."""
         assert self.refusal is not None
         return type(self.refusal)(*self.refusal.args)
 
 
 class TypeDispatch:
-    """What one jellier does with the values of types.
+    """The handlers of types, for one jellier.
 
     Args:
         taster: The policy.
         table: The table of the policy.
-        modern: Whether the modern form is used.
-        lenient: Whether the policy is only asked what a legacy jellier asks.
+        modern: True for the modern form.
+        lenient: True to ask the policy only the questions that a legacy jellier asks.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class TypeDispatch:
         return full_name(cls) if self._modern else qual(cls)
 
     def allows_head(self, head: bytes) -> bool:
-        """Say whether the policy allows expressions that begin with a word."""
+        """Return True if the policy allows expressions that begin with a word."""
         if not head:
             return True
         if self._table.asks:
@@ -120,18 +121,18 @@ class TypeDispatch:
         return head in self._table.heads
 
     def allows_class(self, cls: type[Any]) -> bool:
-        """Say whether the policy allows a class and its instances."""
-        # A legacy policy allows any name with a dot here, whatever it lists.
+        """Return True if the policy allows a class and its instances."""
+        # A legacy policy allows any type name with a dot, and lists classes besides.
         is_asked = self._table.asks or not self._lenient
         if is_asked and not self._taster.isTypeAllowed(self.name(cls).encode("utf-8")):
             return False
         return bool(self._taster.isClassAllowed(cls))
 
     def find(self, cls: type[Any]) -> TypeHandler:
-        """Find out what is done with the values of a type.
+        """Find the handler of a type.
 
         Raises:
-            InsecureJelly: It is a builtin type, and the policy refuses it.
+            InsecureJelly: It is a builtin type that the policy refuses.
         """
         hook = getattr(cls, "jellyFor", None)
         if callable(hook):
@@ -161,13 +162,13 @@ class TypeDispatch:
         return TypeHandler(entry.op)
 
     def _find_copied(self, cls: type[Any], copier: Copier) -> TypeHandler:
-        """Find out what is done with the instances of a class that is registered."""
+        """Find the handler of a class registered by `copyable`."""
         is_asked = self._table.asks or not self._lenient
         if not is_asked or self._taster.isTypeAllowed(copier.tag):
             kind = TypeHandler(COPIED, copier.name)
             kind.copier = copier
             return kind
-        # A policy may allow the class by itself.
+        # A policy may allow the class itself, and not the name it is registered under.
         kind = self._find_instance(cls)
         if kind.refusal is not None:
             kind.refusal = InsecureJelly(
@@ -176,7 +177,7 @@ class TypeDispatch:
         return kind
 
     def _find_instance(self, cls: type[Any]) -> TypeHandler:
-        """Find out what is done with the instances of a class that is not builtin."""
+        """Find the handler of a class that is not builtin and has no ``jellyFor``."""
         kind = TypeHandler(OBJECT, self.name(cls))
         is_builtin = False
         if self._modern:
@@ -198,10 +199,10 @@ class TypeDispatch:
         return kind
 
     def _find_extension(self, cls: type[Any], kind: TypeHandler) -> bool:
-        """Find out how the modern form writes an instance, if in a way of its own.
+        """Set the handler's fields for the modern form of enumerations and subclasses.
 
         Returns:
-            Whether the class needs no permission of its own.
+            True if the class needs no permission of its own.
         """
         head = b""
         if issubclass(cls, Enum):
@@ -224,7 +225,7 @@ class TypeDispatch:
 
 
 def _loss(cls: type[Any]) -> UnjellyableType | None:
-    """Return the error for a class of whose instances the wire would lose a part."""
+    """Return the error for a class whose instances would lose a part; None if not."""
     unknown = _unknown(cls)
     if unknown is not None:
         return unknown
@@ -233,8 +234,8 @@ def _loss(cls: type[Any]) -> UnjellyableType | None:
 
 
 def _unknown(cls: type[Any]) -> UnjellyableType | None:
-    """Return the error for a class for whose instances the wire has no form."""
-    # A group of exceptions cannot be made without them, so neither can it be blank.
+    """Return the error for a class that the legacy form lacks; None if it has it."""
+    # An exception group cannot be made without its exceptions, so it cannot be blank.
     is_group = any(base.__name__ == "BaseExceptionGroup" for base in cls.__mro__)
     if cls in TYPES[True] or late_entry(cls) or issubclass(cls, Enum) or is_group:
         return UnjellyableType(
@@ -245,10 +246,10 @@ def _unknown(cls: type[Any]) -> UnjellyableType | None:
 
 
 def _unreadable(cls: type[Any]) -> UnjellyableType | None:
-    """Return the error for a class whose instances could not be made again."""
+    """Return the error for a class without blank instances; None if it has them."""
     reason = why_not_blank(cls)
     if not reason and any(base.__name__ == "PurePath" for base in cls.__mro__):
-        # Its slots hold what it has computed, and are others on each Python.
+        # The slots of a path cache computed values, and differ between Pythons.
         reason = "it extends a path"
     if not reason:
         return None
@@ -258,7 +259,7 @@ def _unreadable(cls: type[Any]) -> UnjellyableType | None:
 
 
 def _hidden(cls: type[Any]) -> UnjellyableType:
-    """Return the error for a class whose instances hold what cannot be had."""
+    """Return the error for a class with state outside of ``__dict__`` and slots."""
     return UnjellyableType(
         f"instances of {shown(full_name(cls))} do not show their state: {advice(cls)}"
     )

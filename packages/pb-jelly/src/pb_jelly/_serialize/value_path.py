@@ -1,4 +1,4 @@
-"""This module tells which part of an object a part of its expression stands for."""
+"""This module makes the value path of an error, from an expression or from frames."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Frame", "place", "step_into", "way_to"]
 
-#: A frame of the loop of the jellier: what is to be serialized, what its expressions
-#: are appended to; for a dictionary, whose keys and values are first collected one
-#: after the other, its own expression; and the level of the list that items come to be
-#: in.
+#: A frame of the jelly loop: values to serialize; list to append their expressions to;
+#: for a dictionary, whose keys and values are collected in turn, its own expression,
+#: None for others; and level of the list that the items are in.
 Frame = tuple["Iterator[Any]", list[Any], "list[Any] | None", int]
 
-#: The containers that are not mappings, and where their items begin.
+#: Index of the first item in the expressions of containers other than mappings.
 _SEQUENCES: Final = {
     list_atom: 1,
     tuple_atom: 1,
@@ -36,7 +35,7 @@ _SEQUENCES: Final = {
     b"@deque": 2,
 }
 _MAPPINGS: Final = (dictionary_atom, b"@ordereddict")
-#: The steps to the parts of other expressions; None to what is all of a state.
+#: Steps of the path to the items of other expressions; None for the state.
 _PARTS: Final[dict[bytes, tuple[str | None, ...]]] = {
     method_atom: ("", "", ".__self__", ".__class__"),
     b"@object": ("", "", "", None),
@@ -45,11 +44,11 @@ _PARTS: Final[dict[bytes, tuple[str | None, ...]]] = {
 
 
 def step_into(expression: list[Any], index: int) -> str | None:
-    """Return how the path goes on from an object to a part of its expression.
+    """Return the step of the path from an object to an item of its expression.
 
     Args:
-        expression: The expression of anything but a dictionary.
-        index: Which of its items the part is.
+        expression: An expression other than a dictionary's.
+        index: Index of the item.
 
     Returns:
         The step; None if the part is the state of the object.
@@ -66,7 +65,7 @@ def way_to(lists: list[list[Any]], places: list[int]) -> str:
 
     Args:
         lists: The lists, outermost first.
-        places: For each but the last, the place after that of the next in it.
+        places: For each list but the last, the index after that of the next list in it.
     """
     path = ""
     pair: int | None = None
@@ -91,13 +90,13 @@ def way_to(lists: list[list[Any]], places: list[int]) -> str:
 
 
 def place(stack: list[Frame], current: Frame, *, is_state: bool) -> str:
-    """Return where in an object the loop of the jellier is, as a path.
+    """Return the path to the value that the loop has come to.
 
     Args:
         stack: The frames around the current one, outermost first.
-        current: The current one.
-        is_state: Whether it is a hook that serializes; if that is a dict, it is the
-            state of the hook's object.
+        current: The current frame.
+        is_state: True if the loop runs for a hook: a dict is then the state of the
+            hook's object, and its keys are attributes.
     """
     path = ""
     frames = [*stack, current]

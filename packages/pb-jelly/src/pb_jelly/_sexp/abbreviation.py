@@ -1,6 +1,7 @@
-"""This module writes values and places in few characters, whatever a peer sent.
+"""This module is the abbreviation of values and places for messages.
 
-:func:`visible` is the one place where all four packages escape text for people.
+A peer's data is shown in bounded length and without control characters.
+:func:`visible` is the one function by which all four packages escape text for people.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from pb_jelly._sexp.atoms import unicode_atom
 
 __all__ = ["attribute", "item", "jellied_attribute", "jellied_item", "shown", "visible"]
 
-#: Characters that Unicode counts as letters, marks or symbols, and that have no ink:
-#: fillers, joiners, selectors of a variant, and the blank of Braille.
+#: Characters that `str.isprintable` accepts although they leave no ink: fillers,
+#: joiners, variation selectors, and the Braille blank.
 _HIDDEN: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
 )
 
-#: How much of a string is shown, in characters or bytes.
+#: Longest part of a string that is shown, in characters or bytes.
 _LENGTH = 40
 
 
@@ -49,8 +50,8 @@ def visible(text: str, length: int | None = None) -> str:
 def shown(value: object) -> str:
     """Return a bounded description of any value, for messages and paths.
 
-    Scalars are shown as Python writes them, strings cut after 40 characters;
-    of anything else only the type is named, so that no ``__repr__`` is called.
+    Scalars are shown as Python writes them, strings cut after 40 characters.  Other
+    values are shown as the name of their type, so that no ``__repr__`` is called.
     """
     kind = type(value)
     if kind is str or kind is bytes:
@@ -67,20 +68,20 @@ def shown(value: object) -> str:
 
 
 def item(key: object) -> str:
-    """Return the path from a container to what it holds under *key*."""
+    """Return the path from a container to its item *key*."""
     return f"[{shown(key)}]"
 
 
 def attribute(name: object) -> str:
     """Return the path from an object to its attribute *name*."""
     if type(name) is str and name.isidentifier() and len(name) <= _LENGTH:
-        # There are letters without ink.
+        # An identifier may have letters without ink.
         return f".{visible(name)}"
     return item(name)
 
 
 def jellied_item(key: object) -> str:
-    """Return the path from a dictionary to what it holds under a jellied *key*."""
+    """Return the path from a dictionary to its item with a jellied *key*."""
     match key:
         case [head, bytes(text)] if head == unicode_atom:
             return item(text.decode("utf-8", "replace"))

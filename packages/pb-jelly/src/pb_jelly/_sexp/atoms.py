@@ -1,4 +1,4 @@
-"""This module names the words that an s-expression is made of."""
+"""This module holds the atoms: the words at the heads of s-expressions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "unpersistable_atom",
 ]
 
-#: What Banana can carry: byte strings, numbers, and lists of these.
+#: The values of the Banana wire: byte strings, numbers, and lists of these.
 SExp = bytes | int | float | list["SExp"]
 
 None_atom: Final = b"None"
@@ -45,10 +45,10 @@ set_atom: Final = b"set"
 tuple_atom: Final = b"tuple"
 frozenset_atom: Final = b"frozenset"
 
-#: Written by peers from before 2015 at the head of any instance; only read here.
+#: Head of any instance in the form that peers wrote before 2015; read, never written.
 instance_atom: Final = b"instance"
 
-#: What stands in for an object that could not be serialized.
+#: Head of the placeholder for an object that was not serialized, with the reason.
 unpersistable_atom: Final = b"unpersistable"
 
 # Values.

@@ -1,4 +1,4 @@
-"""This module has what modules need that are compiled, or not."""
+"""This module bridges differences between the compiler, mypyc, and the interpreter."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ __all__ = ["UNLIMITED", "caused", "mypyc_attr"]
 _Class = TypeVar("_Class", bound=type[Any])
 _Error = TypeVar("_Error", bound=Exception)
 
-#: More than any size or depth can be; a compiler keeps numbers up to here in registers.
+#: Larger than any size or depth, and small enough for a tagged integer of mypyc, which
+#: needs no allocation.
 UNLIMITED = 2**60
 
 
 def mypyc_attr(**attributes: bool) -> Callable[[_Class], _Class]:
     """Leave a class as it is.
 
-    To the compiler, which reads ``mypyc/_sexp/compiler.pyi`` in place of this module,
-    it is the decorator of ``mypy_extensions``; to run, nothing is needed of that.
+    The compiler reads a stub (``mypyc/``) in place of this module, in which this is the
+    decorator of ``mypy_extensions``.  At run time the decorator has no effect, and the
+    dependency is not needed.
     """
     return lambda cls: cls
 
 
 def caused(error: _Error, cause: Exception | None) -> _Error:
-    """Return an error with its cause, or with none so that no other is shown.
+    """Return an error with its cause set; None suppresses the context.
 
-    The compiler reads ``raise error from cause`` as ``raise error``.
+    mypyc compiles ``raise error from cause`` as ``raise error``, so the cause is set by
+    hand.
     """
     error.__cause__ = cause
     return error

@@ -9,24 +9,24 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one message may cost.
+    """Limits of one message, for memory and time.
 
     A value is checked against these while it is turned into an s-expression
-    or into bytes, and what a peer sends is checked against them again while it
-    is read.  Depth and nodes are counted in the terms of the wire: every list
+    or into bytes, and a received message is checked against them while it is
+    read.  Depth and nodes are counted in the terms of the wire: every list
     is a level of depth, and every list, number and byte string is a node.
     A ``str`` is a list of two byte strings, so it is three nodes and a level;
     a ``dict`` in a ``dict`` costs two levels, one for the dictionary and one
     for the pair that holds it.
 
     Attributes:
-        message_bytes: The encoded bytes of one whole message.
-        string_bytes: The bytes of one string.
-        list_items: The items of one list.
-        nodes: The lists, numbers and strings of one message together.
-        depth: How deep lists nest.
-        prefix_bytes: The base-128 digits of one number, seven bits each, which
-            bounds the size of an integer.
+        message_bytes: Size of one whole encoded message, in bytes.
+        string_bytes: Size of one string, in bytes.
+        list_items: Number of items of one list.
+        nodes: Number of lists, numbers and strings of one message together.
+        depth: Number of lists nested in one another.
+        prefix_bytes: Number of base-128 digits of one number, seven bits each;
+            it bounds the size of an integer.
 
     Raises:
         TypeError: A limit is not an integer.

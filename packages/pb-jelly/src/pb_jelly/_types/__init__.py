@@ -1,3 +1,3 @@
-"""This package says how each Python type becomes an expression, and comes back."""
+"""This package holds the rules by which each Python type becomes an expression."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""This module says what to do about an object that cannot be sent."""
+"""This module gives the advice in the error for an object that cannot be sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pb_jelly._types.builtin_subclasses import base_of
 
 __all__ = ["advice"]
 
-#: Types that are sent, but not what extends them.
+#: Types that are sent, while their subclasses are not.
 _EXTENDED: Final = (
     *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta),
     *(datetime.tzinfo, Decimal),
@@ -21,13 +21,13 @@ _CLASSES: Final = "a class of yours that copyable or setCopierForClass has regis
 
 
 def advice(cls: type[Any]) -> str:
-    """Return what to do about instances of a class that cannot be sent as they are.
+    """Return advice on sending instances of a class that cannot be sent as they are.
 
     Args:
         cls: The class.
 
     Returns:
-        The end of a sentence.
+        End of a sentence, in the imperative.
     """
     if issubclass(cls, Enum):
         return "register the enumeration with copyable"

@@ -1,9 +1,10 @@
-"""This module knows which attributes of an instance are its state.
+"""This module splits attributes of an instance into state and computed values.
 
-They are those in its ``__dict__`` and in the slots of its class, but for what the class
-computes from others and keeps there: the value of a `functools.cached_property`, or the
-``__orig_class__`` that ``Box[int]()`` notes.  A method is an attribute of the class: a
-peer that could set one of that name on an instance would stand in its place.
+State is in the ``__dict__`` and in the slots of the class.  Values that the class
+computes from other attributes and caches there are not state: the value of a
+`functools.cached_property`, or the ``__orig_class__`` that ``Box[int]()`` sets.  Nor
+are the names of methods: a peer that could set an attribute of such a name on an
+instance would replace the method.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ __all__ = [
     "state_slots",
 ]
 
-#: What Python notes on the instances of generic classes.
+#: Attribute that Python sets on instances of subscripted generic classes.
 _ORIGIN: Final = "__orig_class__"
 
-#: Methods that are not functions, and cannot be called before they are bound.
+#: Types of methods that are not functions: they are not callable before binding, so
+#: `callable` does not find them.
 _METHODS: Final = (
     *(classmethod, staticmethod, partialmethod, singledispatchmethod),
     *(MethodDescriptorType, WrapperDescriptorType),
@@ -42,14 +44,14 @@ _METHODS: Final = (
 
 
 class Layout(NamedTuple):
-    """Where instances of a class have which attributes.
+    """The attributes of a class's instances, by kind.
 
     Attributes:
-        slots: The names of all slots, private ones as they are in the instance.
-        state_slots: The names of those that hold state.
-        computed: The names of attributes that are computed from others.
-        methods: The names that the class has for methods.
-        is_plain: Whether the state is the ``__dict__`` as it is.
+        slots: Names of all slots, private ones mangled.
+        state_slots: Names of the slots that hold state.
+        computed: Names of attributes that are computed from others.
+        methods: Names of the methods.
+        is_plain: True if the state is the unchanged ``__dict__``.
     """
 
     slots: tuple[str, ...]
@@ -63,7 +65,7 @@ _layouts: WeakKeyDictionary[type[Any], Layout] = WeakKeyDictionary()
 
 
 def layout_of(cls: type[Any]) -> Layout:
-    """Return where instances of a class have which attributes."""
+    """Return the layout of a class's instances, found once for each class."""
     layout = _layouts.get(cls)
     if layout is None:
         layout = _layouts[cls] = _find_layout(cls)
@@ -71,7 +73,7 @@ def layout_of(cls: type[Any]) -> Layout:
 
 
 def _find_layout(cls: type[Any]) -> Layout:
-    """Find out where instances of a class have which attributes."""
+    """Find the layout of a class's instances."""
     slots = tuple(name for base in cls.__mro__ for name in _own_slots(base))
     computed = {name for base in cls.__mro__ for name in _computed_slots(base)}
     methods: set[str] = set()
@@ -96,7 +98,7 @@ def _find_layout(cls: type[Any]) -> Layout:
 
 
 def _is_special(name: str) -> bool:
-    """Say whether a name has two underscores at both ends."""
+    """Return True for a name with two underscores at both ends."""
     return name.startswith("__") and name.endswith("__")
 
 
@@ -114,7 +116,7 @@ def _own_slots(cls: type[Any]) -> list[str]:
 
 
 def _computed_slots(cls: type[Any]) -> list[str]:
-    """Return the names of the slots that attrs has added for computed values."""
+    """Return the slots that attrs has added to a class for cached properties."""
     fields = vars(cls).get("__attrs_attrs__")
     if fields is None:
         return []
@@ -123,7 +125,7 @@ def _computed_slots(cls: type[Any]) -> list[str]:
 
 
 def is_method(value: object) -> bool:
-    """Say whether what a class has under a name is a method."""
+    """Return True for a class attribute that is a method."""
     cls = type(value)
     if not hasattr(cls, "__get__"):
         return False
@@ -133,13 +135,13 @@ def is_method(value: object) -> bool:
 
 
 def is_computed(value: object) -> bool:
-    """Say whether what a class has under a name keeps values that it has computed.
+    """Return True for a descriptor that caches a computed value.
 
-    They are kept in the ``__dict__`` of the instance under the same name.
+    The value is cached in the ``__dict__`` of the instance, under the same name.
     """
     cls = type(value)
     if isinstance(value, property):
-        # That of some libraries is a cached one.
+        # Libraries derive cached properties from it.
         return cls is not property
     return (
         hasattr(cls, "__get__") and not hasattr(cls, "__set__") and not is_method(value)
@@ -147,15 +149,12 @@ def is_computed(value: object) -> bool:
 
 
 def slots_of(cls: type[Any]) -> tuple[str, ...]:
-    """Return the names of the slots that instances of a class have.
-
-    Private names are given as they are in the instance.
-    """
+    """Return the names of all slots of a class, private ones mangled."""
     return layout_of(cls).slots
 
 
 def state_slots(cls: type[Any]) -> tuple[str, ...]:
-    """Return the names of the slots in which instances of a class have state."""
+    """Return the names of a class's slots that hold state."""
     return layout_of(cls).state_slots
 
 
@@ -168,8 +167,8 @@ def attributes_of(inst: Any) -> dict[str, Any]:
     """Return the attributes that are the state of an instance.
 
     Returns:
-        The ``__dict__`` itself, wherever that is all and is nothing but state; else a
-        new dict, with those in slots.
+        The ``__dict__`` itself if the layout is plain, so that the commonest case makes
+        no copy; else a new dict, with the slots.
     """
     layout = layout_of(type(inst))
     if layout.is_plain:
@@ -182,7 +181,8 @@ def attributes_of(inst: Any) -> dict[str, Any]:
         if name not in computed
     }
     for name in layout.state_slots:
-        # What has two underscores at both ends is of the library that made the class.
+        # Slots with two underscores at both ends belong to the library that made the
+        # class, attrs for one.
         if hasattr(inst, name) and not _is_special(name):
             attributes[name] = getattr(inst, name)
     return attributes
@@ -195,13 +195,13 @@ def set_attributes(
 
     Args:
         inst: The instance.
-        attributes: Names and values.  If they all belong there, this becomes the
-            ``__dict__``.  Values that the class computes are left out.
-        keep: Whether the instance keeps the attributes that it has besides.
-        safe: Whether the names of methods are refused.
+        attributes: Values by name.  For a plain layout this very dict becomes the
+            ``__dict__``.  Computed attributes are left out.
+        keep: True to keep the other attributes that the instance has.
+        safe: True to refuse the names of methods.
 
     Raises:
-        MalformedJelly: There is no place for one of them.
+        MalformedJelly: The instance has no place for an attribute.
     """
     layout = layout_of(type(inst))
     if safe and not layout.methods.isdisjoint(attributes):
@@ -224,16 +224,16 @@ def set_attributes(
             object.__setattr__(inst, "__dict__", attributes)
             return
         except (AttributeError, TypeError):
-            # Types written in C may have one that cannot be replaced.
+            # The __dict__ of some types written in C cannot be replaced.
             inst.__dict__.clear()
     inst.__dict__.update(attributes)
 
 
 def fill_slots(inst: Any, values: dict[str, Any]) -> None:
-    """Set slots, and nothing but slots: other descriptors may do anything.
+    """Set slots of an instance; refuse names of other descriptors, which run code.
 
     Raises:
-        MalformedJelly: There is no slot of one of the names.
+        MalformedJelly: The class has no slot of a name.
     """
     names = slots_of(type(inst))
     for name, value in values.items():
@@ -249,8 +249,8 @@ def hashed_fields(cls: type[Any]) -> tuple[str, ...]:
     """Return the names of the fields that the hash of an instance depends on.
 
     Returns:
-        The names, where the decorator of dataclasses or of attrs has made the
-        ``__hash__`` of the class; none at all for other classes.
+        The names, if the decorator of dataclasses or of attrs generated the
+        ``__hash__`` of the class; empty for other classes.
     """
     names = _hashed.get(cls)
     if names is None:
@@ -259,7 +259,7 @@ def hashed_fields(cls: type[Any]) -> tuple[str, ...]:
 
 
 def _find_hashed_fields(cls: type[Any]) -> tuple[str, ...]:
-    """Return the names of the fields that a generated ``__hash__`` looks at."""
+    """Find the fields that a generated ``__hash__`` reads."""
     owner = next(base for base in cls.__mro__ if "__hash__" in vars(base))
     if not is_generated(owner.__hash__):
         return ()
@@ -282,8 +282,9 @@ def _find_hashed_fields(cls: type[Any]) -> tuple[str, ...]:
 
 
 def is_generated(method: Any) -> bool:
-    """Say whether a method was made by the decorator of dataclasses or of attrs."""
-    # What is compiled from text has no file.  The rest is in attrs itself.
+    """Return True for a method generated by the decorator of dataclasses or attrs."""
+    # Generated code is compiled from text and has no file; some methods of attrs
+    # classes are functions of attrs itself.
     code = getattr(method, "__code__", None)
     return getattr(method, "__module__", None) == "attr._make" or (
         code is not None and code.co_filename.startswith("<")

@@ -1,9 +1,9 @@
-"""This module takes objects apart whose class extends a builtin type, and remakes them.
+"""This module takes instances of builtin subclasses apart, and makes them again.
 
 They are members of enumerations, exceptions, and instances of subclasses of ``str``,
-``int``, ``list``, ``dict`` and the like (every namedtuple is one).  The value that such
-an instance has by its builtin base is taken and set by the methods of that base, so
-that whatever the subclass overrides sees nothing of it.
+``int``, ``list``, ``dict`` and the like (every namedtuple is one).  The builtin value
+of such an instance is read and set by the methods of the builtin base, past the
+overrides of the subclass.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
     "plain_value",
 ]
 
-#: How the exact builtin value of an instance is had, by its builtin base.
+#: Functions that return the builtin value of an instance, by its builtin base.
 _PLAIN: Final[dict[type[Any], Callable[[Any], Any]]] = {
     # An OrderedDict is also a dict, so it comes first.
     OrderedDict: lambda value: OrderedDict(OrderedDict.items(value)),
@@ -63,7 +63,8 @@ _PLAIN: Final[dict[type[Any], Callable[[Any], Any]]] = {
     complex: complex.__pos__,
 }
 
-#: How a blank instance is given its value, by its builtin base, where it can be blank.
+#: Functions that give a blank instance its value, by its builtin base.  Immutable bases
+#: are absent: their instances cannot be blank.
 _FILL: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
     OrderedDict: lambda blank, value: _fill_ordered(blank, value),
     dict: dict.update,
@@ -75,20 +76,20 @@ _FILL: Final[dict[type[Any], Callable[[Any, Any], Any]]] = {
 
 
 def _maxlen(value: deque[Any]) -> int | None:
-    """Return the most items that a deque may have, past any override."""
+    """Return the ``maxlen`` of a deque, past the overrides of its class."""
     maxlen: int | None = deque.maxlen.__get__(value)
     return maxlen
 
 
 def _fill_ordered(blank: OrderedDict[Any, Any], value: OrderedDict[Any, Any]) -> None:
-    """Fill a blank ordered dictionary, past any ``__setitem__`` of its class."""
+    """Fill a blank OrderedDict, past the ``__setitem__`` of its class."""
     for key, item in value.items():
         OrderedDict.__setitem__(blank, key, item)
 
 
 def base_of(cls: type[Any]) -> type[Any] | None:
-    """Return the builtin type whose values the instances of a class extend, if any."""
-    # The members of an enumeration are what they are, whatever they extend.
+    """Return the builtin base of a class; None if it has none."""
+    # A member of an enumeration is sent by its name, not by the value it extends.
     if not issubclass(cls, Enum):
         for base in cls.__mro__:
             if base in _PLAIN:
@@ -97,20 +98,20 @@ def base_of(cls: type[Any]) -> type[Any] | None:
 
 
 def is_mutable(base: type[Any]) -> bool:
-    """Say whether instances over a builtin base can be made blank and filled later."""
+    """Return True for a builtin base whose instances can be made blank."""
     return base in _FILL
 
 
 def plain_value(inst: Any, base: type[Any]) -> Any:
-    """Return the value that an instance has by its builtin base, of just that type."""
+    """Return the builtin value of an instance, exactly of the type of its base."""
     return _PLAIN[base](inst)
 
 
 def new_value(cls: type[Any], base: type[Any], value: Any) -> Any:
-    """Return an instance over a builtin base that has the value.
+    """Return an instance over a builtin base with a value.
 
     Raises:
-        MalformedJelly: The value is not of the base.
+        MalformedJelly: The value is not exactly of the base.
     """
     if type(value) is not base:
         raise MalformedJelly(f"a value of the wrong type for {shown(full_name(cls))}")
@@ -118,20 +119,20 @@ def new_value(cls: type[Any], base: type[Any], value: Any) -> Any:
 
 
 def new_blank(cls: type[Any], base: type[Any]) -> Any:
-    """Return a blank instance over a builtin base that is mutable.
+    """Return a blank instance over a mutable builtin base.
 
     Raises:
-        MalformedJelly: The class cannot have any.
+        MalformedJelly: The base cannot make an instance of the class.
     """
     return _new(cls, base)
 
 
 def _new(cls: type[Any], base: type[Any], *args: Any) -> Any:
-    """Make an instance as the builtin base makes it."""
+    """Make an instance by the ``__new__`` of the builtin base."""
     try:
         return base.__new__(cls, *args)
     except TypeError:
-        # It is written in C, and has more to it than the base knows.
+        # A class written in C may need a ``__new__`` of its own, which must not run.
         name = shown(full_name(cls))
         raise MalformedJelly(f"{name} cannot be made from a {base.__name__}") from None
 
@@ -149,12 +150,12 @@ def fill(blank: Any, base: type[Any], value: Any) -> None:
 
 
 def enum_key(member: Enum) -> bytes | int:
-    """Return what tells a member of an enumeration from the others: its name.
+    """Return the key of a member of an enumeration: its name.
 
-    A combination of flags that has no name of its own goes by its value.
+    The key of a nameless combination of flags is its value.
 
     Raises:
-        UnjellyableType: It has neither.
+        UnjellyableType: The member has neither a name nor an integer value.
     """
     cls = type(member)
     name = member.name
@@ -170,7 +171,7 @@ def enum_member(cls: type[Any], key: object) -> Enum:
     """Return the member of an enumeration that a key stands for.
 
     Raises:
-        MalformedJelly: There is none, or the class is no enumeration.
+        MalformedJelly: The class has no such member, or is no enumeration.
     """
     if issubclass(cls, Enum):
         try:
@@ -181,7 +182,7 @@ def enum_member(cls: type[Any], key: object) -> Enum:
         except (LookupError, ValueError):
             pass
         except Exception as error:
-            # A ``_missing_`` of the class may raise anything.
+            # The ``_missing_`` of the class is a program's code.
             kind = shown(type(error).__name__)
             name = shown(full_name(cls))
             refusal = MalformedJelly(f"{name}: {shown(key)} was refused: {kind}")
@@ -189,7 +190,7 @@ def enum_member(cls: type[Any], key: object) -> Enum:
     raise MalformedJelly(f"{shown(full_name(cls))} has no member {shown(key)}")
 
 
-#: The builtin exceptions, which mean no more than that something failed, by name.
+#: The builtin exceptions, by name.  They need no permission: making one has no effect.
 BUILTIN_EXCEPTIONS: Final[dict[str, type[Exception]]] = {
     full_name(cls): cls
     for cls in vars(builtins).values()
@@ -198,14 +199,14 @@ BUILTIN_EXCEPTIONS: Final[dict[str, type[Exception]]] = {
 
 
 def exception_parts(error: BaseException) -> tuple[Any, Any, Any, bool]:
-    """Return arguments, state, cause and whether the context is suppressed.
+    """Return arguments, state, cause and the ``__suppress_context__`` of an exception.
 
-    Where an exception was raised, and what was being handled there, stays behind.
+    The traceback and the context are not sent.
     """
     cls = type(error)
     base = builtin_exception(cls)
-    # The builtin's own account of what it holds besides, such as the file of an OSError
-    # or the name of a failed import.
+    # The builtin's __reduce__ also gives the members outside of the __dict__, such as
+    # the file of an OSError or the name of a failed import.
     reduced: Any = base.__reduce__(error)
     _, args, *rest = reduced
     _check_arguments(error, args)
@@ -225,7 +226,7 @@ def _check_arguments(error: BaseException, args: Any) -> None:
     """Refuse an exception that is one of its own arguments.
 
     Raises:
-        UnjellyableType: It is, and could not be made of them.
+        UnjellyableType: It is one: the receiver makes the arguments first.
     """
     todo = list(args)
     seen: set[int] = set()
@@ -242,12 +243,12 @@ def _check_arguments(error: BaseException, args: Any) -> None:
 
 
 def new_exception(cls: type[Any], args: object) -> BaseException:
-    """Return an exception that has its arguments, and nothing else yet.
+    """Return an exception with its arguments, still without state and cause.
 
-    Neither ``__new__`` nor ``__init__`` of the class is run, only the builtin's.
+    The ``__new__`` and ``__init__`` of the builtin base run, those of the class do not.
 
     Raises:
-        MalformedJelly: The class is no exception, or not one that takes these.
+        MalformedJelly: The class is no exception, or does not take the arguments.
     """
     if not issubclass(cls, BaseException) or type(args) is not tuple:
         raise MalformedJelly(f"{shown(full_name(cls))} is not an exception")
@@ -265,7 +266,7 @@ def fill_exception(error: Any, state: Any, cause: Any, suppress: Any) -> None:
     """Give an exception its state and its cause.
 
     Raises:
-        MalformedJelly: They are not such as an exception has.
+        MalformedJelly: State or cause are not those of an exception.
     """
     give_state(error, state)
     if type(suppress) is not bool:

@@ -1,10 +1,10 @@
-"""This module says how instances of a registered class become state, and come back.
+"""This module holds copiers, which turn instances of a registered class into state.
 
 There are three kinds of class.  A dataclass, and a class made by attrs or by pydantic,
-says what its fields are; a new instance is made by its own ``__init__``, so that what
-checks or converts values there does so with what a peer has sent.  A member of an
-enumeration is its name.  Of any other class it is the attributes that are sent, and
-they are set without a call of ``__init__``, as `pickle` does it.
+declares its fields; a new instance is made by the class's own ``__init__``, so that its
+converters and validators run on a peer's values.  A member of an enumeration is sent as
+its name.  The state of any other class is its attributes, which are set without a call
+of ``__init__``, as `pickle` does it.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Copier", "Functions", "is_finished"]
 
-#: What makes the state of an instance, and what makes an instance of a state.
+#: Functions that make a state of an instance, and an instance of a state.
 Functions = tuple["Callable[[Any], dict[str, Any]]", "Callable[[dict[str, Any]], Any]"]
 
-#: The entry in the metadata of a field that says whether the field is sent.
+#: Key in the metadata of a field; its value True or False decides if the field is sent.
 _METADATA: Final = "pb"
 
 _DATACLASS: Final = "__dataclass_fields__"
 _ATTRS: Final = "__attrs_attrs__"
 _VALIDATOR: Final = "__pydantic_validator__"
-#: What runs within or beside the ``__init__`` that is made for a class.
+#: Methods that run in a generated ``__init__``.
 _STEPS: Final = ("__post_init__", "__attrs_pre_init__", "__attrs_post_init__")
 _OF_OBJECT: Final[tuple[Any, ...]] = (object.__init__, object.__setattr__)
 
 
 def is_finished(cls: type[Any]) -> bool:
-    """Say whether a class says by itself what kind it is, and will not be replaced.
+    """Return True for a class whose kind is known, and that will not be replaced.
 
-    A class that does not may still be handed on to the decorator of dataclasses or of
-    attrs, which may make another class of it.
+    Any other class may still be passed to the decorator of dataclasses or of attrs,
+    which may make another class of it.
     """
     own = vars(cls)
     return (
@@ -60,26 +60,27 @@ def is_finished(cls: type[Any]) -> bool:
 
 
 class Copier:
-    """How the instances of one class cross the wire under a name.
+    """The conversion of one class's instances to state under a name, and back.
 
     Args:
         cls: The class.
         name: The name.
-        version: The version of the state that this program writes.
-        upgrade: Makes the state of an older version one of this.
-        ignore_unknown: Whether what the class has no field for is left out, instead of
-            refused.
-        functions: What makes the state of an instance, and an instance of a state, if
-            that is not for the class to say.
+        version: Version of the state that this program writes.
+        upgrade: Called with a state and its version; returns the state of the present
+            version.  None if other versions are refused.
+        ignore_unknown: True to leave out entries that the class has no field for;
+            False to refuse them.
+        functions: The functions that make a state of an instance and an instance of a
+            state; None for the rules of the class.
 
     Attributes:
         cls: As above.
         name: As above.
-        tag: The name as it is on the wire.
+        tag: The name, encoded for the wire.
         version: As above.
-        version_key: The key that the version has in a state.
-        is_whole: Whether a state makes an instance at once, and not a blank one first:
-            a member of an enumeration is found and not made.
+        version_key: Key of the version in a state.
+        is_whole: True if a state makes an instance at once, without a blank one: an
+            enumeration's members are looked up, and functions make instances.
     """
 
     def __init__(
@@ -97,22 +98,22 @@ class Copier:
         self.is_whole = functions is not None or issubclass(cls, Enum)
         self._functions = functions
         self.version = version
-        # The entry that twisted.persisted.styles.Versioned has for a class.  No
-        # attribute can be named so, and to a peer that knows nothing of it, it is one
-        # attribute more.
+        # The key that twisted.persisted.styles.Versioned uses.  No attribute has such a
+        # name, and a peer without versions reads it as one more attribute.
         self.version_key = f"{name}.persistenceVersion"
         self._upgrade = upgrade
         self._ignore_unknown = ignore_unknown
         self._known: _Form | None = None
-        # The keys of a state that is loaded without code of the program.
+        # Keys of a state that is loaded without running the program's code; None while
+        # the form is not known, and for classes that run code.
         self._quick: frozenset[str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy has: all but what can be found out again."""
+        """Return the state for copies, without the form, which is found again."""
         return {**self.__dict__, "_known": None, "_quick": None}
 
     def use(self, cls: type[Any]) -> None:
-        """Go on with a class that has been made in the place of the first."""
+        """Replace the class by the one that a decorator has made of it."""
         self.cls = cls
         self._known = None
 
@@ -120,12 +121,12 @@ class Copier:
         """Refuse a class that cannot be copied.
 
         Raises:
-            UnjellyableType: It cannot be; the message says why.
+            UnjellyableType: It cannot be; the message has the reason.
         """
         if is_finished(self.cls):
             self._form()
             return
-        # What decorators will make of it is not known yet.
+        # The fields are checked at first use: a decorator may still add them.
         reason = why_not_blank(self.cls) or _why_not_attributes(self.cls)
         if reason:
             raise _uncopyable(self.cls, reason)
@@ -134,7 +135,7 @@ class Copier:
         """Return the state of an instance, as it is sent.
 
         Raises:
-            UnjellyableType: It has none: a field has no value, for one.
+            UnjellyableType: The state is incomplete: a field has no value, for example.
         """
         state = (self._known or self._form()).dump(inst)
         if self.version > 1:
@@ -158,14 +159,14 @@ class Copier:
         return form.values(inst)
 
     def made_quickly(self, inst: Any, state: dict[Any, Any]) -> Any:
-        """Do what `fill` or `member` does, if that runs no code of the program.
+        """Load a state as `fill` or `member` does, if that runs no code of the program.
 
         Args:
-            inst: A blank instance; None for a member.
-            state: What a peer has sent.
+            inst: A blank instance; None for a member of an enumeration.
+            state: State received from a peer.
 
         Returns:
-            The instance or the member; None if it has to be made by the others.
+            The instance or the member; None if `fill` or `member` has to be used.
         """
         form = self._known or self._form()
         if state.keys() != self._quick:
@@ -173,13 +174,14 @@ class Copier:
         if self.version > 1:
             state = dict(state)
             version = state.pop(self.version_key)
-            # Equal is not enough: a float is no version.
+            # An equal float is no version.
             if type(version) is not int or version != self.version:
                 return None
         try:
             return form.load(inst, state)
         except Exception:
-            # Raised once more by the two steps, which say where it is.
+            # The path by `fill` raises the same error again, with the place of the
+            # value.
             return None
 
     def fill(self, inst: Any, state: Any) -> None:
@@ -187,7 +189,7 @@ class Copier:
 
         Args:
             inst: The instance.
-            state: What a peer has sent.
+            state: State received from a peer.
 
         Raises:
             MalformedJelly: It is not the state of such an instance.
@@ -195,18 +197,18 @@ class Copier:
         self._loaded(inst, state)
 
     def member(self, state: Any) -> Any:
-        """Return the member of the enumeration that has a state.
+        """Return the member of the enumeration with a state.
 
         Args:
-            state: What a peer has sent.
+            state: State received from a peer.
 
         Raises:
-            MalformedJelly: There is none.
+            MalformedJelly: The enumeration has no such member.
         """
         return self._loaded(None, state)
 
     def _loaded(self, inst: Any, state: Any) -> Any:
-        """Load state of any version."""
+        """Load a state of any version; return the instance or the member."""
         form = self._form()
         accepted = form.accepted(self._current(state), self._ignore_unknown)
         try:
@@ -217,7 +219,7 @@ class Copier:
             raise self._failed("its state was refused", error) from error
 
     def _current(self, state: Any) -> dict[str, Any]:
-        """Return state as this version has it."""
+        """Return a received state, upgraded to the present version."""
         names = {} if state is None else attributes_in(state)
         version: Any = 1
         if self.version_key in names:
@@ -225,12 +227,12 @@ class Copier:
             version = names.pop(self.version_key)
             if type(version) is not int or version < 0:
                 raise MalformedJelly(f"{self.name} of the version {shown(version)}")
-            # A legacy peer counts from 0, which is the version of what has none.
+            # A legacy peer counts from 0, which is the version of an unversioned state.
             version = max(version, 1)
         return names if version == self.version else self._upgraded(names, version)
 
     def _upgraded(self, state: dict[str, Any], version: int) -> dict[str, Any]:
-        """Return the state of another version as this version has it."""
+        """Return a state of another version, upgraded by the program's function."""
         what = f"{self.name} of version {shown(version)}"
         if version > self.version:
             raise MalformedJelly(f"{what}; the newest known here is {self.version}")
@@ -247,15 +249,16 @@ class Copier:
         return upgraded
 
     def _failed(self, what: str, error: Exception) -> MalformedJelly:
-        """Return the error for what the class or the program has raised.
+        """Return the error for an exception of the class or of the program.
 
-        Its text is not repeated: this may go to the peer, and that be as long as data.
+        The exception's text is left out: it may quote data at any length, and the error
+        may be sent to the peer.
         """
         kind = shown(type(error).__name__)
         return caused(MalformedJelly(f"{self.name}: {what}: {kind}"), error)
 
     def _form(self) -> _Form:
-        """Return how the class keeps its state, once that is looked at."""
+        """Return the form of the class's state, found at first use."""
         form = self._known
         if form is None:
             form = self._known = _form_of(self.cls, self.name, self._functions)
@@ -266,12 +269,12 @@ class Copier:
 
 
 class _Form(Protocol):
-    """How a kind of class keeps its state.
+    """The form of a class's state, one implementation for each kind of class.
 
     Attributes:
-        quick: If a state has these keys, all of them and no others, it is loaded
-            without code of the program; None if there is no such state.
-        names: The names that every state has, in order; None if they vary.
+        quick: Keys of a state that is loaded without running the program's code; the
+            state has to have exactly these.  None if loading always may run code.
+        names: Names in every state, in order; None if they vary.
     """
 
     quick: frozenset[str] | None
@@ -282,18 +285,18 @@ class _Form(Protocol):
         ...
 
     def accepted(self, state: dict[str, Any], ignore: bool) -> dict[str, Any]:
-        """Return what there is a place for in a state; refuse or ignore the rest."""
+        """Return the entries of a state that have a place; refuse or ignore others."""
         ...
 
     def load(self, inst: Any, state: dict[str, Any]) -> Any:
-        """Give a blank instance its state, and return it; or the member that has it."""
+        """Give a blank instance its state and return it; for an enum, its member."""
 
 
 def _form_of(cls: type[Any], name: str, functions: Functions | None) -> _Form:
-    """Return how a class keeps its state.
+    """Return the form of a class's state.
 
     Raises:
-        UnjellyableType: It cannot be copied.
+        UnjellyableType: The class cannot be copied.
     """
     if functions is not None:
         return _ByFunctions(cls, name, *functions)
@@ -313,18 +316,18 @@ def _form_of(cls: type[Any], name: str, functions: Functions | None) -> _Form:
 
 
 def _is_model(cls: type[Any]) -> bool:
-    """Say whether a class is a model of pydantic."""
+    """Return True for a model of pydantic."""
     return _VALIDATOR in vars(cls) and _DATACLASS not in vars(cls)
 
 
 def _why_not_attributes(cls: type[Any]) -> str:
-    """Return why the attributes of instances are not all there is to say about a class.
+    """Return the reason why a class is not described by its instances' attributes.
 
-    A library that brings its own pickling, or that keeps its own account of each
-    instance, knows what its instances are; what a peer sends would get past it.
+    A library that has its own pickling, or that keeps a record of each instance, checks
+    its instances when they are made.  Attributes set by a peer would get past that.
 
     Returns:
-        The reason; nothing if they are.
+        The reason; empty if the attributes do describe it.
     """
     if hasattr(cls, "_sa_class_manager"):
         return "SQLAlchemy makes its instances; register a dataclass of its columns"
@@ -342,7 +345,7 @@ def _why_not_attributes(cls: type[Any]) -> str:
 
 
 def _top(module: str) -> str:
-    """Return the package that a module is in, at the top."""
+    """Return the top-level package of a module."""
     return module.partition(".")[0]
 
 
@@ -350,9 +353,10 @@ class _Field(NamedTuple):
     """A field that is sent.
 
     Attributes:
-        name: The name of the attribute, and of the entry in the state.
-        argument: The name that ``__init__`` has for it; None if that has none.
-        runs: Whether something runs when it is set, in ``__init__``.
+        name: Name of the attribute, and of the entry in the state.
+        argument: Name of the parameter of ``__init__``; None if it has none for the
+            field.
+        runs: True if ``__init__`` runs a validator or a converter for it.
     """
 
     name: str
@@ -363,7 +367,7 @@ class _Field(NamedTuple):
 def _is_sent(
     cls: type[Any], name: str, metadata: Mapping[Any, Any], init: bool
 ) -> bool:
-    """Say whether a field is sent: as a rule, if ``__init__`` takes it."""
+    """Return True for a field that is sent: by default, if ``__init__`` takes it."""
     said: object = metadata.get(_METADATA, init)
     if not isinstance(said, bool):
         raise _uncopyable(
@@ -402,16 +406,16 @@ def _dataclass_fields(cls: type[Any]) -> list[_Field]:
 def _aliases(
     cls: type[Any], fields: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return by which names ``__init__`` takes the fields of a class of pydantic.
+    """Return the names by which ``__init__`` of a class of pydantic takes its fields.
 
     Args:
         cls: The class.
-        fields: What pydantic says of the fields, by their names.
-        config: What the class says of itself.
+        fields: Field descriptions of pydantic, by name.
+        config: Configuration of the class.
 
     Returns:
-        The names by those of the fields, without fields that are excluded from what is
-        dumped.
+        Names of parameters by names of fields, without fields that are excluded from
+        dumps.
 
     Raises:
         UnjellyableType: A field has no such name, or is excluded and has no default.
@@ -443,7 +447,7 @@ def _attrs_fields(cls: Any) -> list[_Field]:
     found: list[_Field] = []
     for field in cls.__attrs_attrs__:
         if _is_sent(cls, field.name, field.metadata, field.init):
-            # Versions before 22.2 have no aliases.
+            # attrs before 22.2 has no aliases.
             argument = getattr(field, "alias", None) or field.name.lstrip("_")
             runs = field.validator is not None or field.converter is not None
             found.append(_Field(field.name, argument if field.init else None, runs))
@@ -457,7 +461,7 @@ class _Varying:
 
 
 class _Fields:
-    """The state of instances that have fields."""
+    """The form of dataclasses and attrs classes: their fields."""
 
     def __init__(self, cls: type[Any], name: str, fields: list[_Field]) -> None:
         self._name = name
@@ -469,7 +473,7 @@ class _Fields:
         }
         self._late = self._all - self._arguments.keys()
         self._required = _required(cls, self._arguments)
-        # As a rule the state is the arguments.
+        # True, as a rule, where the state can be passed as the arguments.
         self._is_same = not self._late and all(
             name == argument for name, argument in self._arguments.items()
         )
@@ -477,7 +481,7 @@ class _Fields:
         self.quick = None if _runs_code(cls, fields) else self._all
 
     def dump(self, inst: Any) -> dict[str, Any]:
-        # As many as there are names.
+        # Equally long: the getter returns one value for each name.
         return dict(zip(self._names, self.values(inst)))  # noqa: B905
 
     def values(self, inst: Any) -> tuple[Any, ...]:
@@ -514,16 +518,15 @@ class _Fields:
         )
         for name in self._late:
             if name in state:
-                # Past a class that is frozen.
+                # Past the __setattr__ of a frozen class.
                 object.__setattr__(inst, name, state[name])
         return inst
 
 
 class _Model(_Varying):
-    """The state of models of pydantic: their fields, which their ``__init__`` checks.
+    """The form of pydantic's models: their fields, which ``__init__`` validates.
 
-    Private attributes are not sent, nor are fields that are excluded from what the
-    model dumps, nor what is computed.
+    Private attributes, excluded fields and computed fields are not sent.
     """
 
     quick: frozenset[str] | None = None
@@ -580,10 +583,10 @@ class _Model(_Varying):
 
 
 def _refuse_others(state: dict[str, Any], known: dict[str, Any], reason: str) -> None:
-    """Refuse a state that has more entries than those that are known.
+    """Refuse a state with unknown entries.
 
     Raises:
-        MalformedJelly: It has; the message names the first.
+        MalformedJelly: It has one; the message names the first.
     """
     for name in state:
         if name not in known:
@@ -591,7 +594,7 @@ def _refuse_others(state: dict[str, Any], known: dict[str, Any], reason: str) ->
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that returns the attributes of an object that have names."""
+    """Return a function from an object to a tuple of its attributes, by their names."""
     if len(names) > 1:
         return attrgetter(*names)
     return lambda inst: tuple(getattr(inst, name) for name in names)
@@ -601,8 +604,8 @@ def _required(cls: type[Any], arguments: dict[str, str]) -> tuple[str, ...]:
     """Return the names of the fields that ``__init__`` has to be given.
 
     Raises:
-        UnjellyableType: ``__init__`` does not take a field, or takes something that is
-            not sent and has no default.
+        UnjellyableType: ``__init__`` does not take a field, or has a parameter without
+            default that is not sent.
     """
     init: Any = cls.__init__
     if init is object.__init__:
@@ -635,7 +638,7 @@ def _required(cls: type[Any], arguments: dict[str, str]) -> tuple[str, ...]:
 
 
 def _runs_code(cls: Any, fields: list[_Field]) -> bool:
-    """Say whether code that a program wrote may run when an instance is made."""
+    """Return True if making an instance may run code that a program wrote."""
     return (
         any(field.runs for field in fields)
         or any(hasattr(cls, step) for step in _STEPS)
@@ -647,18 +650,18 @@ def _runs_code(cls: Any, fields: list[_Field]) -> bool:
 
 
 def _is_generated(method: Any) -> bool:
-    """Say whether a method is the one of object, or was made by a library."""
+    """Return True for a method of `object`, or one generated by a library."""
     return method in _OF_OBJECT or is_generated(method)
 
 
 def _is_computed(cls: type[Any], name: str) -> bool:
-    """Say whether to set an attribute is to call something."""
+    """Return True if setting an attribute calls a descriptor's code."""
     found = inspect.getattr_static(cls, name, None)
     return hasattr(type(found), "__set__") and type(found) is not MemberDescriptorType
 
 
 def _properties(cls: type[Any]) -> frozenset[str]:
-    """Return the names that a class has for properties."""
+    """Return the names of a class's properties."""
     return frozenset(
         name
         for base in cls.__mro__
@@ -668,7 +671,7 @@ def _properties(cls: type[Any]) -> frozenset[str]:
 
 
 class _Members(_Varying):
-    """The state of the members of an enumeration."""
+    """The form of enumerations: the name of the member."""
 
     def __init__(self, cls: type[Any], name: str) -> None:
         self._cls: Any = cls
@@ -699,7 +702,7 @@ class _Members(_Varying):
 
 
 class _ByFunctions(_Varying):
-    """The state of instances of a class for which a program says what it is."""
+    """The form of classes whose states are made by functions of the program."""
 
     def __init__(
         self,
@@ -736,7 +739,7 @@ class _ByFunctions(_Varying):
 
 
 class _Attributes(_Varying):
-    """The state of instances of any other class."""
+    """The form of all other classes: their attributes."""
 
     def __init__(self, cls: type[Any], name: str) -> None:
         self._name = name
@@ -745,9 +748,8 @@ class _Attributes(_Varying):
         self._has_dict = cls.__dictoffset__ != 0
         layout = layout_of(cls)
         self._slots = frozenset(layout.state_slots)
-        # Methods and properties are of the class.  Were they set, a peer could put
-        # itself in the place of a method; and what is cached by a
-        # functools.cached_property is made again.
+        # A peer that could set an attribute with the name of a method or property would
+        # replace it.  Values cached by functools.cached_property are computed again.
         self._own = layout.methods | layout.computed | _properties(cls)
         self.quick: frozenset[str] | None = None
 
@@ -788,11 +790,11 @@ class _Attributes(_Varying):
         return inst
 
     def _has_place(self, name: str) -> bool:
-        """Say whether an instance can have an attribute."""
+        """Return True if an instance has a place for an attribute."""
         return name in self._slots or (self._has_dict and self._is_state(name))
 
     def _is_state(self, name: str) -> bool:
-        """Say whether an attribute is of the instance, and not of its class."""
+        """Return True for a name of an instance's attribute, False for the class's."""
         return name not in self._own and not (
             name.startswith("__") and name.endswith("__")
         )

@@ -1,8 +1,8 @@
-"""This module turns single values into expressions that no legacy peer knows, and back.
+"""This module holds the exact scalars: the leaves of the modern form, in pairs.
 
-These are the entries of the type table for the modern form, which is for offline use.
-Their heads begin with ``@``, which no word of the wire and no name of a Python class
-does.  The rules of the functions are those of the scalars that every peer knows.
+They are entries of the type table for the modern form, which is for offline use and
+unknown to legacy peers.  Their heads begin with ``@``, as no word of the wire and no
+name of a Python class does.  The rules of the functions are those of `scalars`.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def dump_exact_decimal(value: Decimal, bits: int) -> list[SExp]:
     """Return the expression for any Decimal."""
     if value.is_finite() and (value or not value.is_signed()):
         return dump_decimal(value, bits)
-    # The digits of a NaN are its payload; they are text, so no limit but that for
-    # strings holds for them.
+    # The digits of a NaN are its payload.  They are written as text, to which only the
+    # limit for strings applies.
     return [b"@decimal", str(value).encode("ascii")]
 
 
 def load_exact_decimal(sexp: list[Any]) -> Decimal:
-    """Return the unusual Decimal that an expression stands for."""
+    """Return an infinite Decimal, a NaN or a negative zero, from its expression."""
     _, text = sexp
     return Decimal(str(text, "ascii"))
 
@@ -132,8 +132,8 @@ def load_timezone(sexp: list[Any]) -> datetime.tzinfo:
 def zone_items(zone: datetime.tzinfo | None) -> list[SExp]:
     """Return the items of an expression that stand for a time zone.
 
-    None at all for no zone, one for the key of a zoneinfo zone, three for a fixed
-    offset, and a fourth for its name if it was given one.
+    No items stand for no zone, one for the key of a zoneinfo zone, three for a fixed
+    offset, and a fourth for the name of the offset if it has one.
     """
     if zone is None:
         return []
@@ -152,13 +152,14 @@ def zone_items(zone: datetime.tzinfo | None) -> list[SExp]:
 
 
 def _check_key(zone: Any) -> None:
-    """Refuse a zone that its key does not stand for.
+    """Refuse a zone that the receiver cannot find by its key.
 
     Raises:
-        UnjellyableType: It was read from a file.
+        UnjellyableType: The zone was read from a file.
     """
     try:
-        # Refuses such a zone, for pickle; nothing else knows where a zone is from.
+        # zoneinfo tells the source of a zone by its refusal to pickle, and in no other
+        # way.
         zone.__reduce__()
     except Exception as error:
         refusal = UnjellyableType(
@@ -176,7 +177,7 @@ def load_zone(items: list[Any]) -> datetime.tzinfo | None:
         try:
             zone: datetime.tzinfo = _zone_info()(str(items[0], "utf-8"))
         except OSError as error:
-            # The key is that of a folder of zones, for one.
+            # For example, the key of a folder of zones.
             raise ValueError("a time zone that cannot be read") from error
         return zone
     days, seconds, microseconds, *name = items
@@ -187,8 +188,8 @@ def load_zone(items: list[Any]) -> datetime.tzinfo | None:
 
 
 def _zone_info() -> Any:
-    """Return the class of the zones that are read from the system's database."""
-    # Slow to import, and seldom wanted; likewise below.
+    """Return the class of the zones of the system's database."""
+    # Imported at first use: these modules are slow to import and seldom used.
     from zoneinfo import ZoneInfo
 
     return ZoneInfo

@@ -1,7 +1,7 @@
-"""This module marks the hooks by which classes say how their instances cross.
+"""This module marks hooks, the methods by which a class controls its expression.
 
-A hook is a method such as ``jellyFor``.  A mark says what a hook does not do, so that
-it can be called more quickly, or not at all.
+A hook is a method such as ``jellyFor``.  A mark promises that the hook stays within
+certain bounds, so that the loops can call it by a shorter way, or skip the call.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ __all__ = ["default_hook", "is_default", "leaf_hook", "numbered_hook"]
 
 _Hook = TypeVar("_Hook", bound="Callable[..., Any]")
 
-#: The hooks of `Jellyable` and `Unjellyable`.  They are held here and carry no mark of
-#: their own: a decorator that wraps a hook copies its attributes, and what it does.
+#: Hooks of `Jellyable` and `Unjellyable`.  A set, not an attribute of the hook: a
+#: decorator that wraps a hook copies its attributes, but adds behaviour.
 _defaults: Final[set[Any]] = set()
 
 
 def default_hook(hook: _Hook) -> _Hook:
-    """Mark a hook that does what is done without one.
+    """Mark a hook whose behaviour is the ordinary one, so that its call can be skipped.
 
     Args:
-        hook: The method, of a class that others extend.
+        hook: The method of a base class.
 
     Returns:
         The same.
@@ -34,20 +34,20 @@ def default_hook(hook: _Hook) -> _Hook:
 
 
 def is_default(hook: object) -> bool:
-    """Say whether `default_hook` has marked a hook."""
+    """Return True for a hook marked by `default_hook`."""
     try:
         return hook in _defaults
     except TypeError:
-        # A callable object of a program's that has no hash.
+        # A program's callable object may be unhashable.
         return False
 
 
 def leaf_hook(hook: _Hook) -> _Hook:
-    """Mark a ``jellyFor`` whose expressions have no parts, so that it can be quick.
+    """Mark a ``jellyFor`` whose expressions have no parts: a decorator.
 
-    To be used as a decorator.  Such a hook returns a new list of ``bytes``, ``int`` and
-    ``float`` alone, and calls nothing of the jellier.  It may be called once more for
-    the same object than is sent.
+    Such a hook returns a new list of ``bytes``, ``int`` and ``float`` alone, and calls
+    no method of the jellier, so the codecs call it without the bookkeeping for parts.
+    For one object that is sent it may be called twice.
 
     Args:
         hook: The method.
@@ -60,16 +60,16 @@ def leaf_hook(hook: _Hook) -> _Hook:
 
 
 def numbered_hook(head: bytes, method: str) -> Callable[[_Hook], _Hook]:
-    """Mark a ``jellyFor`` whose expressions are a head and a number.
+    """Mark a ``jellyFor`` whose expressions are a head and a number: a decorator.
 
-    To be used as a decorator, as `leaf_hook` is, where the hook returns ``[head,
-    number]`` and the jellier's ``invoker`` knows the number.  For all but the first
-    such object in a message, the invoker may be asked instead of the hook.
+    The hook returns ``[head, number]``, where the jellier's ``invoker`` knows the
+    number.  From the second such object of a message on, the invoker may be asked
+    instead of the hook, which saves a call for each object.
 
     Args:
         head: The head.
-        method: The name of a method of the invoker, which returns a function that
-            takes an object and returns its number.  That is used for one message.
+        method: Name of a method of the invoker, which returns a function from an object
+            to its number; the function is used for one message.
 
     Returns:
         The decorator.

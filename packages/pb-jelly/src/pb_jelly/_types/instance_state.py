@@ -1,4 +1,4 @@
-"""This module takes the state out of instances and puts it back."""
+"""This module reads the instance state to send, and sets it on blank instances."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ __all__ = [
     "without",
 ]
 
+#: Size of a pointer, in bytes.
 _POINTER = 8 if sys.maxsize > 2**32 else 4
-#: The flag of a class whose instances keep their ``__dict__`` outside of their size.
+#: Type flag Py_TPFLAGS_MANAGED_DICT: the ``__dict__`` is not part of the instance size.
 _MANAGED_DICT = 1 << 4 if sys.version_info >= (3, 11) else 0
 
 
 class Unpersistable:
-    """Stands where an object was that could not be serialized.
+    """A placeholder for an object that the sender did not serialize.
 
     Args:
-        reason: Why it could not.
+        reason: Reason that the sender gave.
 
     Attributes:
         reason: As above.
@@ -63,14 +64,14 @@ def state_of(inst: object) -> Any:
     """Return the state of an instance, the same on every Python.
 
     Returns:
-        What its class's ``__getstate__`` returns; where the class has none of its
-        own, what Python 3.11 and later have: the ``__dict__`` or None if that is
-        empty; and if any slots are set, a tuple of this and a dict of the slots.  What
-        the class computes from others is left out.  With the attributes of an exception
-        are those that the builtin exceptions keep elsewhere, such as its arguments.
+        The result of the class's own ``__getstate__``.  A class without one has the
+        default state of Python 3.11 and later: the ``__dict__``, or None if that is
+        empty; with slots set, a tuple of this and a dict of the slots.  Computed
+        attributes are left out.  The attributes of an exception include the members
+        that builtin exceptions keep outside of the ``__dict__``, such as ``args``.
 
     Raises:
-        UnjellyableType: It is not the state of an instance that could be made of it.
+        UnjellyableType: The receiver could not make an instance of the state.
     """
     cls = type(inst)
     if has_own_getstate(cls):
@@ -96,10 +97,10 @@ _STR: Final = frozenset((str,))
 
 
 def check_names(cls: type[Any], attributes: dict[Any, Any]) -> None:
-    """Refuse attributes that could not be given to another instance.
+    """Refuse attributes that the receiver could not set.
 
     Raises:
-        UnjellyableType: One has another name than text.
+        UnjellyableType: The name of an attribute is not a str.
     """
     if not _STR.issuperset(map(type, attributes)):
         name = next(name for name in attributes if type(name) is not str)
@@ -109,10 +110,10 @@ def check_names(cls: type[Any], attributes: dict[Any, Any]) -> None:
 
 
 def _check_restorable(cls: type[Any], state: Any) -> None:
-    """Refuse what `restore` would not take for the state of an instance.
+    """Refuse the result of a ``__getstate__`` that `restore` would not accept.
 
     Raises:
-        UnjellyableType: It is no state.
+        UnjellyableType: `restore` would not accept it.
     """
     parts = state if type(state) is tuple and len(state) == 2 else (state,)
     for part in parts:
@@ -135,9 +136,9 @@ _blank: WeakKeyDictionary[type[Any], str] = WeakKeyDictionary()
 
 
 def why_not_blank(cls: Any) -> str:
-    """Return why blank instances of a class cannot be made; nothing if they can.
+    """Return the reason why a class has no blank instances; empty if it has them.
 
-    Where the class has a ``__new__`` of its own, it is called once to see that.
+    A ``__new__`` of the class's own is called once, to try it.
     """
     if cls.__new__ is object.__new__:
         return ""
@@ -161,12 +162,12 @@ def give_state(inst: Any, state: Any) -> None:
     """Put state into a blank instance, by its ``__setstate__`` or the ordinary rules.
 
     Raises:
-        MalformedJelly: The ordinary rules do not allow it.
+        MalformedJelly: The ordinary rules do not allow the state.
     """
     cls = type(inst)
     if has_own_setstate(cls) and (
-        # A class that leaves its state to Python does not expect to be told that
-        # there is none.
+        # A class with the default __getstate__ does not expect None in __setstate__:
+        # pickle does not call it then.
         state is not None or has_own_getstate(cls)
     ):
         inst.__setstate__(state)
@@ -175,12 +176,12 @@ def give_state(inst: Any, state: Any) -> None:
 
 
 def without(attributes: dict[str, Any], names: Container[str]) -> dict[str, Any]:
-    """Return attributes without those that have one of some names."""
+    """Return a copy of attributes without those of the given names."""
     return {name: value for name, value in attributes.items() if name not in names}
 
 
 def builtin_exception(cls: type[Any]) -> type[BaseException]:
-    """Return the builtin exception that a class extends, or is."""
+    """Return the builtin exception that a class is, or that it extends."""
     base: type[BaseException] = next(
         base for base in cls.__mro__ if base.__module__ == "builtins"
     )
@@ -188,11 +189,12 @@ def builtin_exception(cls: type[Any]) -> type[BaseException]:
 
 
 def _members(error: BaseException) -> dict[str, Any]:
-    """Return what the builtin exceptions keep elsewhere than in the ``__dict__``."""
+    """Return the members of an exception that builtins keep outside of ``__dict__``."""
     members: dict[str, Any] = {}
     for base in reversed(builtin_exception(type(error)).__mro__):
         for name, member in vars(base).items():
-            # What an attribute was missing from is not for anybody else to have.
+            # ``AttributeError.obj`` is left out: the object is the program's own, and
+            # was not meant to be sent.
             if (
                 isinstance(member, _MEMBER_TYPES)
                 and not name.startswith("_")
@@ -209,18 +211,18 @@ _NO_GETSTATE = getattr(object, "__getstate__", None)
 
 
 def has_own_getstate(cls: type[Any]) -> bool:
-    """Say whether a class says itself what the state of its instances is."""
+    """Return True for a class with a ``__getstate__`` of its own."""
     return getattr(cls, "__getstate__", None) is not _NO_GETSTATE
 
 
 def has_own_setstate(cls: type[Any]) -> bool:
-    """Say whether a class says itself how state is put into its instances."""
+    """Return True for a class with a ``__setstate__`` of its own."""
     setter = getattr(cls, "__setstate__", None)
     return setter is not None and setter is not BaseException.__setstate__
 
 
 def shows_all(cls: type[Any]) -> bool:
-    """Say whether the state of any instance of a class is its ``__dict__``."""
+    """Return True for a class whose instances' state is always their ``__dict__``."""
     return (
         not has_own_getstate(cls)
         and not issubclass(cls, BaseException)
@@ -229,15 +231,15 @@ def shows_all(cls: type[Any]) -> bool:
 
 
 def hides_state(cls: type[Any], base: type[Any] = object) -> bool:
-    """Say whether instances of a class hold what neither dict nor slots show.
+    """Return True for a class with state outside of ``__dict__`` and slots.
 
-    So it is with types written in C: a file, a lock, a compiled pattern, an array.
-    Their state cannot be had from the outside, and to send what can be had would be
-    to lose the rest without a word.
+    Such are types written in C: a file, a lock, a compiled pattern, an array.  Their
+    state cannot be read from outside, and sending the attributes alone would lose it
+    silently.  The size of an instance gives it away.
 
     Args:
         cls: The class.
-        base: One of its bases, whose own value is sent besides the state.
+        base: A base whose builtin value is sent besides the state.
     """
     size = base.__basicsize__ + len(slots_of(cls)) * _POINTER
     if cls.__dictoffset__ and not (
@@ -254,12 +256,12 @@ def restore(inst: Any, state: Any) -> None:
 
     Args:
         inst: The instance.
-        state: What `state_of` returned for another: None, a dict of attributes, or a
-            tuple of either and a dict of slots.
+        state: State in the form that `state_of` returns: None, a dict of attributes, or
+            a tuple of either and a dict of slots.
 
     Raises:
-        MalformedJelly: It is something else, names something that is not an attribute,
-            or the instance has no place for it.
+        MalformedJelly: The state has another form, a name that is not text, or an
+            attribute that the instance has no place for.
     """
     slots: Any = None
     if type(state) is tuple and len(state) == 2:
@@ -275,7 +277,7 @@ def restore(inst: Any, state: Any) -> None:
 
 
 def attributes_in(state: Any) -> dict[str, Any]:
-    """Return state as names and values; it is itself wherever it can be."""
+    """Return state as a dict by name: the same dict unless names have to be decoded."""
     if type(state) is not dict:
         raise MalformedJelly(f"state of the type {shown(type(state).__name__)}")
     if set(map(type, state)) <= {str}:
@@ -292,10 +294,11 @@ def attributes_in(state: Any) -> dict[str, Any]:
 
 
 def _fill_exception(error: BaseException, attributes: dict[str, Any]) -> None:
-    """Set attributes where the builtin exception, a slot or the dict has them."""
+    """Set attributes of an exception: members of the builtin, slots, or the dict."""
     builtin = builtin_exception(type(error))
     for name, value in attributes.items():
-        # The notes of an exception are in its dict, as an ordinary attribute.
+        # Private members of the builtin are refused.  ``__notes__`` is none: it is an
+        # ordinary attribute in the dict.
         if name.startswith("_") and hasattr(builtin, name):
             raise MalformedJelly(f"no place for an attribute named {shown(name)}")
         if hasattr(builtin, name) or name in slots_of(type(error)):

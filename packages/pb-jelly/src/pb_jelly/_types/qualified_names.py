@@ -1,4 +1,4 @@
-"""This module gives classes their qualified names, by which they are sent."""
+"""This module makes the qualified names by which classes are sent."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["full_name", "leads_to", "qual"]
 
 
 def qual(cls: type[Any]) -> str:
-    """Return the name that a class has on the wire.
+    """Return the name of a class on the wire: its module and its ``__name__``.
 
     Args:
         cls: A class.
 
     Returns:
-        Its module and its ``__name__``, joined by a dot.  A class that is defined
-        inside another is not told apart by it from one beside it of the same name.
+        The two, joined by a dot.  A nested class and a class of the module with the
+        same ``__name__`` share one; `full_name` tells them apart.
     """
     return f"{cls.__module__}.{cls.__name__}"
 
@@ -27,11 +27,11 @@ def full_name(cls: type[Any]) -> str:
 
 
 def leads_to(cls: type[Any], name: str) -> bool:
-    """Say whether a class is what its module has under a name of the class.
+    """Return True if a lookup of a class's name in its module finds that class.
 
     Args:
         cls: The class.
-        name: What `qual` or `full_name` returns for it.
+        name: Its `qual` or `full_name`.
     """
     found: object = sys.modules.get(cls.__module__)
     for part in name[len(cls.__module__) + 1 :].split("."):

@@ -1,10 +1,10 @@
-"""This module turns single values into expressions and back, as every peer knows them.
+"""This module holds the scalars that every peer knows, as pairs of functions.
 
-Each pair of functions is one entry of the type table.  ``dump_*`` takes a value of
-exactly its type, and how many bits an integer may have (0 for any number); ``load_*``
-takes an expression with the right head.  What an expression holds besides is the
-peer's: a ``load_*`` function may raise `ValueError`, `TypeError`, `ArithmeticError` or
-`LookupError` for it, and nothing else.
+Each pair is one entry of the type table.  ``dump_*`` takes a value of exactly its type,
+and the largest size of an integer in bits (0 for no limit); ``load_*`` takes an
+expression with the right head.  The items after the head are the peer's data: for
+malformed ones a ``load_*`` function raises `ValueError`, `TypeError`,
+`ArithmeticError` or `LookupError`, and no other error.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ __all__ = [
     "load_timedelta",
 ]
 
-#: Up to here a decimal is quickest read from text; beyond, Python may refuse to
-#: write an integer in decimal at all.
+#: Largest integer that is converted to a Decimal through text, in bits.  Text is
+#: fastest, but Python refuses to write longer integers in decimal (by default from
+#: 4300 digits, some 14,000 bits).
 _PRINTABLE_BITS = 10_000
 
-#: No date or time takes more characters, and reading a number of very many of them
-#: takes time quadratic in that.
+#: Longest text of a date or time, in characters.  Reading a number takes time quadratic
+#: in its digits.
 _LONGEST_DATE = 100
 
 
@@ -77,7 +78,7 @@ def dump_str(value: str, bits: int) -> list[SExp]:
     """Return the expression for a str.
 
     Raises:
-        UnjellyableType: It has a surrogate, which UTF-8 cannot express.
+        UnjellyableType: The str has a lone surrogate, which UTF-8 cannot express.
     """
     try:
         return [unicode_atom, value.encode("utf-8")]
@@ -100,7 +101,7 @@ def dump_decimal(value: Decimal, bits: int) -> list[SExp]:
     The sign of a zero is not kept: the two are equal.
 
     Raises:
-        UnjellyableType: It is an infinity or not a number.
+        UnjellyableType: The Decimal is infinite or a NaN.
         LimitExceeded: It has more digits than an integer of *bits* bits.
     """
     sign, digits, exponent = value.as_tuple()
@@ -108,8 +109,8 @@ def dump_decimal(value: Decimal, bits: int) -> list[SExp]:
         raise UnjellyableType(
             "a Decimal that is not finite has no wire form: send it as text"
         )
-    # Making an integer of many digits takes time quadratic in their number, so this
-    # is settled by the number alone: three digits are just less than ten bits.
+    # The number of digits decides, before the integer is made: that takes time
+    # quadratic in the digits.  Three digits are just less than ten bits.
     if bits and len(digits) * 10 // 3 > bits + 10:
         used = len(digits) * 10 // 3 // 7 + 1
         raise LimitExceeded("prefix_bytes", used, bits // 7)
@@ -206,7 +207,7 @@ def time_text(value: datetime.time) -> bytes:
 
 
 def _numbers(text: Any, least: int, most: int) -> list[int]:
-    """Return the numbers of a text that holds so many of them."""
+    """Return the numbers in a text, of which there have to be *least* to *most*."""
     if not isinstance(text, (bytes, str)):
         raise TypeError("a date or time takes a string")
     if len(text) > _LONGEST_DATE:

@@ -1,9 +1,8 @@
 """This module is the table of builtin types: one entry for each, with both directions.
 
-An entry says which type it is for, how its expressions begin, and what kind of work
-either direction is.  Containers and the commonest scalars are done in place by the
-loops of `Jellier` and `Unjellier`, which tell them apart by the number in ``op``; any
-other value is a leaf with a pair of functions.
+An entry has the type, the head of its expressions, and the operation number ``op`` that
+the loops of `Jellier` and `Unjellier` branch on.  The loops handle containers and the
+commonest scalars in place; every other value is a leaf, handled by a pair of functions.
 """
 
 from __future__ import annotations
@@ -36,7 +35,8 @@ __all__ = [
     "late_entry",
 ]
 
-# What the loops do with a value or an expression.
+# Operations: the branches of the loops, for a value or an expression.  The frames of
+# the loops have kinds of their own in the same range (see ``_deserialize/value_path``).
 ATOM: Final = 1
 TEXT: Final = 2
 NONE: Final = 3
@@ -61,30 +61,32 @@ INSTANCE: Final = 21
 ENUM: Final = 22
 SUBCLASS: Final = 23
 EXCEPTION: Final = 24
-#: An expression that begins with a name: an object of a registered or allowed class.
+#: Instance of a registered or allowed class, whose expression begins with its name.
 OBJECT: Final = 25
-#: An object that makes its own expression, or says what its state is.
+#: Object with a ``jellyFor`` of its own; object with a ``getStateFor`` of its own.
 SELF_JELLIED: Final = 26
 SELF_STATED: Final = 27
-#: Either of them or any other instance, where the state is the ``__dict__``.
+#: Instance whose state is its ``__dict__``: no code of the program runs, so the loop
+#: handles it in place.
 PLAIN: Final = 28
-#: A value that is refused.
+#: Value that is refused.
 REFUSED: Final = 29
-#: An instance of a class that `copyable` registered.
+#: Instance of a class registered by `copyable`.
 COPIED: Final = 30
-#: A leaf, from this number on; its entry is ``LEAVES[op]``.
+#: First number of the leaves; the entry of a leaf is ``LEAVES[op]``.
 LEAF: Final = 32
 
 
 class ValueType(NamedTuple):
-    """The entry of one builtin type, or of one more form that a type has.
+    """The entry of one builtin type, or of a further form of a type.
 
     Attributes:
-        python: The type; or where it is to be found, if that is slow to import.
-        head: How its expressions begin; empty for what stands for itself.
-        op: What the loops do with it.
-        dump: Makes the expression of a leaf, given how many bits an integer may have.
-        load: Makes the leaf of an expression.
+        python: The type; its dotted name if its module is slow to import.
+        head: Head of its expressions; empty for a value that is its own expression.
+        op: The operation of the loops.
+        dump: Makes the expression of a leaf, given the largest size of an integer in
+            bits; None for values that the loops handle in place.
+        load: Makes the leaf from an expression; None likewise.
     """
 
     python: type[Any] | str
@@ -95,12 +97,12 @@ class ValueType(NamedTuple):
 
     @property
     def is_modern(self) -> bool:
-        """Whether no legacy peer knows the expressions."""
+        """True for expressions that no legacy peer knows."""
         return self.head.startswith(b"@")
 
 
 def _entries() -> tuple[ValueType, ...]:
-    """Return the table, in which a leaf has its own place in its ``op``."""
+    """Return the table; the ``op`` of a leaf is `LEAF` plus its index."""
     table: list[ValueType] = []
 
     def entry(python: type[Any] | str, head: bytes, op: int) -> None:
@@ -132,8 +134,8 @@ def _entries() -> tuple[ValueType, ...]:
     leaf(time, b"time", scalars.dump_time, scalars.load_time)
     leaf(timedelta, b"timedelta", scalars.dump_timedelta, scalars.load_timedelta)
 
-    # The modern form.  Where a type has both, values that the legacy form keeps have
-    # that, so that what is exact costs nothing more.
+    # The modern form.  A value that the legacy form keeps exactly has the legacy form
+    # here too, so that exactness costs no bytes.
     entry(OrderedDict, b"@ordereddict", ORDERED)
     entry(deque, b"@deque", DEQUE)
     dump, load = modern.dump_bytearray, modern.load_bytearray
@@ -154,10 +156,10 @@ def _entries() -> tuple[ValueType, ...]:
 
 
 VALUE_TYPES: Final = _entries()
-#: The entries that have a pair of functions.
+#: Entries with a pair of functions, by operation.
 LEAVES: Final = {entry.op: entry for entry in VALUE_TYPES if entry.load}
 
-#: Heads that are not those of a builtin type.
+#: Operations of heads that belong to no builtin type.
 _OTHER_HEADS: Final = {
     atoms.reference_atom: REFERENCE,
     atoms.dereference_atom: DEREFERENCE,
@@ -173,7 +175,7 @@ _OTHER_MODERN_HEADS: Final = {
 
 
 def _heads(is_modern: bool) -> dict[bytes, int]:
-    """Return what is done with an expression, by its head."""
+    """Return the operations for expressions, by head."""
     heads = {
         entry.head: entry.op
         for entry in VALUE_TYPES
@@ -183,10 +185,10 @@ def _heads(is_modern: bool) -> dict[bytes, int]:
 
 
 def _types(is_modern: bool) -> dict[type[Any], ValueType]:
-    """Return the entry for a value, by its type; in the modern form the later one."""
+    """Return the entries for values, by type; in the modern form a later entry wins."""
     types: dict[type[Any], ValueType] = {}
     for entry in VALUE_TYPES:
-        # A str is text in either form, and is looked at again only if that fails.
+        # A str is TEXT in either form; ``@str`` is tried where that fails.
         if entry.python is str and entry.op != TEXT:
             continue
         if isinstance(entry.python, type) and (is_modern or not entry.is_modern):
@@ -194,21 +196,25 @@ def _types(is_modern: bool) -> dict[type[Any], ValueType]:
     return types
 
 
-#: What is done with an expression, by its head; the second is for the modern form.
+#: Operations for expressions, by head: legacy form, modern form.
 HEADS: Final = (_heads(False), _heads(True))
-#: What is done with an expression of the modern form, by its head.
+#: Operations for expressions of the modern form, by head.
 MODERN_OPS: Final = HEADS[True]
-#: What is done with a value, by its type; the second is for the modern form.
+#: Entries for values, by type: legacy form, modern form.
 TYPES: Final = (_types(False), _types(True))
-#: What every policy is expected to allow.
+#: Entries of the types that every policy is expected to allow.
 ORDINARY: Final = tuple(TYPES[False][cls] for cls in (str, type(None), bool))
-#: The heads that only the modern form has.
+#: Heads of the modern form that the legacy form lacks.
 MODERN_HEADS: Final = tuple(sorted(HEADS[True].keys() - HEADS[False].keys()))
 _LATE: Final = {entry.python: entry for entry in VALUE_TYPES}
 
 
 def late_entry(cls: type[Any]) -> ValueType | None:
-    """Return the entry of a type that the table knows only by where it is."""
+    """Return the entry of a type that the table has by its dotted name; None if none.
+
+    Its module is looked up among the imported ones: a value of the type can only exist
+    once that is imported.
+    """
     module = cls.__module__.partition(".")[0]
     entry = _LATE.get(f"{module}.{cls.__name__}")
     if entry and getattr(sys.modules.get(module), cls.__name__, None) is cls:

@@ -20,7 +20,7 @@ __all__ = ["NAME", "BearerClientMechanism", "BearerToken"]
 
 @implementer(ICredentials)
 class BearerToken:
-    """The credentials of those who have been given a token to log in with.
+    """Credentials of a user with an access token.
 
     Whoever sees the token can log in with it.  It is sent over TLS alone, and only to a
     server whose certificate was verified for its name; it is in no repr and no log.
@@ -41,7 +41,7 @@ class BearerToken:
 
     def __init__(self, token: str | bytes | Callable[[], Any]) -> None:
         self._source = token if callable(token) else Secret(token)
-        # What follows may raise, and this would be shown.
+        # A traceback of the code below would show the variable.
         del token
         if isinstance(self._source, Secret):
             _checked(self._source)
@@ -50,7 +50,7 @@ class BearerToken:
         return "<BearerToken>"
 
     def _get(self) -> Any:
-        """Return the token as a Secret, or what will give it as text or bytes."""
+        """Return the token as a Secret, or a Deferred or awaitable with its text."""
         if isinstance(self._source, Secret):
             return self._source
         found = self._source()
@@ -103,5 +103,5 @@ class BearerClientMechanism(ClientMechanism):
         return isinstance(credentials, BearerToken) and context.is_verified
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         return _Client(credentials)

@@ -33,7 +33,7 @@ def token_in(message: Secret) -> Secret | None:
     found = _MESSAGE.fullmatch(message.raw)
     if found is None:
         return None
-    # Keys that we do not know say nothing to us.
+    # Unknown keys are ignored, as RFC 7628 demands.
     given = [
         Secret(pair.removeprefix(b"auth="))
         for pair in found[2].split(b"\x01")

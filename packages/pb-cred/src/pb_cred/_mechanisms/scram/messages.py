@@ -40,12 +40,12 @@ _FLAG: Final = re.compile(rb"[ny]|p=[A-Za-z0-9.-]{1,64}")
 
 
 class Malformed(Exception):
-    """A message is not what the protocol says."""
+    """A message violates the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientFirst:
-    """What a client begins with.
+    """The client-first message.
 
     Attributes:
         header: The GS2 header, with both of its commas.
@@ -64,7 +64,7 @@ class ClientFirst:
 
 @dataclass(frozen=True, slots=True)
 class ServerFirst:
-    """What the server asks for: a password that is hashed so."""
+    """The server-first message: salt and iterations for hashing the password."""
 
     nonce: bytes
     salt: bytes
@@ -73,7 +73,7 @@ class ServerFirst:
 
 @dataclass(frozen=True, slots=True)
 class ClientFinal:
-    """What the client answers.
+    """The client-final message.
 
     Attributes:
         without_proof: The message up to its proof.
@@ -97,7 +97,7 @@ def saslname(name: bytes) -> bytes:
 
 
 def _name(value: bytes) -> bytes:
-    """Return what a name in a message stands for."""
+    """Return a name of a message, with its escapes replaced."""
     parts = value.split(b"=")
     if any(part[:2] not in (b"2C", b"3D") for part in parts[1:]):
         raise Malformed
@@ -226,5 +226,5 @@ def parse_server_final(message: bytes) -> bytes:
 
 
 def hash_of_offer(names: Iterable[str]) -> bytes:
-    """Return what stands for a list of mechanisms in a client's last message."""
+    """Return the hash of a list of mechanisms, for the client-final message."""
     return sha256(",".join(names).encode()).digest()

@@ -76,8 +76,9 @@ __all__ = [
 NAME: Final = "SCRAM-SHA-256"
 PLUS: Final = "SCRAM-SHA-256-PLUS"
 
-#: How often the passwords of a checker that stores them are hashed.  That is done for
-#: each login, on the event loop, so it is as little as is allowed: a millisecond.
+#: Iterations for the passwords of a checker that stores them in plain text.  They are
+#: hashed at each login, on the event loop, so this is the smallest number allowed,
+#: which takes a millisecond.
 PLAIN_TEXT_ITERATIONS: Final = LEAST_ITERATIONS
 
 _PLAIN_TEXT_COST: Final = ScramCost(PLAIN_TEXT_ITERATIONS)
@@ -87,7 +88,7 @@ _NONCE_BYTES: Final = 24
 _KEY_BYTES: Final = 32
 
 
-# What both ends compute
+# Computations of both ends
 
 
 def prepared(password: bytes | str) -> bytes:
@@ -131,7 +132,7 @@ def _xor(a: bytes, b: bytes) -> bytes:
 
 
 def _fits(proof: bytes, stored_key: bytes, said: bytes, digest: str) -> bool:
-    """Tell whether a proof was made by somebody who knows the password."""
+    """Return True if a proof proves the knowledge of the password."""
     mask = hmac.digest(stored_key, said, digest)
     if len(proof) != len(mask):
         return False
@@ -139,7 +140,7 @@ def _fits(proof: bytes, stored_key: bytes, said: bytes, digest: str) -> bool:
 
 
 def _said(*parts: bytes) -> bytes:
-    """Return what RFC 5802 calls AuthMessage: all that was said."""
+    """Return the AuthMessage of RFC 5802: all messages, joined by commas."""
     return b",".join(parts)
 
 
@@ -148,7 +149,7 @@ def _said(*parts: bytes) -> bytes:
 
 @implementer(IUsernameHashedPassword)
 class ScramCredentials:
-    """A peer's claim to be somebody, with its proof, for a checker of passwords.
+    """A peer's claim to a user name, with its proof, for a checker of passwords.
 
     Args:
         username: Who it says it is.
@@ -268,7 +269,7 @@ class ScramServer(ServerExchange):
         return self._look_up(self._ask)
 
     def _look_up(self, take: Callable[[Verifier], Any]) -> Any:
-        """Call a function with what is kept of the user's password now."""
+        """Call a function with the present verifier of the user."""
         username = self._first.username
         no_user = stand_in(self._secret, username, _PLAIN_TEXT_COST)
         if self._lookup is None:
@@ -287,7 +288,7 @@ class ScramServer(ServerExchange):
         return found.addCallback(lambda each: take(no_user if each is None else each))
 
     def _ask(self, verifier: Verifier) -> bytes:
-        """Return what the client has to hash its password with."""
+        """Return the server-first message, with salt and iterations of a verifier."""
         self._verifier = verifier
         self._server_first = b"r=%b%b,s=%b,i=%d" % (
             self._first.nonce,
@@ -375,7 +376,7 @@ def takes(portal: Any, kind: Any) -> bool:
 def _verifiers_of(portal: Any) -> Any:
     """Return the checker of a portal that has verifiers for SCRAM, or None."""
     if getattr(type(portal), "login", None) is not Portal.login:
-        # It wants to be asked, and there is nothing to ask it with.
+        # A portal with a login of its own has no checkers to ask.
         return None
     checkers = portal.checkers.values()
     return next((each for each in checkers if IScramVerifiers.providedBy(each)), None)
@@ -402,7 +403,7 @@ class ScramServerMechanism(ServerMechanism):
         return takes(portal, IUsernameHashedPassword)
 
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         store = _verifiers_of(portal)
         lookup = None if store is None else store.scram_verifier
         return ScramServer(lookup, self._secret, context, is_plus=self._is_plus)
@@ -415,7 +416,7 @@ class ScramPlusServerMechanism(ScramServerMechanism):
     _is_plus = True
 
     def is_available(self, context: LoginContext) -> bool:
-        """Tell whether there is something to bind to."""
+        """Return True if the connection has a channel binding."""
         return context.channel_binding is not None
 
 
@@ -461,11 +462,12 @@ class ScramClient(ClientExchange):
             return _BINDING
         context = self._context
         could = context.channel_binding is not None and PLUS in context.acceptable
-        # Whoever has taken it from the list that we saw is found out by this.
+        # The server compares this flag with its offer, and so detects a man in the
+        # middle who removed the PLUS variant from the list.
         return b"y" if could else b"n"
 
     def begin(self) -> bytes:
-        """Return the first message: who we are."""
+        """Return the client-first message."""
         return self._header + self._bare
 
     def step(self, data: bytes) -> Any:
@@ -535,7 +537,7 @@ class ScramClientMechanism(ClientMechanism):
         return 0 < len(name) <= MAX_NAME and is_text(name)
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
-        """Return what takes part in one login."""
+        """Return the exchange of one login."""
         name = as_name(credentials)
         return ScramClient(name, credentials.password, context, is_plus=self._is_plus)
 
@@ -547,7 +549,7 @@ class ScramPlusClientMechanism(ScramClientMechanism):
     _is_plus = True
 
     def is_usable(self, credentials: Any, context: LoginContext) -> bool:
-        """Tell whether there is something to bind to as well."""
+        """Return True if the connection has a channel binding, too."""
         can_bind = context.channel_binding is not None
         return can_bind and super().is_usable(credentials, context)
 

@@ -33,7 +33,7 @@ def basic(registry: ClassRegistry | None = None) -> SecurityOptions:
 
 
 class Strict(SecurityOptions):
-    """A policy that answers for itself, and notes what it is asked."""
+    """A policy with its own method, which records the questions asked."""
 
     def __init__(self, *allowed: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Strict(SecurityOptions):
 
 
 class Foreign:
-    """A policy that is none of ours."""
+    """A policy without any base of pb-jelly."""
 
     __slots__ = ()
 
@@ -60,7 +60,7 @@ class Foreign:
         return 0
 
 
-def test_a_table_is_kept_while_nothing_is_edited() -> None:
+def test_table_is_kept_until_an_edit() -> None:
     policy = basic()
     table = table_for(policy, False)
     assert table_for(policy, False) is table
@@ -70,7 +70,7 @@ def test_a_table_is_kept_while_nothing_is_edited() -> None:
 
 
 @pytest.mark.parametrize("modern", [False, True])
-def test_edits_are_in_force_at_once(modern: bool) -> None:
+def test_edits_take_effect_at_once(modern: bool) -> None:
     policy = basic()
     assert unjelly([b"decimal", 1, 0], policy, modern=modern) == 1
     del policy.allowedTypes[b"decimal"]
@@ -87,7 +87,7 @@ def test_edits_are_in_force_at_once(modern: bool) -> None:
     assert unjelly([b"decimal", 1, 0], policy, modern=modern) == 1
 
 
-def test_registering_is_in_force_at_once() -> None:
+def test_registration_takes_effect_at_once() -> None:
     registry = ClassRegistry()
     policy = basic(registry)
     policy.allowTypes("thing")
@@ -100,7 +100,7 @@ def test_registering_is_in_force_at_once() -> None:
         unjelly([b"thing"], policy)
 
 
-def test_what_is_registered_goes_before_our_own_words() -> None:
+def test_registered_names_take_precedence_over_words() -> None:
     registry = ClassRegistry()
     policy = basic(registry)
     registry.setUnjellyableForClass("list", lambda unjellier, sexp: "mine")
@@ -114,7 +114,7 @@ def test_what_is_registered_goes_before_our_own_words() -> None:
     assert unjelly([b"tuple", [b"list"]], Asking(registry)) == ("mine",)
 
 
-def test_a_policy_that_answers_for_itself_is_asked() -> None:
+def test_policy_with_its_own_method_is_asked_once_per_head() -> None:
     policy = Strict("list", "unicode", "reference", "dereference")
     graph: list[Any] = ["a", "b", 5]
     graph.append(graph)
@@ -132,7 +132,7 @@ def test_a_policy_that_answers_for_itself_is_asked() -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, "text", 5, 1.5, b""])
-def test_scalars_under_such_a_policy(value: Any) -> None:
+def test_scalars_under_a_policy_with_its_own_method(value: Any) -> None:
     words = Strict("None", "boolean", "unicode")
     assert unjelly(jelly(value, words), words) == value
     if isinstance(value, (bool, str)) or value is None:
@@ -140,7 +140,7 @@ def test_scalars_under_such_a_policy(value: Any) -> None:
             jelly(value, Strict())
 
 
-def test_one_question_can_be_answered_by_one_policy_only() -> None:
+def test_method_replaced_on_one_policy_instance() -> None:
     policy: Any = basic()
     policy.isTypeAllowed = lambda name: name == b"list"
     assert unjelly([b"list"], policy) == []
@@ -148,7 +148,7 @@ def test_one_question_can_be_answered_by_one_policy_only() -> None:
         unjelly([b"list", [b"None"]], policy)
 
 
-def test_a_policy_of_another_make() -> None:
+def test_policy_without_our_base() -> None:
     assert unjelly(jelly(["a"], Foreign()), Foreign()) == ["a"]
     with pytest.raises(InsecureJelly):
         jelly([()], Foreign())
@@ -156,7 +156,7 @@ def test_a_policy_of_another_make() -> None:
         unjelly([b"tuple"], Foreign())
 
 
-def test_scalars_that_a_policy_refuses() -> None:
+def test_refusal_of_scalars() -> None:
     policy = basic()
     for word, value in ((b"unicode", "a"), (b"None", None), (b"boolean", True)):
         del policy.allowedTypes[word]
@@ -164,7 +164,7 @@ def test_scalars_that_a_policy_refuses() -> None:
             jelly([value], policy)
 
 
-def test_targets() -> None:
+def test_kind_of_target_for_each_registration() -> None:
     class WithHook:
         def unjellyFor(self, unjellier: Any, sexp: Any) -> Any:
             return self
@@ -187,6 +187,6 @@ def test_targets() -> None:
     assert registered(registry, b"other") is None
 
 
-def test_tables_of_different_policies_are_apart() -> None:
+def test_separate_tables_for_each_policy() -> None:
     policy = basic()
     assert table_for(policy, False) is not table_for(globalSecurity, False)

@@ -17,17 +17,17 @@ from pb_banana import (
 @pytest.mark.parametrize(
     "expression", [[], [1, [b"two", 3.5]], b"message", 0, -(2**440), [[[[]]]]]
 )
-def test_there_and_back(expression: Any) -> None:
+def test_round_trip(expression: Any) -> None:
     assert decode(encode(expression)) == expression
 
 
-def test_words_are_spelled_out() -> None:
+def test_words_are_sent_as_strings() -> None:
     assert encode(b"message") == b"\x07\x82message"
     with pytest.raises(InvalidToken):
         decode(b"\x1a\x87")
 
 
-def test_only_the_first_expression_counts() -> None:
+def test_bytes_after_the_first_expression_are_ignored() -> None:
     assert decode(b"\x01\x81\x02\x81") == 1
     assert decode(b"\x01\x81\x88") == 1
 
@@ -44,12 +44,12 @@ def test_calls_are_independent() -> None:
     assert decode(b"\x01\x81") == 1
 
 
-def test_a_whole_message_is_as_large_as_it_is() -> None:
+def test_no_limit_for_a_whole_message() -> None:
     expression = [b"x" * 600_000] * 20 + [[1] * 600_000]
     assert decode(encode(expression)) == expression
 
 
-def test_limits_of_ones_own() -> None:
+def test_own_limits() -> None:
     with pytest.raises(LimitExceeded):
         encode([[]], limits=Limits(depth=1))
     with pytest.raises(LimitExceeded):

@@ -1,4 +1,4 @@
-"""Objects over a builtin type come back whole in the modern form."""
+"""Instances of builtin subclasses, whole after a round trip in the modern form."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_members_of_enumerations(member: enum.Enum, key: Any) -> None:
     assert through([member, member]) == [member, member]
 
 
-def test_a_member_with_neither_name_nor_number() -> None:
+def test_member_without_name_and_number() -> None:
     class Odd(enum.Enum):
         ONE = 1
 
@@ -228,7 +228,7 @@ def name(cls: type[Any]) -> bytes:
         (Pair, b"left"),
     ],
 )
-def test_members_that_there_are_not(cls: type[Any], key: Any) -> None:
+def test_refusal_of_unknown_members(cls: type[Any], key: Any) -> None:
     with pytest.raises(MalformedJelly):
         unjelly([b"@enum", name(cls), key], POLICY, modern=True)
 
@@ -262,7 +262,7 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-def test_values_and_attributes(value: Any) -> None:
+def test_round_trip_of_values_and_attributes(value: Any) -> None:
     back = through(value)
     assert type(back) is type(value)
     assert back == value
@@ -285,13 +285,13 @@ def test_methods_that_are_overridden_are_not_called() -> None:
     assert back.slot == 5
 
 
-def test_state_of_ones_own_beside_the_value() -> None:
+def test_own_getstate_beside_the_value() -> None:
     back = through(Stated([1]))
     assert list(back) == [1]
     assert back.state == "mine"
 
 
-def test_the_builtin_value_is_asked_of_the_builtin() -> None:
+def test_value_is_read_by_the_builtin_base() -> None:
     class Liar(int):
         def __int__(self) -> int:
             raise AssertionError("not to be called")
@@ -335,7 +335,7 @@ def test_cycles_through_the_value_and_the_state() -> None:
     assert back["a"][0] is back
 
 
-def test_cycles_through_what_cannot_be_blank() -> None:
+def test_cycles_through_immutable_bases() -> None:
     node = Node()
     knot = (node,)
     pair = Pair(knot, node)
@@ -387,12 +387,12 @@ NAME = name(Words)
         [b"@ordereddict", [1]],
     ],
 )
-def test_malformed(sexp: Any) -> None:
+def test_malformed_expressions_of_subclasses(sexp: Any) -> None:
     with pytest.raises(JellyError):
         unjelly(sexp, POLICY, modern=True)
 
 
-def test_classes_that_are_not_listed() -> None:
+def test_refusal_of_unlisted_classes() -> None:
     policy = SecurityOptions()
     policy.allowBasicTypes()
     for sexp in (
@@ -408,7 +408,7 @@ def test_classes_that_are_not_listed() -> None:
             unjelly(sexp, policy, modern=True)
 
 
-def test_bases() -> None:
+def test_builtin_base_of_each_class() -> None:
     assert base_of(Ordered) is collections.OrderedDict
     assert base_of(Pair) is tuple
     assert base_of(Number) is None
@@ -429,7 +429,7 @@ ERRORS: list[Any] = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_exceptions(error: Any) -> None:
+def test_round_trip_of_exceptions(error: Any) -> None:
     back = through(error)
     assert type(back) is type(error)
     assert back.args == error.args
@@ -459,7 +459,7 @@ def test_exceptions_of_a_policy_without_classes() -> None:
     assert repr(unjelly(jelly(KeyError(1), modern=True), modern=True)) == "KeyError(1)"
 
 
-def test_exceptions_with_a_state_of_their_own() -> None:
+def test_exceptions_with_their_own_getstate() -> None:
     back = through(StatedError(5))
     assert back.args == (5,)
     assert back.state == {"kept": 1}
@@ -496,7 +496,7 @@ def test_malformed_exceptions(sexp: Any) -> None:
         unjelly(sexp, POLICY, modern=True)
 
 
-def test_an_exception_that_is_its_own_argument() -> None:
+def test_exception_that_is_its_own_argument() -> None:
     error = ValueError()
     error.args = ([error],)
     back = through(error)
@@ -508,7 +508,7 @@ def test_an_exception_that_is_its_own_argument() -> None:
             through(error)
 
 
-def test_under_the_permissive_policy() -> None:
+def test_round_trip_under_the_permissive_policy() -> None:
     everything = DummySecurityOptions()
     for value in (Color.RED, Pair(1, 2), Outer.Inner([1])):
         sexp = jelly(value, modern=True)

@@ -17,13 +17,13 @@ class Derived(Base):
     pass
 
 
-def test_names_are_made_bytes() -> None:
+def test_names_are_encoded() -> None:
     assert tag_of(Base) == qual(Base).encode()
     assert tag_of("café") == "café".encode()
     assert tag_of(b"tag") == b"tag"
 
 
-def test_registering_is_writing() -> None:
+def test_registration_by_item_assignment() -> None:
     registry = ClassRegistry()
     registry.setUnjellyableForClass("one", Base)
     registry.setUnjellyableForClass(Base, Derived)
@@ -32,7 +32,7 @@ def test_registering_is_writing() -> None:
     assert registry.factories == {b"two": vars}
 
 
-def test_the_policy_of_a_registry_lists_what_is_registered() -> None:
+def test_policy_of_a_registry_allows_registered_names() -> None:
     policy = SecurityOptions()
     registry = ClassRegistry(listed_in=policy)
     registry.setUnjellyableForClass("one", Base)
@@ -58,7 +58,7 @@ def module() -> Any:
 @pytest.mark.parametrize(
     ("prefix", "dot"), [(None, "some.module."), ("other", "other."), ("", "")]
 )
-def test_a_whole_tree_of_classes(prefix: str | None, dot: str) -> None:
+def test_registration_of_a_tree_of_classes(prefix: str | None, dot: str) -> None:
     registry = ClassRegistry()
     registry.setUnjellyableForClassTree(module(), Base, prefix)
     assert registry.unjellyables == {

@@ -14,7 +14,7 @@ pieces = st.lists(st.binary(min_size=1, max_size=4), min_size=1, max_size=8)
 
 
 class Compiled:
-    """What is written where the writer is compiled: its length is one of bytes."""
+    """A buffer like that of compiled code, whose length counts bytes."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -31,13 +31,13 @@ def collected(written: list[bytes]) -> BytesWriter:
 
 
 @given(pieces)
-def test_what_is_written_is_there_in_order(written: list[bytes]) -> None:
+def test_written_bytes_are_in_order(written: list[bytes]) -> None:
     out = collected(written)
     assert out.getvalue() == b"".join(written)
     assert len(out) == len(written)
 
 
-def test_nothing_is_written_at_first() -> None:
+def test_new_writer_is_empty() -> None:
     assert BytesWriter().getvalue() == b""
     assert len(BytesWriter()) == 0
 
@@ -52,7 +52,7 @@ def test_doubles_in_network_order(number: float) -> None:
 
 
 @given(pieces, st.data())
-def test_both_forms_put_the_same_in_at_the_same_places(
+def test_insertions_are_the_same_in_both_forms(
     written: list[bytes], data: st.DataObject
 ) -> None:
     chosen = data.draw(

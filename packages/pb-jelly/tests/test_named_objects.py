@@ -56,7 +56,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class OnlyModule(DummySecurityOptions):
-    """A policy that allows one module and all that comes from it."""
+    """A policy that allows one module and every object of it."""
 
     def __init__(self, module: str) -> None:
         self.module = module
@@ -71,7 +71,7 @@ class OnlyModule(DummySecurityOptions):
 EVERYTHING = DummySecurityOptions()
 
 
-def test_both_names_of_a_class() -> None:
+def test_both_qualified_names_of_a_class() -> None:
     class Local:
         pass
 
@@ -86,12 +86,12 @@ def test_modules_are_imported_only_if_allowed(there: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["jelly_absent", "jelly_bad", "jelly_worse", "", "."])
-def test_modules_that_cannot_be_imported(there: Path, name: str) -> None:
+def test_import_failures_of_allowed_modules(there: Path, name: str) -> None:
     with pytest.raises(MalformedJelly, match="cannot import"):
         find_module(EVERYTHING, name)
 
 
-def test_classes_are_found_by_import_where_the_policy_says_so(there: Path) -> None:
+def test_classes_are_found_by_import_if_the_policy_allows(there: Path) -> None:
     policy = OnlyModule("jelly_there")
     outer = find_class(policy, "jelly_there.Outer", {})
     assert outer is sys.modules["jelly_there"].Outer
@@ -117,7 +117,7 @@ def test_classes_are_found_by_import_where_the_policy_says_so(there: Path) -> No
         "",
     ],
 )
-def test_nothing_else_is_reached(there: Path, name: str) -> None:
+def test_refusal_of_names_outside_of_the_allowed_module(there: Path, name: str) -> None:
     with pytest.raises(InsecureJelly):
         find_class(OnlyModule("jelly_there"), name, {})
 
@@ -125,26 +125,26 @@ def test_nothing_else_is_reached(there: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["jelly_there.Absent", "jelly_there.", "jelly_there.Outer.absent"]
 )
-def test_nothing_is_made_up(there: Path, name: str) -> None:
+def test_module_getattr_is_not_called(there: Path, name: str) -> None:
     with pytest.raises(MalformedJelly, match="nothing here"):
         find_class(OnlyModule("jelly_there"), name, {})
 
 
 @pytest.mark.parametrize("name", ["jelly_absent.Class", "absent.module.Class"])
-def test_no_module_of_that_name(there: Path, name: str) -> None:
+def test_unknown_module(there: Path, name: str) -> None:
     with pytest.raises(MalformedJelly, match="nothing here"):
         find_class(EVERYTHING, name, {})
 
 
 @pytest.mark.parametrize("module", ["jelly_bad", "jelly_worse"])
-def test_a_module_that_fails_is_not_taken_for_one_that_is_not_there(
+def test_failing_module_is_told_apart_from_a_missing_one(
     there: Path, module: str
 ) -> None:
     with pytest.raises(MalformedJelly, match="cannot import"):
         find_class(EVERYTHING, f"{module}.Class", {})
 
 
-def test_a_class_that_is_not_allowed_in_a_module_that_is(there: Path) -> None:
+def test_refused_class_in_an_allowed_module(there: Path) -> None:
     policy = SecurityOptions()
     policy.allowModules("jelly_there")
     with pytest.raises(InsecureJelly, match="Outer"):
@@ -164,7 +164,7 @@ def test_listed_classes_are_found_without_an_import() -> None:
     assert find_class(policy, full_name(Local), listed) is Local
 
 
-def test_a_class_is_listed_only_with_its_module() -> None:
+def test_listed_class_needs_an_allowed_module() -> None:
     policy = SecurityOptions()
     policy.allowedClasses[Path] = 1
     assert listed_classes(policy) == {}
@@ -172,7 +172,7 @@ def test_a_class_is_listed_only_with_its_module() -> None:
     assert set(listed_classes(policy)) == {qual(Path)}
 
 
-def test_a_name_that_two_share_is_nobodys() -> None:
+def test_name_shared_by_two_classes_stands_for_neither() -> None:
     class One:
         class Same:
             pass
@@ -187,7 +187,7 @@ def test_a_name_that_two_share_is_nobodys() -> None:
     assert set(listed) == {full_name(One.Same), full_name(Two.Same)}
 
 
-def test_functions(there: Path) -> None:
+def test_functions_of_allowed_modules(there: Path) -> None:
     policy = OnlyModule("jelly_there")
     found = find_function(policy, "jelly_there.function")
     assert found is sys.modules["jelly_there"].function
@@ -208,19 +208,19 @@ def test_functions(there: Path) -> None:
         "os.system",
     ],
 )
-def test_functions_that_are_not_the_modules_own(there: Path, name: str) -> None:
+def test_functions_imported_from_other_modules(there: Path, name: str) -> None:
     with pytest.raises(InsecureJelly):
         find_function(OnlyModule("jelly_there"), name)
 
 
-def test_the_permissive_policy_reaches_anything() -> None:
+def test_permissive_policy_reaches_any_name() -> None:
     import os
 
     assert find_function(EVERYTHING, "os.system") is os.system
     assert find_class(EVERYTHING, "os.stat_result", {}) is os.stat_result
 
 
-def test_a_function_of_no_module() -> None:
+def test_function_without_a_module() -> None:
     module: Any = types.ModuleType("jelly_made")
     module.function = eval("lambda: None", {})
     module.function.__module__ = None

@@ -31,7 +31,7 @@ class Other:
     pass
 
 
-def test_nothing_but_scalars_at_first() -> None:
+def test_new_policy_allows_scalars_alone() -> None:
     policy = SecurityOptions()
     for name in ("None", "boolean", "unicode", "decimal", "datetime", "set", "@uuid"):
         assert policy.isTypeAllowed(name)
@@ -42,20 +42,20 @@ def test_nothing_but_scalars_at_first() -> None:
     assert not policy.isClassAllowed(Other)
 
 
-def test_basic_types() -> None:
+def test_permission_for_basic_types() -> None:
     policy = SecurityOptions()
     policy.allowBasicTypes()
     assert all(map(policy.isTypeAllowed, SecurityOptions.basicTypes))
 
 
-def test_a_dot_does_not_make_a_name_allowed() -> None:
+def test_name_with_a_dot_is_not_allowed_by_itself() -> None:
     policy = SecurityOptions()
     assert not policy.isTypeAllowed("os.system")
     assert not globalSecurity.isTypeAllowed(b"os.system")
     assert not policy.isTypeAllowed("\ud800.x")
 
 
-def test_types_by_word_and_by_class() -> None:
+def test_permission_by_word_and_by_class() -> None:
     policy = SecurityOptions()
     policy.allowTypes("function", b"module", Other)
     assert policy.isTypeAllowed("function")
@@ -64,7 +64,7 @@ def test_types_by_word_and_by_class() -> None:
     assert not policy.isClassAllowed(Other)
 
 
-def test_instances() -> None:
+def test_permission_for_instances() -> None:
     policy = SecurityOptions()
     policy.allowInstancesOf(Outer, Outer.Inner)
     for word in ("instance", "class", "classobj", "module", "list"):
@@ -75,7 +75,7 @@ def test_instances() -> None:
     assert not policy.isClassAllowed(Other)
 
 
-def test_a_listed_class_goes_by_either_name_if_its_module_is_allowed() -> None:
+def test_listed_class_is_allowed_under_both_names() -> None:
     policy = SecurityOptions()
     policy.allowedClasses[Outer.Inner] = 1
     full = f"{__name__}.Outer.Inner"
@@ -86,7 +86,7 @@ def test_a_listed_class_goes_by_either_name_if_its_module_is_allowed() -> None:
     assert not policy.isTypeAllowed(f"{__name__}.Other")
 
 
-def test_modules_in_every_way() -> None:
+def test_permission_for_modules_by_object_and_by_name() -> None:
     policy = SecurityOptions()
     policy.allowModules(json, "email", b"html")
     for name in ("json", b"email", "html"):
@@ -94,14 +94,14 @@ def test_modules_in_every_way() -> None:
     assert not policy.isModuleAllowed("os")
 
 
-def test_one_registry_for_all_or_one_for_itself() -> None:
+def test_shared_and_own_registry() -> None:
     assert SecurityOptions().registry is default_registry
     registry = ClassRegistry()
     assert SecurityOptions(registry=registry).registry is registry
     assert globalSecurity.registry is default_registry
 
 
-def test_the_global_policy_lists_what_is_registered_and_no_other_does() -> None:
+def test_registration_is_allowed_by_the_global_policy_alone() -> None:
     name = "tests.registered"
     try:
         setUnjellyableForClass(name, Other)
@@ -112,7 +112,7 @@ def test_the_global_policy_lists_what_is_registered_and_no_other_does() -> None:
         del globalSecurity.allowedTypes[name.encode()]
 
 
-def test_a_copy_is_a_policy_of_its_own() -> None:
+def test_copy_is_an_independent_policy() -> None:
     policy = SecurityOptions(ClassRegistry())
     twin = copy.deepcopy(policy)
     twin.allowTypes("list")
@@ -122,7 +122,7 @@ def test_a_copy_is_a_policy_of_its_own() -> None:
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))]
 )
-def test_with_all_that_is_registered(copied: Callable[[Any], Any]) -> None:
+def test_copy_keeps_registered_classes(copied: Callable[[Any], Any]) -> None:
     policy = SecurityOptions()
     policy.registry = ClassRegistry(listed_in=policy)
     policy.registry.setUnjellyableForClass("a", Fraction)
@@ -134,7 +134,7 @@ def test_with_all_that_is_registered(copied: Callable[[Any], Any]) -> None:
     assert not policy.isTypeAllowed("b")
 
 
-def test_the_permissive_policy() -> None:
+def test_permissive_policy_allows_any_name() -> None:
     policy = DummySecurityOptions()
     assert policy.isTypeAllowed("os.system")
     assert policy.isModuleAllowed("os")

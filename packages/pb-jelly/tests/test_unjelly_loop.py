@@ -27,7 +27,7 @@ class Plain:
 
 
 class Setting:
-    """An object that takes its state in by itself, and looks at all of it."""
+    """An object with its own __setstate__, which reads the whole state."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -52,7 +52,7 @@ class Thing(Unjellyable):
 
 
 class Partial(Unjellyable):
-    """An object that has what it needs made of a part of its expression."""
+    """An object whose hook unjellies a part of its expression."""
 
     def unjellyFor(self, unjellier: Any, jellyList: list[Any]) -> Any:
         self.part = unjellier.unjelly(jellyList[1])
@@ -89,7 +89,7 @@ def deref(number: int) -> list[Any]:
 # References.
 
 
-def test_references_of_every_kind(policy: SecurityOptions) -> None:
+def test_references_to_every_kind_of_value(policy: SecurityOptions) -> None:
     for sexp in (
         *([b"list"], [b"list", 1], [b"list", [b"list"]], [b"tuple", 1], [b"set", 1]),
         *([b"tuple", [b"list"]], [b"frozenset", 1], [b"dictionary"], attributes(a=1)),
@@ -100,7 +100,7 @@ def test_references_of_every_kind(policy: SecurityOptions) -> None:
         assert one is other
 
 
-def test_referred_to_before_it_is_defined() -> None:
+def test_dereference_before_the_reference() -> None:
     assert unjelly([b"list", deref(1), ref(1, [b"tuple", 5])]) == [(5,), (5,)]
     back = unjelly([b"tuple", deref(1), [b"list", deref(1)], ref(1, [b"list", 5])])
     assert back[0] is back[1][0] is back[2]
@@ -175,7 +175,7 @@ def test_malformed_containers(sexp: Any) -> None:
         unjelly(sexp)
 
 
-def test_words_written_by_hand() -> None:
+def test_expressions_with_words_of_type_str() -> None:
     sexp = [
         "list",
         ["unicode", "a"],
@@ -187,7 +187,7 @@ def test_words_written_by_hand() -> None:
         unjelly(["os.system"])
 
 
-def test_a_list_of_another_kind() -> None:
+def test_subclass_of_list_as_expression() -> None:
     class Jellied(list[Any]):
         pass
 
@@ -209,12 +209,12 @@ def test_cycles_through_tuples() -> None:
     assert back[0][0][0][0] is back
 
 
-def test_a_key_that_holds_its_dict() -> None:
+def test_key_that_holds_its_dict() -> None:
     with pytest.raises(MalformedJelly, match="<dict> as a key"):
         unjelly(ref(1, [b"tuple", [b"dictionary", [1, 2], [deref(1), 3], [4, 5]]]))
 
 
-def test_order_of_keys_that_are_known_late() -> None:
+def test_order_of_keys_with_forward_references() -> None:
     sexp = [b"list", [b"dictionary", [1, 2], [deref(1), 3], [4, 5]], ref(1, [b"tuple"])]
     back = unjelly(sexp)
     assert list(back[0].items()) == [(1, 2), ((), 3), (4, 5)]
@@ -232,7 +232,7 @@ def test_instances_in_cycles_through_tuples(policy: SecurityOptions) -> None:
     assert back[0].a is back
 
 
-def test_a_state_is_whole_before_it_is_set(policy: SecurityOptions) -> None:
+def test_state_is_whole_before_setstate(policy: SecurityOptions) -> None:
     state = [b"dictionary", [1, [b"list", [b"tuple", deref(1), 5]]]]
     back = unjelly(ref(1, [b"tuple", [SETTING, state]]), policy)
     assert back[0].state[1][0][0] is back
@@ -246,7 +246,7 @@ def test_a_state_is_whole_before_it_is_set(policy: SecurityOptions) -> None:
     assert back[0].state == (5,)
 
 
-def test_sets_and_dicts_wait_for_what_is_hashed(policy: SecurityOptions) -> None:
+def test_sets_and_dicts_wait_for_whole_keys(policy: SecurityOptions) -> None:
     # In its own set, as a key of its own dict, and in a tuple in either.
     for holder in (
         [b"set", deref(1)],
@@ -261,7 +261,7 @@ def test_sets_and_dicts_wait_for_what_is_hashed(policy: SecurityOptions) -> None
         assert member is back or member[1][0] is back
 
 
-def test_frozensets_do_so_if_they_can(policy: SecurityOptions) -> None:
+def test_frozensets_wait_for_whole_members(policy: SecurityOptions) -> None:
     # Of something that is whole before the set must be there.
     inner = ref(2, [NAMED, attributes(other=deref(1), name=[b"unicode", b"n"])])
     sexp = ref(1, [b"tuple", inner, [b"list", [b"frozenset", deref(2)]]])
@@ -281,7 +281,7 @@ def test_frozensets_do_so_if_they_can(policy: SecurityOptions) -> None:
     assert back.a == {back}
 
 
-def test_members_that_get_their_state_late(policy: SecurityOptions) -> None:
+def test_set_members_with_late_state(policy: SecurityOptions) -> None:
     name = [b"unicode", b"n"]
     member = [NAMED, attributes(other=deref(1), name=name)]
     for kind, made in ((b"set", set), (b"frozenset", frozenset)):
@@ -347,7 +347,7 @@ def test_memory_error_of_a_hash_method(policy: SecurityOptions) -> None:
 
 
 @pytest.mark.parametrize("number", [2.0, [b"decimal", 2, 0]])
-def test_number_of_a_dereference_is_an_integer(number: Any) -> None:
+def test_dereference_number_must_be_an_integer(number: Any) -> None:
     with pytest.raises(MalformedJelly, match="a dereference takes a number"):
         unjelly([b"list", [b"reference", 2, [b"list"]], [b"dereference", number]])
 
@@ -378,7 +378,7 @@ def test_number_of_a_dereference_is_an_integer(number: Any) -> None:
         [b"hook", 5],
     ],
 )
-def test_number_of_two_references(
+def test_duplicate_reference_number(
     policy: SecurityOptions, outer: Any, inner: Any
 ) -> None:
     policy.registry.setUnjellyableForClass("call", lambda unjellier, sexp: Plain())
@@ -391,7 +391,7 @@ def test_number_of_two_references(
 
 
 @pytest.mark.parametrize("error", [TypeError, RuntimeError, KeyError])
-def test_class_whose_instances_cannot_be_blank(error: type[Exception]) -> None:
+def test_factory_for_a_class_without_blank_instances(error: type[Exception]) -> None:
     class Busy:
         def __new__(cls) -> Busy:
             raise error
@@ -407,7 +407,7 @@ def test_class_whose_instances_cannot_be_blank(error: type[Exception]) -> None:
 # Instances.
 
 
-def test_state_is_not_called_for_without_one(policy: SecurityOptions) -> None:
+def test_setstate_is_not_called_without_a_state(policy: SecurityOptions) -> None:
     assert not hasattr(unjelly([SETTING, [b"None"]], policy), "state")
 
 
@@ -433,7 +433,7 @@ def test_malformed_instances(policy: SecurityOptions, sexp: Any) -> None:
         unjelly(sexp, policy)
 
 
-def test_classes_that_cannot_be_blank(policy: SecurityOptions) -> None:
+def test_refusal_of_classes_without_blank_instances(policy: SecurityOptions) -> None:
     class Needy:
         def __new__(cls, needed: Any) -> Any:
             return object.__new__(cls)
@@ -443,7 +443,7 @@ def test_classes_that_cannot_be_blank(policy: SecurityOptions) -> None:
         unjelly([qual(Needy).encode(), [b"None"]], policy)
 
 
-def test_instances_as_before_2015(policy: SecurityOptions) -> None:
+def test_instances_in_the_form_before_2015(policy: SecurityOptions) -> None:
     named = [b"class", PLAIN]
     with pytest.warns(DeprecationWarning, match="instance atom") as caught:
         back = unjelly([b"instance", named, attributes(a=1)], policy)
@@ -479,7 +479,9 @@ def test_instances_as_before_2015(policy: SecurityOptions) -> None:
         [b"instance", [b"instance", [b"class", PLAIN], [b"None"]], [b"None"]],
     ],
 )
-def test_malformed_old_instances(policy: SecurityOptions, sexp: Any) -> None:
+def test_malformed_instances_in_the_form_before_2015(
+    policy: SecurityOptions, sexp: Any
+) -> None:
     with (
         pytest.warns(DeprecationWarning, match="instance atom"),
         pytest.raises(MalformedJelly),
@@ -504,7 +506,7 @@ def test_persistent_and_unpersistable() -> None:
 
 
 class Hook:
-    """A class with a hook that does what it is told."""
+    """A class whose hook is given by the test."""
 
     behaviour: Any = None
     state: Any
@@ -520,7 +522,7 @@ def hook(policy: SecurityOptions, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda behaviour: monkeypatch.setattr(Hook, "behaviour", behaviour)
 
 
-def test_a_hook_makes_the_object(policy: SecurityOptions, hook: Any) -> None:
+def test_object_made_by_a_hook(policy: SecurityOptions, hook: Any) -> None:
     def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
         assert sexp == [b"hook", [b"list", 1]]
         self.state = unjellier.unjelly(sexp[1])
@@ -546,7 +548,7 @@ def patiently(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
 
 
 @pytest.mark.parametrize("behave", [plainly, patiently])
-def test_a_hook_in_a_cycle(policy: SecurityOptions, hook: Any, behave: Any) -> None:
+def test_hook_in_a_cycle(policy: SecurityOptions, hook: Any, behave: Any) -> None:
     hook(behave)
     back = unjelly(ref(1, [b"hook", attributes(a=deref(1))]), policy)
     assert back.a is back
@@ -556,7 +558,7 @@ def test_a_hook_in_a_cycle(policy: SecurityOptions, hook: Any, behave: Any) -> N
     assert back[0].b == 2
 
 
-def test_what_a_hook_does_with_an_unfinished_state_is_kept(
+def test_changes_of_a_hook_to_an_unfinished_state_are_kept(
     policy: SecurityOptions, hook: Any
 ) -> None:
     def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
@@ -574,13 +576,15 @@ def test_what_a_hook_does_with_an_unfinished_state_is_kept(
     assert (back.changed, back.added) == (3, 4)
 
 
-def test_a_part_that_is_not_there_yet(policy: SecurityOptions, hook: Any) -> None:
+def test_hook_that_asks_for_an_unfinished_part(
+    policy: SecurityOptions, hook: Any
+) -> None:
     hook(lambda self, unjellier, sexp: unjellier.unjelly(sexp[1]))
     with pytest.raises(MalformedJelly, match="known only when"):
         unjelly(ref(1, [b"tuple", [b"hook", [b"tuple", deref(1)]]]), policy)
 
 
-def test_putting_it_into_a_container(policy: SecurityOptions, hook: Any) -> None:
+def test_unjelly_into_a_container(policy: SecurityOptions, hook: Any) -> None:
     returned = []
 
     def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
@@ -602,7 +606,7 @@ class Other:
     a: Any
 
 
-def test_returning_another_object(policy: SecurityOptions, hook: Any) -> None:
+def test_hook_that_returns_another_object(policy: SecurityOptions, hook: Any) -> None:
     def unannounced(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
         made = Other()
         unjellier.unjelly_state(sexp[1], lambda state: vars(made).update(state))
@@ -641,7 +645,7 @@ def test_returning_another_object(policy: SecurityOptions, hook: Any) -> None:
         unjelly(cycle, policy)
 
 
-def test_callables(policy: SecurityOptions) -> None:
+def test_registered_callables(policy: SecurityOptions) -> None:
     def call(unjellier: Unjellier, sexp: Any) -> Any:
         made = Other()
         if len(sexp) == 3:
@@ -660,7 +664,7 @@ def test_callables(policy: SecurityOptions) -> None:
         assert back.a is back
 
 
-def test_a_class_without_a_hook_is_called(policy: SecurityOptions) -> None:
+def test_registered_class_without_a_hook_is_called(policy: SecurityOptions) -> None:
     class Made:
         def __init__(self, unjellier: Unjellier, sexp: Any) -> None:
             self.sexp = sexp
@@ -669,7 +673,7 @@ def test_a_class_without_a_hook_is_called(policy: SecurityOptions) -> None:
     assert unjelly([b"call", 1, 2], policy).sexp == [b"call", 1, 2]
 
 
-def test_factories(policy: SecurityOptions) -> None:
+def test_registered_factories(policy: SecurityOptions) -> None:
     policy.registry.setUnjellyableFactoryForClass("factory", lambda state: (state,))
     one, other = unjelly([b"list", ref(1, [b"factory", [b"list"]]), deref(1)], policy)
     assert one is other
@@ -680,7 +684,7 @@ def test_factories(policy: SecurityOptions) -> None:
         unjelly(ref(1, [b"factory", [b"list", deref(1)]]), policy)
 
 
-def test_names_that_are_always_accepted(policy: SecurityOptions) -> None:
+def test_names_accepted_without_the_policy(policy: SecurityOptions) -> None:
     def given(unjellier: Unjellier, sexp: Any) -> Any:
         return "given", *sexp
 
@@ -697,7 +701,7 @@ def test_names_that_are_always_accepted(policy: SecurityOptions) -> None:
         unjellier().unjelly([b"remote", 1])
 
 
-def test_a_builtin_word_is_not_for_types_to_change_but_where_it_is_asked() -> None:
+def test_words_of_jelly_take_precedence_over_accepted_names() -> None:
     class Asking(SecurityOptions):
         def isTypeAllowed(self, typeName: str | bytes) -> bool:
             return True
@@ -707,7 +711,7 @@ def test_a_builtin_word_is_not_for_types_to_change_but_where_it_is_asked() -> No
     assert Unjellier(Asking(), types=types).unjelly([b"list"]) == "mine"
 
 
-def test_what_hooks_can_see(policy: SecurityOptions) -> None:
+def test_attributes_of_the_unjellier_for_hooks(policy: SecurityOptions) -> None:
     def load(key: Any, unjellier: Unjellier) -> Any:
         return None
 
@@ -717,7 +721,7 @@ def test_what_hooks_can_see(policy: SecurityOptions) -> None:
     assert (unjellier.invoker, unjellier.context) == ("invoker", "context")
 
 
-def test_persistent_load_may_unjelly(policy: SecurityOptions) -> None:
+def test_persistent_load_that_unjellies(policy: SecurityOptions) -> None:
     def load(key: Any, unjellier: Unjellier) -> Any:
         return unjellier.unjelly(key)
 
@@ -728,7 +732,7 @@ def test_persistent_load_may_unjelly(policy: SecurityOptions) -> None:
 # When all is done.
 
 
-def test_objects_are_told_when_all_is_done(policy: SecurityOptions) -> None:
+def test_post_unjelly_is_called_at_the_end(policy: SecurityOptions) -> None:
     told = []
 
     class Told:
@@ -762,7 +766,7 @@ def test_objects_are_told_when_all_is_done(policy: SecurityOptions) -> None:
     assert told == [{"a": 1}]
 
 
-def test_references_are_good_for_all_that_one_unjellier_reads() -> None:
+def test_references_are_shared_by_all_expressions_of_an_unjellier() -> None:
     unjellier = Unjellier(SecurityOptions())
     policy = SecurityOptions()
     policy.allowBasicTypes()
@@ -800,7 +804,7 @@ def nested(depth: int) -> Any:
         ([b"hook", [b"hook", [b"list", [b"None"]]]], 4),
     ],
 )
-def test_depth(policy: SecurityOptions, hook: Any, sexp: Any, depth: int) -> None:
+def test_depth_limit(policy: SecurityOptions, hook: Any, sexp: Any, depth: int) -> None:
     def behave(self: Any, unjellier: Unjellier, sexp: Any) -> Any:
         self.state = unjellier.unjelly(sexp[1])
         return self
@@ -814,7 +818,7 @@ def test_depth(policy: SecurityOptions, hook: Any, sexp: Any, depth: int) -> Non
         assert (caught.value.used, caught.value.allowed) == (depth, depth - 1)
 
 
-def test_hooks_within_hooks_without_a_limit(policy: SecurityOptions, hook: Any) -> None:
+def test_nested_hooks_without_a_depth_limit(policy: SecurityOptions, hook: Any) -> None:
     hook(plainly)
     sexp: Any = [b"dictionary"]
     for _ in range(50_000):
@@ -825,7 +829,7 @@ def test_hooks_within_hooks_without_a_limit(policy: SecurityOptions, hook: Any) 
     assert isinstance(caught.value.__cause__, RecursionError)
 
 
-def test_a_hook_that_recurses_by_itself(policy: SecurityOptions, hook: Any) -> None:
+def test_recursion_error_of_a_single_hook(policy: SecurityOptions, hook: Any) -> None:
     def forever(*args: Any) -> Any:
         return forever(*args)
 
@@ -834,7 +838,7 @@ def test_a_hook_that_recurses_by_itself(policy: SecurityOptions, hook: Any) -> N
         unjelly([b"hook"], policy)
 
 
-def test_deep_values_that_are_hashed() -> None:
+def test_depth_of_hashed_values() -> None:
     everything = DummySecurityOptions()
     sexp: Any = [b"tuple"]
     for _ in range(500):
@@ -842,7 +846,7 @@ def test_deep_values_that_are_hashed() -> None:
     assert len(unjelly([b"set", sexp], everything)) == 1
 
 
-def test_no_warning_for_anything_else(policy: SecurityOptions) -> None:
+def test_warning_for_old_instances_alone(policy: SecurityOptions) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         unjelly([PLAIN, attributes(a=1)], policy)

@@ -39,7 +39,7 @@ def test_every_edit_is_counted(
     assert live == expected
 
 
-def test_a_dict_like_any_other() -> None:
+def test_dict_behaviour_is_unchanged() -> None:
     live: LiveDict[int] = LiveDict()
     assert live.setdefault("a", 1) == 1
     before = live.edits.count
@@ -51,7 +51,7 @@ def test_a_dict_like_any_other() -> None:
     assert live.popitem() == ("a", 1)
 
 
-def test_counted_together() -> None:
+def test_shared_counter_of_edits() -> None:
     edits = Edits()
     one: LiveDict[int] = LiveDict(edits)
     other: LiveDict[int] = LiveDict(edits)
@@ -59,7 +59,7 @@ def test_counted_together() -> None:
     assert edits.count == 2
 
 
-def test_a_copy_counts_for_itself() -> None:
+def test_copy_has_its_own_counter() -> None:
     live: LiveDict[int] = LiveDict()
     live["a"] = 1
     twin = copy.deepcopy(live)
@@ -69,7 +69,7 @@ def test_a_copy_counts_for_itself() -> None:
     assert live.edits.count == before
 
 
-def test_counted_among_all() -> None:
+def test_every_edit_counts_in_the_total() -> None:
     live: LiveDict[int] = LiveDict()
     policy = SecurityOptions()
     registry = ClassRegistry()

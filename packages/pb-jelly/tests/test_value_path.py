@@ -1,4 +1,4 @@
-"""Every error says where the offending value is, in either direction."""
+"""The path to the offending value in every error, in both directions."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def error(*args: Any, cause: BaseException | None = None, **attributes: Any) -> 
         ({"x" * 100: BAD}, f"['{'x' * 40}'...]"),
     ],
 )
-def test_where_a_value_cannot_be_sent(value: Any, path: str) -> None:
+def test_path_to_a_value_that_cannot_be_sent(value: Any, path: str) -> None:
     with pytest.raises(JellyError) as caught:
         jelly(value)
     assert caught.value.path == path
@@ -132,7 +132,7 @@ def test_where_a_value_cannot_be_sent(value: Any, path: str) -> None:
         ([error(cause=error(BAD))], "[0].__cause__.args[0]"),
     ],
 )
-def test_where_in_modern_types(value: Any, path: str) -> None:
+def test_path_within_modern_types(value: Any, path: str) -> None:
     with pytest.raises(JellyError) as caught:
         jelly(value, modern=True)
     assert caught.value.path == path
@@ -202,7 +202,7 @@ PLAIN = f"{__name__}.Plain".encode()
         ([b"list", 1, []], "[1]"),
     ],
 )
-def test_where_an_expression_is_wrong(
+def test_path_to_a_wrong_expression(
     policy: SecurityOptions, sexp: Any, path: str
 ) -> None:
     with pytest.raises(JellyError) as caught:
@@ -239,7 +239,9 @@ NONE = [b"None"]
         ),
     ],
 )
-def test_where_in_modern_forms(policy: SecurityOptions, sexp: Any, path: str) -> None:
+def test_path_within_modern_expressions(
+    policy: SecurityOptions, sexp: Any, path: str
+) -> None:
     with pytest.raises(JellyError) as caught:
         unjelly(sexp, policy, modern=True)
     assert caught.value.path == path
@@ -260,7 +262,7 @@ def test_where_in_modern_forms(policy: SecurityOptions, sexp: Any, path: str) ->
         ([b"list", [b"hooked", [b"list"]]], 2, "[0]"),
     ],
 )
-def test_where_an_expression_is_too_deep(
+def test_path_to_an_expression_that_is_too_deep(
     policy: SecurityOptions, sexp: Any, depth: int, path: str
 ) -> None:
     with pytest.raises(LimitExceeded) as caught:
@@ -323,7 +325,7 @@ def test_integers_of_every_prefix() -> None:
         assert levels([number], limits).path == "[0]"
 
 
-def test_limits_of_leaves() -> None:
+def test_limits_of_leaves_while_jellying() -> None:
     from decimal import Decimal
     from fractions import Fraction
 
@@ -338,7 +340,7 @@ def test_limits_of_leaves() -> None:
     assert (caught.value.limit, caught.value.path) == ("string_bytes", "[0]")
 
 
-def test_a_hook_that_returns_too_much() -> None:
+def test_path_to_a_hook_with_too_large_a_result() -> None:
     class Much:
         def jellyFor(self, jellier: Any) -> Any:
             return [b"much", *range(10)]
@@ -386,7 +388,7 @@ def test_nodes_and_depth_are_those_of_the_expression(value: Any) -> None:
         assert error.used > error.allowed
 
 
-def test_where_references_make_it_too_deep() -> None:
+def test_path_where_references_exceed_the_depth() -> None:
     inner: list[Any] = [[5]]
     middle = [inner]
     value = [0, {"a": {"b": middle}}, middle, inner]
@@ -396,7 +398,7 @@ def test_where_references_make_it_too_deep() -> None:
     assert error.path == "[1]['a']['b'][0][0]"
 
 
-def test_where_there_are_too_many_nodes() -> None:
+def test_path_where_nodes_exceed_the_limit() -> None:
     value = [0, {(1, 2): [None, None]}, Plain(due=[None] * 5)]
     nodes = count(jelly(value))
     assert levels(value, Limits(nodes=nodes - 1)).path == "[2].due[4]"
@@ -406,7 +408,7 @@ def test_where_there_are_too_many_nodes() -> None:
     assert error.path.startswith("[1].keys()[1]")
 
 
-def test_where_in_a_modern_form_there_are_too_many() -> None:
+def test_path_in_a_modern_form_where_nodes_exceed_the_limit() -> None:
     value = [collections.deque([None]), words(None, a=[None]), error("a", b=[None])]
     sexp = jelly(value, modern=True)
     for nodes in range(10, count(sexp)):

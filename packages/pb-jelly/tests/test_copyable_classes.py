@@ -65,7 +65,7 @@ def _as_before() -> Any:
 
 @pytest.mark.usefixtures("_as_before")
 class TestForTheProcess:
-    def test_with_its_own_name(self) -> None:
+    def test_registration_under_the_qualified_name(self) -> None:
         @copyable
         @dataclass
         class Order:
@@ -79,30 +79,30 @@ class TestForTheProcess:
         assert unjelly(sexp) == Order("tea")
         assert jelly(Order("tea"), globalSecurity) == sexp
 
-    def test_with_another(self) -> None:
+    def test_registration_under_another_name(self) -> None:
         Order = copyable("shop.Order")(order())
         sexp: Any = jelly(Order("tea"))
         assert sexp[0] == b"shop.Order"
         assert unjelly(sexp) == Order("tea")
 
-    def test_with_parentheses_and_nothing_in_them(self) -> None:
+    def test_decorator_with_empty_parentheses(self) -> None:
         Order = copyable()(order())
         sexp: Any = jelly(Order("tea"))
         assert sexp[0].endswith(b".Order")
         assert unjelly(sexp) == Order("tea")
 
-    def test_the_class_stays_what_it_is(self) -> None:
+    def test_decorator_returns_the_class_unchanged(self) -> None:
         Order = order()
         before = set(vars(Order))
         assert copyable("shop.Order")(Order) is Order
         assert set(vars(Order)) == before
 
-    def test_where_everything_is_allowed(self) -> None:
+    def test_round_trip_under_the_permissive_policy(self) -> None:
         Order = copyable("shop.Order")(order())
         policy = DummySecurityOptions()
         assert unjelly(jelly(Order("tea"), policy), policy) == Order("tea")
 
-    def test_a_policy_without_a_registry_takes_part(self) -> None:
+    def test_policy_without_a_registry_uses_that_of_the_process(self) -> None:
         Order = copyable("shop.Order")(order())
         policy = SecurityOptions()
         policy.allowBasicTypes()
@@ -113,7 +113,7 @@ class TestForTheProcess:
 
 
 class TestForOneBroker:
-    def test_what_one_policy_takes_no_other_does(self) -> None:
+    def test_class_registered_for_one_policy_alone(self) -> None:
         mine, other = new_policy(), new_policy()
         Order = copyable("shop.Order", policy=mine)(order())
         sexp = jelly(Order("tea"), mine)
@@ -125,7 +125,7 @@ class TestForOneBroker:
             with pytest.raises(InsecureJelly, match="does not allow the class"):
                 jelly(Order("tea"), policy)
 
-    def test_a_class_may_have_another_name_for_another(self) -> None:
+    def test_class_with_a_different_name_in_each_policy(self) -> None:
         mine, other = new_policy(), new_policy()
         Order = order()
         copyable("shop.Order", policy=mine)(Order)
@@ -134,7 +134,7 @@ class TestForOneBroker:
         assert sexp[0] == b"o"
         assert jelly(Order("tea"), mine) == [b"shop.Order", sexp[1]]
 
-    def test_a_registry_alone_allows_nothing(self) -> None:
+    def test_registry_gives_no_permission(self) -> None:
         registry = ClassRegistry()
         Order = copyable("shop.Order", registry=registry)(order())
         policy = SecurityOptions(registry)
@@ -146,7 +146,7 @@ class TestForOneBroker:
         policy.allowTypes(Order)
         assert unjelly(jelly(Order("tea"), policy), policy) == Order("tea")
 
-    def test_a_policy_that_answers_for_itself_is_asked(self) -> None:
+    def test_policy_with_its_own_method_is_asked(self) -> None:
         class Narrow(SecurityOptions):
             def isTypeAllowed(self, typeName: Any) -> bool:
                 return typeName not in refused and super().isTypeAllowed(typeName)
@@ -162,13 +162,13 @@ class TestForOneBroker:
             with pytest.raises(InsecureJelly, match="does not allow the type"):
                 jelly(Order("tea"), policy, lenient=lenient) and unjelly(sexp, policy)
 
-    def test_a_lenient_jellier_does_not_ask(self) -> None:
+    def test_lenient_jellier_does_not_ask_the_policy(self) -> None:
         policy = new_policy()
         Order = copyable("shop.Order", registry=policy.registry)(order())
         sexp: Any = jelly(Order("tea"), policy, lenient=True)
         assert sexp[0] == b"shop.Order"
 
-    def test_a_policy_may_allow_the_class_by_itself(self) -> None:
+    def test_policy_that_allows_the_class_by_its_qualified_name(self) -> None:
         policy = new_policy()
         Order = copyable("shop.Order", registry=policy.registry)(order())
         policy.allowInstancesOf(Order)
@@ -178,14 +178,14 @@ class TestForOneBroker:
         assert sexp[0] != b"shop.Order"
         assert unjelly(sexp, policy) == Order("tea")
 
-    def test_to_allow_the_class_is_to_allow_its_name(self) -> None:
+    def test_allowing_the_class_allows_its_registered_name(self) -> None:
         policy = new_policy()
         Order = copyable("shop.Order", registry=policy.registry)(order())
         policy.allowInstancesOf(Order)
         sexp: Any = jelly(Order("tea"), policy)
         assert sexp[0] == b"shop.Order"
 
-    def test_a_subclass_is_a_class_of_its_own(self) -> None:
+    def test_subclass_is_not_registered(self) -> None:
         policy = new_policy()
 
         @copyable("a", policy=policy)
@@ -202,7 +202,7 @@ class TestForOneBroker:
         b = unjelly(jelly(B(1), policy), policy)
         assert (type(b), b.x) == (B, 1)
 
-    def test_a_class_of_an_older_name(self) -> None:
+    def test_received_class_under_an_older_name(self) -> None:
         policy = new_policy()
         Order = order()
         copyable("old", policy=policy)(Order)
@@ -212,7 +212,7 @@ class TestForOneBroker:
         for name in (b"old", b"new"):
             assert unjelly([name, sexp[1]], policy) == Order("tea")
 
-    def test_in_the_modern_form(self) -> None:
+    def test_registered_class_in_the_modern_form(self) -> None:
         policy = new_policy()
 
         @copyable("colour", policy=policy)
@@ -227,7 +227,7 @@ class TestForOneBroker:
         ]
         assert unjelly(sexp, policy, modern=True) == value
 
-    def test_the_tables_of_a_policy_know_of_it_at_once(self) -> None:
+    def test_registration_takes_effect_in_kept_tables(self) -> None:
         policy = new_policy()
         tables = current_tables(policy)
         Order = order()
@@ -239,7 +239,7 @@ class TestForOneBroker:
 
 
 class TestEitherOrder:
-    def test_below_a_dataclass(self) -> None:
+    def test_decorator_below_dataclass(self) -> None:
         policy = new_policy()
 
         @dataclass
@@ -252,7 +252,7 @@ class TestEitherOrder:
     @pytest.mark.parametrize(
         "decorator", [dataclass(slots=True), dataclass(slots=True, frozen=True)]
     )
-    def test_below_one_that_is_made_anew(self, decorator: Any) -> None:
+    def test_decorator_below_a_dataclass_with_slots(self, decorator: Any) -> None:
         policy = new_policy()
 
         @decorator
@@ -269,7 +269,7 @@ class TestEitherOrder:
         assert type(unjelly(sexp, policy)) is Order
         assert set(policy.registry.copiers) == {Order}
 
-    def test_a_class_made_out_of_its_attributes_is_another(self) -> None:
+    def test_class_of_another_name_made_from_the_same_attributes(self) -> None:
         policy = new_policy()
 
         @copyable("a", policy=policy)
@@ -281,7 +281,7 @@ class TestEitherOrder:
         with pytest.raises(InsecureJelly):
             jelly(other(), policy)
 
-    def test_what_is_wrong_is_said_at_once(self) -> None:
+    def test_faults_of_a_finished_class_are_reported_at_once(self) -> None:
         @dataclass
         class A:
             x: int = field(metadata={"pb": False})
@@ -289,7 +289,7 @@ class TestEitherOrder:
         with pytest.raises(TypeError, match="takes 'x', which is not sent"):
             copyable(A)
 
-    def test_below_a_dataclass_it_is_said_when_it_is_used(self) -> None:
+    def test_faults_below_dataclass_are_reported_at_first_use(self) -> None:
         policy = new_policy()
 
         @dataclass
@@ -308,11 +308,11 @@ class TestNames:
         "name",
         ["", "@mine", "list", "reference", "unicode", "remote", "lcache", b"bytes", 5],
     )
-    def test_what_is_no_name(self, name: Any) -> None:
+    def test_refusal_of_invalid_names(self, name: Any) -> None:
         with pytest.raises(ValueError, match=r"(on|of) the wire"):
             copyable(name, registry=ClassRegistry())(order())
 
-    def test_of_other_classes(self) -> None:
+    def test_refusal_of_names_of_other_classes(self) -> None:
         registry = ClassRegistry()
         copyable("a", registry=registry)(order())
 
@@ -328,7 +328,7 @@ class TestNames:
             with pytest.raises(ValueError, match="is registered for something else"):
                 copyable(name, registry=registry)(Other)
 
-    def test_a_module_may_be_loaded_again(self) -> None:
+    def test_reloaded_module_registers_again(self) -> None:
         policy = new_policy()
         copyable("a", policy=policy)(order())
         again = copyable("a", policy=policy)(order())
@@ -358,33 +358,35 @@ class TestClasses:
             (Pair, "its instances hold what is no attribute"),
         ],
     )
-    def test_that_cannot_be(self, cls: Any, reason: str) -> None:
+    def test_refusal_of_classes_that_cannot_be_copied(
+        self, cls: Any, reason: str
+    ) -> None:
         with pytest.raises(TypeError, match=f"cannot be copyable: {reason}"):
             copyable("a", registry=ClassRegistry())(cls)
 
     @pytest.mark.parametrize("made", [order, 5, None])
-    def test_that_are_none(self, made: Any) -> None:
+    def test_refusal_of_objects_that_are_no_classes(self, made: Any) -> None:
         with pytest.raises(TypeError, match="only a class"):
             copyable("a", registry=ClassRegistry())(made)
 
 
 class TestArguments:
     @pytest.mark.parametrize("version", [0, -1, "1", True, None])
-    def test_versions(self, version: Any) -> None:
+    def test_refusal_of_invalid_versions(self, version: Any) -> None:
         with pytest.raises(ValueError, match="a version is a number from 1"):
             copyable("a", version=version)
 
-    def test_a_policy_and_a_registry(self) -> None:
+    def test_refusal_of_both_a_policy_and_a_registry(self) -> None:
         policy = new_policy()
         with pytest.raises(ValueError, match="give one of the two"):
             copyable("a", policy=policy, registry=policy.registry)
 
-    def test_a_policy_with_the_registry_of_all(self) -> None:
+    def test_refusal_of_a_policy_without_its_own_registry(self) -> None:
         with pytest.raises(ValueError, match="no registry of its own"):
             copyable("a", policy=SecurityOptions())
 
 
-def test_what_a_program_keeps_for_itself() -> None:
+def test_persistent_instances_of_registered_classes() -> None:
     policy = new_policy()
     Order = copyable("shop.Order", policy=policy)(order())
     kept = Order("tea")
@@ -394,7 +396,7 @@ def test_what_a_program_keeps_for_itself() -> None:
     assert unjelly(sexp, policy, lambda key, unjellier: kept) == [kept]
 
 
-def test_those_that_want_to_be_told() -> None:
+def test_post_unjelly_of_registered_classes() -> None:
     policy = new_policy()
     told: list[Any] = []
 
@@ -410,7 +412,7 @@ def test_those_that_want_to_be_told() -> None:
     assert told == [1, 2]
 
 
-def test_a_policy_can_be_copied() -> None:
+def test_copy_of_a_policy_with_registered_classes() -> None:
     policy = new_policy()
     Order = copyable("shop.Order", policy=policy)(order())
     policy.registry = ClassRegistry(listed_in=policy)
@@ -419,7 +421,7 @@ def test_a_policy_can_be_copied() -> None:
         assert unjelly(jelly(Order("tea"), again), again) == Order("tea")
 
 
-def test_or_pickled() -> None:
+def test_pickling_of_a_policy_with_registered_classes() -> None:
     policy = new_policy()
     copyable("limits", policy=policy)(Limits)
     sexp = jelly(Limits(), policy)
@@ -429,7 +431,7 @@ def test_or_pickled() -> None:
 
 
 @pytest.mark.parametrize("sexp", [[b"a"], [b"a", [b"dictionary"], 1]])
-def test_expressions_with_other_than_a_state(sexp: Any) -> None:
+def test_refusal_of_expressions_without_exactly_one_state(sexp: Any) -> None:
     policy = new_policy()
     copyable("a", policy=policy)(order())
     with pytest.raises(MalformedJelly, match="b'a' with"):

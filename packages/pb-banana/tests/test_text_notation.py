@@ -33,9 +33,7 @@ def encoded(expression: SExp) -> bytes:
 
 
 @given(written, st.integers(20, 100))
-def test_text_is_read_back_as_what_it_was_written_from(
-    expression: SExp, width: int
-) -> None:
+def test_round_trip_of_any_expression(expression: SExp, width: int) -> None:
     text = shown(expression, width)
     (again,) = parse(text, words=WORDS)
     assert encoded(again) == encoded(expression)
@@ -86,12 +84,12 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         (b"a b ; (c)", '"a b ; (c)"'),
     ],
 )
-def test_what_fits_stands_on_one_line(expression: Any, text: str) -> None:
+def test_short_lists_are_on_one_line(expression: Any, text: str) -> None:
     assert shown(expression, 1000) == text
     assert encoded(parse(text, words=WORDS)) == encoded([expression])
 
 
-def test_layout() -> None:
+def test_layout_of_long_lists() -> None:
     expression: SExp = [
         b"message",
         17,
@@ -134,7 +132,7 @@ def test_indentation_is_bounded() -> None:
     assert parse(text) == [deep]
 
 
-def test_many_levels_take_no_stack() -> None:
+def test_depth_does_not_recurse() -> None:
     deep: Any = []
     for _ in range(10_000):
         deep = [deep]
@@ -161,7 +159,7 @@ def test_many_levels_take_no_stack() -> None:
         ("\r\n(\r\n1\r\n)\r\n", [[1]]),
     ],
 )
-def test_reading(text: str, values: list[SExp]) -> None:
+def test_values_of_each_token(text: str, values: list[SExp]) -> None:
     assert encoded(parse(text, words=WORDS)) == encoded(values)
 
 
@@ -195,14 +193,14 @@ def test_reading(text: str, values: list[SExp]) -> None:
         ("9" * 5000, 1, 1),
     ],
 )
-def test_errors_say_where(text: str, line: int, column: int) -> None:
+def test_line_and_column_of_errors(text: str, line: int, column: int) -> None:
     with pytest.raises(NotationError) as caught:
         parse(text, words=WORDS)
     assert str(caught.value).startswith(f"line {line}, column {column}: ")
     assert len(str(caught.value)) < 200
 
 
-def test_reading_from_a_place_counts_from_the_start() -> None:
+def test_line_numbers_count_from_the_start_of_the_text() -> None:
     text = "%file 1\n(1\n"
     with pytest.raises(NotationError, match="line 2, column 1"):
         parse(text, start=8)

@@ -101,10 +101,10 @@ any_limits = limits_near(
 
 
 @given(graphs(), any_limits, st.booleans())
-def test_the_objects_are_those_of_the_two_steps(
+def test_objects_equal_those_of_the_two_steps(
     value: Any, limits: Limits, modern: bool
 ) -> None:
-    """Or there are none, and so it is for all that is refused."""
+    """Or the reader gives up, as on every refused value."""
     try:
         data = encoded(value, modern=modern)
     except JellyError:
@@ -113,14 +113,16 @@ def test_the_objects_are_those_of_the_two_steps(
 
 
 @given(jelly_like, any_limits, st.booleans())
-def test_whatever_it_is_that_is_written(
+def test_any_written_object_is_read_as_by_the_two_steps(
     expression: Any, limits: Limits, modern: bool
 ) -> None:
     agrees(PB.encode(expression), limits, modern)
 
 
 @given(streams, any_limits, st.booleans())
-def test_whatever_comes(data: bytes, limits: Limits, modern: bool) -> None:
+def test_any_bytes_are_read_as_by_the_two_steps(
+    data: bytes, limits: Limits, modern: bool
+) -> None:
     agrees(data, limits, modern)
 
 
@@ -140,7 +142,7 @@ def edited(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 
 
 @given(st.one_of(graphs(), scalars), edits, any_limits, st.booleans())
-def test_whatever_has_become_of_it_on_the_way(
+def test_damaged_bytes_are_read_as_by_the_two_steps(
     value: Any, edits: list[tuple[int, int, bytes]], limits: Limits, modern: bool
 ) -> None:
     try:
@@ -167,7 +169,7 @@ def test_modern_leaves_take_one_step(name: str) -> None:
         assert agrees(encoded(value, modern=True), WIDE, True)
 
 
-def test_many_keys_whose_hashes_nobody_chooses() -> None:
+def test_many_keys_with_randomized_hashes_take_one_step() -> None:
     numbers = range(500)
     texts = [str(number) for number in numbers]
     for keys in ([*numbers], texts, [text.encode() for text in texts]):
@@ -175,7 +177,7 @@ def test_many_keys_whose_hashes_nobody_chooses() -> None:
             assert agrees(encoded(value), WIDE, False)
 
 
-def test_as_many_keys_as_may_have_one_hash() -> None:
+def test_number_of_keys_of_equal_hash() -> None:
     keys = [(number,) for number in range(64)]
     for value in (dict.fromkeys(keys), set(keys), frozenset(keys)):
         assert agrees(encoded(value), WIDE, False)
@@ -184,13 +186,13 @@ def test_as_many_keys_as_may_have_one_hash() -> None:
     assert read(PB.encode([b"reference", 2**31 - 1, 5])) == [5]
 
 
-def test_integers_of_a_machine() -> None:
+def test_integers_around_the_machine_size() -> None:
     for bit in range(6, 70):
         for number in (2**bit - 1, -(2**bit) + 1):
             assert read(encoded(number)) == ([number] if bit <= 56 else [])
 
 
-def test_where_it_begins_and_ends() -> None:
+def test_position_before_and_after_an_object() -> None:
     reader = reader_for()
     data = b"\x05\x81" + encoded(["a"]) + encoded("x" * 300) + encoded([b"b"]) + b"\x01"
     assert reader.read_value(data, 2, WIDE) == [["a"]]
@@ -203,7 +205,7 @@ def test_where_it_begins_and_ends() -> None:
 
 
 @pytest.mark.parametrize("head", [b"Nones", b"lists", b"settings", b"dictionary "])
-def test_the_beginning_of_a_head_is_none(head: bytes) -> None:
+def test_incomplete_head(head: bytes) -> None:
     data = PB.encode([b"answer", 1, [head]])
     for length in range(len(data)):
         reader = reader_for()
@@ -235,7 +237,7 @@ class TestIdentity:
         assert again.me is again
         assert again.state[0] is again.__dict__
 
-    def test_what_can_be_told_only_from_the_whole(self) -> None:
+    def test_forward_references_take_two_steps(self) -> None:
         held: list[Any] = []
         loop = (held,)
         held.append(loop)
@@ -320,7 +322,7 @@ GIVEN_UP: list[Any] = [
 
 
 @pytest.mark.parametrize("expression", GIVEN_UP, ids=lambda value: str(value)[:50])
-def test_what_takes_two_steps(expression: Any) -> None:
+def test_values_that_take_two_steps(expression: Any) -> None:
     for value in (expression, [b"list", expression], [b"tuple", 1, expression]):
         assert read(PB.encode(value)) == []
     assert read(PB.encode([b"list", 1])) == [[1]]
@@ -386,12 +388,12 @@ def test_bytes_that_take_two_steps(data: bytes) -> None:
         (b"\x02\x80\x04\x82list\x01\x81", [1]),
     ],
 )
-def test_tokens_in_other_ways_than_usual(data: bytes, value: Any) -> None:
+def test_unusual_forms_of_tokens_take_two_steps(data: bytes, value: Any) -> None:
     assert repr(read(data)) == repr([value])
     assert repr(decoded(data)) == repr(value)
 
 
-def test_a_prefix_is_never_left_out() -> None:
+def test_token_without_prefix_takes_two_steps() -> None:
     # For a token of one byte would be more items than the bytes tell.
     items = b"\x81" * 14
     limits = replace(WIDE, list_items=10)
@@ -402,7 +404,7 @@ def test_a_prefix_is_never_left_out() -> None:
     assert read(data, limits) == []
 
 
-def test_depth() -> None:
+def test_depth_limit_of_one_step() -> None:
     value: Any = []
     for depth in range(1, 200):
         found = read(encoded(value))
@@ -422,7 +424,7 @@ class TestClasses:
 
     DATA = PB.encode([b"thing", [b"dictionary", [[b"unicode", b"x"], 1]]])
 
-    def test_known_once_they_have_been_met(self) -> None:
+    def test_class_is_read_in_one_step_after_its_first_message(self) -> None:
         policy = self.policy(Spot)
         for _ in range(2):
             assert read(self.DATA, policy=policy) == []
@@ -439,7 +441,7 @@ class TestClasses:
         policy.registry.setUnjellyableForClass("thing", Node)
         assert read(self.DATA, policy=policy) == []
 
-    def test_those_that_do_anything_of_their_own_take_two_steps(self) -> None:
+    def test_classes_with_hooks_take_two_steps(self) -> None:
         class Hooked(Unjellyable):
             def unjellyFor(self, unjellier: Any, jellyList: Any) -> Any:
                 return self
@@ -467,7 +469,7 @@ class TestClasses:
             assert type(decoded(self.DATA, policy=policy)) is cls
             assert bool(read(self.DATA, policy=policy)) is (cls is Plain)
 
-    def test_those_that_cannot_be_made(self) -> None:
+    def test_classes_without_blank_instances_take_two_steps(self) -> None:
         class Abstract(Unjellyable, abc.ABC):
             @abc.abstractmethod
             def method(self) -> None: ...
@@ -477,7 +479,7 @@ class TestClasses:
             decoded(self.DATA, policy=policy)
         assert read(self.DATA, policy=policy) == []
 
-    def test_those_that_are_copyable(self) -> None:
+    def test_copyable_classes_take_one_step(self) -> None:
         row = Row(1, [Colour.RED, Colour.GREEN, Colour.RED])
         row.b.append(row)
         value = [row, row, Cell(row), Cell(Colour.RED)]
@@ -500,10 +502,10 @@ class TestClasses:
             [b"Colour", [b"dictionary", [[b"unicode", b"value"], 1]]],
         ],
     )
-    def test_those_with_an_unusual_state_take_two_steps(self, expression: Any) -> None:
+    def test_unusual_states_take_two_steps(self, expression: Any) -> None:
         assert read(PB.encode(expression)) == []
 
-    def test_those_that_run_code_of_the_program_take_two_steps(self) -> None:
+    def test_copyable_classes_that_run_code_take_two_steps(self) -> None:
         made: list[Any] = []
 
         @dataclass
@@ -537,7 +539,7 @@ class TestClasses:
         with pytest.raises(JellyError, match="Cell of the version"):
             decoded(data)
 
-    def test_errors_of_the_program_are_left_to_the_two_steps(self) -> None:
+    def test_exceptions_of_a_programs_code_are_left_to_the_two_steps(self) -> None:
         class Busy:
             is_free = True
 
@@ -562,7 +564,7 @@ class TestClasses:
                 decoded(self.DATA, policy=policy)
             assert read(self.DATA, policy=policy) == []
 
-    def test_functions_take_two_steps(self) -> None:
+    def test_registered_functions_take_two_steps(self) -> None:
         def make(*args: Any) -> str:
             return "made"
 
@@ -575,25 +577,25 @@ class TestClasses:
 
 
 class TestPolicies:
-    def test_what_one_does_not_allow(self) -> None:
+    def test_refusals_of_a_policy_take_two_steps(self) -> None:
         assert read(encoded([1]), policy=SecurityOptions()) == []
         assert read(encoded(1), policy=SecurityOptions()) == [1]
 
     @pytest.mark.parametrize("word", [b"unicode", b"None", b"boolean"])
-    def test_those_without_the_usual_scalars(self, word: bytes) -> None:
+    def test_policies_without_a_usual_scalar_take_two_steps(self, word: bytes) -> None:
         policy = SecurityOptions()
         assert read(encoded(5), policy=policy) == [5]
         del policy.allowedTypes[word]
         assert read(encoded(5), policy=policy) == []
 
-    def test_those_that_answer_for_themselves(self) -> None:
+    def test_policies_with_a_method_of_their_own_take_two_steps(self) -> None:
         class Asking(SecurityOptions):
             def isTypeAllowed(self, typeName: str | bytes) -> bool:
                 return True
 
         assert read(encoded(5), policy=Asking()) == []
 
-    def test_one_after_the_other(self) -> None:
+    def test_policies_in_turn(self) -> None:
         reader = Reader()
         assert reader.read_value(encoded(5), 0, WIDE) == []
         for policy, found in ((POLICY, [()]), (SecurityOptions(), []), (POLICY, [()])):
@@ -601,14 +603,14 @@ class TestPolicies:
                 reader.use(CurrentTables(policy).reading)
                 assert reader.read_value(encoded(()), 0, WIDE) == found
 
-    def test_the_modern_form_has_to_be_asked_for(self) -> None:
+    def test_modern_form_needs_its_table(self) -> None:
         data = encoded(1j, modern=True)
         assert read(data, modern=True) == [1j]
         assert read(data) == []
 
 
 class Messages:
-    """Reads messages, and notes what becomes of references."""
+    """A reader of messages that records made and discarded references."""
 
     def __init__(self) -> None:
         self.reader = reader_for()
@@ -701,10 +703,10 @@ class TestMessages:
             b"\x02\x80\x7f\x87\x05\x81",
         ],
     )
-    def test_others_take_two(self, data: bytes) -> None:
+    def test_other_messages_take_two_steps(self, data: bytes) -> None:
         assert Messages().read(data) is None
 
-    def test_references_are_made_of_what_is_known_so_far(self) -> None:
+    def test_references_are_made_with_the_fields_read_so_far(self) -> None:
         seen: list[Any] = []
 
         def make(number: int, message: list[Any]) -> Any:
@@ -718,7 +720,7 @@ class TestMessages:
         assert found == (*fields, (["made"],), {"key": "made"})
         assert seen == [(5, fields), (7, [*fields, (["made"],)])]
 
-    def test_references_are_discarded_where_they_will_be_made_anew(self) -> None:
+    def test_references_are_discarded_when_giving_up(self) -> None:
         messages = Messages()
         good = [Mark(b"remote", 5), Mark(b"remote", 7)]
         assert messages.read(message(1, good)) is not None
@@ -739,7 +741,7 @@ class TestMessages:
         assert messages.read(wrong) is None
         assert len(messages.discarded) == 2
 
-    def test_references_may_be_refused(self) -> None:
+    def test_refused_reference_takes_two_steps(self) -> None:
         asked: list[int] = []
 
         def make(number: int, message: list[Any]) -> Any:
@@ -752,13 +754,13 @@ class TestMessages:
         assert len(messages.discarded) == 3
         assert asked == [0, 1, 2, 3]
 
-    def test_there_may_be_none(self) -> None:
+    def test_message_without_references(self) -> None:
         reader = reader_for()
         data = message(1, Mark(b"remote", 5))
         assert reader.read(data, 0, KNOWN, WIDE, None, list) is None
         assert reader.read(message(1, 5), 0, KNOWN, WIDE, None, list) is not None
 
-    def test_no_reference_from_one_field_to_the_next(self) -> None:
+    def test_references_do_not_cross_fields(self) -> None:
         data = PB.encode(
             [
                 *(b"message", 1, 5, b"name", 1),
@@ -770,7 +772,7 @@ class TestMessages:
         again = data[:-2] + b"\x02\x81"
         assert Messages().read(again) is None
 
-    def test_nor_from_one_message_to_the_next(self) -> None:
+    def test_references_do_not_cross_messages(self) -> None:
         messages = Messages()
         shared = [b"reference", 1, [b"list"]]
         again = PB.encode([b"answer", 1, [b"dereference", 1]])
@@ -781,14 +783,14 @@ class TestMessages:
             messages.reader.read_value(PB.encode(value[0]), 0, WIDE)
             assert read_by(messages.reader, [b"dereference", 1]) == []
 
-    def test_fields_are_read_by_a_policy(self) -> None:
+    def test_fields_are_read_under_the_policy(self) -> None:
         messages = Messages()
         messages.reader.use(CurrentTables(SecurityOptions()).reading)
         assert messages.read(message(1, 5)) == (b"answer", 1, 5)
         assert messages.read(message(1, [])) is None
         assert Reader().read(message(1, []), 0, KNOWN, WIDE, None, list) is None
 
-    def test_a_reference_may_be_made_by_reading_more(self) -> None:
+    def test_making_a_reference_may_read_another_message(self) -> None:
         def make(number: int, message: list[Any]) -> Any:
             return [loads(data), Messages().read(answer)]
 
@@ -805,7 +807,7 @@ class TestMessages:
         edits,
         st.booleans(),
     )
-    def test_whatever_comes(
+    def test_any_message_is_read_as_by_the_two_steps(
         self,
         fields: list[Any],
         verb: bytes,
@@ -861,7 +863,7 @@ def _at_a_limit() -> list[tuple[Any, str, int]]:
 
 
 @pytest.mark.parametrize(("value", "name", "need"), _at_a_limit())
-def test_each_limit_to_the_last(value: Any, name: str, need: int) -> None:
+def test_each_limit_at_its_boundary(value: Any, name: str, need: int) -> None:
     data = encoded(value)
     for allowed in (need - 1, need, need + 1):
         limits = replace(WIDE, **{name: allowed})
@@ -875,7 +877,7 @@ def test_each_limit_to_the_last(value: Any, name: str, need: int) -> None:
     assert agrees(data, replace(WIDE, **{name: 2 * need + 20}), False)
 
 
-def test_some_limits_to_the_last_in_one_step() -> None:
+def test_limits_at_their_boundary_in_one_step() -> None:
     value = [1, "a"]
     data = encoded(value)
     exact = replace(WIDE, message_bytes=len(data), depth=2, prefix_bytes=8)
@@ -889,7 +891,7 @@ def test_some_limits_to_the_last_in_one_step() -> None:
     assert Messages().read(whole, replace(exact, depth=2)) is None
 
 
-def test_nothing_is_held_on_to() -> None:
+def test_reader_keeps_no_objects() -> None:
     kept: list[Any] = []
 
     class Owner:

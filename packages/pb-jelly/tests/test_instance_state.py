@@ -95,7 +95,7 @@ def examples() -> list[Any]:
     ]
 
 
-def test_the_state_is_the_same_on_every_python() -> None:
+def test_state_is_the_same_on_every_python() -> None:
     private = "_Slots__private"
     assert list(map(state_of, examples())) == [
         None,
@@ -110,7 +110,7 @@ def test_the_state_is_the_same_on_every_python() -> None:
     ]
 
 
-def test_it_is_what_python_says() -> None:
+def test_state_equals_pythons_default_getstate() -> None:
     if sys.version_info >= (3, 11):
         for made in examples():
             assert state_of(made) == made.__getstate__()
@@ -118,7 +118,7 @@ def test_it_is_what_python_says() -> None:
         assert state_of(plain) is plain.__getstate__()
 
 
-def test_slots() -> None:
+def test_state_of_slots() -> None:
     assert slots_of(Plain) == ()
     assert slots_of(Both) == ("b", "_Slots__private", "a")
     anonymous = type("__", (), {"__slots__": ("__x",)})
@@ -126,13 +126,13 @@ def test_slots() -> None:
 
 
 @pytest.mark.parametrize("made", examples())
-def test_state_is_put_back(made: Any) -> None:
+def test_restoring_of_state(made: Any) -> None:
     back = instance(type(made))
     restore(back, state_of(made))
     assert state_of(back) == state_of(made)
 
 
-def test_it_is_put_back_past_what_the_class_would_do() -> None:
+def test_restoring_bypasses_setattr_of_the_class() -> None:
     back = instance(Frozen)
     state = {"a": 1, "b": [2]}
     restore(back, state)
@@ -140,13 +140,13 @@ def test_it_is_put_back_past_what_the_class_would_do() -> None:
     assert vars(back) is state
 
 
-def test_attributes_for_an_object_that_has_only_slots() -> None:
+def test_restoring_attributes_into_slots() -> None:
     back = instance(Slots)
     restore(back, {"a": 1})
     assert back.a == 1
 
 
-def test_names_as_python_2_sends_them() -> None:
+def test_names_in_bytes_from_python_2() -> None:
     back = instance(Plain)
     restore(back, {b"a": 1, "b": 2, b"\xff": 3})
     assert vars(back) == {"a": 1, "b": 2, "\ufffd": 3}
@@ -173,7 +173,7 @@ def test_names_as_python_2_sends_them() -> None:
         (OSError, {"characters_written": "x"}),
     ],
 )
-def test_state_that_does_not_fit(cls: type[Any], state: Any) -> None:
+def test_refusal_of_state_without_a_place(cls: type[Any], state: Any) -> None:
     with pytest.raises(MalformedJelly):
         restore(instance(cls), state)
 
@@ -192,7 +192,7 @@ def test_state_that_does_not_fit(cls: type[Any], state: Any) -> None:
         Failed(1, "x"),
     ],
 )
-def test_exceptions_are_kept_with_what_is_theirs(error: Exception) -> None:
+def test_state_of_exceptions_includes_their_members(error: Exception) -> None:
     error.note = "mine"  # type: ignore[attr-defined]
     if isinstance(error, Failed):
         error.slot = 7
@@ -205,7 +205,7 @@ def test_exceptions_are_kept_with_what_is_theirs(error: Exception) -> None:
         assert getattr(back, name, None) == getattr(error, name, None)
 
 
-def test_what_an_exception_was_about_stays_here() -> None:
+def test_object_of_an_attribute_error_is_not_sent() -> None:
     with pytest.raises(AttributeError) as caught:
         Plain().absent  # type: ignore[attr-defined] # noqa: B018
     assert set(state_of(caught.value)) <= {"args", "name"}
@@ -221,7 +221,7 @@ def test_what_an_exception_was_about_stays_here() -> None:
         collections.defaultdict,
     ],
 )
-def test_types_that_hide_their_state(cls: type[Any]) -> None:
+def test_types_with_hidden_state(cls: type[Any]) -> None:
     assert hides_state(cls)
 
 
@@ -242,18 +242,18 @@ def test_types_that_hide_their_state(cls: type[Any]) -> None:
         (Failed, OSError),
     ],
 )
-def test_types_that_show_it(cls: type[Any], base: type[Any]) -> None:
+def test_types_without_hidden_state(cls: type[Any], base: type[Any]) -> None:
     assert not hides_state(cls, base)
 
 
-def test_types_with_all_of_it_in_their_dict() -> None:
+def test_types_whose_state_is_their_dict() -> None:
     assert shows_all(Plain)
     assert shows_all(Frozen)
     for cls in (object, Slots, Both, FrozenSlots, type("E", (ValueError,), {})):
         assert not shows_all(cls)
 
 
-def test_unpersistable_shows_why_within_bounds() -> None:
+def test_bounded_repr_of_unpersistable() -> None:
     assert Unpersistable("why").reason == "why"
     assert repr(Unpersistable("why")) == "Unpersistable('why')"
     assert len(repr(Unpersistable("x" * 100_000))) < 300
@@ -279,7 +279,7 @@ def policy() -> SecurityOptions:
     return policy
 
 
-def test_jellyable_and_unjellyable(policy: SecurityOptions) -> None:
+def test_default_hooks_of_jellyable_and_unjellyable(policy: SecurityOptions) -> None:
     thing = instance(Thing, a=[1])
     sexp = jelly(thing, policy)
     name = qual(Thing).encode()
@@ -293,11 +293,11 @@ def test_jellyable_and_unjellyable(policy: SecurityOptions) -> None:
     assert vars(blank) == {"a": [1]}
 
 
-def test_a_jellyable_without_attributes_has_a_state(policy: SecurityOptions) -> None:
+def test_empty_state_of_a_jellyable(policy: SecurityOptions) -> None:
     assert jelly(Thing()) == [qual(Thing).encode(), [b"dictionary"]]
 
 
-def test_a_state_of_ones_own() -> None:
+def test_state_chosen_by_hooks() -> None:
     sexp = jelly(Chosen(), invoker=5)
     state = [b"dictionary", [[b"unicode", b"invoker"], 5]]
     assert sexp == [qual(Chosen).encode(), state]
@@ -324,7 +324,9 @@ def test_setstate_within_a_hook(policy: SecurityOptions) -> None:
 
 
 @pytest.mark.parametrize("sexp", [[b"x"], []])
-def test_no_state_for_a_hook(policy: SecurityOptions, sexp: Any) -> None:
+def test_refusal_of_an_expression_without_state_in_a_hook(
+    policy: SecurityOptions, sexp: Any
+) -> None:
     with pytest.raises(MalformedJelly, match="without state"):
         Thing().unjellyFor(Unjellier(policy), sexp)
     with pytest.raises(MalformedJelly, match="without state"):

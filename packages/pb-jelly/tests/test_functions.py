@@ -1,4 +1,4 @@
-"""The functions by which jelly has always been used, and their defaults."""
+"""The published functions of jelly, and their defaults."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_registering_by_writing_to_the_dictionary() -> None:
     assert type(unjelly([b"written.Copied", [b"dictionary"]])) is Copied
 
 
-def test_all_that_the_functions_take() -> None:
+def test_all_parameters_of_the_functions() -> None:
     policy = SecurityOptions()
     policy.allowBasicTypes()
     sexp: Any = jelly([Thing()], policy, lambda obj, jellier: b"key", "invoker")
@@ -97,7 +97,7 @@ def test_all_that_the_functions_take() -> None:
     assert unjelly(sexp, policy, lambda key, unjellier: key, "invoker") == [b"key"]
 
 
-def test_class_security_in_the_lenient_way() -> None:
+def test_class_permissions_of_a_lenient_jellier() -> None:
     # As programs have relied on it: what is not allowed is replaced, not refused.
     policy = SecurityOptions()
     policy.allowInstancesOf(Thing)

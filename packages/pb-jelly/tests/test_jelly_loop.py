@@ -31,7 +31,7 @@ class Plain:
 
 
 class Hooked:
-    """An object that makes its expression as a Copyable does."""
+    """An object that makes its expression in the manner of a Copyable."""
 
     me: Any
 
@@ -46,7 +46,7 @@ class Hooked:
 
 
 class Returning:
-    """An object that returns what it is told to."""
+    """An object whose hook returns a given expression."""
 
     def __init__(self, result: Any) -> None:
         self.result = result
@@ -73,12 +73,12 @@ class Returning:
         (frozenset([(1,)]), [b"frozenset", [b"tuple", 1]]),
     ],
 )
-def test_containers(value: Any, sexp: Any) -> None:
+def test_expressions_of_containers(value: Any, sexp: Any) -> None:
     assert jelly(value) == sexp
     assert unjelly(sexp) == value
 
 
-def test_what_occurs_again_is_numbered_in_that_order() -> None:
+def test_references_are_numbered_by_second_occurrence() -> None:
     one: list[Any] = [1]
     two: list[Any] = [2]
     assert jelly([one, two, two, one]) == [
@@ -90,7 +90,7 @@ def test_what_occurs_again_is_numbered_in_that_order() -> None:
     ]
 
 
-def test_cycles() -> None:
+def test_expressions_of_cycles() -> None:
     loop: list[Any] = []
     loop.append(loop)
     assert jelly(loop) == [b"reference", 1, [b"list", [b"dereference", 1]]]
@@ -100,13 +100,13 @@ def test_cycles() -> None:
     assert jelly(table) == [b"reference", 1, [b"dictionary", me]]
 
 
-def test_the_empty_tuple_is_one_object() -> None:
+def test_empty_tuple_is_a_shared_object() -> None:
     assert jelly([(), ()]) == [
         *(b"list", [b"reference", 1, [b"tuple"]], [b"dereference", 1]),
     ]
 
 
-def test_depth_is_not_pythons() -> None:
+def test_depth_does_not_recurse() -> None:
     deep: Any = []
     for _ in range(100_000):
         deep = [deep]
@@ -130,7 +130,7 @@ def test_depth_is_not_pythons() -> None:
 # Instances.
 
 
-def test_instances() -> None:
+def test_expressions_of_instances() -> None:
     plain = Plain()
     name = qual(Plain).encode()
     assert jelly(plain) == [name, [b"None"]]
@@ -139,7 +139,7 @@ def test_instances() -> None:
     assert jelly(plain) == [b"reference", 1, [name, attributes]]
 
 
-def test_a_state_that_is_seen_by_itself() -> None:
+def test_state_that_is_shared_with_another_object() -> None:
     plain = Plain()
     plain.a = 1  # type: ignore[attr-defined]
     attributes = [b"dictionary", [[b"unicode", b"a"], 1]]
@@ -151,7 +151,7 @@ def test_a_state_that_is_seen_by_itself() -> None:
     assert vars(back[0]) is back[1]
 
 
-def test_states_made_for_the_occasion_do_not_pass_for_one_another() -> None:
+def test_temporary_states_are_not_mistaken_for_one_another() -> None:
     class Stated:
         def __init__(self, n: int) -> None:
             self.n = n
@@ -171,7 +171,7 @@ def test_states_made_for_the_occasion_do_not_pass_for_one_another() -> None:
     assert b"dereference" not in str(hooked).encode()
 
 
-def test_what_a_hook_throws_away_meanwhile() -> None:
+def test_objects_discarded_by_a_hook_keep_their_ids() -> None:
     shared: dict[str, Any] = {}
 
     class Reusing:
@@ -188,7 +188,7 @@ def test_what_a_hook_throws_away_meanwhile() -> None:
 # Hooks.
 
 
-def test_a_hook_makes_the_expression() -> None:
+def test_expression_made_by_a_hook() -> None:
     hooked = Hooked(a=1)
     state = [b"dictionary", [[b"unicode", b"a"], 1]]
     assert jelly(hooked, globalSecurity) == [b"hooked", state]
@@ -214,20 +214,20 @@ def _back(number: int) -> list[Any]:
         (2.5, 2.5),
     ],
 )
-def test_what_a_hook_may_return(result: Any, sexp: Any) -> None:
+def test_valid_results_of_a_hook(result: Any, sexp: Any) -> None:
     value = Returning(result)
     # What was not prepared cannot be referred to, and is sent again.
     assert jelly([value, value]) == [b"list", sexp, sexp]
 
 
 @pytest.mark.parametrize("result", [None, "text", [], (), {}, object()])
-def test_what_a_hook_may_not_return(result: Any) -> None:
+def test_refusal_of_invalid_results_of_a_hook(result: Any) -> None:
     with pytest.raises(UnjellyableType, match="jellyFor of") as caught:
         jelly([Returning(result)])
     assert caught.value.path == "[0]"
 
 
-def test_a_hook_that_forgets_to_preserve() -> None:
+def test_hook_without_preserve() -> None:
     def forgetful(self: Any, jellier: Jellier) -> Any:
         sexp = jellier.prepare(self)
         sexp.extend([b"x", jellier.jelly(self)])
@@ -239,7 +239,7 @@ def test_a_hook_that_forgets_to_preserve() -> None:
     ]
 
 
-def test_a_hook_that_returns_another_list_than_it_prepared() -> None:
+def test_hook_that_returns_another_list_than_prepared() -> None:
     def other(self: Any, jellier: Jellier) -> Any:
         jellier.prepare(self)
         return [b"x", jellier.jelly(self)]
@@ -261,7 +261,7 @@ def test_preserving_a_tuple_makes_a_list() -> None:
     assert Jellier(EVERYTHING).preserve(object(), (b"x", 1)) == [b"x", 1]
 
 
-def test_a_hook_that_is_called_by_hand() -> None:
+def test_hook_called_outside_of_the_loop() -> None:
     hooked = Hooked()
     hooked.me = hooked
     jellier = Jellier(EVERYTHING)
@@ -281,7 +281,7 @@ def test_several_values_in_one_message() -> None:
     assert second == [b"list", _back(1)]
 
 
-def test_jellyable_by_inheritance_or_not_is_the_same() -> None:
+def test_hooks_without_the_base_class_jellyable() -> None:
     class Inheriting(Jellyable):
         pass
 
@@ -308,7 +308,7 @@ def _items() -> list[Any]:
     return [b"list", _back(1), [b"dictionary"]]
 
 
-def test_getinstancestate_of_a_copyable_without_an_invoker() -> None:
+def test_getinstancestate_without_an_invoker() -> None:
     class Copying:
         def jellyFor(self, jellier: Jellier) -> Any:
             assert jellier.invoker is None
@@ -317,14 +317,14 @@ def test_getinstancestate_of_a_copyable_without_an_invoker() -> None:
     assert jelly(Copying()) == [qual(Copying).encode(), [b"None"]]
 
 
-def test_what_hooks_can_see() -> None:
+def test_attributes_of_the_jellier_for_hooks() -> None:
     jellier = Jellier(globalSecurity, None, "invoker", context="context")
     assert jellier.taster is globalSecurity
     assert jellier.persistentStore is None
     assert (jellier.invoker, jellier.context) == ("invoker", "context")
 
 
-def test_what_a_hook_raises_is_raised() -> None:
+def test_exception_of_a_hook_is_raised_unchanged() -> None:
     def fail(self: Any, jellier: Jellier) -> Any:
         raise ZeroDivisionError
 
@@ -371,7 +371,7 @@ def test_persistent_objects(key: Any, written: Any) -> None:
     assert back == [plain, None, plain]
 
 
-def test_hooks_go_before_persistence() -> None:
+def test_hooks_take_precedence_over_persistence() -> None:
     stored: Any = jelly(Hooked(), persistentStore=lambda obj, jellier: b"no")
     assert stored[0] == b"hooked"
 
@@ -379,7 +379,7 @@ def test_hooks_go_before_persistence() -> None:
 # What stands where an object was.
 
 
-def test_unpersistable() -> None:
+def test_placeholder_for_refused_instances() -> None:
     jellier = Jellier(EVERYTHING)
     assert jellier.unpersistable("caf\u00e9") == [b"unpersistable", b"caf\xc3\xa9"]
     begun: list[Any] = [b"x"]
@@ -387,7 +387,7 @@ def test_unpersistable() -> None:
     assert begun == [b"x", b"unpersistable", b"why"]
 
 
-def test_refused_once_each_time_in_its_place() -> None:
+def test_each_refusal_has_its_own_path() -> None:
     jellier = Jellier(globalSecurity)
     for path in ("[0]", "[1]"):
         with pytest.raises(Exception, match="does not allow") as caught:
@@ -405,7 +405,7 @@ def nested_hooks(depth: int) -> Any:
     return value
 
 
-def test_hooks_within_hooks_are_levels() -> None:
+def test_nested_hooks_count_as_levels() -> None:
     limits = Limits(depth=64)
     sexp = jelly(nested_hooks(21), limits=limits)
     assert sexp
@@ -415,14 +415,14 @@ def test_hooks_within_hooks_are_levels() -> None:
     assert caught.value.path == ".inner" * 21
 
 
-def test_hooks_within_hooks_without_a_limit() -> None:
+def test_nested_hooks_without_a_depth_limit() -> None:
     with pytest.raises(LimitExceeded) as caught:
         jelly(nested_hooks(50_000))
     assert caught.value.limit == "depth"
     assert isinstance(caught.value.__cause__, RecursionError)
 
 
-def test_a_hook_that_recurses_by_itself() -> None:
+def test_recursion_error_of_a_single_hook() -> None:
     def forever(self: Any, jellier: Jellier) -> Any:
         return forever(self, jellier)
 
@@ -443,7 +443,7 @@ def test_memory_error_of_a_blank_instance() -> None:
         jelly(Large(5), policy)
 
 
-def test_slots_that_a_getstate_returns() -> None:
+def test_getstate_that_returns_slots() -> None:
     class Slotted:
         __slots__ = ("a",)
 
@@ -455,7 +455,7 @@ def test_slots_that_a_getstate_returns() -> None:
     assert unjelly(jelly(Slotted(), policy), policy).a == 5
 
 
-def test_lenient_jellier_leaves_the_limits_to_the_reader() -> None:
+def test_lenient_jellier_skips_the_checks_of_keys() -> None:
     class Alike:
         def __hash__(self) -> int:
             return 1
@@ -464,7 +464,7 @@ def test_lenient_jellier_leaves_the_limits_to_the_reader() -> None:
     assert len(Jellier(SecurityOptions(), lenient=True).jelly(members)) == 66  # type: ignore[arg-type]
 
 
-def test_dataclass_whose_instances_cannot_be_blank() -> None:
+def test_dataclass_without_blank_instances() -> None:
     @dataclasses.dataclass
     class Needing:
         x: int

@@ -57,7 +57,7 @@ FORMS: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("value", "sexp"), FORMS)
-def test_values_and_their_expressions(value: Any, sexp: Any) -> None:
+def test_round_trip_of_exact_scalars(value: Any, sexp: Any) -> None:
     assert jelly(value, modern=True) == sexp
     back = unjelly(sexp, modern=True)
     assert type(back) is type(value)
@@ -66,7 +66,7 @@ def test_values_and_their_expressions(value: Any, sexp: Any) -> None:
 
 
 @pytest.mark.parametrize(("value", "sexp"), FORMS)
-def test_legacy_peers_are_spared(value: Any, sexp: Any) -> None:
+def test_refusal_of_exact_scalars_in_the_legacy_form(value: Any, sexp: Any) -> None:
     with pytest.raises(JellyError):
         unjelly(sexp)
     # Of a time, the wire keeps all but what equality does not see either.
@@ -80,17 +80,17 @@ def test_legacy_peers_are_spared(value: Any, sexp: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["text", Decimal("1.5"), NOON, datetime.time(1), b"", 5, None, True]
 )
-def test_what_the_wire_keeps_is_written_as_on_the_wire(value: Any) -> None:
+def test_legacy_form_of_values_that_it_keeps_exactly(value: Any) -> None:
     assert jelly(value, modern=True) == jelly(value)
 
 
-def test_not_a_number() -> None:
+def test_round_trip_of_nan() -> None:
     back = unjelly(jelly(complex(math.nan, 1), modern=True), modern=True)
     assert math.isnan(back.real)
     assert back.imag == 1
 
 
-def test_concrete_paths_are_of_this_system_or_pure() -> None:
+def test_paths_of_another_system_become_pure() -> None:
     here = pathlib.Path("a") / "b"
     sexp = jelly(here, modern=True)
     assert sexp == [b"@path", type(here).__name__.encode(), str(here).encode()]
@@ -117,7 +117,7 @@ class Zone(datetime.tzinfo):
         return "nowhere"
 
 
-def test_zones_that_have_no_name() -> None:
+def test_refusal_of_zones_without_a_key() -> None:
     with pytest.raises(UnjellyableType, match="Zone"):
         jelly(NOON.replace(tzinfo=Zone()), modern=True)
     with pytest.raises(UnjellyableType, match="ZoneInfo"):
@@ -172,12 +172,12 @@ def _utc() -> Any:
         [b"@bytearray", [b"list"]],
     ],
 )
-def test_malformed(sexp: Any) -> None:
+def test_malformed_expressions_of_exact_scalars(sexp: Any) -> None:
     with pytest.raises(MalformedJelly, match="not a value of the kind"):
         unjelly(sexp, modern=True)
 
 
-def test_a_zone_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zone_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(key: str) -> None:
         raise IsADirectoryError(key)
 

@@ -1,4 +1,4 @@
-"""Models of pydantic, which are copyable, and other classes that libraries make."""
+"""Copiers of pydantic's models, and of classes that other libraries make."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ def expression(name: str, **entries: Any) -> Any:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_models_there_and_back(value: Any, policy: SecurityOptions) -> None:
+def test_round_trip_of_models(value: Any, policy: SecurityOptions) -> None:
     back = unjelly(jelly(value, policy), policy)
     assert type(back) is type(value)
     assert back == value
 
 
-def test_fields_alone_are_sent(policy: SecurityOptions) -> None:
+def test_private_and_computed_fields_are_not_sent(policy: SecurityOptions) -> None:
     payment = Payment(amount=3)
     payment.secret = "known"
     payment._private = 7
@@ -129,12 +129,14 @@ def test_fields_alone_are_sent(policy: SecurityOptions) -> None:
         (expression("Open", x=1, X=2), "has no field 'X'"),
     ],
 )
-def test_state_that_is_refused(sexp: Any, reason: str, policy: SecurityOptions) -> None:
+def test_refusal_of_invalid_state(
+    sexp: Any, reason: str, policy: SecurityOptions
+) -> None:
     with pytest.raises(MalformedJelly, match=reason):
         unjelly(sexp, policy)
 
 
-def test_entries_that_are_ignored() -> None:
+def test_unknown_entries_are_ignored() -> None:
     policy = SecurityOptions(ClassRegistry())
     policy.allowBasicTypes()
     copyable("Frozen", policy=policy, ignore_unknown=True)(Frozen)
@@ -148,12 +150,12 @@ def test_cycle_of_models(policy: SecurityOptions) -> None:
     assert back.branches[0] is back
 
 
-def test_model_without_a_value(policy: SecurityOptions) -> None:
+def test_model_whose_field_has_no_value(policy: SecurityOptions) -> None:
     with pytest.raises(UnjellyableType, match="the field 'amount' has no value"):
         jelly(Payment.model_construct(), policy)
 
 
-def test_models_that_cannot_be_copyable() -> None:
+def test_refusal_of_models_without_usable_fields() -> None:
     class Many(pydantic.BaseModel):
         x: int = pydantic.Field(validation_alias=pydantic.AliasChoices("a", "b"))
 
@@ -182,18 +184,18 @@ class Ratio(fractions.Fraction):
 
 
 class Mapped:
-    """What SQLAlchemy notes of a class."""
+    """A class with the mark of SQLAlchemy."""
 
     _sa_class_manager = None
 
 
 @pytest.mark.parametrize("cls", [Path, Id, Address, Ratio, Mapped])
-def test_classes_with_the_pickling_of_a_library(cls: Any) -> None:
+def test_refusal_of_classes_with_a_librarys_pickling(cls: Any) -> None:
     with pytest.raises(TypeError, match=r"cannot be copyable: (its __|SQLAlchemy)"):
         copyable("x", registry=ClassRegistry())(cls)
 
 
-def test_classes_with_pickling_of_their_own() -> None:
+def test_classes_with_their_own_pickling() -> None:
     class Own(uuid.UUID):
         def __new__(cls) -> Any:
             return super().__new__(cls)

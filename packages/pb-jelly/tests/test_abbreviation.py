@@ -37,7 +37,9 @@ class Loud:
         (Loud(), "<Loud>"),
     ],
 )
-def test_shown(value: object, expected: str) -> None:
+def test_bounded_description_of_each_kind_of_value(
+    value: object, expected: str
+) -> None:
     assert shown(value) == expected
     assert item(value) == f"[{expected}]"
 
@@ -60,13 +62,11 @@ def test_shown(value: object, expected: str) -> None:
         ("\u00a0\u3000", "\\xa0\\u3000"),
     ],
 )
-def test_text_for_people_has_no_hidden_characters(
-    text: str, expected: str | None
-) -> None:
+def test_visible_text_has_no_hidden_characters(text: str, expected: str | None) -> None:
     assert visible(text) == (text if expected is None else expected)
 
 
-def test_text_for_people_is_cut() -> None:
+def test_visible_text_is_cut_at_its_length() -> None:
     assert visible("x" * 100, 100) == "x" * 100
     assert visible("\n" * 101, 2) == "\\n\\n... (101 characters)"
 
@@ -76,7 +76,7 @@ def test_letters_without_ink_are_escaped() -> None:
     assert shown("a\ufe0f") == "'a\\ufe0f'"
 
 
-def test_attributes() -> None:
+def test_path_step_to_an_attribute() -> None:
     assert attribute("due") == ".due"
     assert attribute("no name") == "['no name']"
     assert attribute("x" * 41) == item("x" * 41)
@@ -95,6 +95,6 @@ def test_attributes() -> None:
         (5, "[5]", "[5]"),
     ],
 )
-def test_jellied_keys(key: Any, as_item: str, as_attribute: str) -> None:
+def test_path_step_to_a_jellied_key(key: Any, as_item: str, as_attribute: str) -> None:
     assert jellied_item(key) == as_item
     assert jellied_attribute(key) == as_attribute

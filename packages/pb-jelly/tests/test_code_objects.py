@@ -1,4 +1,4 @@
-"""Classes, modules, functions and methods go by their names."""
+"""Classes, modules, functions and methods, sent by their names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def policy() -> SecurityOptions:
     return policy
 
 
-def test_expressions(policy: SecurityOptions) -> None:
+def test_expressions_of_code_objects(policy: SecurityOptions) -> None:
     name = qual(Thing).encode()
     module = __name__.encode()
     thing = Thing()
@@ -72,7 +72,7 @@ def test_expressions(policy: SecurityOptions) -> None:
     ]
 
 
-def test_they_come_back(policy: SecurityOptions) -> None:
+def test_round_trip_of_code_objects(policy: SecurityOptions) -> None:
     thing = Thing()
     value = [Thing, Abstract, int, json, function, Thing.method, thing.method]
     back = unjelly(jelly(value), EVERYTHING)
@@ -85,7 +85,7 @@ def test_they_come_back(policy: SecurityOptions) -> None:
     assert back[3]() == 5
 
 
-def test_a_method_in_the_state_of_its_object(policy: SecurityOptions) -> None:
+def test_method_in_the_state_of_its_object(policy: SecurityOptions) -> None:
     thing: Any = Thing()
     thing.me = thing.method
     back = unjelly(jelly(thing, policy), policy)
@@ -97,7 +97,7 @@ def test_a_method_in_the_state_of_its_object(policy: SecurityOptions) -> None:
     assert back[0].__self__.me is back
 
 
-def test_each_kind_has_to_be_allowed() -> None:
+def test_permission_for_each_kind_of_code_object() -> None:
     policy = SecurityOptions()
     for value in (Thing, json, function, Thing().method):
         with pytest.raises(InsecureJelly):
@@ -112,7 +112,7 @@ def test_each_kind_has_to_be_allowed() -> None:
             unjelly(sexp, policy)
 
 
-def test_and_each_one_of_a_kind(policy: SecurityOptions) -> None:
+def test_permission_for_each_class_module_and_function(policy: SecurityOptions) -> None:
     for value in (json, json.dumps, json.JSONEncoder, int):
         with pytest.raises(InsecureJelly, match="does not allow"):
             jelly(value, policy)
@@ -125,7 +125,7 @@ def test_and_each_one_of_a_kind(policy: SecurityOptions) -> None:
             unjelly(sexp, policy)
 
 
-def test_a_function_of_no_module(policy: SecurityOptions) -> None:
+def test_function_without_a_module(policy: SecurityOptions) -> None:
     made = eval("lambda: None", {})
     made.__qualname__ = "made"
     made.__module__ = None
@@ -142,7 +142,9 @@ class Outer:
     "value",
     [lambda: None, Thing.of_class, Thing().of_class, type(None), Outer.Inner],
 )
-def test_what_cannot_be_found_by_its_name(policy: SecurityOptions, value: Any) -> None:
+def test_refusal_of_objects_not_found_by_their_name(
+    policy: SecurityOptions, value: Any
+) -> None:
     policy.allowModules(__name__)
     for taster in (policy, EVERYTHING):
         with pytest.raises((UnjellyableType, InsecureJelly)):
@@ -151,7 +153,7 @@ def test_what_cannot_be_found_by_its_name(policy: SecurityOptions, value: Any) -
         jelly(value)
 
 
-def test_a_class_within_another() -> None:
+def test_nested_class() -> None:
     # Its full name leads to it; and a policy that lists it needs none that leads to it.
     assert unjelly(jelly(Outer.Inner, modern=True), EVERYTHING) is Outer.Inner
     policy = SecurityOptions()
@@ -159,14 +161,14 @@ def test_a_class_within_another() -> None:
     assert unjelly(jelly(Outer.Inner, policy), policy) is Outer.Inner
 
 
-def test_a_method_that_is_not_its_objects_own(policy: SecurityOptions) -> None:
+def test_refusal_of_a_method_from_another_class(policy: SecurityOptions) -> None:
     thing = Thing()
     other = function.__get__(thing)
     with pytest.raises(UnjellyableType, match="'function' cannot be found"):
         jelly(other, policy)
 
 
-def test_legacy_jelly_names_anything() -> None:
+def test_lenient_jellier_writes_any_name() -> None:
     policy = SecurityOptions()
     name = qual(Thing).encode()
     thing = Thing()
@@ -214,13 +216,13 @@ INSTANCE = [qual(Thing).encode(), [b"None"]]
         ([b"function", qual(Thing).encode() + b".__init__"], InsecureJelly),
     ],
 )
-def test_what_a_peer_cannot_name(
+def test_refusal_of_a_peers_names(
     policy: SecurityOptions, sexp: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         unjelly(sexp, policy)
 
 
-def test_methods_of_no_object_as_python_2_had_them(policy: SecurityOptions) -> None:
+def test_unbound_methods_from_python_2(policy: SecurityOptions) -> None:
     sexp = [b"method", b"method", [b"None"], CLASS]
     assert unjelly(sexp, policy) is Thing.method

@@ -78,10 +78,10 @@ any_limits = limits_near(
 
 
 @given(graphs(), any_limits, st.booleans())
-def test_the_bytes_are_those_of_the_two_steps(
+def test_bytes_equal_those_of_the_two_steps(
     value: Any, limits: Limits, modern: bool
 ) -> None:
-    """Or there are none, and so it is for all that is refused."""
+    """Or the writer gives up, as on every refused value."""
     found = written(value, limits=limits, modern=modern)
     try:
         expected = encoded(value, limits, modern=modern)
@@ -92,13 +92,13 @@ def test_the_bytes_are_those_of_the_two_steps(
 
 
 @given(st.lists(graphs(), max_size=4))
-def test_a_writer_keeps_nothing_for_the_next(values: list[Any]) -> None:
+def test_references_do_not_cross_messages(values: list[Any]) -> None:
     writer = Writer()
     for value in values:
         assert written(value, writer=writer) == written(value)
 
 
-def test_nor_what_they_came_to() -> None:
+def test_sizes_are_counted_per_message() -> None:
     writer = Writer()
     limits = replace(WIDE, depth=20, nodes=50)
     deep: Any = [5]
@@ -157,7 +157,7 @@ def test_strings_of_any_size(size: int) -> None:
 
 
 @pytest.mark.parametrize("word", [*WORDS, b"unicode", b"x" * 13, b"x" * 14])
-def test_words(word: bytes) -> None:
+def test_words_of_the_vocabulary(word: bytes) -> None:
     text = word.decode()
     for value in (word, text, {text: word}, {word: text}, Spot(**{text: text})):
         assert written(value) == encoded(value)
@@ -171,24 +171,24 @@ class TestInstances:
                 assert found is not None
                 assert found == encoded(value, modern=modern)
 
-    def test_they_are_shared_like_containers(self) -> None:
+    def test_shared_instances(self) -> None:
         spot = Spot(n=1)
         spot.__dict__["me"] = spot
         node = Node(spot=spot, spots=[spot])
         for value in (spot, [node, node, spot], {"a": spot, "b": node}):
             assert written(value) == encoded(value)
 
-    def test_an_attribute_may_be_their_whole_state(self) -> None:
+    def test_instance_in_its_own_state(self) -> None:
         node = Node(n=1)
         node.__dict__["mine"] = node.__dict__
         assert written([node]) == encoded([node])
 
-    def test_state_that_has_been_met_before_takes_two_steps(self) -> None:
+    def test_shared_state_takes_two_steps(self) -> None:
         node = Node(n=1)
         assert written([node.__dict__, node]) is None
         assert written([node, node.__dict__]) == encoded([node, node.__dict__])
 
-    def test_those_that_are_copyable(self) -> None:
+    def test_copyable_instances_take_one_step(self) -> None:
         row = Row(1, [Registered.RED, Registered.GREEN, Registered.RED])
         row.b.append(row)
         for value in (Cell(5), [row, row, Cell(row)], {Registered.RED: row}):
@@ -197,13 +197,13 @@ class TestInstances:
                 assert found is not None
                 assert found == encoded(value, modern=modern)
 
-    def test_those_without_a_state_take_two_steps(self) -> None:
+    def test_instances_with_empty_state_take_two_steps(self) -> None:
         cell = Cell.__new__(Cell)
         assert written([cell]) is None
         with pytest.raises(UnjellyableType, match=r"'a' has no value \(at \[0\]\)"):
             encoded([cell])
 
-    def test_no_state_takes_two_steps(self) -> None:
+    def test_copyable_instances_without_fields_take_two_steps(self) -> None:
         for value in (Spot(), Node()):
             assert written([value]) is None
 
@@ -260,12 +260,12 @@ class TestWhatTakesTwoSteps:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_values(self, value: Any) -> None:
+    def test_values_that_take_two_steps(self, value: Any) -> None:
         for modern in (False, True):
             assert written(value, policy=self.LISTED, modern=modern) is None
             assert written({"a": [value]}, policy=self.LISTED, modern=modern) is None
 
-    def test_depth(self) -> None:
+    def test_depth_beyond_one_step(self) -> None:
         value: Any = []
         for depth in range(1, 200):
             found = written(value)
@@ -287,7 +287,9 @@ class TestWhatTakesTwoSteps:
             lambda value: Node(a=value),
         ],
     )
-    def test_depth_of_every_kind(self, nested: Callable[[Any], Any]) -> None:
+    def test_depth_limit_for_every_container(
+        self, nested: Callable[[Any], Any]
+    ) -> None:
         limits = replace(WIDE, depth=20)
         for value in (1, "a", Mark(b"mark"), (), decimal.Decimal(1)):
             steps = []
@@ -304,12 +306,12 @@ class TestWhatTakesTwoSteps:
             one, two = (sum(taken) for taken in zip(*steps, strict=True))
             assert two - 4 <= one <= two
 
-    def test_a_reference_that_would_be_among_uncopied_parts(self) -> None:
+    def test_reference_with_uncopied_parts_takes_two_steps(self) -> None:
         shared = [1]
         assert written([shared, b"x" * 9000, shared]) is None
         assert written([shared, b"x" * 8000, shared]) is not None
 
-    def test_policies(self) -> None:
+    def test_policies_that_take_two_steps(self) -> None:
         class Asking(SecurityOptions):
             def isTypeAllowed(self, typeName: str | bytes) -> bool:
                 return True
@@ -327,7 +329,7 @@ class TestWhatTakesTwoSteps:
             registry.setUnjellyableForClass(word, Spot)
             assert written(5, policy=SecurityOptions(registry)) is None
 
-    def test_what_changes_while_it_is_written(self) -> None:
+    def test_container_changed_while_it_is_written(self) -> None:
         class Growing:
             def __init__(self, grown: Any) -> None:
                 self.grown = grown
@@ -344,7 +346,7 @@ class TestWhatTakesTwoSteps:
 
 
 class TestHooks:
-    def test_what_has_no_parts_takes_one_step(self) -> None:
+    def test_leaf_hook_takes_one_step(self) -> None:
         for expression in (
             [b"mark"],
             [b"remote", 5],
@@ -360,11 +362,15 @@ class TestHooks:
         "expression",
         [[], [1] * 64, [[]], [True], ["text"], [b"mark", None], [b"mark", (1,)]],
     )
-    def test_what_else_one_makes_takes_two(self, expression: list[Any]) -> None:
+    def test_other_results_of_a_leaf_hook_take_two_steps(
+        self, expression: list[Any]
+    ) -> None:
         assert written([Mark(*expression)]) is None
 
     @pytest.mark.parametrize("made", [b"mark", 5, (b"mark", 5), None, "text"])
-    def test_what_is_no_list_takes_two(self, made: Any) -> None:
+    def test_result_of_a_leaf_hook_that_is_no_list_takes_two_steps(
+        self, made: Any
+    ) -> None:
         class Returning:
             @leaf_hook
             def jellyFor(self, jellier: Any) -> Any:
@@ -372,7 +378,7 @@ class TestHooks:
 
         assert written([Returning()]) is None
 
-    def test_one_jellier_for_a_message_if_there_is_a_hook(self) -> None:
+    def test_one_jellier_for_all_hooks_of_a_message(self) -> None:
         made: list[Jellier] = []
         given: list[Any] = []
 
@@ -404,8 +410,8 @@ class TestHooks:
             (RuntimeError("mine"), True),
         ],
     )
-    def test_errors(self, error: Exception, is_kept: bool) -> None:
-        """What two steps will meet again is left to them; others come out."""
+    def test_exceptions_of_hooks(self, error: Exception, is_kept: bool) -> None:
+        """Jelly errors are left to the two steps; others are raised."""
 
         class Failing:
             @leaf_hook
@@ -422,8 +428,8 @@ class TestHooks:
         assert written(shared, again, writer=writer) == encoded(shared) + encoded(again)
 
     @pytest.mark.parametrize("head", [b"remote", b"numbered"])
-    def test_what_is_known_by_a_number(self, head: bytes) -> None:
-        """The hook is called for the first, and a function for the others."""
+    def test_numbered_hook(self, head: bytes) -> None:
+        """The hook is called for the first object, the function for the others."""
         asked: list[Any] = []
         hooked: list[Any] = []
 
@@ -457,7 +463,7 @@ class TestHooks:
             asked.clear()
             hooked.clear()
 
-    def test_what_is_known_by_no_number_takes_two(self) -> None:
+    def test_numbered_hook_without_an_integer_takes_two_steps(self) -> None:
         class Odd:
             @numbered_hook(b"odd", "numberer")
             def jellyFor(self, jellier: Any) -> Any:
@@ -476,7 +482,7 @@ class TestHooks:
         assert write([Odd()]) is not None
         assert write([Odd(), Odd()]) is None
 
-    def test_without_an_invoker_all_have_their_hooks_called(self) -> None:
+    def test_numbered_hook_without_an_invoker(self) -> None:
         class Lone:
             @numbered_hook(b"lone", "numberer")
             def jellyFor(self, jellier: Any) -> Any:
@@ -485,7 +491,7 @@ class TestHooks:
         value = [Lone(), Lone()]
         assert written(value) == encoded(value) == encoded([Mark(b"lone", 5)] * 2)
 
-    def test_a_hook_may_write_messages(self) -> None:
+    def test_hook_that_writes_messages(self) -> None:
         writer = Writer()
         made: list[Any] = []
 
@@ -515,7 +521,7 @@ def test_large_strings_are_not_copied() -> None:
     assert len(parts) == 5
 
 
-def test_how_a_message_begins() -> None:
+def test_head_of_a_message() -> None:
     table = LEGACY.sending
     encode = Encoder().encode
     for number in (0, 5, 511, 512, 70_000, 2**31, 2**40, 2**100):
@@ -526,14 +532,14 @@ def test_how_a_message_begins() -> None:
     assert Writer().write((), (), WIDE, table, jellier_for) == [b""]
 
 
-def test_references_do_not_reach_from_one_value_into_the_next() -> None:
+def test_references_do_not_cross_values() -> None:
     shared = [1]
     values = ([shared, shared], {"a": shared}, (shared, [shared]))
     expected = b"".join(map(encoded, values))
     assert written(*values) == expected
 
 
-def test_keys_that_a_program_makes_up() -> None:
+def test_cache_of_keys_is_bounded() -> None:
     # More than anybody would want to be remembered.
     writer = Writer()
     for begin in range(0, 3000, 500):
@@ -546,7 +552,7 @@ def test_keys_that_a_program_makes_up() -> None:
             assert type(held) is not dict or len(held) <= 1100
 
 
-def test_a_policy_is_in_force_as_it_is_now() -> None:
+def test_edit_of_a_policy_takes_effect() -> None:
     policy = SecurityOptions()
     policy.allowBasicTypes()
     tables = CurrentTables(policy)
@@ -572,8 +578,8 @@ NARROW = [
 
 
 @pytest.mark.parametrize("narrow", NARROW, ids=str)
-def test_limits_that_small_things_may_come_to(narrow: dict[str, int]) -> None:
-    """They take two steps, so that nothing small has to be looked at."""
+def test_narrow_limits_take_two_steps(narrow: dict[str, int]) -> None:
+    """So that small values need no check."""
     writer = Writer()
     limits = replace(WIDE, **narrow)
     for value in (5, "text", [1]):
@@ -610,7 +616,7 @@ def _at_a_limit() -> Iterator[tuple[Any, str, int]]:
 
 
 @pytest.mark.parametrize(("value", "name", "need"), list(_at_a_limit()))
-def test_each_limit_to_the_last(value: Any, name: str, need: int) -> None:
+def test_each_limit_at_its_boundary(value: Any, name: str, need: int) -> None:
     for allowed in (need - 1, need, need + 1):
         limits = replace(WIDE, **{name: allowed})
         found = written(value, limits=limits)
@@ -626,7 +632,7 @@ def test_each_limit_to_the_last(value: Any, name: str, need: int) -> None:
     assert written(value, limits=replace(WIDE, **{name: 2 * need + 4})) is not None
 
 
-def test_nothing_is_held_on_to() -> None:
+def test_writer_keeps_no_objects() -> None:
     class Owner:
         def make_jellier(self) -> Jellier:
             return jellier_for()
