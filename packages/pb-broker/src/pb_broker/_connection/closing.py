@@ -64,6 +64,7 @@ class ClosingConnection(Protocol):
 
     def has_begun(self) -> bool:
         """Say whether calls, streams or pagers have begun and not ended."""
+        ...
 
     def abort(self) -> None:
         """End the connection now."""

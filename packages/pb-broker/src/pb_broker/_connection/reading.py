@@ -60,6 +60,7 @@ class ReadingConnection(Protocol):
 
     def negotiate(self, data: bytes) -> list[Any]:
         """Take bytes until a dialect is spoken; return at most one expression."""
+        ...
 
     def broken(self, error: Exception) -> None:
         """Log that the peer has broken the protocol."""

@@ -188,6 +188,7 @@ class MessageCodec(Protocol):
     @property
     def is_ready(self) -> bool:
         """Whether a dialect is spoken, so that what is written can be sent."""
+        ...
 
     def call(
         self,
@@ -217,6 +218,7 @@ class MessageCodec(Protocol):
             BananaError: The message cannot be sent.
             Exception: Whatever a hook of a value raises.
         """
+        ...
 
     def call_body(
         self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
@@ -232,6 +234,7 @@ class MessageCodec(Protocol):
         Returns:
             The bytes; None if they are not the same for every peer.
         """
+        ...
 
     def shared_call(self, request: int, luid: int, to_copy: bool, body: bytes) -> bytes:
         """Return the bytes of a call that many peers get.
@@ -242,9 +245,11 @@ class MessageCodec(Protocol):
             to_copy: Whether that is a cached copy.
             body: What :meth:`call_body` returned.
         """
+        ...
 
     def sharing(self) -> tuple[object, ...]:
         """Return what the bytes of :meth:`call_body` depend on."""
+        ...
 
     def shares(self, sharing: tuple[object, ...] | None) -> bool:
         """Tell whether the bytes of another connection's are the same for this one.
@@ -253,6 +258,7 @@ class MessageCodec(Protocol):
             sharing: What :meth:`sharing` of the other's codec returned, when the bytes
                 were made; None for no bytes.
         """
+        ...
 
     def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
         """Return the bytes of an answer; what is raised is as for :meth:`call`.
@@ -262,6 +268,7 @@ class MessageCodec(Protocol):
             value: The answer.
             served: On whose behalf it is written.
         """
+        ...
 
     def error(self, request: int, value: Any) -> list[bytes]:
         """Return the bytes of an error; what is raised is as for :meth:`call`.
@@ -270,6 +277,7 @@ class MessageCodec(Protocol):
             request: The peer's number of the call.
             value: The exception, which the policy allows, or a copy of it.
         """
+        ...
 
     def plain_error(self, request: int, state: dict[Any, Any]) -> list[bytes]:
         """Return the bytes of an error that goes whatever the policy allows.
@@ -278,6 +286,7 @@ class MessageCodec(Protocol):
             request: The peer's number of the call.
             state: The state of a `CopyableFailure`, of text and lists of it.
         """
+        ...
 
     def release(self, luid: int | bytes, of_copy: bool) -> bytes:
         """Return the bytes that give one reference or cached copy back.
@@ -286,6 +295,7 @@ class MessageCodec(Protocol):
             luid: The peer's number of the object.
             of_copy: Whether a cached copy is given back.
         """
+        ...
 
     def forget_copy(self, luid: int) -> list[bytes]:
         """Return the bytes that end the updates of a cached copy.
@@ -293,6 +303,7 @@ class MessageCodec(Protocol):
         Args:
             luid: Our number of the object.
         """
+        ...
 
     def did_not_understand(self, verb: bytes) -> list[bytes]:
         """Return the bytes that say that a message is not known here.
@@ -300,6 +311,7 @@ class MessageCodec(Protocol):
         Args:
             verb: The beginning of the message.
         """
+        ...
 
     def offered(self) -> None:
         """Learn that the transport is there, and that a server has made its offer."""
@@ -310,9 +322,11 @@ class MessageCodec(Protocol):
         Args:
             version: The version of the protocol.
         """
+        ...
 
     def held_calls(self) -> set[int]:
         """Return the numbers of calls that were held, and hold nothing any more."""
+        ...
 
     def receive(self, data: bytes, sink: Sink) -> bool:
         """Read one message and tell the sink of it.
@@ -328,3 +342,4 @@ class MessageCodec(Protocol):
             BananaError: What has come is no message, or is over a limit.
             ProtocolError: The message is none of the protocol.
         """
+        ...

@@ -28,6 +28,7 @@ class ClientEndpoint(Protocol):
 
     def connect(self, protocolFactory: Any, /) -> Any:
         """Return a Deferred with the protocol of a new connection."""
+        ...
 
 
 class ServerEndpoint(Protocol):
@@ -35,6 +36,7 @@ class ServerEndpoint(Protocol):
 
     def listen(self, protocolFactory: Any, /) -> Any:
         """Return a Deferred with the listening port."""
+        ...
 
 
 class RootProvider(Protocol):
@@ -42,6 +44,7 @@ class RootProvider(Protocol):
 
     def rootObject(self, broker: Broker, /) -> Any:
         """Return the object that the peer of ``broker`` finds first."""
+        ...
 
 
 #: The description of a client endpoint, or one.

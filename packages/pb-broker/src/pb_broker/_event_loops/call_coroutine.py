@@ -66,9 +66,10 @@ class CallCoroutine(Coroutine[Any, Any, Any]):
         if steps is None:
             self._answer.cancel()
             steps = self._steps = _waiting(self._answer)
+        make: Any = typ
         error = typ if isinstance(typ, BaseException) else val
         if not isinstance(error, BaseException):
-            error = typ()
+            error = make()
         return steps.throw(error if tb is None else error.with_traceback(tb))
 
     def close(self) -> None:

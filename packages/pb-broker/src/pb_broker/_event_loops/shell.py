@@ -73,9 +73,10 @@ class Call(Deferred[Any]):
         A call for which nothing has waited is forgotten.
         """
         self.close()
+        make: Any = typ
         error = typ if isinstance(typ, BaseException) else val
         if not isinstance(error, BaseException):
-            error = typ()
+            error = make()
         raise error if tb is None else error.with_traceback(tb)
 
     def close(self) -> None:

@@ -73,10 +73,12 @@ class Host(Protocol):
     @property
     def failure_policy(self) -> FailurePolicy:
         """How failures of the peer's calls are logged and told."""
+        ...
 
     @property
     def reading(self) -> HeldReading:
         """The reading side; it has to go on where an answer is to be read."""
+        ...
 
     def call_answered(self) -> None:
         """Learn that a call of the peer's was answered some time after it came."""

@@ -59,12 +59,15 @@ class OwnedSession(Protocol):
     @property
     def pending(self) -> dict[int, Any]:
         """Calls from here that wait for an answer, by number."""
+        ...
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
         """Return what the peer calls; None for nothing."""
+        ...
 
     def failed(self, failure: Failure) -> Any:
         """Return what becomes of a call that is not made."""
+        ...
 
     def set_owners(self, ownership: Ownership) -> None:
         """Have owners take part in the steps of calls."""

@@ -56,12 +56,15 @@ class ListedLogin(Protocol):
     @property
     def is_over(self) -> bool:
         """True once the session has ended."""
+        ...
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the session's audit events."""
+        ...
 
     def why_due(self, now: float) -> Reason:
         """Return the reason why the session has to end at its deadline."""
+        ...
 
     def force(self, reason: Reason) -> None:
         """End the session."""
@@ -72,12 +75,15 @@ class LoginUnderWay(Protocol):
 
     def is_of(self, avatar_id: object) -> bool:
         """Return True if the login is, or may be, this user's."""
+        ...
 
     def is_anybodys(self) -> bool:
         """Tell whether a user is known at all."""
+        ...
 
     def is_by_ticket(self, family: bytes) -> bool:
         """Tell whether a ticket of a family was shown."""
+        ...
 
     def end(self) -> None:
         """Refuse the login."""

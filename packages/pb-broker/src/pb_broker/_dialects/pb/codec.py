@@ -63,6 +63,7 @@ class Serializer(Protocol):
         security: The policy.
         served: On whose behalf a message is being written in one step.
         tables: The tables of the policy that holds now.
+        undo: Takes back what was counted for a value that is not sent.
     """
 
     context: ServingContext | None
@@ -71,13 +72,15 @@ class Serializer(Protocol):
     tables: CurrentTables
 
     @property
+    def undo(self) -> Callable[[ServingContext], None]: ...
+
+    @property
     def security(self) -> Taster: ...
 
     def jelly(self, value: Any, context: ServingContext, root: str = "") -> SExp: ...
     def unjelly(
         self, expression: SExp, context: ServingContext, root: str = ""
     ) -> Any: ...
-    def undo(self, context: ServingContext) -> None: ...
     def serving_jellier(self) -> Jellier: ...
 
 
@@ -86,6 +89,7 @@ class Imports(Protocol):
 
     def reader(self) -> Callable[[int, list[Any]], Any] | None:
         """Return the function that makes references in messages read in one step."""
+        ...
 
     def discard(self, references: list[Any]) -> None:
         """Forget references that will be made anew from the same message."""
