@@ -85,7 +85,7 @@ class Serializer:
         self._security = security
         self.is_lenient = is_lenient
         self.tables: CurrentTables = current_tables(security, lenient=is_lenient)
-        self.undo = take_back
+        self.undo: Callable[[ServingContext], None] = take_back
         self.context: ServingContext | None = None
         self.served = NOBODY
 
