@@ -43,7 +43,8 @@ async def main(reactor: Any) -> None:
         print("quotes:", await root.callRemote("quotes", supplier, "coffee", "tea"))
         items = "coffee", "tea"
         calls = [root.callRemote("quotes", supplier, item) for item in items]
-        prices = [sum(each.values()) for each in await gatherResults(calls)]
+        both = gatherResults([pb.as_deferred(call) for call in calls])
+        prices = [sum(each.values()) for each in await both]
         print("both at once:", sum(prices))
         try:
             await root.callRemote("quotes", supplier, "gold")

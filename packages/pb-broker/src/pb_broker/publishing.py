@@ -20,6 +20,7 @@ import pb_banana
 import pb_jelly
 
 from ._errors.safe_logger import SafeLogger
+from ._event_loops.answers import Answer
 from ._event_loops.shell import as_deferred
 from ._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver
 from ._objects.copyable import attributes_of
@@ -204,17 +205,18 @@ def _harmless(part: Any) -> str:
     return re.sub(r"[^\w.-]", "_", str(part)[:80]).replace("..", "__")
 
 
-def whenReady(d: Deferred[Any]) -> Deferred[Any]:
+def whenReady(d: Answer[Any]) -> Deferred[Any]:
     """Wait for a published object and then for its state.
 
     Args:
-        d: A Deferred of a :class:`RemotePublished`, as ``callRemote`` returns it.
+        d: The answer of a call that gives a :class:`RemotePublished`, as ``callRemote``
+            returns it.
 
     Returns:
         A Deferred that fires with the object when its state is here; or with why
         there is no object, or no state.
     """
-    return d.addCallback(_activated)
+    return as_deferred(d).addCallback(_activated)
 
 
 def _activated(published: RemotePublished) -> Deferred[RemotePublished]:
