@@ -42,10 +42,9 @@ async def main(reactor: Any) -> None:
         supplier = Supplier(reactor)
         print("quotes:", await root.callRemote("quotes", supplier, "coffee", "tea"))
         items = "coffee", "tea"
-        calls = [
-            pb.as_deferred(root.callRemote("quotes", supplier, item)) for item in items
-        ]
-        prices = [sum(each.values()) for each in await gatherResults(calls)]
+        calls = [root.callRemote("quotes", supplier, item) for item in items]
+        both = gatherResults([pb.as_deferred(call) for call in calls])
+        prices = [sum(each.values()) for each in await both]
         print("both at once:", sum(prices))
         try:
             await root.callRemote("quotes", supplier, "gold")

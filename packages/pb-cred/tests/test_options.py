@@ -85,6 +85,16 @@ def test_mechanisms_of_options_are_good_for_several_factories() -> None:
         assert [each.name for each in made] == ["SCRAM-SHA-256", "PLAIN"]
 
 
+def test_one_name_is_no_list_of_mechanisms() -> None:
+    for make, options in (
+        (pb.PBClientFactory, pb.ClientOptions(mechanisms="PLAIN")),
+        (server, pb.ServerOptions(login=pb.LoginOptions(mechanisms="PLAIN"))),
+    ):
+        use: Any = make
+        with pytest.raises(TypeError, match="not one name"):
+            use(options=options)
+
+
 def test_options_of_a_connection_are_taken_by_a_client_that_logs_in() -> None:
     factory = pb.PBClientFactory(
         options=pb_broker.ClientOptions(call_timeout=3), allow_legacy_md5=True

@@ -209,7 +209,8 @@ def whenReady(d: Answer[Any]) -> Deferred[Any]:
     """Wait for a published object and then for its state.
 
     Args:
-        d: The answer of a call, a :class:`RemotePublished`.
+        d: The answer of a call that gives a :class:`RemotePublished`, as ``callRemote``
+            returns it.
 
     Returns:
         A Deferred that fires with the object when its state is here, and fails if there

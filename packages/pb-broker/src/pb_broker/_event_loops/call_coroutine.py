@@ -19,7 +19,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from .shell import Call, call_of
+from .shell import Call, call_of, thrown
 
 __all__ = ["CallCoroutine", "coroutine_of"]
 
@@ -66,11 +66,7 @@ class CallCoroutine(Coroutine[Any, Any, Any]):
         if steps is None:
             self._answer.cancel()
             steps = self._steps = _waiting(self._answer)
-        make: Any = typ
-        error = typ if isinstance(typ, BaseException) else val
-        if not isinstance(error, BaseException):
-            error = make()
-        return steps.throw(error if tb is None else error.with_traceback(tb))
+        return steps.throw(thrown(typ, val, tb))
 
     def close(self) -> None:
         """Wait no more; forget the call if nothing has waited for it."""

@@ -28,6 +28,7 @@ __all__ = [
     "call_of",
     "forget",
     "late_call",
+    "thrown",
 ]
 
 
@@ -73,11 +74,7 @@ class Call(Deferred[Any]):
         A call for which nothing has waited is forgotten.
         """
         self.close()
-        make: Any = typ
-        error = typ if isinstance(typ, BaseException) else val
-        if not isinstance(error, BaseException):
-            error = make()
-        raise error if tb is None else error.with_traceback(tb)
+        raise thrown(typ, val, tb)
 
     def close(self) -> None:
         """Wait no more; forget the call if nothing has waited for it."""
@@ -85,6 +82,22 @@ class Call(Deferred[Any]):
             # Nothing waits that is to be told that it was cancelled.
             self.addErrback(lambda _: None)
             self.cancel()
+
+
+def thrown(typ: Any, val: Any, tb: TracebackType | None) -> BaseException:
+    """Return the exception that a coroutine is to raise, however it is told so.
+
+    Args:
+        typ: The exception, or its class.
+        val: The exception, where ``typ`` is its class; None to make one.
+        tb: Its traceback; None to leave that as it is.
+    """
+    error: BaseException
+    if isinstance(typ, BaseException):
+        error = typ
+    else:
+        error = val if isinstance(val, BaseException) else typ()
+    return error if tb is None else error.with_traceback(tb)
 
 
 def call_of(deferred: Deferred[Any]) -> Call:

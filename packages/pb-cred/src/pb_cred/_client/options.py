@@ -39,7 +39,8 @@ class ClientOptions(pb_broker.ClientOptions):
     def __post_init__(self) -> None:
         """Keep the mechanisms: an iterator would give them once."""
         pb_broker.ClientOptions.__post_init__(self)
-        if self.mechanisms is not None:
+        # One name in place of several is refused where they are looked up.
+        if self.mechanisms is not None and not isinstance(self.mechanisms, str):
             object.__setattr__(self, "mechanisms", tuple(self.mechanisms))
 
 

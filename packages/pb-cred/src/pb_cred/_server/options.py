@@ -77,7 +77,8 @@ class LoginOptions:
     def __post_init__(self) -> None:
         """See that limits are limits; keep the mechanisms, which may be an iterator."""
         checked_options(login_limits=self.login_limits)
-        if self.mechanisms is not None:
+        # One name in place of several is refused where they are looked up.
+        if self.mechanisms is not None and not isinstance(self.mechanisms, str):
             object.__setattr__(self, "mechanisms", tuple(self.mechanisms))
 
 
