@@ -58,18 +58,17 @@ class Serializer:
         is_lenient: As above.
         served: On whose behalf a message is being written in one step.
         tables: The tables of the policy.
-        undo: What was given as ``take_back``.
     """
 
     __slots__ = (
         "_invoker",
         "_security",
+        "_take_back",
         "_wire",
         "context",
         "is_lenient",
         "served",
         "tables",
-        "undo",
     )
 
     def __init__(
@@ -85,7 +84,7 @@ class Serializer:
         self._security = security
         self.is_lenient = is_lenient
         self.tables: CurrentTables = current_tables(security, lenient=is_lenient)
-        self.undo: Callable[[ServingContext], None] = take_back
+        self._take_back = take_back
         self.context: ServingContext | None = None
         self.served = NOBODY
 
@@ -143,6 +142,14 @@ class Serializer:
             raise
         finally:
             self.context = before
+
+    def undo(self, context: ServingContext) -> None:
+        """Take back what was counted for a value that is not sent.
+
+        Args:
+            context: The context that the value was made in.
+        """
+        self._take_back(context)
 
     def jellier(self, context: ServingContext) -> Jellier:
         """Return a jellier for one value.

@@ -63,16 +63,12 @@ class Serializer(Protocol):
         security: The policy.
         served: On whose behalf a message is being written in one step.
         tables: The tables of the policy that holds now.
-        undo: Takes back what was counted for a value that is not sent.
     """
 
     context: ServingContext | None
     is_lenient: bool
     served: Served
     tables: CurrentTables
-
-    @property
-    def undo(self) -> Callable[[ServingContext], None]: ...
 
     @property
     def security(self) -> Taster: ...
@@ -82,6 +78,7 @@ class Serializer(Protocol):
         self, expression: SExp, context: ServingContext, root: str = ""
     ) -> Any: ...
     def serving_jellier(self) -> Jellier: ...
+    def undo(self, context: ServingContext) -> None: ...
 
 
 class Imports(Protocol):
