@@ -195,7 +195,7 @@ class ClassReader(ContainerReader):
             self._note(target, frame.made)
             return frame.made
         if target.kind == FACTORY:
-            return self._unjellier_of()._made(target.make(state))
+            return self._unjellier_of().made(target.make(state))
         return self._hooked(frame, [state])
 
     def _hooked(self, frame: Frame, values: list[Any]) -> Any:
@@ -213,8 +213,8 @@ class ClassReader(ContainerReader):
             state = unjellier.unjelly(expression[1])
             return self._instance(frame, state)
         if target.kind == HOOK:
-            return unjellier._made(frame.made.unjellyFor(unjellier, expression))
-        return unjellier._made(target.make(unjellier, expression))
+            return unjellier.made(frame.made.unjellyFor(unjellier, expression))
+        return unjellier.made(target.make(unjellier, expression))
 
     def _member(self, depth: i64) -> Any:
         """Read a member of an enumeration."""
