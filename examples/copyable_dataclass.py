@@ -52,10 +52,8 @@ async def main(reactor: object) -> None:
     async with server as port, pb.client(client_endpoint(reactor, port)) as shop:
         print("paid:", await shop.callRemote("pay", Order("tea", 2)))
         print("from an older program:", await shop.callRemote("pay", OldOrder("milk")))
-        try:
-            await shop.callRemote("pay", OldOrder(""))
-        except pb.RemoteError as error:
-            print("refused:", error)
+        refused = pb.as_deferred(shop.callRemote("pay", OldOrder("")))
+        print("refused:", await refused.addErrback(lambda failure: failure.value))
 
 
 if __name__ == "__main__":

@@ -42,5 +42,5 @@ def test_map_of_the_architecture_has_every_folder() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     folders = {path.parent.name for path in ROOT.glob("packages/*/src/*/*/__init__.py")}
     assert len(folders) > 20
-    named = set(re.findall(r"\b_?[a-z]+(?:_[a-z0-9]+)*\b", text))
+    named = set(re.findall(r"\b_?[a-z][a-z0-9]*(?:_[a-z0-9]+)*\b", text))
     assert {folder for folder in folders if folder not in named} == set()

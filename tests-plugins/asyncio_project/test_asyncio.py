@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from calculator import Calculator
-from pb_broker.asyncio import Server, connect
+from pb_broker.asyncio import Server, client
 
 
 @pytest.mark.asyncio
@@ -20,7 +20,7 @@ async def test_a_client(pb_client: Any, pb_root: Calculator) -> None:
 
 @pytest.mark.asyncio
 async def test_two_clients(pb_server: Server, pb_client: Any) -> None:
-    async with connect("127.0.0.1", pb_server.port) as another:
+    async with client(f"tcp:127.0.0.1:{pb_server.port}") as another:
         assert await another.callRemote("add", 2) == 2
         assert await pb_client.callRemote("add", 3) == 5
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from calculator import Calculator
-from pb_broker.asyncio import Server, connect
+from pb_broker.asyncio import Server, client
 
 
 async def test_a_client(pb_client: Any, pb_root: Calculator) -> None:
@@ -16,6 +16,6 @@ async def test_a_client(pb_client: Any, pb_root: Calculator) -> None:
 
 
 async def test_two_clients(pb_server: Server, pb_client: Any) -> None:
-    async with connect("127.0.0.1", pb_server.port) as another:
+    async with client(f"tcp:127.0.0.1:{pb_server.port}") as another:
         assert await another.callRemote("add", 2) == 2
         assert await pb_client.callRemote("add", 3) == 5

@@ -245,9 +245,9 @@ async def test_a_coroutine_that_is_cancelled_before_it_began() -> None:
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always")
         shell = AsyncioShell(loop)
-        (task,) = asyncio.all_tasks(loop)
+        before = asyncio.all_tasks(loop)
         outcome = shell.run(method())
-        (begins,) = asyncio.all_tasks(loop) - {task}
+        (begins,) = asyncio.all_tasks(loop) - before
         begins.cancel()
         with pytest.raises(asyncio.CancelledError):
             await shell.given(outcome)

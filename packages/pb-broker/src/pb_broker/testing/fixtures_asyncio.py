@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from pb_broker._endpoints.factories import PBServerFactory
-from pb_broker.asyncio import Server, connect, serve
+from pb_broker.asyncio import Server, client, serve
 
 from ._leftovers import Witness, check, left_of_ends
 from ._root import pb_root
@@ -50,14 +50,14 @@ _asyncio_fixture = _decorator_of_pytest_asyncio()
 async def _served(root: Any) -> AsyncIterator[Server]:
     factory = root if isinstance(root, PBServerFactory) else PBServerFactory(root)
     witness = Witness(factory)
-    async with serve(factory, "127.0.0.1", 0, grace=0) as server:
+    async with serve("tcp:0:interface=127.0.0.1", factory, grace=0) as server:
         yield server
     check(witness.left("connection of the server"))
 
 
 @asynccontextmanager
 async def _connected(server: Server) -> AsyncIterator[Any]:
-    async with connect("127.0.0.1", server.port) as root:
+    async with client(f"tcp:127.0.0.1:{server.port}") as root:
         yield root
     check(left_of_ends({"client": root.broker}))
 
