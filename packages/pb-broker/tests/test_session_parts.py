@@ -48,7 +48,6 @@ class Codec:
 
     busy = 0
     is_ready = True
-    has_backlog = False
 
     def call(self, request: int, luid: Any, to_copy: bool, *rest: Any) -> list[bytes]:
         if rest[2] == ("bad",):

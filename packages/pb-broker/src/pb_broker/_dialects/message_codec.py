@@ -178,13 +178,10 @@ class MessageCodec(Protocol):
     Attributes:
         busy: The number of steps under way within which nothing else may be sent: a
             value that is being written, or a batch that is being handled.
-        has_backlog: Whether a message is complete that has not been read.
     """
 
     busy: int
 
-    @property
-    def has_backlog(self) -> bool: ...
     @property
     def is_ready(self) -> bool:
         """Whether a dialect is spoken, so that what is written can be sent."""

@@ -422,25 +422,20 @@ class IncomingCalls:
 
     def _log_failed(self, failure: Failure, wanted: Any) -> None:
         error = failure.value
-        peer = self._host.peer_log.address()
+        log = self._host.peer_log
         # Of a failure without an exception, Twisted makes up the traceback.
         traceback: Any = failure.getTracebackObject()
         if not self._host.failure_policy.logs_misdirected and is_misdirected(
             error, traceback
         ):
             # The peer's fault: no traceback of ours would explain it.
-            _log.info(
-                "Refused a call: {error}",
-                pb_event="call_refused",
-                error=error,
-                peer=peer,
-            )
+            log.write_refused(error)
             return
         if wanted:
             said = "Peer will receive following PB traceback:"
         else:
             said = "A call that wanted no answer failed:"
-        _log.failure(said, failure, pb_event="call_failed", peer=peer)
+        _log.failure(said, failure, pb_event="call_failed", peer=log.address())
 
     def _send_failure(self, failure: Failure, request: int) -> None:
         """Tell the caller of a failure: as it is, as a copy, or that it cannot be."""

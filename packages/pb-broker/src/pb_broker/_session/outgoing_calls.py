@@ -222,7 +222,7 @@ class OutgoingCalls:
         """Tell the peer that no call is taken here any more.
 
         Args:
-            answered: Called with what the notice ended with, an exception or None.
+            answered: Called when the peer has answered the notice, or is gone.
         """
         answer = self._call_nobody(CLOSING)
         self._host.shell.watch(answer, lambda _: answered())

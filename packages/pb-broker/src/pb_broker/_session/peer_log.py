@@ -87,12 +87,20 @@ class PeerLog:
             error: The reason; no traceback of ours would explain it.
         """
         if self.allows():
-            _log.info(
-                "Refused a call: {error}",
-                pb_event="call_refused",
-                error=error,
-                peer=self.address(),
-            )
+            self.write_refused(error)
+
+    def write_refused(self, error: object) -> None:
+        """Write the line of :meth:`refused`, which has been allowed.
+
+        Args:
+            error: The reason.
+        """
+        _log.info(
+            "Refused a call: {error}",
+            pb_event="call_refused",
+            error=error,
+            peer=self.address(),
+        )
 
     def run(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback of the application's, whose failure stops nothing here.

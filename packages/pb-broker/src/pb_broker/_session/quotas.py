@@ -57,9 +57,11 @@ class Quotas:
         Raises:
             Error: There are as many as there may be.
         """
-        most = self.of_peer.calls_in_flight
-        if serving >= most:
-            raise Error(f"over the limit of {most} calls in flight")
+        _check(
+            serving,
+            self.of_peer.calls_in_flight,
+            "over the limit of {} calls in flight",
+        )
 
     def check_streams(self, open_now: int) -> None:
         """Check that one stream more may be opened for the peer.
@@ -70,9 +72,11 @@ class Quotas:
         Raises:
             Error: There are as many as there may be.
         """
-        most = self.of_peer.open_streams
-        if open_now >= most:
-            raise Error(f"the peer may have {most} streams open at once")
+        _check(
+            open_now,
+            self.of_peer.open_streams,
+            "the peer may have {} streams open at once",
+        )
 
     def check_imports(self, held: int) -> None:
         """Check that one reference more to an object of the peer's may be held.
@@ -83,9 +87,11 @@ class Quotas:
         Raises:
             Error: There are as many as there may be.
         """
-        most = self.of_peer.imported_references
-        if held >= most:
-            raise Error(f"the peer may make us hold {most} references")
+        _check(
+            held,
+            self.of_peer.imported_references,
+            "the peer may make us hold {} references",
+        )
 
     def check_copies(self, held: int) -> None:
         """Check that one cached copy more of an object of the peer's may be kept.
@@ -96,9 +102,11 @@ class Quotas:
         Raises:
             Error: There are as many as there may be.
         """
-        most = self.of_peer.imported_references
-        if held >= most:
-            raise Error(f"the peer may make us keep {most} cached copies")
+        _check(
+            held,
+            self.of_peer.imported_references,
+            "the peer may make us keep {} cached copies",
+        )
 
     def refuse_export(self, what: str) -> tuple[Error, bool]:
         """Return the error of a value that would give the peer one object too many.
@@ -115,3 +123,18 @@ class Quotas:
         if self.violations > _MOST_VIOLATIONS:
             return Error(f"{said}  Goodbye."), True
         return Error(said), False
+
+
+def _check(number: int, most: int, complaint: str) -> None:
+    """Refuse one more where there are as many as there may be.
+
+    Args:
+        number: The number that there is.
+        most: The limit.
+        complaint: The text of the error, with braces in place of the limit.
+
+    Raises:
+        Error: The limit is reached.
+    """
+    if number >= most:
+        raise Error(complaint.format(most))

@@ -146,11 +146,6 @@ class PbCodec:
     # What is sent
 
     @property
-    def has_backlog(self) -> bool:
-        """Whether a message is complete that has not been read."""
-        return self._connection.has_backlog
-
-    @property
     def is_ready(self) -> bool:
         """Whether a dialect is spoken, so that what is written can be sent."""
         return self._connection.dialect is not None
