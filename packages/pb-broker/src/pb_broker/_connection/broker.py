@@ -74,7 +74,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         peer_log: The log of what the peer causes.
         profile: How much of ``twisted.spread``'s behaviour this class copies.
         reading: The way in.
-        session: What both ends know of each other.
+        session: The tables and calls of the connection.
         shell: The event loop that this connection is served by.
     """
 
@@ -153,7 +153,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             known(self)
 
     def logged_out(self) -> None:
-        """Say that nobody is logged in any more: the peer has to log in again.
+        """Note that the peer has logged out: it has to log in again.
 
         It has as long for that as it had for the first login.
         """
@@ -190,9 +190,9 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             self.lifecycle.closing.tell()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Handle what had arrived, then end everything that needs the connection.
+        """Handle the bytes that had arrived, then end calls, streams and pagers.
 
-        What had arrived is not handled any more where the peer had too many calls here.
+        Bytes that had arrived are dropped if the peer had too many calls here.
 
         Each call that waits fails with NotSent or MaybeExecuted, each cache is told
         that it is observed no more, and each callback of :meth:`notifyOnDisconnect`
@@ -337,7 +337,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             self.has_ended()
 
     def cut_off(self, why: Exception) -> None:
-        """End what has begun here, and the connection when that has been sent.
+        """End calls and streams of the peer's, and the connection when that is sent.
 
         Streams end with ``why``; calls have no answer.
 
@@ -370,11 +370,11 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
 
     @property
     def failure_policy(self) -> FailurePolicy:
-        """How failures of the peer's calls are logged and told."""
+        """The policy by which failures of the peer's calls are logged and sent."""
         return FailurePolicy(self)
 
     def tls_hint(self, reason: object) -> str:
-        """Return what may be wrong about TLS with a connection that is not ready.
+        """Return a hint at a TLS mistake behind a connection that is not ready.
 
         Args:
             reason: The error that it ended with; None if it has not.
@@ -386,10 +386,10 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             return ""
         return hint_for_client(reason, self.transport, has_heard=self.heard)
 
-    # What arrives, and what is sent
+    # Bytes in, bytes out
 
     def dataReceived(self, data: bytes) -> None:
-        """Handle what has arrived, as far as fairness allows; the rest soon.
+        """Handle bytes that have arrived, as far as fairness allows; the rest soon.
 
         Args:
             data: Bytes, however the transport has cut them.
@@ -414,10 +414,10 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """Log that the peer has broken the protocol.
 
         Args:
-            error: What it did.
+            error: The violation.
         """
         if self._connection.dialect is None:
-            # It may never have been PB: calls that wait fail with what it was.
+            # The peer may not speak PB at all: waiting calls fail with this error.
             self.why_given_up = error
         _log.error(
             "The peer broke the protocol: {error}",
@@ -524,10 +524,10 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             self.has_ended()
 
     def pauseProducing(self) -> None:
-        """Do nothing: a page is sent only when asked for."""
+        """Have no effect: a page is sent only on request."""
 
     def stopProducing(self) -> None:
-        """Do nothing: pages end with the connection."""
+        """Have no effect: pages end with the connection."""
 
 
 def _same(result: Any) -> Any:

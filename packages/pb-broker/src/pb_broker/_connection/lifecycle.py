@@ -1,4 +1,4 @@
-"""This module is the lifecycle of a connection: its states, and what goes with each.
+"""This module is the lifecycle of a connection: its states and their callbacks.
 
 States, and what an event leads to from each; other events change nothing:
 
@@ -61,7 +61,7 @@ class Event(Enum):
     LOST = "lost"
 
 
-#: The state after an event; the same as before for what is not here.
+#: The state after an event; an event that is not listed changes no state.
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.NEGOTIATING, Event.AGREED): State.GREETING,
     (State.GREETING, Event.GREETED): State.READY,
@@ -76,7 +76,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
 
 
 class Lifecycle:
-    """The state of one connection, and those who are told of it.
+    """The state of one connection, and the callbacks for its changes.
 
     Attributes:
         closing: The end of the connection, once it drains; None before.
@@ -119,7 +119,7 @@ class Lifecycle:
         return connects or []
 
     def drain(self, broker: ClosingConnection, linger: float) -> None:
-        """Close the connection when what has begun is done.
+        """Close the connection when the calls that have begun are answered.
 
         Args:
             broker: The connection's broker.

@@ -1,4 +1,4 @@
-"""This module is the object registry: what hooks of values ask of a connection.
+"""This module is the object registry, which hooks of values ask for numbers.
 
 Objects that travel know their connection as ``jellier.invoker``, the broker: it gives
 objects of ours numbers by which the peer can call them, keeps account of cached copies,
@@ -76,7 +76,7 @@ class ObjectRegistry:
         return Jellied(expression) if type(expression) is list else expression
 
     def unserialize(self, sexp: Any, perspective: Any = None) -> Any:
-        """Make an object from what the peer sent.
+        """Make an object from the peer's s-expression.
 
         Args:
             sexp: The s-expression.  Anything else is an object already, and comes
@@ -142,7 +142,7 @@ class ObjectRegistry:
         raise error
 
     def _referrer(self) -> Callable[[Any], int]:
-        """Return what does as :meth:`registerReference`, quicker, for one message."""
+        """Return a quicker :meth:`registerReference` for one message."""
         session = self.session
         context, exports = session.serializer.context, session.exports
         is_ours = type(self).registerReference is ObjectRegistry.registerReference

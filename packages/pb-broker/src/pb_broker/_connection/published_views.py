@@ -50,7 +50,7 @@ class PublishedViews:
 
     @property
     def ownership(self) -> Ownership | None:
-        """The owners of what the peer was given; None if it has none."""
+        """The owners of the peer's references; None if there are none."""
         return self.session.ownership
 
     @property

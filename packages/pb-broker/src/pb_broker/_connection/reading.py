@@ -1,4 +1,4 @@
-"""This module reads from a transport: what has come is handled in batches, fairly.
+"""This module is the reading side of a connection: fair batches of messages.
 
 Theory of operation
 -------------------
@@ -70,7 +70,7 @@ class ReadingConnection(Protocol):
 
 
 class Reading:
-    """What has come over one connection and is to be handled.
+    """The reading side of one connection: bytes that are to be handled.
 
     Args:
         broker: The connection's broker.
@@ -104,7 +104,7 @@ class Reading:
         self._broker = broker
         self._connection = connection
         self._outbox = outbox
-        # Whether the last batch ended within a message, which may be a huge one.
+        # True if the last batch ended within a message, which may be a huge one.
         self._is_partial = False
         self.continuation: Any = None
         self.is_held = False
@@ -113,7 +113,7 @@ class Reading:
         self.unread: list[bytes] | None = None
 
     def received(self, data: bytes) -> None:
-        """Handle what has come, as far as fairness allows; the rest soon.
+        """Handle received bytes, as far as fairness allows; the rest soon.
 
         Args:
             data: The bytes, however the transport has cut them.
@@ -138,7 +138,7 @@ class Reading:
             self.switch(False)
 
     def _handle(self, data: bytes) -> None:
-        """Handle one batch, then let the transport send what is ready."""
+        """Handle one batch, then let the transport send the answers."""
         broker, outbox = self._broker, self._outbox
         session = broker.session
         # Not within another batch of this connection, which a method may have caused.
@@ -156,7 +156,7 @@ class Reading:
         finally:
             session.codec.busy -= 1
             if not is_done:
-                # Whatever it was: nothing tells any more what is to be done next.
+                # After any other exception the state of the session is unknown.
                 outbox.gathered = None
                 broker.abort(outbox.handed if gathers else None)
         if session.releases.queue:
@@ -169,8 +169,8 @@ class Reading:
             and self.continuation is None
             and not (broker.disconnected or self.is_held or broker.is_hung_up)
         ):
-            # What is due is done before the transport sends what it has: where that has
-            # not been sent, the rest waits for one turn more.
+            # Timers run before the transport sends its buffer: if the answers are not
+            # sent yet, the next batch waits for one turn more.
             go_on = self.go_on_now if has_sent else self._yield_once
             self.continuation = clock_of(broker).callLater(0, go_on)
 
@@ -201,10 +201,10 @@ class Reading:
         return self.unread is not None or connection.has_backlog
 
     def _has_too_many_calls(self, session: Session) -> bool:
-        """Tell whether to read nothing more until a call has been answered."""
+        """Hold reading if the peer has as many calls here as it may; tell if so."""
         most = session.quotas.of_peer.calls_in_flight
         if session.incoming.serving < most or session.outgoing.pending:
-            # The second: what would make room may be waiting for an answer from here.
+            # With calls pending, a method here may wait for an answer that is unread.
             return False
         self.hold()
         return True
@@ -213,7 +213,7 @@ class Reading:
         self.continuation = clock_of(self._broker).callLater(0, self.go_on_now)
 
     def go_on_now(self) -> None:
-        """Handle the next batch of what waits."""
+        """Handle the next batch of unread bytes."""
         self.continuation = None
         data = b""
         if self.unread is not None and not self._connection.has_backlog:
@@ -224,12 +224,12 @@ class Reading:
             self.switch(True)
 
     def hold(self) -> None:
-        """Handle no more of what has come, and have the transport pause."""
+        """Hold: handle no more received bytes, and have the transport pause."""
         self.is_held = True
         self.switch(False)
 
     def go_on(self) -> None:
-        """Handle what has come, in the event loop's next turn, and read again."""
+        """Handle received bytes in the event loop's next turn, and read again."""
         self.is_held = False
         self._outbox.stop_looking()
         broker = self._broker
@@ -237,7 +237,7 @@ class Reading:
             self.continuation = clock_of(broker).callLater(0, self.go_on_now)
 
     def finish(self) -> None:
-        """Handle what had come before the connection was lost, and wait no more."""
+        """Handle the bytes received before the loss of the connection, at once."""
         while self.continuation is not None:
             self.continuation.cancel()
             self.continuation = None

@@ -42,18 +42,17 @@ __all__ = ["TransportOutbox", "WritingConnection"]
 #: The shortest string, in bytes, that a transport does not send at once.
 _HUGE: Final = FileDescriptor.SEND_LIMIT + 1
 
-#: Bytes written after which it is looked at what is undelivered.
+#: Bytes written between two checks of the undelivered bytes.
 _UNCHECKED_BYTES: Final = 64 * 1024
 #: Bytes undelivered over which the peer is waited for.
 _HIGH_WATER: Final = 16 * 1024 * 1024
 
-#: Seconds between two looks whether a clogged peer has taken in what there was, and
-#: the number of looks.
+#: Seconds between two checks of a clogged peer, and the number of checks.
 _CLOGGED_SECONDS: Final = 0.05
 _CLOGGED_LOOKS: Final = 100
 
-#: The longest huge string, in bytes, that is sent directly: of a longer one, what the
-#: socket does not take would be copied.
+#: The longest huge string, in bytes, that is sent directly: of a longer one, the
+#: rest that the socket does not take would be copied.
 _ALL_AT_ONCE: Final = 4 * 1024 * 1024
 
 
@@ -101,7 +100,7 @@ class TransportOutbox:
         self.clogged: Any = None
         # Bytes written since the transport was looked at.
         self._unchecked = 0
-        # Whether a peer is waited for that does not take in what there is.
+        # True if a clogged peer is waited for; False after it was, in vain.
         self._is_wary = True
 
     @property
@@ -138,12 +137,12 @@ class TransportOutbox:
         self.count_written(len(data))
 
     def gather(self) -> None:
-        """Gather what is sent from now on."""
+        """Gather the messages that are sent from now on."""
         self.gathered = []
         self.handed = self._broker.session.outgoing.last
 
     def scatter(self) -> bool:
-        """Send what was gathered; tell whether the transport had its chance."""
+        """Send the gathered messages; tell whether the transport had its chance."""
         gathered, self.gathered = self.gathered, None
         if not gathered:
             return True
@@ -166,7 +165,7 @@ class TransportOutbox:
                 return True
             transport.write(data)
             return False
-        # What finalizers have to say meanwhile comes behind it.
+        # Releases by finalizers meanwhile come behind it.
         codec = self._codec
         codec.busy += 1
         try:
@@ -193,7 +192,7 @@ class TransportOutbox:
         if gathered and not has_gathered(transport, gathered):
             transport.write(b"".join(gathered))
             gathered.clear()
-        # What finalizers have to say meanwhile comes behind it.
+        # Releases by finalizers meanwhile come behind it.
         codec = self._codec
         codec.busy += 1
         try:
@@ -201,7 +200,7 @@ class TransportOutbox:
                 if len(part) < _HUGE or not is_open(transport):
                     transport.write(part)
                     continue
-                # A transport that has sent what it had keeps this as it is.
+                # A transport with an empty buffer keeps the part as it is.
                 if has_unsent(transport):
                     transport.doWrite()
                 if len(part) <= _ALL_AT_ONCE and not has_unsent(transport):
@@ -213,7 +212,7 @@ class TransportOutbox:
             codec.busy -= 1
         self.count_written(sum(map(len, parts)))
 
-    # What the peer does not take in
+    # Undelivered bytes
 
     def count_written(self, size: int) -> None:
         """Count bytes that were handed to the transport, and look at it now and then.
@@ -243,7 +242,7 @@ class TransportOutbox:
             self._look(_CLOGGED_LOOKS)
 
     def _look(self, looks: int) -> None:
-        """Go on when the peer has taken in what there was, or has not for long.
+        """Go on when a clogged peer has caught up, or has not for long.
 
         It may be just as wary, so that one end has to make the beginning.
 
@@ -263,7 +262,7 @@ class TransportOutbox:
             self.clogged = clock_of(broker).callLater(_CLOGGED_SECONDS, again)
 
     def stop_looking(self) -> None:
-        """Look no more whether the peer has taken in what there was."""
+        """Cancel the checks of a clogged peer."""
         if self.clogged is not None:
             if self.clogged.active():
                 self.clogged.cancel()

@@ -184,7 +184,7 @@ class MessageCodec(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether a dialect is spoken, so that what is written can be sent."""
+        """True if a dialect is spoken, so that messages can be sent."""
         ...
 
     def call(
@@ -220,7 +220,7 @@ class MessageCodec(Protocol):
     def call_body(
         self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
     ) -> bytes | None:
-        """Return what follows the luid in a call that many peers get.
+        """Return the bytes after the luid in a call that many peers get.
 
         Args:
             name: The name of the method.
@@ -245,7 +245,7 @@ class MessageCodec(Protocol):
         ...
 
     def sharing(self) -> tuple[object, ...]:
-        """Return what the bytes of :meth:`call_body` depend on."""
+        """Return the settings that the bytes of :meth:`call_body` depend on."""
         ...
 
     def shares(self, sharing: tuple[object, ...] | None) -> bool:
@@ -258,7 +258,7 @@ class MessageCodec(Protocol):
         ...
 
     def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
-        """Return the bytes of an answer; what is raised is as for :meth:`call`.
+        """Return the bytes of an answer; it raises as :meth:`call` does.
 
         Args:
             request: The peer's number of the call.
@@ -268,7 +268,7 @@ class MessageCodec(Protocol):
         ...
 
     def error(self, request: int, value: Any) -> list[bytes]:
-        """Return the bytes of an error; what is raised is as for :meth:`call`.
+        """Return the bytes of an error; it raises as :meth:`call` does.
 
         Args:
             request: The peer's number of the call.
@@ -277,7 +277,7 @@ class MessageCodec(Protocol):
         ...
 
     def plain_error(self, request: int, state: dict[Any, Any]) -> list[bytes]:
-        """Return the bytes of an error that goes whatever the policy allows.
+        """Return the bytes of an error that needs no policy.
 
         Args:
             request: The peer's number of the call.
@@ -322,7 +322,7 @@ class MessageCodec(Protocol):
         ...
 
     def held_calls(self) -> set[int]:
-        """Return the numbers of calls that were held, and hold nothing any more."""
+        """Return the numbers of held calls, and drop all held messages."""
         ...
 
     def receive(self, data: bytes, sink: Sink) -> bool:

@@ -1,4 +1,4 @@
-"""This module says on whose behalf a value is being serialized or unserialized.
+"""This module defines the serving context: the beneficiary of a value that crosses.
 
 One small object is handed along with each value, instead of attributes that are
 set and reset on the broker.  While we serialize, it also keeps a journal of the
@@ -14,7 +14,7 @@ __all__ = ["ServingContext", "perspective_of"]
 
 
 class ServingContext:
-    """Who is served while one value crosses, and what was counted for it.
+    """The perspective for which one value crosses, and the journal of its counts.
 
     Args:
         perspective: The perspective for which the value is made.

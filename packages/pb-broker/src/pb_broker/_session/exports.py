@@ -1,4 +1,4 @@
-"""This module counts what each end of a connection holds for the other.
+"""This module defines the export table and the cache table, which count references.
 
 Theory of operation
 -------------------
@@ -35,7 +35,7 @@ __all__ = [
     "ReferenceListener",
 ]
 
-# What stands for tables that nothing has been put into.  A server has thousands of
+# Shared empty tables; replaced before the first write.  A server has thousands of
 # connections, and most have no use for most tables.
 _NO_OBJECTS: Final[dict[int | bytes, Any]] = {}
 _NO_LUIDS: Final[dict[Any, int]] = {}
@@ -151,7 +151,7 @@ class ExportTable:
         self.objects: dict[int | bytes, Any] = _NO_OBJECTS
         self.luids: dict[Any, int] = _NO_LUIDS
         self._counts: dict[int | bytes, int] = _NO_COUNTS
-        # Nearly always there is one name, and what it is of.
+        # The one name that nearly every connection has, and its object.
         self._name: tuple[bytes, Any] | None = None
         self._names: dict[bytes, Any] = _NO_NAMES
         self.named = 0
@@ -231,8 +231,8 @@ class ExportTable:
             ProtocolError: Nothing ever had this id.
         """
         if type(luid) is not int:
-            # A well-known name is not counted: a peer cannot take it away from
-            # those who come after it.
+            # A well-known name is not counted: a peer cannot take it away from peers
+            # that come later.
             return None
         if luid not in self.objects:
             self._local_ids.check(luid)
@@ -245,7 +245,7 @@ class ExportTable:
         return self.unregister(luid)
 
     def unregister(self, luid: int | bytes) -> Any:
-        """Drop an object whatever its count, and return it.
+        """Drop an object with any count, and return it.
 
         Args:
             luid: Its id or name.
@@ -269,7 +269,7 @@ class ExportTable:
         return instance
 
     def take_cleanup(self, instance: object) -> Callable[[], object] | None:
-        """Return what is to be called once, now that an object is let go of.
+        """Return the clean-up of an object that was let go of, once.
 
         Args:
             instance: The object, which the peer has no more.
@@ -288,7 +288,7 @@ class ExportTable:
         self.named = 0
 
     def entry(self, luid: int | bytes) -> Local:
-        """Return what is known of an object: a copy of it, as it is now.
+        """Return the entry of an object, a copy as of now.
 
         Args:
             luid: Its id or name.
@@ -310,7 +310,7 @@ class ExportTable:
 
 
 class LocalObjects(Mapping[int | bytes, Local]):
-    """What a peer can call, as PB has published it: to be read.
+    """The exports of a connection as PB has published them: to be read.
 
     Args:
         exports: The table.
@@ -357,7 +357,7 @@ class CacheTable:
         self.objects: dict[int, Local] = _NO_ENTRIES
 
     def begin(self) -> None:
-        """Make the tables of what the peer caches, if there are none."""
+        """Make the tables of the peer's caches, if there are none."""
         if self.objects is _NO_ENTRIES:
             self.objects = {}
             self.luids = {}

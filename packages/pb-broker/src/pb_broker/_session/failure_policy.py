@@ -1,4 +1,4 @@
-"""This module is the failure policy: in what form a peer is told of a failure.
+"""This module is the failure policy: the form in which a failure goes to a peer.
 
 An exception goes as an object where the policy on values allows its class, or the class
 says how it is sent; else as a copy with its names, its message and, to a peer that has
@@ -36,7 +36,7 @@ class FailingConnection(Protocol):
 
 
 class FailurePolicy:
-    """What one peer is told of failures.
+    """The form in which failures go to one peer.
 
     Args:
         connection: The connection's broker.
@@ -49,7 +49,7 @@ class FailurePolicy:
 
     @property
     def logs_misdirected(self) -> bool:
-        """Whether a call of a missing method is logged as an error of ours."""
+        """True if a call of a missing method is logged as an error of ours."""
         return self._connection.profile.logs_misdirected
 
     def goes_whole(self, kind: type) -> bool:
@@ -63,7 +63,7 @@ class FailurePolicy:
         return bool(self._connection.security.isClassAllowed(kind))
 
     def copy_of(self, failure: Failure) -> CopyableFailure:
-        """Return what goes to the peer in place of a failure.
+        """Return the copy of a failure that goes to the peer.
 
         Args:
             failure: The failure.

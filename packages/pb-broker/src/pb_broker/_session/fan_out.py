@@ -18,7 +18,7 @@ __all__ = ["call_observers"]
 
 
 class _Call:
-    """One call of many, and the bytes of it for those who get the same.
+    """One call to many observers, and the bytes that they share.
 
     Args:
         name: The method.
@@ -34,10 +34,10 @@ class _Call:
         self.args = args
         self.kw = kw
         self.wanted = wanted
-        # The bytes, and what they depend on; None for none.
+        # The bytes, and the settings they depend on; None before the first observer.
         self._sharing: tuple[object, ...] | None = None
         self._body: bytes | None = None
-        # What the last observer observes, and by what that is known.
+        # The original of the last observer, and its process-unique id.
         self._cached: Any = None
         self._identity: Any = None
 
@@ -135,6 +135,6 @@ def call_observers(
         if wanted:
             answers.append(answer)
         else:
-            # As callRemote without an answer, which says nothing of this either.
+            # callRemote without an answer reports no error either.
             observer.broker.shell.ignore(answer)
     return answers

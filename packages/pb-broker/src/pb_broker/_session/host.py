@@ -1,4 +1,4 @@
-"""This module says what the parts of a session need of what carries it.
+"""This module defines the host of a session: the interface of its carrier.
 
 A :class:`Host` is the broker, as far as calls need it; an :class:`Outbox` is where the
 bytes of messages go.  An outbox can be taken away and replaced, so that a session may
@@ -48,10 +48,10 @@ class HeldReading(Protocol):
     is_held: bool
 
     def hold(self) -> None:
-        """Handle no more of what has come."""
+        """Hold: handle no more received bytes."""
 
     def go_on(self) -> None:
-        """Handle what has come, and read again."""
+        """Handle received bytes, and read again."""
 
 
 class Host(Protocol):
@@ -72,7 +72,7 @@ class Host(Protocol):
 
     @property
     def failure_policy(self) -> FailurePolicy:
-        """How failures of the peer's calls are logged and told."""
+        """The policy by which failures of the peer's calls are logged and sent."""
         ...
 
     @property

@@ -47,7 +47,7 @@ __all__ = ["IncomingCalls"]
 
 _log = SafeLogger(namespace="pb_broker")
 
-#: The types of what methods mostly return: there is nothing to wait for.
+#: The commonest types of results, which need no waiting.
 _VALUES: Final = frozenset(
     {type(None), bool, int, float, str, bytes, tuple, list, dict}
 )
@@ -122,7 +122,7 @@ class IncomingCalls:
         self.thread = get_ident()
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
-        """Return what the peer calls; None for nothing.
+        """Return the object that the peer calls; None if there is none.
 
         Args:
             luid: The number or the name of the object.
@@ -173,7 +173,7 @@ class IncomingCalls:
                 method = name.decode()
             except UnicodeDecodeError:
                 raise NoSuchMethod("a method's name must be UTF-8") from None
-            # That there is nothing to call has been refused above.
+            # `_check` has refused a target of None.
             result = target.remoteMessageReceived(  # pyright: ignore
                 self._host, method, args, kw
             )
@@ -235,7 +235,7 @@ class IncomingCalls:
         try:
             if not to_copy:
                 perspective = getattr(self._exports.find(luid), "perspective", None)
-            # Whatever is called: references in the arguments are to be given back.
+            # For a missing object as well: references in them are to be given back.
             args, kw = read(ServingContext(perspective))
         except (JellyError, ProtocolError):
             self._refuse(request, wanted, Failure())
@@ -299,8 +299,8 @@ class IncomingCalls:
         try:
             parts = self._codec.answer(request, result, served)
         except ENDINGS as error:
-            # The caller's to know as well as ours: what the method returned, or one
-            # of its hooks, is at fault.
+            # The result of the method, or a hook of the result, is at fault: both the
+            # caller and the log are told.
             batch = self._batch
             if batch is None or batch.value is not result:
                 self.fail(Failure(), request, wanted)
@@ -325,7 +325,7 @@ class IncomingCalls:
         wanted: Any,
         served: Served,
     ) -> None:
-        """Send a reference to what takes from a generator; or forget it."""
+        """Send a reference to the stream of a generator; or forget it."""
         result: StreamSource | None = None
         if wanted and not self.is_over:
             try:
@@ -455,7 +455,7 @@ class IncomingCalls:
         """Send an error; tell whether that could be done."""
         try:
             if type(value) is CopyableFailure:
-                # Whatever the policy allows, a call that fails has to end.
+                # A call that fails has to end, under any policy.
                 parts = self._codec.plain_error(request, value.getStateToCopy())
             else:
                 parts = self._codec.error(request, value)
@@ -480,5 +480,5 @@ class IncomingCalls:
 
 
 def _continues(target: object) -> bool:
-    """Tell whether an object belongs to what has begun, so that it can be called."""
+    """Tell whether an object is part of a stream or pager that has begun."""
     return getattr(type(target), "continues", False) is True

@@ -6,15 +6,15 @@ from typing import Final
 
 __all__ = ["LogBudget"]
 
-#: How many lines a peer that has logged in may cause at once, and one that has not.
+#: Most lines at once for a peer that has logged in, and for one that has not.
 _BURST: Final = 100
 _STRANGER_BURST: Final = 10
-#: How many seconds it takes until there may be one more.
+#: Seconds after which one more line is allowed.
 _SECONDS: Final = 1.0
 
 
 class LogBudget:
-    """What one peer may have written to the log: some lines at once, then one a second.
+    """The log budget of one peer: some lines at once, then one a second.
 
     Attributes:
         left_out: How many lines were left out since the last that was not.

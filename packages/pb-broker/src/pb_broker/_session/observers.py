@@ -49,7 +49,7 @@ class ObservedCall:
 
 
 class CallObserver(Protocol):
-    """What a factory can be given to be told of all calls of its connections.
+    """An observer of all calls of a factory's connections.
 
     A call that is incoming runs in a context (see :mod:`contextvars`) of its own, in
     which :meth:`on_call` is called first: what that sets is there for the method, and
@@ -148,7 +148,7 @@ class ObserverHooks(SessionHooks):
             before = self._incoming.serving
             proceed()
             if self._incoming.serving == before and self.running.get(request) is call:
-                # Nothing is waited for.
+                # The call has ended without waiting.
                 self.ended(request, None)
 
         copy_context().run(observed)

@@ -156,8 +156,8 @@ class OutgoingCalls:
                 request, luid, to_copy, name, wanted, args, kw, perspective
             )
         except Exception:
-            # Whatever a hook of the caller's own values raised is the caller's.  What
-            # ends a program is let through, as from any other call.
+            # An exception of a hook of the caller's own values is the caller's.  Those
+            # that end a program are let through, as from any other call.
             return self._host.shell.failed(Failure())
         # First, since there are transports that bring the answer at once.
         answer = self._begin(request, name) if wanted else None
@@ -214,7 +214,7 @@ class OutgoingCalls:
         return answer
 
     def ask_for_life(self) -> None:
-        """Make a call that any peer answers with an error, and logs nothing of."""
+        """Make a call that any peer answers with an error, without a log line."""
         answer = self._call_nobody(_ALIVE)
         self._host.shell.ignore(answer)
 
@@ -240,7 +240,7 @@ class OutgoingCalls:
             self.refused_after = self.last
 
     def _begin(self, request: int, name: bytes) -> Any:
-        """Return what becomes of a call that is being sent."""
+        """Return the answer-to-be of a call that is being sent, and list it."""
         host = self._host
         reading = host.reading
         if reading.is_held:
@@ -258,7 +258,7 @@ class OutgoingCalls:
         if shell.keeps_context:
             context = copy_context()
             if context:
-                # What the caller set is there for what it has done with the answer.
+                # Context variables of the caller are set in callbacks of the answer.
                 call.context = context
         seconds = host.call_timeout
         if seconds is not None:
@@ -287,7 +287,7 @@ class OutgoingCalls:
                 forget(call)
                 self._fire(call, Failure(late_call(call, seconds)))
 
-    # What ends a call
+    # Ends of calls
 
     def answer(self, request: int, value: Any) -> None:
         """Give a call its answer; see `AnswerSink.answer`."""
@@ -337,7 +337,7 @@ class OutgoingCalls:
     # The end
 
     def hand_no_more(self, handed: int | None = None) -> None:
-        """Learn that the transport is handed nothing from now on.
+        """Learn that the transport is handed no more bytes.
 
         Args:
             handed: Number of the last call that it was handed; None for all.
@@ -363,7 +363,7 @@ class OutgoingCalls:
             reason: Why the connection was lost.
             unsent: Numbers of those that had yet to be sent.
         """
-        # A copy: what is told of a failure may cancel other calls.
+        # A copy: an errback may cancel other calls.
         for request, call in list(calls.items()):
             if not call.called:
                 if request in unsent or not self._was_handed(request):
@@ -375,7 +375,7 @@ class OutgoingCalls:
                 self._fire(call, Failure(error))
 
     def _was_handed(self, request: int) -> bool:
-        """Tell whether the transport may have been handed anything of a call."""
+        """Tell whether the transport may have been handed a part of a call."""
         return self.handed is None or request <= self.handed
 
     def _was_refused(self, request: int, name: bytes) -> bool:

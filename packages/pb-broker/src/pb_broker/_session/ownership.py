@@ -1,4 +1,4 @@
-"""This module knows on whose account a peer was given what, so it can be taken back.
+"""This module defines ownership: references belong to owners and end with them.
 
 Theory of operation
 -------------------
@@ -62,11 +62,11 @@ class OwnedSession(Protocol):
         ...
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
-        """Return what the peer calls; None for nothing."""
+        """Return the object that the peer calls; None if there is none."""
         ...
 
     def failed(self, failure: Failure) -> Any:
-        """Return what becomes of a call that is not made."""
+        """Return the failed answer of a call that is not made."""
         ...
 
     def set_owners(self, ownership: Ownership) -> None:
@@ -76,7 +76,7 @@ class OwnedSession(Protocol):
         """Clean up after an object that the peer has no more."""
 
     def take_back_cache(self, luid: int) -> None:
-        """Tell the peer nothing more of an object that it keeps a cache of."""
+        """Send no more updates of an object to a peer that has a cache of it."""
 
 
 class OwnedConnection(Protocol):
@@ -87,7 +87,7 @@ class OwnedConnection(Protocol):
 
 
 class Owner:
-    """Somebody on whose account the peer was given something.
+    """An owner of references and caches that the peer was given.
 
     Attributes:
         exports: What it can call, by luid.
@@ -103,27 +103,27 @@ class Owner:
         self.is_over = False
 
 
-#: Of what belongs to nobody.
+#: The owners of references that are never taken back.
 _NOBODY: Final[frozenset[Owner]] = frozenset()
 
-#: Of which connection a call is being run, and to whom belongs what it calls.
+#: The ownership of the call that is being run, and the owners of its object.
 _caller: ContextVar[tuple[Ownership | None, frozenset[Owner] | None]] = ContextVar(
     "pb_broker_caller", default=(None, None)
 )
 
-#: Whoever is gone.
+#: An owner that is over.
 _OVER: Final = Owner()
 _OVER.is_over = True
 
 
 class _Served(tuple[Any, ...]):
-    """For whom a value is made, and to whom what is in it belongs."""
+    """The beneficiary of a value, and the owners of references in it."""
 
     owners: frozenset[Owner] | None
 
 
 class Ownership(SessionHooks):
-    """The owners of what the peer of one connection was given.
+    """The owners of the references that the peer of one connection was given.
 
     Args:
         session: The connection's session.
@@ -137,7 +137,7 @@ class Ownership(SessionHooks):
         self._session = session
         self._owners: dict[Owner, None] = {}
         self._perspectives: dict[int, Owner] = {}
-        # Those whose owners are over, as long as anybody has them.
+        # Perspectives of owners that are over, by id, held weakly.
         self._over: dict[int, ref[object]] = {}
         self._of_exports: dict[int, frozenset[Owner]] = {}
         self._of_caches: dict[int, frozenset[Owner]] = {}
@@ -147,7 +147,7 @@ class Ownership(SessionHooks):
 
     @property
     def caller(self) -> frozenset[Owner] | None:
-        """Owners of what is called by the call that is being run; None if unknown."""
+        """Owners of the object whose method is being run; None if unknown."""
         ownership, owners = _caller.get()
         return owners if ownership is self else None
 
@@ -165,13 +165,13 @@ class Ownership(SessionHooks):
         return session.ownership
 
     def add(self, owner: Owner, perspective: object) -> None:
-        """Have somebody else be given things, on account of a perspective."""
+        """Add an owner, with the perspective for which references are given."""
         self._owners[owner] = None
         self._perspectives[id(perspective)] = owner
         self._over.pop(id(perspective), None)
 
     def take_back(self, owner: Owner, perspective: object) -> None:
-        """Take back what the peer was given on somebody's account alone.
+        """Take back the references that belong to one owner alone.
 
         Nothing more is given on it, and calls that wait for their answers get errors.
 
@@ -194,21 +194,21 @@ class Ownership(SessionHooks):
                 session.take_back_cache(luid)
 
     def _note_over(self, perspective: object) -> None:
-        """Note that nothing is to be sent for a perspective any more."""
+        """Note that values are sent for a perspective no more."""
         number = id(perspective)
         with suppress(TypeError):
-            # Of a class without a place for weak references, nobody can tell.
+            # An instance without weak references cannot be noted.
             self._over[number] = ref(
                 perspective, lambda _: self._over.pop(number, None)
             )
 
     def giving_to_nobody(self) -> AbstractContextManager[None]:
-        """Have what is given meanwhile stay, whatever ends."""
+        """Have references that are given meanwhile stay, without owners."""
         return self.giving(_NOBODY)
 
     @contextmanager
     def giving(self, owners: frozenset[Owner] | None) -> Iterator[None]:
-        """Have what is given meanwhile belong to ``owners``."""
+        """Have references that are given meanwhile belong to ``owners``."""
         token = _caller.set((self, owners))
         try:
             yield
@@ -217,12 +217,12 @@ class Ownership(SessionHooks):
 
     @property
     def current(self) -> frozenset[Owner]:
-        """To whom what is given now belongs."""
+        """The owners of references that are given now."""
         owners = _left(self.caller)
         return frozenset(self._owners) if owners is None else owners
 
     def owners_of(self, target: object) -> frozenset[Owner] | None:
-        """Return to whom belongs what is called; None if nobody knows."""
+        """Return the owners of an object that is called; None if unknown."""
         luid = self._session.exports.luids.get(process_unique_id(target))
         return None if luid is None else self._of_exports.get(luid)
 
@@ -243,7 +243,7 @@ class Ownership(SessionHooks):
     def owners_for(
         self, perspective: object, luid: int | bytes
     ) -> frozenset[Owner] | None:
-        """Return the owners of what is sent in a call of an object of the peer's.
+        """Return the owners of the arguments in a call of an object of the peer's.
 
         Args:
             perspective: For whom the call is made.
@@ -320,7 +320,7 @@ class Ownership(SessionHooks):
     ) -> Any:
         """Send a call on its owners' account; have it fail if they are all over."""
         if to_copy:
-            # Of all who have the copy: for one of them it was made.
+            # Updates belong to all owners of the copy: one of them caused it.
             owners = self.owners_of_cache(luid)
         else:
             owners = self.owners_for(perspective, luid)
@@ -329,7 +329,7 @@ class Ownership(SessionHooks):
         with self.giving(_left(owners)):
             call = send()
         if call is not None and not call.called:
-            # What its answer brings is theirs as well.
+            # References in the answer are theirs as well.
             call.owners = owners
         return call
 
@@ -361,11 +361,11 @@ class Ownership(SessionHooks):
     def _owners_called(
         self, luid: int | bytes, to_copy: bool
     ) -> frozenset[Owner] | None:
-        """Return the owners of what the peer calls, and note that it does."""
+        """Return the owners of the object that the peer calls, and note the call."""
         target = self._session.target(luid, to_copy)
         if target is None:
             return None
-        # Not what everybody has, nor what nobody has: a heartbeat asks for that.
+        # Neither well-known names nor missing objects, which heartbeats call.
         if type(luid) is int and not to_copy:
             self.was_called = True
         return self.owners_of(target)
@@ -382,7 +382,7 @@ class Ownership(SessionHooks):
         """Answer on the account of the call's owners; not if they are all over."""
         owners = served.owners if isinstance(served, _Served) else self.caller
         if _are_over(owners):
-            # A stream, say, which nobody will take from.
+            # A stream, say, from which no items will be taken.
             self._session.exported_no_more(result)
             return Failure(_ended())
         with self.giving(_left(owners)):
@@ -395,7 +395,7 @@ class Ownership(SessionHooks):
         """Tell of a failure on the account of the call's owners."""
         owners = served.owners if isinstance(served, _Served) else None
         if _are_over(owners):
-            # What it says may carry something.
+            # The failure may carry references.
             failure = Failure(_ended())
         with self.giving(_left(owners)):
             proceed(failure)
@@ -414,7 +414,7 @@ def _give(
     else:
         known = table.get(luid)
         if known is None:
-            # It is nobody's, and stays that.
+            # It has no owners, and stays so.
             return
         before = known
     if not owners:
@@ -428,7 +428,7 @@ def _give(
 
 
 def _is_left(table: dict[int, frozenset[Owner]], luid: int, owner: Owner) -> bool:
-    """Take an owner from something; tell whether it has none left."""
+    """Take an owner from a reference; tell whether no owner is left."""
     owners = table.get(luid)
     if owners is None:
         # It went while others were taken back.

@@ -1,4 +1,4 @@
-"""This module logs what a peer causes, within a budget, and runs callbacks safely.
+"""This module is the log of a peer: lines within a budget, failures of callbacks.
 
 What a peer sends must not fill the log: each line on its account is asked for with
 :meth:`PeerLog.allows`, which says so later when lines were left out.
@@ -103,7 +103,7 @@ class PeerLog:
         )
 
     def run(self, callback: Callable[..., object], *args: Any) -> None:
-        """Run a callback of the application's, whose failure stops nothing here.
+        """Run a callback of the application's, and log its failure.
 
         Args:
             callback: The callback.
@@ -118,6 +118,6 @@ class PeerLog:
             self.see_to_ctrl_c(failure)
 
     def see_to_ctrl_c(self, failure: Failure) -> None:
-        """Hand Ctrl-C on to the event loop, if that is what a failure may be."""
+        """Hand Ctrl-C on to the event loop, if a failure may be that."""
         if is_ctrl_c(failure.value):
             self._connection.shell.interrupt()

@@ -1,4 +1,4 @@
-"""This module holds the quotas of one connection: what its peer may cost now.
+"""This module holds the quotas of one connection: limits on its peer's cost.
 
 Until a peer has logged in, tighter limits hold than afterwards.  Limits of the whole
 process (:class:`~pb_broker._compatibility.DefaultLimits`) stand for those that nobody

@@ -18,7 +18,7 @@ from pb_jelly.codec import CurrentTables, current_tables
 
 __all__ = ["NOBODY", "Serializer"]
 
-#: On whose behalf nothing is being made.
+#: The beneficiary of no value.
 NOBODY: Final[Served] = (None, None, None, None)
 
 
@@ -144,7 +144,7 @@ class Serializer:
             self.context = before
 
     def undo(self, context: ServingContext) -> None:
-        """Take back what was counted for a value that is not sent.
+        """Take back the counts of a value that is not sent.
 
         Args:
             context: The context that the value was made in.

@@ -52,7 +52,7 @@ __all__ = ["Session", "SessionHost"]
 
 _log = SafeLogger(namespace="pb_broker")
 
-#: How many characters of a peer's text a log line shows.
+#: Most characters of a peer's text in a log line.
 _SHOWN: Final = 200
 
 
@@ -72,7 +72,7 @@ class SessionHost(Host, Protocol):
 
 
 class Session:
-    """One end's part of what two ends know of each other.
+    """One end of a session between two programs: its tables and calls.
 
     Args:
         host: The broker.
@@ -163,7 +163,7 @@ class Session:
         here = get_ident()
         self.outgoing.thread = self.incoming.thread = self.releases.thread = here
 
-    # Those who take part in calls
+    # Observers and owners
 
     def observe(self, observer: CallObserver) -> None:
         """Have an observer told of each call from now on.
@@ -195,17 +195,17 @@ class Session:
         return self.outgoing.pending
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
-        """Return what the peer calls; None for nothing."""
+        """Return the object that the peer calls; None if there is none."""
         return self.incoming.target(luid, to_copy)
 
     def failed(self, failure: Failure) -> Any:
-        """Return what becomes of a call that is not made."""
+        """Return the failed answer of a call that is not made."""
         return self.broker.shell.failed(failure)
 
-    # What the peer lets go of
+    # Releases by the peer
 
     def undo(self, context: ServingContext) -> None:
-        """Take back what was counted for a value that is not sent.
+        """Take back the counts of a value that is not sent.
 
         Args:
             context: The context that the value was made in.
@@ -247,7 +247,7 @@ class Session:
         return True
 
     def take_back_cache(self, luid: int) -> None:
-        """Tell the peer nothing more of an object that it keeps a cache of.
+        """Send no more updates of an object to a peer that has a cache of it.
 
         Args:
             luid: The number of the object.
@@ -282,7 +282,7 @@ class Session:
             # Set past a class that is frozen.
             object.__setattr__(cache, "broker", None)
 
-    # What is not understood
+    # Unknown messages
 
     def unknown(self, verb: bytes) -> None:
         """Answer a message that is not known here; see `Sink.unknown`."""
@@ -323,8 +323,8 @@ class Session:
         """
         self.incoming.is_over = True
         pending = self.outgoing.take_all()
-        # Before a call fails: with that, a program may tell the observers of something,
-        # and those of a dead peer are to be gone.
+        # Before calls fail: an errback may update observers, and those of a dead peer
+        # are to be gone.
         for luid, entry in list(self.caches.objects.items()):
             # One after the other: those that have not been told are still listed.
             self.caches.forget(luid)

@@ -18,7 +18,7 @@ __all__ = ["HookChain", "SessionHooks", "joined"]
 
 
 class SessionHooks:
-    """Steps of calls, each of which goes on with what it is given.
+    """Steps of calls, each of which by default only proceeds.
 
     Override those that matter.
     """

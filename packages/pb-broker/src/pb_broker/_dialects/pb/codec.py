@@ -33,19 +33,19 @@ from . import messages
 
 __all__ = ["Imports", "PbCodec", "Serializer"]
 
-#: How many names of methods and objects are kept as they are written, and the length
-#: in bytes of the longest.
+#: Most encoded names of methods and objects that are kept, and the length of the
+#: longest in bytes.
 _MOST_NAMES: Final = 1024
 _LONGEST_NAME: Final = 256
 
-#: How many numbers of calls and objects are kept as they are written.
+#: Most encoded numbers of calls and objects that are kept.
 _MOST_NUMBERS: Final = 4096
 
 #: Names and numbers of late, as they are written in the dialect "pb".
 _names: Final[dict[bytes, bytes]] = {}
 _numbers: Final[dict[int, bytes]] = {}
 
-#: How a call begins with the greatest numbers that there may ever be.
+#: Beginning of a call with the greatest numbers that there may ever be.
 _WIDEST: Final = (messages.HEADS[messages.MESSAGE], *[encode(2**62)] * 2)
 _WIDEST_SIZE: Final = sum(map(len, _WIDEST))
 
@@ -137,17 +137,17 @@ class PbCodec:
         self._imports = imports
         self._is_client = is_client
         self.busy = 0
-        # Whether messages are held until there is a dialect, and those that are.
+        # True if messages are held until there is a dialect; and the held messages.
         self._holds = True
         self._held: list[list[Any]] | None = None
         self._discard: Callable[[list[Any]], object] = imports.discard
         self._remote: Callable[[int, list[Any]], Any] | None = None
 
-    # What is sent
+    # Messages out
 
     @property
     def is_ready(self) -> bool:
-        """Whether a dialect is spoken, so that what is written can be sent."""
+        """True if a dialect is spoken, so that messages can be sent."""
         return self._connection.dialect is not None
 
     def encode(self, expression: Any) -> bytes:
@@ -237,7 +237,7 @@ class PbCodec:
     def call_body(
         self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
     ) -> bytes | None:
-        """Return what follows the luid in a call; see `MessageCodec.call_body`."""
+        """Return the bytes after the luid; see `MessageCodec.call_body`."""
         if self._connection.dialect != b"pb":
             return None
         # With the greatest numbers, so that no limit needs a look later.
@@ -261,7 +261,7 @@ class PbCodec:
         )
 
     def sharing(self) -> tuple[object, ...]:
-        """Return what the bytes of :meth:`call_body` depend on."""
+        """Return the settings that the bytes of :meth:`call_body` depend on."""
         serializer = self._serializer
         return self._connection.encoder, serializer.security, serializer.is_lenient
 
@@ -307,7 +307,7 @@ class PbCodec:
         return self.message([messages.ERROR, request, expression])
 
     def release(self, luid: int | bytes, of_copy: bool) -> bytes:
-        """Return the bytes that give something back; see `MessageCodec.release`."""
+        """Return the bytes of a release; see `MessageCodec.release`."""
         verb = messages.DECACHE if of_copy else messages.DECREF
         return self._connection.encode([verb, luid])
 
@@ -342,7 +342,7 @@ class PbCodec:
         return self._held or []
 
     def held_calls(self) -> set[int]:
-        """Return the numbers of calls that were held, and hold nothing any more."""
+        """Return the numbers of held calls, and drop all held messages."""
         held, self._held = self._held, None
         return {each[1] for each in held or () if each[0] in messages.CALLS}
 
@@ -363,7 +363,7 @@ class PbCodec:
         _numbers[number] = token
         return token
 
-    # What arrives
+    # Messages in
 
     def receive(self, data: bytes, sink: Sink) -> bool:
         """Read one message and tell the sink of it; see `MessageCodec.receive`."""

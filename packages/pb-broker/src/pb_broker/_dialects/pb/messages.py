@@ -91,7 +91,7 @@ def _head(verb: bytes) -> bytes:
     return encode([verb, *fields])[: -len(fields) * len(encode(b""))]
 
 
-#: How messages begin that are written in one step.
+#: Beginnings of messages that are written in one step.
 HEADS: Final = {verb: _head(verb) for verb in (MESSAGE, CACHEMESSAGE, ANSWER, ERROR)}
 
 
