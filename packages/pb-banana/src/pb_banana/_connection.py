@@ -10,6 +10,7 @@ from pb_jelly import Limits
 
 from ._negotiation import (
     CLIENT,
+    FRAMED,
     NEGOTIATION_LIMITS,
     SERVER,
     VOCABULARIES,
@@ -168,7 +169,26 @@ class Connection(Exchange):
             if not self._negotiate(data):
                 return []
             data = b""
+        if self.dialect in FRAMED:
+            # The rest is for another: see `take_rest`.
+            return []
         return self._decoder.feed(data, max_messages)
+
+    def take_rest(self) -> bytes:
+        """Return the bytes that came after the negotiation of a dialect with frames.
+
+        Such a dialect is spoken past this class from then on.
+        """
+        return self._decoder.take_rest()
+
+    @property
+    def dialects(self) -> tuple[bytes, ...]:
+        """The names known here; they may be replaced until one is agreed on."""
+        return self._dialects
+
+    @dialects.setter
+    def dialects(self, names: Sequence[bytes]) -> None:
+        self._dialects = tuple(names)
 
     def _receive_other(
         self,

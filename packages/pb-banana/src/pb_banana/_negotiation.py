@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLIENT",
+    "FRAMED",
     "NEGOTIATION_LIMITS",
     "SERVER",
     "VOCABULARIES",
@@ -31,7 +32,11 @@ __all__ = [
 VOCABULARIES: Final[Mapping[bytes, Mapping[int, bytes] | None]] = {
     b"pb": PB_VOCABULARY,
     b"none": None,
+    b"pb2": None,
 }
+
+#: The dialects that have frames and no expressions.
+FRAMED: Final = frozenset({b"pb2"})
 
 #: Limits before a dialect is agreed on: a list of at most 16 names of at most 32 bytes.
 #: A legacy client passes over entries that are lists of names, so an offer may hold

@@ -160,6 +160,20 @@ class Decoding:
             return complete
         return self._take()
 
+    def take_rest(self) -> bytes:
+        """Return the bytes after the last expression that was returned, and forget them.
+
+        They are in another dialect, which has no expressions.
+        """
+        rest = b""
+        if self._backlog:
+            rest = b"".join([self._buffer[self._position :], *(self._queue or ())])
+        self._buffer = b""
+        self._position = 0
+        self._queue = None
+        self._backlog = False
+        return rest
+
     def absorb(self, data: bytes) -> bool:
         """Take the next bytes if they are in the middle of a string.
 

@@ -200,8 +200,11 @@ class ClassWriter(HeadWriter):
     def _jellier_of(self) -> Any:
         """Return the jellier that hooks are handed."""
         if self._jellier is None:
+            context = self._context
+            if self._connection is not None:
+                context = self._connection.context()
             self._jellier = PartJellier(
-                self._taster, None, self._invoker, context=self._context, modern=True
+                self._taster, None, self._invoker, context=context, modern=True
             )
         return self._jellier
 

@@ -14,6 +14,10 @@ __all__ = ["ReceivedValues", "SentValues"]
 class SentValues(Protocol):
     """The answers of a connection about values that are sent."""
 
+    def context(self) -> Any:
+        """Return the context that hooks of the message's values are handed."""
+        ...
+
     def tag_of(self, cls: type[Any], /) -> int:
         """Return the tag that instances of a class may have.
 
@@ -45,12 +49,27 @@ class SentValues(Protocol):
 class ReceivedValues(Protocol):
     """The answers of a connection about values that are received."""
 
-    def begin(self, tag: int, first: list[Any], /) -> Any:
+    def context(self) -> Any:
+        """Return the context that hooks of the message's values are handed."""
+        ...
+
+    def opened(self, number: int, request: int, target: int | bytes | None, /) -> None:
+        """Learn which message the values belong to that are read next.
+
+        Args:
+            number: The number of the kind of message.
+            request: The number of the call.
+            target: The object that is called; None for an answer.
+        """
+        ...
+
+    def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
         """Return the blank object of a cached copy, before its state is read.
 
         Args:
             tag: `tags.CACHED`.
             first: The items before the state: its number, and the name of its class.
+            target: The `pb_jelly.codec.Target` of that class, which the policy allows.
         """
         ...
 

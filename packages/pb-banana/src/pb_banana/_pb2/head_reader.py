@@ -356,7 +356,11 @@ class HeadReader:
             self._unjellier = PartUnjellier(
                 self._taster,
                 self._invoker,
-                context=self._context,
+                context=(
+                    self._context
+                    if self._connection is None
+                    else self._connection.context()
+                ),
                 types=self._types,
                 limits=self._limits,
             )

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, final
 
-from pb_banana.errors import BananaError, LimitExceeded
+from pb_banana.errors import BananaError, DecodeError, LimitExceeded
 from pb_jelly.codec import FEW_KEYS, attribute
 from pb_jelly.codec import item as item_step
 from pb_jelly.errors import JellyError, MalformedJelly
@@ -62,6 +62,11 @@ __all__ = ["Reader", "Refusal"]
 _SHARED: Final = tags.SHARED
 _REFERENCE: Final = tags.REFERENCE
 _TUPLE: Final = tags.TUPLE
+
+# The kinds of what is read as a whole.
+_VALUE: Final = 0
+_ARGUMENTS: Final = 1
+_KEYWORDS: Final = 2
 
 
 class Refusal:
@@ -146,6 +151,22 @@ class Reader(TagReader):
             raise self._malformed("no array where there must be one")
         return self._size(head)
 
+    def mapping(self) -> i64:
+        """Read the head of a map, whose entries are read by the next calls.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            DecodeError: There is no map.
+        """
+        if self.position >= self._end:
+            raise self._cut()
+        head: i64 = self._data[self.position]
+        if head < 0xA0 or head >= 0xC0:
+            raise self._malformed("no map where there must be one")
+        return self._size(head)
+
     def integer(self) -> i64:
         """Read a natural number below 2^63.
 
@@ -172,8 +193,18 @@ class Reader(TagReader):
             LimitExceeded: It is too large.
             DecodeError: It is no CBOR, or not of this dialect.
         """
+        return self._whole(_VALUE)
+
+    def _whole(self, kind: i64) -> Any:
+        """Read one object, or the arguments of a call."""
         try:
-            value = self._value(self._depth, -1)
+            value: Any
+            if kind == _VALUE:
+                value = self._value(self._depth, -1)
+            elif kind == _ARGUMENTS:
+                value = self._arguments()
+            else:
+                value = self._keywords()
             if self._unjellier is not None or self._callbacks:
                 self._call_back()
             return value
@@ -184,6 +215,31 @@ class Reader(TagReader):
         except RecursionError as error:
             raise LimitExceeded("depth", self._depth + 1, self._depth) from error
 
+    def _arguments(self) -> tuple[Any, ...]:
+        """Read the positional arguments of a call: an array, by any policy."""
+        n = self.array()
+        if n > self._end - self.position:
+            raise IndexError
+        self._check_array(n, self._depth)
+        items: list[Any] = []
+        self._items(items, n, self._depth - 1)
+        return tuple(items)
+
+    def _keywords(self) -> dict[str, Any]:
+        """Read the keyword arguments of a call: a map with texts, by any policy."""
+        n = self.mapping()
+        if n > self._end - self.position:
+            raise IndexError
+        self._nodes -= n + n
+        if n > self._most_items or self._nodes < 0:
+            self._refuse_items(n)
+        pairs: dict[Any, Any] = {}
+        self._entries(pairs, n, self._depth - 1, False)
+        for key in pairs:
+            if type(key) is not str:
+                raise MalformedJelly("a keyword argument whose name is not text")
+        return pairs
+
     def field(self) -> Any:
         """Read one object, or return a `Refusal` in its stead.
 
@@ -193,13 +249,69 @@ class Reader(TagReader):
         Raises:
             DecodeError: As `value`.
         """
+        return self._guarded(_VALUE)
+
+    def arguments(self) -> Any:
+        """Read the positional arguments of a call: a tuple, or a `Refusal`.
+
+        Raises:
+            DecodeError: There is no array, or it is as for `value`.
+        """
+        return self._guarded(_ARGUMENTS)
+
+    def keywords(self) -> Any:
+        """Read the keyword arguments of a call: a dict, or a `Refusal`.
+
+        Raises:
+            DecodeError: There is no map, or it is as for `value`.
+        """
+        return self._guarded(_KEYWORDS)
+
+    def name(self) -> bytes:
+        """Read a text, and return it as UTF-8.
+
+        Raises:
+            DecodeError: There is none.
+        """
+        try:
+            raw = self._name()
+            raw.decode()
+            return raw
+        except IndexError:
+            raise self._cut() from None
+        except UnicodeDecodeError:
+            raise self._malformed("a text that is not UTF-8") from None
+
+    def head(self) -> i64:
+        """Return the next byte, which is not read: the head of an item.
+
+        Raises:
+            DecodeError: The message has ended.
+        """
+        if self.position >= self._end:
+            raise self._cut()
+        return self._data[self.position]
+
+    def skip(self) -> None:
+        """Pass over one item.
+
+        Raises:
+            DecodeError: There is none.
+        """
+        self._skip()
+
+    def _guarded(self, kind: i64) -> Any:
+        """Read an object or arguments, or return a `Refusal`."""
         start = self.position
         shared = len(self._shared)
         classes = len(self._classes)
         nodes = self._nodes
         try:
-            return self.value()
-        except JellyError as error:
+            return self._whole(kind)
+        except DecodeError:
+            raise
+        except Exception as error:
+            # What a hook has raised ends that value alone, whatever it is.
             # No reference to a part of it is good any more; but its marks count.
             del self._shared[shared:]
             del self._classes[classes:]

@@ -44,6 +44,7 @@ from .frames import (
     IS_TUPLE,
     UNFINISHED,
     Frame,
+    NamedClass,
 )
 from .head_reader import MAY_FROZENSET, MAY_SET, TAG
 from .scalars import KIND_LOADS, TAG_LOADS
@@ -325,7 +326,12 @@ class TagReader(ClassReader):
                 self._begin_state(frame)
         elif kind == IS_CACHED and len(frame.values) == 2:
             assert self._connection is not None
-            frame.made = self._connection.begin(frame.tag, frame.values[:])
+            name = frame.values[1]
+            if type(name) is not str and type(name) is not bytes:
+                raise MalformedJelly("a cached copy without the name of a class")
+            known = NamedClass(name.encode() if type(name) is str else name)
+            target = self._target(known, False)
+            frame.made = self._connection.begin(frame.tag, frame.values[:], target)
             if frame.slot >= 0:
                 self._shared[frame.slot] = frame.made
                 self._blank.append(frame.slot)

@@ -123,6 +123,19 @@ class Writer(TagWriter):
         """Write a small natural number, such as that of a message."""
         write_head(self._out, UINT, number)
 
+    def mapping(self, size: i64) -> None:
+        """Write the head of a map, whose entries are written by the next calls."""
+        write_head(self._out, MAP, size)
+
+    def text(self, raw: bytes) -> None:
+        """Write a text, which is part of the message and not of a value.
+
+        Args:
+            raw: The text as UTF-8.
+        """
+        write_head(self._out, TEXT, len(raw))
+        self._out.write(raw)
+
     def value(self, x: Any) -> None:
         """Write an object.
 

@@ -12,7 +12,7 @@ attributes and methods that PB has published for that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from pb_banana import Limits
 from pb_broker._compatibility import MODERN, BrokerLimits, Compatibility
 from pb_broker._dialects.pb.messages import PROTOCOL_VERSION
+from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.shell import TWISTED, Shell, as_deferred
 from pb_broker._objects.wire_types import PB_TYPES
@@ -101,6 +102,8 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self.session = Session(self, self._connection, policy, self.outbox)
         # Pagers that have more to send; made for the first of them.
         self._producers: list[Any] | None = None
+        # True while the transport asks for them, and for pieces of messages.
+        self._is_pumping = False
 
     def observe(self, observer: CallObserver) -> None:
         """Have an observer told of each call from now on.
@@ -148,6 +151,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self.session.quotas.login_limits = None
         self.reading.turns = None
         self._connection.limits = self._connection.send_limits
+        self.session.codec.widen()
         known = getattr(self.factory, "broker_authenticated", None)
         if known is not None:
             known(self)
@@ -161,6 +165,47 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         known = getattr(self.factory, "broker_logged_out", None)
         if known is not None:
             known(self)
+
+    # The dialect
+
+    def set_dialects(self, names: Sequence[bytes]) -> None:
+        """Say which dialects are spoken here, before the connection is made.
+
+        Args:
+            names: The names: a server offers them in this order, a client takes the
+                first of the server's that it knows.
+        """
+        self.knownDialects = tuple(names)
+        self._connection.dialects = self.knownDialects
+        if b"pb2" in names:
+            self.session.offer_pb2()
+
+    def _selectDialect(self, dialect: bytes) -> None:
+        self.session.agree(dialect)
+        codec = self.session.codec
+        if not isinstance(codec, Pb2Codec):
+            super()._selectDialect(dialect)
+            return
+        self.currentDialect = dialect
+        first = codec.begin(self._connection.take_rest(), bool(self.isClient))
+        if first:
+            self.outbox.send([first])
+
+    def greeted(self) -> None:
+        """Learn that the greetings have crossed, in a dialect that has them."""
+        self.connectionReady()
+
+    def send_late(self, data: bytes) -> None:
+        """Send bytes of a message that nothing waits for.
+
+        Args:
+            data: The bytes.
+        """
+        self.outbox.send([data])
+
+    def ask_for_credit(self) -> None:
+        """Send a ping, which the peer answers with the credit that there is."""
+        self.outbox.send([self.session.codec.ping(None)])
 
     # The life of a connection
 
@@ -432,7 +477,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         Raises:
             ProtocolError: It is none.
         """
-        self.session.codec.receive_expression(sexp, self.session)
+        self.session.pb.receive_expression(sexp, self.session)
 
     def sendCall(self, *exp: Any) -> None:
         """Send a message.
@@ -512,15 +557,28 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             return
         self.pageProducers.append(pager)
         if len(self.pageProducers) == 1:
+            self.pump()
+
+    def pump(self) -> None:
+        """Have the transport ask for pages, and pieces of messages, as it has room."""
+        if not self._is_pumping:
+            self._is_pumping = True
             transport: Any = self.transport
             transport.registerProducer(self, 0)
 
     def resumeProducing(self) -> None:
-        """Send a page of each pager."""
-        send_pages(self.pageProducers, self.peer_log)
-        if not self.pageProducers:
+        """Send a page of each pager, and a piece of a message that goes in pieces."""
+        piece = self.session.codec.next_piece()
+        if piece:
+            self.outbox.write(piece)
+        had_pages = bool(self._producers)
+        if had_pages:
+            send_pages(self.pageProducers, self.peer_log)
+        if not (self._producers or self.session.codec.has_pieces):
+            self._is_pumping = False
             transport: Any = self.transport
             transport.unregisterProducer()
+        if had_pages and not self._producers:
             self.has_ended()
 
     def pauseProducing(self) -> None:

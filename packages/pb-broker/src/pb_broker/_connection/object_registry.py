@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pb_broker._dialects.message_codec import Jellied
+from pb_broker._dialects.message_codec import Jellied, Serialized
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._event_loops.shell import Shell
@@ -57,8 +57,9 @@ class ObjectRegistry:
             kw: That call's keyword arguments.
 
         Returns:
-            The s-expression, marked so that a remote method may return it; or a
-            Deferred of it.
+            The s-expression, marked so that a remote method may return it; in "pb2" the
+            value, marked likewise, to be written when it is returned; or a Deferred of
+            either.
 
         Raises:
             JellyError: The value cannot be sent.
@@ -67,6 +68,8 @@ class ObjectRegistry:
             object = self.shell.run(object)
         if isinstance(object, Deferred):
             return object.addCallback(self.serialize, perspective, method, args, kw)
+        if self.session.codec.is_modern:
+            return Serialized(object, (perspective, method, args, kw))
         context = ServingContext(perspective, method, args, kw)
         try:
             expression = self.session.serializer.jelly(object, context)

@@ -124,7 +124,7 @@ class Reading:
             clock = clock_of(self._broker)
             self.continuation = turns.wait(clock, self.go_on_now)
         if self.continuation is None and not self.is_held:
-            if self._is_partial and self._connection.absorb(data):
+            if self._is_partial and self._broker.session.codec.absorb(data):
                 keep_large_blocks()
             else:
                 self._handle(data)
@@ -180,9 +180,10 @@ class Reading:
         left = _BATCH_MESSAGES
         if connection.dialect is None:
             for expression in broker.negotiate(data):
-                codec.receive_expression(expression, session)
+                session.pb.receive_expression(expression, session)
                 left -= 1
             data = b""
+            codec = session.codec
         self._is_partial = False
         end = perf_counter() + _BATCH_SECONDS
         receive, incoming = codec.receive, session.incoming
@@ -193,16 +194,19 @@ class Reading:
             data = b""
             if incoming.serving and self._has_too_many_calls(session):
                 return False
-            if not connection.has_backlog:
+            if not codec.has_backlog:
                 return self.unread is not None
             left -= 1
             if perf_counter() > end:
                 break
-        return self.unread is not None or connection.has_backlog
+        return self.unread is not None or codec.has_backlog
 
     def _has_too_many_calls(self, session: Session) -> bool:
         """Hold reading if the peer has as many calls here as it may; tell if so."""
         most = session.quotas.of_peer.calls_in_flight
+        if session.codec.is_modern:
+            # Credit holds them back, so that answers are always read.
+            return False
         if session.incoming.serving < most or session.outgoing.pending:
             # With calls pending, a method here may wait for an answer that is unread.
             return False
@@ -216,7 +220,7 @@ class Reading:
         """Handle the next batch of unread bytes."""
         self.continuation = None
         data = b""
-        if self.unread is not None and not self._connection.has_backlog:
+        if self.unread is not None and not self._broker.session.codec.has_backlog:
             data = b"".join(self.unread)
             self.unread = None
         self._handle(data)

@@ -18,12 +18,20 @@ A codec that has no dialect yet holds what is to be sent, and returns no bytes f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pb_broker._dialects.serving_context import ServingContext
 
-__all__ = ["AnswerSink", "CallSink", "Jellied", "MessageCodec", "Served", "Sink"]
+__all__ = [
+    "AnswerSink",
+    "CallSink",
+    "Jellied",
+    "MessageCodec",
+    "Serialized",
+    "Served",
+    "Sink",
+]
 
 #: On whose behalf a value is written: the arguments of a `ServingContext`.
 Served = tuple[Any, Any, Any, Any]
@@ -39,8 +47,29 @@ class Jellied(list[Any]):
     __slots__ = ()
 
 
+class Serialized:
+    """A value that is to be written on somebody's behalf: the same for "pb2".
+
+    Args:
+        value: The value.
+        served: The beneficiary of the value.
+    """
+
+    __slots__ = ("served", "value")
+
+    def __init__(self, value: Any, served: Served) -> None:
+        self.value = value
+        self.served = served
+
+
 class CallSink(Protocol):
-    """The part of a session that is told of the peer's calls."""
+    """The part of a session that is told of the peer's calls.
+
+    Attributes:
+        serving: The number of calls that have begun and not ended.
+    """
+
+    serving: int
 
     def call(
         self,
@@ -82,6 +111,37 @@ class CallSink(Protocol):
             name: The method.
             wanted: Whether an answer is wanted.
             read: Reads the arguments for the object's perspective.
+        """
+
+    def call_within(
+        self,
+        seconds: float,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        """Make a call for the peer, and cancel it if it takes too long.
+
+        Args:
+            seconds: The seconds that it may take.
+            request: As for :meth:`call`, and so are the others.
+            luid: The object.
+            to_copy: Whether it is a cached copy.
+            name: The method.
+            wanted: Whether an answer is wanted.
+            args: The positional arguments.
+            kw: The keyword arguments.
+        """
+
+    def cancel(self, request: int) -> None:
+        """Cancel a call that has begun and not ended; it is answered all the same.
+
+        Args:
+            request: The peer's number for the call.
         """
 
     def refuse(self, request: int, wanted: Any, error: Exception) -> None:
@@ -143,6 +203,17 @@ class Sink(Protocol):
             luid: The number or the name of the object.
         """
 
+    def released_many(self, luid: int, count: int) -> None:
+        """Count references, or cached copies, less.
+
+        Args:
+            luid: The number of the object.
+            count: How many less.
+        """
+
+    def peer_closes(self) -> None:
+        """Learn that the peer begins no call from now on."""
+
     def copy_released(self, luid: int) -> None:
         """Count one cached copy at the peer less.
 
@@ -178,9 +249,14 @@ class MessageCodec(Protocol):
     Attributes:
         busy: The number of steps under way within which nothing else may be sent: a
             value that is being written, or a batch that is being handled.
+        is_modern: True if the peer's calls are held back by credit, so that reading
+            never is for them; calls can be cancelled then, and have deadlines.
     """
 
     busy: int
+
+    @property
+    def is_modern(self) -> bool: ...
 
     @property
     def is_ready(self) -> bool:
@@ -197,6 +273,7 @@ class MessageCodec(Protocol):
         args: tuple[Any, ...],
         kw: dict[str, Any],
         perspective: Any,
+        options: Mapping[int, Any] | None = None,
     ) -> list[bytes]:
         """Return the bytes of a call.
 
@@ -209,6 +286,8 @@ class MessageCodec(Protocol):
             args: The positional arguments.
             kw: The keyword arguments.
             perspective: The perspective for which the arguments are written.
+            options: A deadline and metadata, for a dialect that is modern; None for
+                none.
 
         Raises:
             JellyError: A value cannot be sent.
@@ -233,14 +312,17 @@ class MessageCodec(Protocol):
         """
         ...
 
-    def shared_call(self, request: int, luid: int, to_copy: bool, body: bytes) -> bytes:
-        """Return the bytes of a call that many peers get.
+    def shared_call(
+        self, request: int, luid: int, to_copy: bool, body: bytes, wanted: bool
+    ) -> bytes:
+        """Return the bytes of a call that many peers get; none if it is kept.
 
         Args:
             request: The number of the call.
             luid: The peer's number of the object.
             to_copy: Whether that is a cached copy.
             body: What :meth:`call_body` returned.
+            wanted: Whether an answer is wanted.
         """
         ...
 
@@ -276,12 +358,12 @@ class MessageCodec(Protocol):
         """
         ...
 
-    def plain_error(self, request: int, state: dict[Any, Any]) -> list[bytes]:
+    def plain_error(self, request: int, failure: Any) -> list[bytes]:
         """Return the bytes of an error that needs no policy.
 
         Args:
             request: The peer's number of the call.
-            state: The state of a `CopyableFailure`, of text and lists of it.
+            failure: A `CopyableFailure`, whose state is text and lists of it.
         """
         ...
 
@@ -307,6 +389,63 @@ class MessageCodec(Protocol):
 
         Args:
             verb: The beginning of the message.
+        """
+        ...
+
+    def cancel(self, request: int) -> None:
+        """Give a call up that was made here: the peer is told, where it can be.
+
+        Args:
+            request: The number of the call.
+        """
+
+    def ended(self, request: int) -> None:
+        """Learn that a call of the peer's has ended, some time after it came.
+
+        Args:
+            request: The number that the session knows it by.
+        """
+
+    def ping(self, answered: Callable[[], None] | None) -> bytes:
+        """Return the bytes that ask for a sign of life, in a dialect that is modern.
+
+        Args:
+            answered: Called when it has come; None for nothing.
+        """
+        ...
+
+    def goodbye(self) -> bytes:
+        """Return the bytes that say that no call is begun here any more.
+
+        They are for a dialect that is modern.
+        """
+        ...
+
+    def widen(self) -> None:
+        """Learn that the limits on the peer have been raised."""
+
+    @property
+    def has_pieces(self) -> bool:
+        """True if messages are being sent in pieces."""
+        ...
+
+    def next_piece(self) -> bytes:
+        """Return the next piece of a message; nothing if there is none."""
+        ...
+
+    @property
+    def has_backlog(self) -> bool:
+        """True if :meth:`receive` may find a message without more bytes."""
+        ...
+
+    def absorb(self, data: bytes) -> bool:
+        """Take the next bytes if no message can be complete yet.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            True if they were taken; False if they have to be given to :meth:`receive`.
         """
         ...
 

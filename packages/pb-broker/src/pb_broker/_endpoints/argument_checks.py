@@ -24,6 +24,7 @@ __all__ = [
     "CLIENT_EXAMPLE",
     "SERVER_EXAMPLE",
     "checked_client_factory",
+    "checked_dialects",
     "checked_host",
     "checked_options",
     "checked_root",
@@ -35,6 +36,9 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+#: The dialects that there are.
+DIALECTS: Final = ("pb2", "pb")
 
 #: Descriptions that errors show.
 CLIENT_EXAMPLE: Final = '"tls:example.org:8787"'
@@ -112,6 +116,26 @@ def checked_options(**options: Any) -> None:
             raise TypeError(f"{name} is a number of seconds, not {_shown(value)}")
         elif not value >= 0:
             raise ValueError(f"{name} is a number of seconds, not {value}")
+
+
+def checked_dialects(names: object) -> None:
+    """See that dialects are names of those that there are.
+
+    Args:
+        names: An argument of a factory.
+
+    Raises:
+        TypeError: It is no sequence of names.
+        ValueError: There is no such dialect, or none is named.
+    """
+    if not isinstance(names, (list, tuple)):
+        raise TypeError(f'dialects are a tuple such as ("pb2", "pb"), not {names!r}')
+    for name in names:
+        if name not in DIALECTS:
+            known = ", ".join(map(repr, DIALECTS))
+            raise ValueError(f"there is no dialect {name!r}; there are {known}")
+    if not names or len(set(names)) != len(names):
+        raise ValueError("dialects are one or more names, each of them once")
 
 
 def checked_host(host: object, port: object) -> None:

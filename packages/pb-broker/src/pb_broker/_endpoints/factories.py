@@ -63,6 +63,10 @@ def _make_broker(factory: Any, is_client: bool) -> Broker:
         broker.shell = factory.shell
     if factory.observer is not None:
         broker.observe(factory.observer)
+    if factory.dialects is not None:
+        names = [name.encode() for name in factory.dialects]
+        # For peers that want a dialect without any vocabulary.
+        broker.set_dialects([*names, b"none"] if b"pb" in names else names)
     return broker
 
 
@@ -87,6 +91,8 @@ class _Watching:
     limits: BrokerLimits | None = None
     security: Any = None
     call_timeout: float | None = None
+    #: Dialects that are spoken, best first; None for those of the broker.
+    dialects: Any = None
     #: Who is told of each call.
     observer: CallObserver | None = None
     #: What has an eye on the connections.
@@ -115,6 +121,8 @@ class _Watching:
         self.limits = options.limits
         self.call_timeout = options.call_timeout
         self.observer = options.observer
+        if options.dialects is not None:
+            self.dialects = options.dialects
 
     def startFactory(self) -> None:
         """Begin to have an eye on connections."""

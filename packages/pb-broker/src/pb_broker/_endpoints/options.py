@@ -8,7 +8,7 @@ The TypedDicts tell type checkers so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict, TypeVar
 
@@ -17,7 +17,7 @@ from pb_broker._connection.deadlines import Heartbeat
 from pb_broker._session.observers import CallObserver
 from pb_jelly import SecurityOptions
 
-from .argument_checks import checked_options
+from .argument_checks import checked_dialects, checked_options
 
 __all__ = [
     "ClientFactoryKeywords",
@@ -71,8 +71,14 @@ class ConnectionOptions:
     observer: CallObserver | None = None
     """Observer of each call, there and back; None for none."""
 
+    dialects: Sequence[str] | None = None
+    """Dialects that are spoken, best first: ``"pb2"``, and ``"pb"``, which
+    ``twisted.spread`` speaks as well; None for ``("pb",)``."""
+
     def __post_init__(self) -> None:
         """See that limits are limits, and that times are numbers."""
+        if self.dialects is not None:
+            checked_dialects(self.dialects)
         checked_options(
             limits=self.limits,
             call_timeout=self.call_timeout,
@@ -121,6 +127,7 @@ class ClientFactoryKeywords(TypedDict, total=False):
     handshake_timeout: float | None
     heartbeat: Heartbeat | bool | None
     observer: CallObserver | None
+    dialects: Sequence[str] | None
 
 
 class ServerFactoryKeywords(ClientFactoryKeywords, total=False):

@@ -218,11 +218,12 @@ class ExportTable:
             objects.add(id(self._name[1]))
         self.named = len(objects)
 
-    def decref(self, luid: int | bytes) -> Any:
-        """Count one reference less.
+    def decref(self, luid: int | bytes, less: int = 1) -> Any:
+        """Count references less.
 
         Args:
             luid: The id that the peer lets go of.
+            less: How many of its references.
 
         Returns:
             The object, if that was its last reference and it is gone; else None.
@@ -237,7 +238,7 @@ class ExportTable:
         if luid not in self.objects:
             self._local_ids.check(luid)
             return None
-        count = self._counts.pop(luid, 1) - 1
+        count = self._counts.pop(luid, 1) - less
         if count > 0:
             if count > 1:
                 self._counts[luid] = count
@@ -399,11 +400,12 @@ class CacheTable:
             self.hooks.cached(luid, True)
         return luid
 
-    def decref(self, luid: int) -> Local | None:
-        """Count one copy less.
+    def decref(self, luid: int, less: int = 1) -> Local | None:
+        """Count copies less.
 
         Args:
             luid: The number of the cache.
+            less: How many of its copies.
 
         Returns:
             The entry, if that was the last copy.  It is still there, so that the
@@ -416,7 +418,8 @@ class CacheTable:
         if entry is None or entry.refcount <= 0:
             self._local_ids.check(luid)
             return None
-        return entry if entry.decref() == 0 else None
+        entry.refcount = max(0, entry.refcount - less)
+        return entry if entry.refcount == 0 else None
 
     def forget(self, luid: int) -> None:
         """Drop the entry of ``luid``, if there is one."""

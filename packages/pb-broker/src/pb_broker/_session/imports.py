@@ -72,15 +72,46 @@ class Imports:
         """
         if self.count >= self._quotas.of_peer.imported_references:
             return None
-        self.count += 1
         perspective = None
         if message[0] == MESSAGE:
             target = self._exports.find(message[2])
             perspective = getattr(target, "perspective", None)
+        called = message[2] if message[0] == MESSAGE else None
+        answered = message[1] if message[0] == ANSWER else None
+        return self._made(luid, perspective, called, answered)
+
+    def make(
+        self,
+        luid: int,
+        perspective: Any,
+        called: int | bytes | None,
+        answered: int | None,
+    ) -> RemoteReference:
+        """Return a reference that came in a message, and count it.
+
+        Args:
+            luid: The peer's number of the object.
+            perspective: The perspective that is served when it is used.
+            called: The object of the call that it is an argument of; None for none.
+            answered: The number of the call that it is the answer of; None for none.
+
+        Raises:
+            Error: There are as many as there may be.
+        """
+        self._quotas.check_imports(self.count)
+        return self._made(luid, perspective, called, answered)
+
+    def _made(
+        self,
+        luid: int,
+        perspective: Any,
+        called: int | bytes | None,
+        answered: int | None,
+    ) -> RemoteReference:
+        """Return a reference, and count it."""
+        self.count += 1
         reference: RemoteReference = RemoteReference(perspective, self._broker, luid, 1)
         if self.hooks is not None:
-            called = message[2] if message[0] == MESSAGE else None
-            answered = message[1] if message[0] == ANSWER else None
             self.hooks.imported(luid, called, answered)
         return reference
 

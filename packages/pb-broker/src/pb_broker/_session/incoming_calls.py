@@ -14,11 +14,13 @@ An async generator is answered with a reference to a :class:`StreamSource`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from threading import get_ident
 from types import AsyncGeneratorType
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pb_broker._dialects.message_codec import MessageCodec, Served
@@ -26,6 +28,7 @@ from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.misdirected_calls import is_misdirected
 from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.clock import clock_of
 from pb_broker._objects.failures import (
     CopiedFailure,
     CopyableFailure,
@@ -37,6 +40,7 @@ from pb_broker._objects.streams import Batch, StreamSource
 from pb_broker.errors import ClosingDown, Error, NoSuchMethod, ProtocolError
 from pb_jelly import JellyError
 
+from .call_deadline import run_within
 from .exports import CacheTable, ExportTable
 from .host import Host, Outbox
 from .outgoing_calls import CLOSING
@@ -51,6 +55,9 @@ _log = SafeLogger(namespace="pb_broker")
 _VALUES: Final = frozenset(
     {type(None), bool, int, float, str, bytes, tuple, list, dict}
 )
+
+#: The shared empty table of calls; replaced before the first is listed.
+_NOTHING_RUNS: Final[dict[int, Deferred[Any]]] = {}
 
 #: The shared empty table; replaced before the first stream is listed.
 _NO_STREAMS: Final[dict[int, StreamSource]] = {}
@@ -69,6 +76,7 @@ class IncomingCalls:
         peer_closes: Called when the peer says that it takes no more calls.
 
     Attributes:
+        codec: Writes the answers; it is replaced when a dialect is agreed on.
         hooks: The session's hooks; None for none.
         is_over: Whether the connection is lost, so that no answer can be sent.
         outbox: As above.
@@ -81,11 +89,12 @@ class IncomingCalls:
     __slots__ = (
         "_batch",
         "_caches",
-        "_codec",
         "_exports",
         "_host",
         "_peer_closes",
         "_quotas",
+        "_running",
+        "codec",
         "hooks",
         "is_over",
         "outbox",
@@ -106,7 +115,7 @@ class IncomingCalls:
         peer_closes: Callable[[], None],
     ) -> None:
         self._host = host
-        self._codec = codec
+        self.codec = codec
         self.outbox = outbox
         self._quotas = quotas
         self._exports = exports
@@ -118,6 +127,8 @@ class IncomingCalls:
         self.is_over = False
         self.refusal: str | None = None
         self.serving = 0
+        # What the calls are waited for with that can be cancelled, by number.
+        self._running: dict[int, Deferred[Any]] = _NOTHING_RUNS
         self.streams: dict[int, StreamSource] = _NO_STREAMS
         self.thread = get_ident()
 
@@ -244,6 +255,32 @@ class IncomingCalls:
         else:
             self.call(request, luid, to_copy, name, wanted, args, kw)
 
+    def call_within(
+        self,
+        seconds: float,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> None:
+        """Make a call for the peer with a deadline; see `CallSink.call_within`."""
+        clock = clock_of(self._host)
+        call = (self.call, request, luid, to_copy, name, wanted, args, kw)
+        copy_context().run(run_within, seconds, clock, *call)
+        running = self._running.get(request)
+        if running is not None:
+            timer = clock.callLater(seconds, self.cancel, request)
+            running.addBoth(_stopped, timer)
+
+    def cancel(self, request: int) -> None:
+        """Cancel a call that has begun and not ended; see `CallSink.cancel`."""
+        running = self._running.get(request)
+        if running is not None:
+            running.cancel()
+
     def refuse(self, request: int, wanted: Any, error: Exception) -> None:
         """Answer a call that cannot be made; see `CallSink.refuse`."""
         self._refuse(request, wanted, Failure(error))
@@ -264,6 +301,10 @@ class IncomingCalls:
         later = self._host.shell.awaitable(result)
         if later is not None:
             self.serving += 1
+            if self.codec.is_modern:
+                if self._running is _NOTHING_RUNS:
+                    self._running = {}
+                self._running[request] = later
             later.addCallbacks(
                 self._answer_later,
                 self._fail_later,
@@ -297,7 +338,7 @@ class IncomingCalls:
         if self.is_over or not wanted:
             return
         try:
-            parts = self._codec.answer(request, result, served)
+            parts = self.codec.answer(request, result, served)
         except ENDINGS as error:
             # The result of the method, or a hook of the result, is at fault: both the
             # caller and the log are told.
@@ -372,7 +413,7 @@ class IncomingCalls:
                 self._batch = None
         else:
             self.answer(result, request, wanted, served)
-        self._has_answered()
+        self._has_answered(request)
 
     def _fail_later(
         self,
@@ -392,10 +433,12 @@ class IncomingCalls:
         else:
             tell = partial(self.fail, request=request, wanted=wanted)
             self.hooks.failing(failure, served, tell)
-        self._has_answered()
+        self._has_answered(request)
 
-    def _has_answered(self) -> None:
+    def _has_answered(self, request: int) -> None:
         self.serving -= 1
+        self._running.pop(request, None)
+        self.codec.ended(request)
         self._host.call_answered()
 
     def fail(self, failure: Failure, request: int, wanted: Any) -> None:
@@ -456,9 +499,9 @@ class IncomingCalls:
         try:
             if type(value) is CopyableFailure:
                 # A call that fails has to end, under any policy.
-                parts = self._codec.plain_error(request, value.getStateToCopy())
+                parts = self.codec.plain_error(request, value)
             else:
-                parts = self._codec.error(request, value)
+                parts = self.codec.error(request, value)
         except ENDINGS:
             log = self._host.peer_log
             if log.allows():
@@ -477,6 +520,13 @@ class IncomingCalls:
         streams, self.streams = self.streams, _NO_STREAMS
         for stream in list(streams.values()):
             self._host.peer_log.run(stream.close)
+
+
+def _stopped(result: Any, timer: Any) -> Any:
+    """Stop a timer, if it has yet to run, and pass a result on."""
+    if timer.active():
+        timer.cancel()
+    return result
 
 
 def _continues(target: object) -> bool:

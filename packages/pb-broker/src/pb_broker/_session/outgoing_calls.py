@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from twisted.python.failure import Failure
 
+from pb_banana.extending import messages
 from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.safe_logger import SafeLogger
@@ -31,6 +32,7 @@ from pb_broker._event_loops.shell import forget, late_call
 from pb_broker._objects.failures import remote_error
 from pb_broker.errors import ClosingDown, Error, MaybeExecuted, NotSent
 
+from .call_deadline import left_of_deadline
 from .host import Host, Outbox
 from .session_hooks import SessionHooks
 
@@ -47,6 +49,9 @@ CLOSING: Final = b"closing down"
 #: Methods that may be called when no call is begun any more.
 _CONTINUING: Final = frozenset({b"next", b"close", b"gotPage", b"endedPaging"})
 
+#: The longest time in seconds that a call is given; more is any time.
+_LONGEST: Final = 1e9
+
 #: The shared empty table; replaced before the first call is listed.
 _NO_CALLS: Final[dict[int, Any]] = {}
 
@@ -60,6 +65,7 @@ class OutgoingCalls:
         outbox: Where they go.
 
     Attributes:
+        codec: As above; it is replaced when a dialect is agreed on.
         handed: Number of the last call of which the transport may have been handed
             anything; None if it is the last one made.
         hooks: The session's hooks; None for none.
@@ -72,9 +78,9 @@ class OutgoingCalls:
     """
 
     __slots__ = (
-        "_codec",
         "_host",
         "_timer",
+        "codec",
         "handed",
         "hooks",
         "last",
@@ -86,7 +92,7 @@ class OutgoingCalls:
 
     def __init__(self, host: Host, codec: MessageCodec, outbox: Outbox) -> None:
         self._host = host
-        self._codec = codec
+        self.codec = codec
         self.outbox = outbox
         self.hooks: SessionHooks | None = None
         self.thread = get_ident()
@@ -123,6 +129,7 @@ class OutgoingCalls:
         kw: dict[str, Any],
         perspective: Any,
         is_hooked: bool = False,
+        seconds: float | None = None,
     ) -> Any:
         """Send a call.
 
@@ -135,6 +142,9 @@ class OutgoingCalls:
             kw: The keyword arguments.
             perspective: The perspective for which the arguments are serialized.
             is_hooked: Whether the hooks have been asked.
+            seconds: The seconds in which it has to be answered; infinite for any time,
+                None for what the host says, and what is left of the call that is being
+                served.
 
         Returns:
             What becomes of the call, of the event loop's own kind: it has failed
@@ -147,20 +157,26 @@ class OutgoingCalls:
             raise self._host.shell.wrong_thread()
         if self.hooks is not None and not is_hooked:
             send = partial(
-                self.call, luid, to_copy, name, wanted, args, kw, perspective, True
+                *(self.call, luid, to_copy, name, wanted, args, kw, perspective),
+                True,
+                seconds,
             )
             return self.hooks.calling(luid, to_copy, name, wanted, perspective, send)
+        left = left_of_deadline() if seconds is None else seconds
+        options = None
         request = self.last = self.last + 1
         try:
-            parts = self._codec.call(
-                request, luid, to_copy, name, wanted, args, kw, perspective
+            if self.codec.is_modern:
+                options = self._options(left, wanted)
+            parts = self.codec.call(
+                request, luid, to_copy, name, wanted, args, kw, perspective, options
             )
         except Exception:
             # An exception of a hook of the caller's own values is the caller's.  Those
             # that end a program are let through, as from any other call.
             return self._host.shell.failed(Failure())
         # First, since there are transports that bring the answer at once.
-        answer = self._begin(request, name) if wanted else None
+        answer = self._begin(request, name, left) if wanted else None
         outbox = self.outbox
         gathered = outbox.gathered
         if gathered is not None and len(parts) == 1:
@@ -168,6 +184,36 @@ class OutgoingCalls:
         elif parts:
             outbox.send(parts)
         return answer
+
+    def _options(self, left: float | None, wanted: Any) -> dict[int, int] | None:
+        """Return the options of a call that says by when its answer has to be there.
+
+        Args:
+            left: The seconds in which it has to be; None for what the host says.
+            wanted: Whether an answer is wanted.
+        """
+        seconds = self._host.call_timeout
+        if left is not None and (seconds is None or left < seconds):
+            seconds = left
+        if seconds is None or not wanted or seconds > _LONGEST:
+            return None
+        return {messages.DEADLINE: max(1, int(seconds * 1000))}
+
+    def pop(self, request: int, default: object = None) -> object:
+        """Take a call that was given up from the list, and have the peer told.
+
+        It is what a call finds as the table that it is listed in, in a dialect in which
+        calls can be cancelled.
+
+        Args:
+            request: The number of the call.
+            default: Returned if it is not listed.
+        """
+        call = self.pending.pop(request, None)
+        if call is None:
+            return default
+        self.codec.cancel(request)
+        return call
 
     def call_shared(
         self,
@@ -200,8 +246,10 @@ class OutgoingCalls:
             send = partial(self.call_shared, luid, to_copy, name, body, wanted, True)
             return self.hooks.calling(luid, to_copy, name, wanted, None, send)
         request = self.last = self.last + 1
-        data = self._codec.shared_call(request, luid, to_copy, body)
+        data = self.codec.shared_call(request, luid, to_copy, body, wanted)
         answer = self._begin(request, name) if wanted else None
+        if not data:
+            return answer
         outbox = self.outbox
         gathered = outbox.gathered
         if gathered is not None:
@@ -215,6 +263,9 @@ class OutgoingCalls:
 
     def ask_for_life(self) -> None:
         """Make a call that any peer answers with an error, without a log line."""
+        if self.codec.is_modern:
+            self.outbox.send([self.codec.ping(None)])
+            return
         answer = self._call_nobody(_ALIVE)
         self._host.shell.ignore(answer)
 
@@ -224,6 +275,9 @@ class OutgoingCalls:
         Args:
             answered: Called when the peer has answered the notice, or is gone.
         """
+        if self.codec.is_modern:
+            self.outbox.send([self.codec.goodbye() + self.codec.ping(answered)])
+            return
         answer = self._call_nobody(CLOSING)
         self._host.shell.watch(answer, lambda _: answered())
         self._host.shell.ignore(answer)
@@ -239,8 +293,15 @@ class OutgoingCalls:
         if self.refused_after is None:
             self.refused_after = self.last
 
-    def _begin(self, request: int, name: bytes) -> Any:
-        """Return the answer-to-be of a call that is being sent, and list it."""
+    def _begin(self, request: int, name: bytes, left: float | None = None) -> Any:
+        """Return the answer-to-be of a call that is being sent, and list it.
+
+        Args:
+            request: The number of the call.
+            name: The name of the method.
+            left: The seconds in which it has to be answered, where that is not what the
+                host says; None for that.
+        """
         host = self._host
         reading = host.reading
         if reading.is_held:
@@ -252,7 +313,7 @@ class OutgoingCalls:
         if pending is _NO_CALLS:
             pending = self.pending = {}
         pending[request] = call
-        call.pending = pending
+        call.pending = self if self.codec.is_modern else pending
         call.request = request
         call.name = name
         if shell.keeps_context:
@@ -261,6 +322,13 @@ class OutgoingCalls:
                 # Context variables of the caller are set in callbacks of the answer.
                 call.context = context
         seconds = host.call_timeout
+        if left is not None and (seconds is None or left != seconds):
+            # It has a timer of its own: those of the host's are due in their order.
+            if left <= _LONGEST and (seconds is None or left < seconds):
+                shell.limit(call, left, clock_of(host))
+                return call
+            if left > _LONGEST:
+                return call
         if seconds is not None:
             clock = clock_of(host)
             if self._timer is None:

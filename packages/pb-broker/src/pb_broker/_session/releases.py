@@ -25,6 +25,7 @@ class Releases:
         host: The broker, for its event loop.
 
     Attributes:
+        codec: As above; it is replaced when a dialect is agreed on.
         hooks: The session's hooks; None for none.
         is_over: Whether nobody is left to be told.
         outbox: As above.
@@ -33,10 +34,10 @@ class Releases:
         thread: The identifier of the event loop's thread.
     """
 
-    __slots__ = ("_codec", "_host", "hooks", "is_over", "outbox", "queue", "thread")
+    __slots__ = ("_host", "codec", "hooks", "is_over", "outbox", "queue", "thread")
 
     def __init__(self, codec: MessageCodec, outbox: Outbox, host: Host) -> None:
-        self._codec = codec
+        self.codec = codec
         self._host = host
         self.outbox = outbox
         self.hooks: SessionHooks | None = None
@@ -57,13 +58,13 @@ class Releases:
             return
         # First in the queue, then the question: a step under way looks afterwards.
         self.queue.append((luid, of_copy))
-        if self._codec.busy and get_ident() == self.thread:
+        if self.codec.busy and get_ident() == self.thread:
             return
         self._host.shell.call_in_thread(self.flush)
 
     def flush(self) -> None:
         """Tell the peer of everything that was let go of, in one write."""
-        queue, codec = self.queue, self._codec
+        queue, codec = self.queue, self.codec
         if not queue or codec.busy or self.is_over or not codec.is_ready:
             return
         parts: list[bytes] = []

@@ -57,7 +57,8 @@ class Serializer:
         context: On whose behalf a value is being made now; None for none.
         is_lenient: As above.
         served: On whose behalf a message is being written in one step.
-        tables: The tables of the policy.
+        modern_tables: The tables of the policy for the dialect "pb2".
+        tables: The tables of the policy for the dialect "pb".
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Serializer:
         "_wire",
         "context",
         "is_lenient",
+        "modern_tables",
         "served",
         "tables",
     )
@@ -84,6 +86,7 @@ class Serializer:
         self._security = security
         self.is_lenient = is_lenient
         self.tables: CurrentTables = current_tables(security, lenient=is_lenient)
+        self.modern_tables: CurrentTables = current_tables(security, modern=True)
         self._take_back = take_back
         self.context: ServingContext | None = None
         self.served = NOBODY
@@ -97,6 +100,27 @@ class Serializer:
     def security(self, security: Taster) -> None:
         self._security = security
         self.tables = current_tables(security, lenient=self.is_lenient)
+        self.modern_tables = current_tables(security, modern=True)
+
+    @property
+    def invoker(self) -> Any:
+        """The object that hooks of values get as their ``invoker``: the broker."""
+        return self._invoker
+
+    @property
+    def types(self) -> Mapping[bytes, Any]:
+        """Kinds of value that are accepted whatever the policy says."""
+        return self._invoker.pb_types
+
+    @property
+    def limits(self) -> Limits:
+        """Limits on the peer's values."""
+        return self._wire.limits
+
+    @property
+    def send_limits(self) -> Limits:
+        """Limits on values that are sent."""
+        return self._wire.send_limits
 
     def jelly(self, value: Any, context: ServingContext, root: str = "") -> SExp:
         """Serialize a value for the peer.

@@ -29,13 +29,17 @@ from twisted.python.failure import Failure
 
 from pb_banana import Connection
 from pb_broker._compatibility import Compatibility
+from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._dialects.pb.codec import PbCodec
+from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._dialects.undecided import Undecided
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._objects.cacheable import RemoteCacheObserver
 from pb_broker.errors import DeadReferenceError
 from pb_jelly import Taster
 
+from .connection_values import ConnectionValues, SharedValues
 from .exports import CacheTable, ExportTable, Local, LocalIDs
 from .host import Host, Outbox
 from .imports import Imports
@@ -92,6 +96,7 @@ class Session:
         observers: The hooks of the observer; None for none.
         outgoing: Calls from here.
         ownership: The owners of what the peer was given; None for none.
+        pb: The codec of the dialect "pb", whichever is spoken.
         quotas: What the peer may cost.
         releases: What the peer has yet to be told was let go of.
         serializer: Values.
@@ -109,6 +114,7 @@ class Session:
         "observers",
         "outgoing",
         "ownership",
+        "pb",
         "quotas",
         "releases",
         "serializer",
@@ -135,9 +141,10 @@ class Session:
         self.serializer = Serializer(
             invoker, connection, security, profile.lenient, self.undo
         )
-        self.codec = PbCodec(
+        self.pb = PbCodec(
             connection, self.serializer, self.imports, bool(host.isClient)
         )
+        self.codec: MessageCodec = self.pb
         self.outgoing = OutgoingCalls(host, self.codec, outbox)
         self.incoming = IncomingCalls(
             host,
@@ -149,6 +156,41 @@ class Session:
             self.outgoing.note_refused,
         )
         self.releases = Releases(self.codec, outbox, host)
+
+    # The dialect
+
+    def offer_pb2(self) -> None:
+        """Have the dialect open between "pb" and "pb2", until one is agreed on."""
+        values = ConnectionValues(
+            self.broker, self.serializer, self.imports, self.exports
+        )
+        carrier: Any = self.broker
+        quotas = self.quotas
+        pb2 = Pb2Codec(
+            carrier,
+            self.serializer,
+            values,
+            SharedValues(values),
+            self,
+            lambda: quotas.of_peer,
+            bool(self.broker.isClient),
+        )
+        self._speak(Undecided(self.pb, pb2, self.serializer))
+
+    def agree(self, dialect: bytes) -> None:
+        """Speak a dialect from now on.
+
+        Args:
+            dialect: The name of the dialect.
+        """
+        codec = self.codec
+        if isinstance(codec, Undecided):
+            self._speak(codec.chosen(dialect))
+
+    def _speak(self, codec: MessageCodec) -> None:
+        codec.busy = self.codec.busy
+        self.codec = self.outgoing.codec = self.incoming.codec = codec
+        self.releases.codec = codec
 
     def attach(self, outbox: Outbox) -> None:
         """Send to another outbox from now on.
@@ -217,9 +259,20 @@ class Session:
         for luid in cached or ():
             self._copy_less(luid)
 
-    def released(self, luid: int | bytes) -> None:
+    def released_many(self, luid: int, count: int) -> None:
+        """Count references, or cached copies, less; see `Sink.released_many`."""
+        if luid in self.caches.objects:
+            self.copy_released(luid, count)
+        else:
+            self.released(luid, count)
+
+    def peer_closes(self) -> None:
+        """Learn that the peer begins no call any more; see `Sink.peer_closes`."""
+        self.outgoing.note_refused()
+
+    def released(self, luid: int | bytes, count: int = 1) -> None:
         """Count one reference of the peer's less; see `Sink.released`."""
-        instance = self.exports.decref(luid)
+        instance = self.exports.decref(luid, count)
         if instance is not None:
             self.exported_no_more(instance)
 
@@ -233,13 +286,13 @@ class Session:
         if cleanup is not None:
             self.broker.peer_log.run(cleanup)
 
-    def copy_released(self, luid: int) -> None:
-        """Count one cached copy at the peer less; see `Sink.copy_released`."""
-        if self._copy_less(luid):
+    def copy_released(self, luid: int, count: int = 1) -> None:
+        """Count cached copies at the peer less; see `Sink.copy_released`."""
+        if self._copy_less(luid, count):
             self._send(self.codec.forget_copy(luid))
 
-    def _copy_less(self, luid: int) -> bool:
-        entry = self.caches.decref(luid)
+    def _copy_less(self, luid: int, count: int = 1) -> bool:
+        entry = self.caches.decref(luid, count)
         if entry is None:
             return False
         self._stopped_observing(entry)

@@ -143,6 +143,9 @@ class PbCodec:
         self._discard: Callable[[list[Any]], object] = imports.discard
         self._remote: Callable[[int, list[Any]], Any] | None = None
 
+    #: Nothing but reading less holds a peer's calls back, and none can be cancelled.
+    is_modern: Final = False
+
     # Messages out
 
     @property
@@ -209,6 +212,7 @@ class PbCodec:
         args: tuple[Any, ...],
         kw: dict[str, Any],
         perspective: Any,
+        options: Mapping[int, Any] | None = None,
     ) -> list[bytes]:
         """Return the bytes of a call; see `MessageCodec.call`."""
         head = (
@@ -251,7 +255,9 @@ class PbCodec:
             self.busy -= 1
         return None if parts is None else b"".join(parts)[_WIDEST_SIZE:]
 
-    def shared_call(self, request: int, luid: int, to_copy: bool, body: bytes) -> bytes:
+    def shared_call(
+        self, request: int, luid: int, to_copy: bool, body: bytes, wanted: bool
+    ) -> bytes:
         """Return the bytes of a call; see `MessageCodec.shared_call`."""
         return (
             (_COPY_CALL if to_copy else _CALL)
@@ -301,9 +307,9 @@ class PbCodec:
             serializer.undo(context)
             raise
 
-    def plain_error(self, request: int, state: dict[Any, Any]) -> list[bytes]:
+    def plain_error(self, request: int, failure: Any) -> list[bytes]:
         """Return the bytes of an error; see `MessageCodec.plain_error`."""
-        expression = [messages.COPYABLE_FAILURE, jelly(state)]
+        expression = [messages.COPYABLE_FAILURE, jelly(failure.getStateToCopy())]
         return self.message([messages.ERROR, request, expression])
 
     def release(self, luid: int | bytes, of_copy: bool) -> bytes:
@@ -318,6 +324,32 @@ class PbCodec:
     def did_not_understand(self, verb: bytes) -> list[bytes]:
         """Return the bytes of a complaint; see `MessageCodec.did_not_understand`."""
         return self.message([messages.DID_NOT_UNDERSTAND, verb])
+
+    def cancel(self, request: int) -> None:
+        """Tell the peer nothing: the dialect has no message for it."""
+
+    def ended(self, request: int) -> None:
+        """Note nothing: the dialect has no credit."""
+
+    def ping(self, answered: Callable[[], None] | None) -> bytes:
+        """Return nothing: a call of no object is made for a sign of life."""
+        return b""
+
+    def goodbye(self) -> bytes:
+        """Return nothing: a call of no object is made to say it."""
+        return b""
+
+    def widen(self) -> None:
+        """Tell the peer nothing: the dialect has no credit."""
+
+    @property
+    def has_pieces(self) -> bool:
+        """False: messages are sent whole."""
+        return False
+
+    def next_piece(self) -> bytes:
+        """Return nothing: messages are sent whole."""
+        return b""
 
     def offered(self) -> None:
         """Learn that the transport is there, and that a server has made its offer."""
@@ -335,6 +367,15 @@ class PbCodec:
         held, self._held = self._held, None
         greeting = [messages.VERSION, version]
         return [self.encode(each) for each in (greeting, *(held or ()))]
+
+    def hold(self, expression: list[Any]) -> None:
+        """Hold a message until :meth:`ready`.
+
+        Args:
+            expression: The message.
+        """
+        self._holds = True
+        self.message(expression)
 
     @property
     def held(self) -> list[list[Any]]:
@@ -364,6 +405,15 @@ class PbCodec:
         return token
 
     # Messages in
+
+    @property
+    def has_backlog(self) -> bool:
+        """True if :meth:`receive` may find a message without more bytes."""
+        return self._connection.has_backlog
+
+    def absorb(self, data: bytes) -> bool:
+        """Take bytes within a message; see `MessageCodec.absorb`."""
+        return self._connection.absorb(data)
 
     def receive(self, data: bytes, sink: Sink) -> bool:
         """Read one message and tell the sink of it; see `MessageCodec.receive`."""

@@ -1,0 +1,261 @@
+"""This module is the framing of the dialect "pb2": messages in frames, and on lanes.
+
+Theory of operation
+-------------------
+A frame is three bytes of length, one byte for the lane, and the payload.  On lane 0 the
+payload is whole messages, one after the other.  A message that is too large for a frame
+goes in pieces on a lane from 1 to 127, of which the last has 128 more in its head; the
+first piece begins with eight bytes for the length of the whole message, so that the
+receiver refuses it before there is more.  Between two pieces other frames may go.
+
+`FrameReader` puts messages together; it looks at no message.  `cut` makes the frames of
+one.  Neither does input or output.  The specification is ``docs/protocol-pb2.md``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from pb_banana.errors import DecodeError, LimitExceeded
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+__all__ = [
+    "HEAD_BYTES",
+    "LAST_LANE",
+    "LAST_PIECE",
+    "LEAST_PIECE",
+    "LENGTH_BYTES",
+    "FrameReader",
+    "frame_head",
+    "piece",
+]
+
+#: Bytes of the head of a frame, and of the length before the first piece of a message.
+HEAD_BYTES: Final = 4
+LENGTH_BYTES: Final = 8
+#: The highest lane; and the bit in the head of the last piece on a lane.
+LAST_LANE: Final = 127
+LAST_PIECE: Final = 128
+#: The least bytes of a piece that is not the last.
+LEAST_PIECE: Final = 4096
+
+
+def frame_head(size: int, lane: int = 0) -> bytes:
+    """Return the head of a frame.
+
+    Args:
+        size: The bytes of the payload.
+        lane: The lane; 128 more for the last piece on it.
+    """
+    return ((size << 8) | lane).to_bytes(HEAD_BYTES, "big")
+
+
+def piece(size: int, lane: int, *, first: int = 0, is_last: bool = False) -> bytes:
+    """Return the bytes before a piece of a message.
+
+    Args:
+        size: The bytes of the message in this piece.
+        lane: The lane, from 1.
+        first: The length of the whole message, if this is the first piece; else 0.
+        is_last: True for the last piece.
+    """
+    head = LAST_PIECE + lane if is_last else lane
+    if not first:
+        return frame_head(size, head)
+    return frame_head(size + LENGTH_BYTES, head) + first.to_bytes(LENGTH_BYTES, "big")
+
+
+class _Lane:
+    """A message that comes in pieces.
+
+    Attributes:
+        size: The bytes of the whole message.
+        got: The bytes that have come.
+        pieces: They themselves.
+        frames: The number of the frame that brought the newest piece.
+    """
+
+    __slots__ = ("frames", "got", "pieces", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.got = 0
+        self.pieces: list[bytes] = []
+        self.frames = 0
+
+
+@final
+class FrameReader:
+    """Received bytes, put together to messages.
+
+    Args:
+        max_frame: The most bytes of a payload, as the other end was told.
+        message_bytes: The most bytes of a message on a lane.
+        lane_bytes: The most bytes of all messages that come on lanes at a time.
+
+    Attributes:
+        data: Bytes in which the present messages are.
+        position: The index of the next message in them, to be moved by its reader.
+        end: The index after the last of them.
+        lanes: The most lanes that may be used at a time.
+        max_frame: As above, and so are the next two.
+        message_bytes: See above.
+        lane_bytes: See above.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_have",
+        "_lanes",
+        "_more",
+        "_need",
+        "_place",
+        "data",
+        "end",
+        "lane_bytes",
+        "lanes",
+        "max_frame",
+        "message_bytes",
+        "position",
+    )
+
+    def __init__(self, max_frame: int, message_bytes: int, lane_bytes: int) -> None:
+        self.max_frame: i64 = max_frame
+        self.message_bytes: i64 = message_bytes
+        self.lane_bytes: i64 = lane_bytes
+        self.lanes: i64 = LAST_LANE
+        self.data: bytes = b""
+        self.position: i64 = 0
+        self.end: i64 = 0
+        # The bytes from `_place` on have yet to be cut; those in `_more` come after
+        # them, and are joined once there is enough of them for a frame.
+        self._buffer: bytes = b""
+        self._place: i64 = 0
+        self._more: list[bytes] = []
+        self._have: i64 = 0
+        self._need: i64 = HEAD_BYTES
+        self._lanes: dict[int, _Lane] = {}
+
+    @property
+    def has_backlog(self) -> bool:
+        """True if `advance` may find a message, or an error, without more bytes."""
+        return self.position < self.end or self._have >= self._need
+
+    @property
+    def on_lanes(self) -> int:
+        """The bytes of all messages that are coming on lanes."""
+        return sum(lane.size for lane in self._lanes.values())
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Args:
+            data: Bytes, however the transport has cut them.
+        """
+        if not data:
+            return
+        if self._have == 0:
+            self._buffer = data
+            self._place = 0
+        else:
+            self._more.append(data)
+        self._have += len(data)
+
+    def advance(self) -> bool:
+        """Go on to a message, if there is a whole one.
+
+        Returns:
+            True if one begins at `position`.
+
+        Raises:
+            DecodeError: The bytes are no frames.
+            LimitExceeded: A message is too large, or all that come on lanes are.
+        """
+        while self.position >= self.end:
+            if self._have < self._need:
+                return False
+            if self._more:
+                self._more.insert(0, self._buffer[self._place :])
+                self._buffer = b"".join(self._more)
+                self._place = 0
+                self._more = []
+            data = self._buffer
+            place = self._place
+            size: i64 = (data[place] << 16) | (data[place + 1] << 8) | data[place + 2]
+            lane: i64 = data[place + 3]
+            if size == 0 or size > self.max_frame:
+                raise self._wrong_size(size)
+            if self._have < HEAD_BYTES + size:
+                self._need = HEAD_BYTES + size
+                return False
+            self._need = HEAD_BYTES
+            self._have -= HEAD_BYTES + size
+            place += HEAD_BYTES
+            self._place = place + size
+            if lane == 0:
+                self.data = data
+                self.position = place
+                self.end = place + size
+            else:
+                self._piece(lane, place, place + size)
+            if self._have == 0:
+                self._buffer = b""
+        return True
+
+    def _wrong_size(self, size: int) -> DecodeError:
+        if not size:
+            return DecodeError("an empty frame")
+        return DecodeError(
+            f"a frame of {size} bytes, where {self.max_frame} were agreed on"
+        )
+
+    def _piece(self, head: i64, start: i64, end: i64) -> None:
+        """Take a piece on a lane; make it the present message if it is the last."""
+        number: i64 = head & LAST_LANE
+        is_last = head >= LAST_PIECE
+        if number == 0 or number > self.lanes:
+            raise DecodeError(f"a frame on lane {head}, which there is not")
+        lane = self._lanes.get(number)
+        if lane is None:
+            if end - start <= LENGTH_BYTES:
+                raise DecodeError("a first piece without a part of its message")
+            total = int.from_bytes(self._buffer[start : start + LENGTH_BYTES], "big")
+            lane = self._begin(total)
+            self._lanes[number] = lane
+            start += LENGTH_BYTES
+        size = end - start
+        lane.got += size
+        if lane.got > lane.size or (is_last and lane.got < lane.size):
+            raise DecodeError(
+                f"a message of {lane.got} bytes, of which {lane.size} were announced"
+            )
+        if not is_last and size < LEAST_PIECE - LENGTH_BYTES:
+            raise DecodeError(f"a piece of {size} bytes, which is not the last")
+        lane.pieces.append(self._buffer[start:end])
+        if is_last:
+            del self._lanes[number]
+            self.data = b"".join(lane.pieces)
+            self.position = 0
+            self.end = lane.size
+
+    def _begin(self, total: int) -> _Lane:
+        """Return a new lane for a message of so many bytes."""
+        if total > self.message_bytes:
+            raise LimitExceeded("message_bytes", total, self.message_bytes)
+        if self.on_lanes + total > self.lane_bytes:
+            raise LimitExceeded("lane_bytes", self.on_lanes + total, self.lane_bytes)
+        return _Lane(total)
+
+    def drop(self, number: int) -> None:
+        """Forget what has come on a lane: the message is not sent to its end.
+
+        Args:
+            number: The lane.
+
+        Raises:
+            DecodeError: Nothing is coming on it.
+        """
+        if self._lanes.pop(number, None) is None:
+            raise DecodeError(f"an end of lane {number}, on which nothing was coming")

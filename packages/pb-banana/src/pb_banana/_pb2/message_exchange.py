@@ -1,0 +1,682 @@
+"""This module holds the message exchange of "pb2": one connection's messages as bytes.
+
+Theory of operation
+-------------------
+An exchange writes the messages that are sent, and reads those that come, one at a time;
+it hands them to a `MessageReceiver`, whose methods have the names of the messages.  It counts
+the messages that come, as `ack` needs.  Values are read
+and written by a policy, which `ValuePolicy` says, with the help of the connection
+(`SentValues`, `ReceivedValues`); what a policy or a hook refuses ends that value alone,
+and stands as a `Refusal` in the place of it.
+
+A message that is larger than a frame is not cut here: `Sent` has its parts, and a
+`LaneQueue` sends them.
+
+The module is compiled as it is, and runs as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
+
+from pb_banana.errors import DecodeError, IncompleteError, LimitExceeded
+from pb_jelly.errors import JellyError
+
+from . import messages
+from .byte_output import BytesWriter, write_head
+from .framing import FrameReader, frame_head
+from .head_writer import ARRAY, BYTES, MAP, NEGATIVE, TAG, TEXT, UINT
+from .reader import Reader, Refusal
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_extensions import i64
+
+    from pb_jelly import Limits, Taster
+    from pb_jelly.codec import CurrentTables
+
+    from .connection_values import ReceivedValues, SentValues
+
+__all__ = [
+    "MessageExchange",
+    "MessageReceiver",
+    "Sent",
+    "ValuePolicy",
+    "farewell",
+    "hello",
+    "integers",
+    "releases",
+]
+
+_CALL: Final = messages.CALL
+_ANSWER: Final = messages.ANSWER
+_ERROR: Final = messages.ERROR
+_UPDATE: Final = messages.UPDATE
+
+#: The most text in the metadata of a call, in bytes, and the most names.
+_METADATA_BYTES: Final = 8192
+_METADATA_NAMES: Final = 64
+
+# Idle readers and writers, shared by all connections: each is used for one message at a
+# time and keeps no state in between.
+_readers: Final[list[Reader]] = []
+_writers: Final[list[Writer]] = []
+
+
+class ValuePolicy(Protocol):
+    """The policy and the limits by which the values of a connection cross.
+
+    Attributes:
+        modern_tables: The tables of the policy.
+        security: The policy.
+        invoker: The object that hooks of values get as their ``invoker``.
+        types: Names that are accepted whatever the policy says.
+    """
+
+    @property
+    def modern_tables(self) -> CurrentTables: ...
+    @property
+    def security(self) -> Taster: ...
+    @property
+    def invoker(self) -> Any: ...
+    @property
+    def types(self) -> Mapping[bytes, Any] | None: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def send_limits(self) -> Limits: ...
+
+
+class MessageReceiver(Protocol):
+    """The receiver of the messages that come; each method has the name of one."""
+
+    def hello(self, terms: Mapping[Any, Any]) -> None:
+        """Learn what the other end speaks, and how much it takes."""
+
+    def call(
+        self,
+        request: int,
+        target: int | bytes,
+        method: bytes,
+        args: tuple[Any, ...] | Refusal,
+        kw: dict[str, Any] | Refusal,
+        options: dict[int, Any] | None,
+        size: int,
+    ) -> None:
+        """Make a call.
+
+        Args:
+            request: The other end's number of the call; 0 if no answer is wanted.
+            target: The number or the name of the object.
+            method: The name of the method, as UTF-8.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            options: The options of the call; None for none.
+            size: The bytes of the message.
+        """
+
+    def update(
+        self,
+        request: int,
+        cache: int,
+        method: bytes,
+        args: tuple[Any, ...] | Refusal,
+        kw: dict[str, Any] | Refusal,
+        size: int,
+    ) -> None:
+        """Call a method of a cached copy."""
+
+    def answer(self, request: int, value: Any) -> None:
+        """Give a call its answer, which may be a `Refusal`."""
+
+    def error(self, request: int, failure: Any) -> None:
+        """Have a call fail."""
+
+    def cancel(self, request: int) -> None:
+        """Cancel a call that is served here."""
+
+    def release(self, luid: int, count: int) -> None:
+        """Count references, or cached copies, less."""
+
+    def uncache(self, luid: int) -> None:
+        """Keep a cached copy up to date no more."""
+
+    def ack(self, received: int, most_bytes: int, most_calls: int) -> None:
+        """Learn how many messages have been received, and how much may be begun."""
+
+    def ping(self, nonce: int) -> None:
+        """Answer a ping."""
+
+    def pong(self, nonce: int) -> None:
+        """Learn of the answer to a ping."""
+
+    def goaway(self, received: int, reason: bytes) -> None:
+        """Learn that no later message is begun there."""
+
+    def drop(self, lane: int) -> None:
+        """Forget what has come on a lane."""
+
+
+class Sent:
+    """A message that has been written.
+
+    Attributes:
+        parts: Its bytes, in parts.
+        size: How many they are.
+    """
+
+    __slots__ = ("parts", "size")
+
+    def __init__(self, parts: list[bytes | memoryview], size: int) -> None:
+        self.parts = parts
+        self.size = size
+
+    def frame(self) -> bytes:
+        """Return the message in one frame."""
+        return b"".join([frame_head(self.size), *self.parts])
+
+
+@final
+class MessageExchange:
+    """One end's messages on one connection.
+
+    Args:
+        policy: The policy and the limits of values.
+        sent: The connection's answers about values that are sent.
+        received: The same about values that come.
+        frames: The frames that come.
+
+    Attributes:
+        frames: As above.
+        received: The number of messages that have come and are counted.
+        size: The bytes of the message that was read last.
+    """
+
+    __slots__ = ("_arrived", "_policy", "_sent", "frames", "received", "size")
+
+    def __init__(
+        self,
+        policy: ValuePolicy,
+        sent: SentValues,
+        received: ReceivedValues,
+        frames: FrameReader,
+    ) -> None:
+        self._policy = policy
+        self._sent = sent
+        self._arrived = received
+        self.frames = frames
+        self.received: i64 = 0
+        self.size: i64 = 0
+
+    # Messages out.
+
+    def _writer(self, sent: SentValues) -> Writer:
+        """Return a writer, by the policy and limits that hold now."""
+        policy = self._policy
+        writer = _writers.pop() if _writers else Writer()
+        writer.set_options(connection=sent, invoker=policy.invoker)
+        sending = policy.modern_tables.current().sending
+        writer.use(sending, policy.security, policy.send_limits)
+        return writer
+
+    def call(
+        self,
+        number: int,
+        request: int,
+        target: int | bytes,
+        method: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        options: Mapping[int, Any] | None = None,
+    ) -> Sent:
+        """Write a call, or a call of a cached copy.
+
+        Args:
+            number: `messages.CALL` or `messages.UPDATE`.
+            request: The number of the call; 0 if no answer is wanted.
+            target: The other end's number or name of the object.
+            method: The name of the method, as UTF-8.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            options: The options of a call: a deadline in milliseconds, metadata.
+
+        Raises:
+            JellyError: A value cannot be sent; its path begins with ``args`` or ``kw``.
+            Exception: What a hook has raised.
+        """
+        writer = self._writer(self._sent)
+        try:
+            writer.begin()
+            writer.array(7 if options else 6 if kw else 5)
+            writer.integer(number)
+            writer.integer(request)
+            if isinstance(target, int):
+                writer.integer(target)
+            else:
+                writer.text(target)
+            _write_body(writer, method, args, kw, options)
+            size = writer.end()
+            return Sent(writer.take(), size)
+        finally:
+            writer.give_up()
+            _writers.append(writer)
+
+    def body(
+        self,
+        sent: SentValues,
+        method: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+    ) -> bytes:
+        """Write the part of a call that is the same for many connections.
+
+        Args:
+            sent: Refuses the values that are not the same for all of them.
+            method: As for `call`, and so are the others.
+            args: The positional arguments.
+            kw: The keyword arguments.
+
+        Returns:
+            The bytes, for `shared`.
+
+        Raises:
+            JellyError: A value cannot be sent.
+        """
+        writer = self._writer(sent)
+        try:
+            writer.begin()
+            writer.array(6 if kw else 5)
+            _write_body(writer, method, args, kw, None)
+            writer.end()
+            return b"".join(writer.take())
+        finally:
+            writer.give_up()
+            _writers.append(writer)
+
+    def shared(self, number: int, request: int, target: int, body: bytes) -> Sent:
+        """Write a call whose body is written already.
+
+        Args:
+            number: `messages.CALL` or `messages.UPDATE`.
+            request: The number of the call; 0 if no answer is wanted.
+            target: The other end's number of the object.
+            body: What `body` has returned.
+
+        Raises:
+            LimitExceeded: The message is too large.
+        """
+        out = BytesWriter()
+        out.write(body[:1])
+        for each in (number, request, target):
+            write_head(out, UINT, each)
+        out.write(body[1:])
+        data = out.getvalue()
+        most = self._policy.send_limits.message_bytes
+        if len(data) > most:
+            raise LimitExceeded("message_bytes", len(data), most)
+        return Sent([data], len(data))
+
+    def reply(self, number: int, request: int, value: Any) -> Sent:
+        """Write an answer or an error.
+
+        Args:
+            number: `messages.ANSWER` or `messages.ERROR`.
+            request: The other end's number of the call.
+            value: The answer, or the failure.
+
+        Raises:
+            JellyError: It cannot be sent.
+            Exception: What a hook has raised.
+        """
+        writer = self._writer(self._sent)
+        try:
+            writer.begin()
+            writer.array(3)
+            writer.integer(number)
+            writer.integer(request)
+            writer.value(value)
+            size = writer.end()
+            return Sent(writer.take(), size)
+        finally:
+            writer.give_up()
+            _writers.append(writer)
+
+    # Messages in.
+
+    def read(self) -> tuple[Any, ...] | None:
+        """Read one message, if a whole one has come.
+
+        Returns:
+            Its number and its fields, for `hand`; None if there is none.
+
+        Raises:
+            DecodeError: The bytes are no message of the dialect.
+            LimitExceeded: A message is too large.
+        """
+        frames = self.frames
+        if frames.position >= frames.end and not frames.advance():
+            return None
+        policy = self._policy
+        limits = policy.limits
+        start = frames.position
+        # A frame may hold several messages, and is longer than each may be.
+        end: i64 = min(frames.end, start + limits.message_bytes)
+        reader = _readers.pop() if _readers else Reader()
+        try:
+            reader.set_options(
+                connection=self._arrived, invoker=policy.invoker, types=policy.types
+            )
+            reader.use(policy.modern_tables.current().reading, policy.security, limits)
+            reader.open(frames.data, start, end)
+            message = self._read(reader)
+            frames.position = reader.position
+        except IncompleteError as error:
+            if end < frames.end:
+                size = frames.end - start
+                raise LimitExceeded("message_bytes", size, end - start) from error
+            raise
+        finally:
+            reader.close()
+            _readers.append(reader)
+        self.size = frames.position - start
+        if frames.position == frames.end:
+            # Let go of the bytes before the message has its effect.
+            frames.data = b""
+        return message
+
+    def _read(self, reader: Reader) -> tuple[Any, ...]:
+        """Read one message: its number and its fields."""
+        left = reader.array() - 1
+        number: i64 = reader.integer()
+        message: tuple[Any, ...]
+        if number == _CALL or number == _UPDATE:
+            request = reader.integer()
+            target: Any
+            if number == _CALL and reader.head() >= TEXT:
+                target = reader.name()
+            else:
+                target = reader.integer()
+            method = reader.name()
+            self._arrived.opened(number, request, target)
+            args = reader.arguments()
+            kw: Any = {}
+            options: Any = None
+            left -= 4
+            if left > 0:
+                kw = reader.keywords()
+                left -= 1
+            if left > 0 and number == _CALL:
+                options = _read_options(reader)
+                left -= 1
+            message = (number, request, target, method, args, kw, options)
+        elif number == _ANSWER or number == _ERROR:
+            request = reader.integer()
+            self._arrived.opened(number, request, None)
+            message = (number, request, reader.field())
+            left -= 2
+        elif number == messages.HELLO:
+            message = (number, _read_terms(reader, 4))
+            left -= 1
+        elif number == messages.RELEASE:
+            pairs: list[tuple[int, int]] = []
+            while left > 0:
+                left -= 1
+                if reader.array() != 2:
+                    raise DecodeError("a release is a number and a count")
+                pairs.append((reader.integer(), reader.integer()))
+            message = (number, pairs)
+        elif number == messages.UNCACHE:
+            message = (number, [reader.integer() for _ in range(left)])
+            left = 0
+        elif number == messages.GOAWAY:
+            message = (number, reader.integer(), reader.name())
+            left -= 2
+        elif number in _INTEGERS:
+            count = _INTEGERS[number]
+            message = (number, *[reader.integer() for _ in range(count)])
+            left -= count
+        else:
+            raise DecodeError(f"a message with the number {number}, which is not known")
+        if left < 0:
+            raise DecodeError(f"a message with the number {number} that lacks an item")
+        # Items that a later version has added.
+        while left > 0:
+            left -= 1
+            reader.skip()
+        return message
+
+    def hand(self, message: tuple[Any, ...], receiver: MessageReceiver) -> None:
+        """Hand a message to its receiver.
+
+        Args:
+            message: The message that `read` has returned last.
+            receiver: The method of the message's name is called.
+        """
+        number: int = message[0]
+        size = self.size
+        if number in messages.COUNTED:
+            self.received += 1
+        if number == _CALL:
+            _, request, target, method, args, kw, options = message
+            receiver.call(request, target, method, args, kw, options, size)
+        elif number == _ANSWER:
+            receiver.answer(message[1], message[2])
+        elif number == _ERROR:
+            receiver.error(message[1], message[2])
+        elif number == _UPDATE:
+            _, request, target, method, args, kw, _ = message
+            receiver.update(request, target, method, args, kw, size)
+        elif number == messages.RELEASE:
+            for luid, count in message[1]:
+                receiver.release(luid, count)
+        elif number == messages.CANCEL:
+            receiver.cancel(message[1])
+        elif number == messages.UNCACHE:
+            for luid in message[1]:
+                receiver.uncache(luid)
+        elif number == messages.ACK:
+            receiver.ack(message[1], message[2], message[3])
+        elif number == messages.PING:
+            receiver.ping(message[1])
+        elif number == messages.PONG:
+            receiver.pong(message[1])
+        elif number == messages.GOAWAY:
+            receiver.goaway(message[1], message[2])
+        elif number == messages.DROP:
+            receiver.drop(message[1])
+        else:
+            terms = message[1]
+            if type(terms) is not dict:
+                raise DecodeError("a hello without terms")
+            receiver.hello(terms)
+
+
+#: How many integers each of the messages has that have nothing else.
+_INTEGERS: Final[dict[int, int]] = {
+    messages.CANCEL: 1,
+    messages.ACK: 3,
+    messages.PING: 1,
+    messages.PONG: 1,
+    messages.DROP: 1,
+}
+
+
+def integers(number: int, *fields: int) -> bytes:
+    """Return the frame of a message that has integers alone.
+
+    Args:
+        number: The number of the message.
+        *fields: Its fields.
+    """
+    out = BytesWriter()
+    write_head(out, ARRAY, len(fields) + 1)
+    write_head(out, UINT, number)
+    for field in fields:
+        write_head(out, UINT, field)
+    return _framed(out)
+
+
+def releases(counts: Mapping[int, int]) -> bytes:
+    """Return the frame of a message that gives references and cached copies back.
+
+    Args:
+        counts: How many of each, by the other end's numbers of the objects.
+    """
+    out = BytesWriter()
+    write_head(out, ARRAY, len(counts) + 1)
+    write_head(out, UINT, messages.RELEASE)
+    for luid, count in counts.items():
+        write_head(out, ARRAY, 2)
+        write_head(out, UINT, luid)
+        write_head(out, UINT, count)
+    return _framed(out)
+
+
+def hello(terms: Mapping[str, Any]) -> bytes:
+    """Return the frame of a `messages.HELLO`.
+
+    Args:
+        terms: What this end speaks and takes: texts, integers, and lists and maps of
+            these.
+    """
+    out = BytesWriter()
+    write_head(out, ARRAY, 2)
+    write_head(out, UINT, messages.HELLO)
+    _write_terms(out, terms)
+    return _framed(out)
+
+
+def _write_terms(out: BytesWriter, terms: Any) -> None:
+    """Write a value of a hello."""
+    if isinstance(terms, int):
+        write_head(out, UINT, terms)
+    elif isinstance(terms, str):
+        raw = terms.encode()
+        write_head(out, TEXT, len(raw))
+        out.write(raw)
+    elif isinstance(terms, list):
+        write_head(out, ARRAY, len(terms))
+        for each in terms:
+            _write_terms(out, each)
+    else:
+        write_head(out, MAP, len(terms))
+        for key, value in terms.items():
+            _write_terms(out, key)
+            _write_terms(out, value)
+
+
+def farewell(received: int, reason: str) -> bytes:
+    """Return the frame of a `messages.GOAWAY`.
+
+    Args:
+        received: The number of messages that have come and are counted.
+        reason: Why no later message is begun.
+    """
+    raw = reason.encode()
+    out = BytesWriter()
+    write_head(out, ARRAY, 3)
+    write_head(out, UINT, messages.GOAWAY)
+    write_head(out, UINT, received)
+    write_head(out, TEXT, len(raw))
+    out.write(raw)
+    return _framed(out)
+
+
+def _framed(out: BytesWriter) -> bytes:
+    """Return what was written, in a frame."""
+    data = out.getvalue()
+    return frame_head(len(data)) + data
+
+
+def _write_body(
+    writer: Writer,
+    method: bytes,
+    args: tuple[Any, ...],
+    kw: dict[str, Any],
+    options: Mapping[int, Any] | None,
+) -> None:
+    """Write the items of a call from the name of the method on."""
+    writer.text(method)
+    root = "args"
+    try:
+        writer.arguments(args)
+        if kw or options:
+            root = "kw"
+            writer.keywords(kw)
+    except JellyError as error:
+        error.with_prefix(root)
+        raise
+    if options:
+        writer.mapping(len(options))
+        for key, value in options.items():
+            writer.integer(key)
+            if key == messages.METADATA:
+                writer.mapping(len(value))
+                for name, text in value.items():
+                    writer.text(name.encode())
+                    writer.text(text.encode())
+            else:
+                writer.integer(value)
+
+
+def _read_options(reader: Reader) -> dict[int, Any]:
+    """Read the options of a call; those that are not known are passed over.
+
+    Negative keys have to be understood: they are kept, with None for their values.
+    """
+    options: dict[int, Any] = {}
+    for _ in range(reader.mapping()):
+        head = reader.head()
+        if head >= NEGATIVE:
+            if head >= BYTES:
+                raise DecodeError("an option of a call whose key is no integer")
+            reader.skip()
+            reader.skip()
+            options[-1] = None
+            continue
+        key = reader.integer()
+        if key == messages.DEADLINE:
+            options[key] = reader.integer()
+        elif key == messages.METADATA:
+            options[key] = _read_metadata(reader)
+        else:
+            reader.skip()
+    return options
+
+
+def _read_terms(reader: Reader, depth: int) -> Any:
+    """Read a value of a hello, by any policy; a value of another kind is None."""
+    head = reader.head()
+    if head < NEGATIVE:
+        return reader.integer()
+    if depth and ARRAY <= head < MAP:
+        return [_read_terms(reader, depth - 1) for _ in range(reader.array())]
+    if depth and MAP <= head < TAG:
+        terms: dict[Any, Any] = {}
+        for _ in range(reader.mapping()):
+            key = reader.name().decode()
+            terms[key] = _read_terms(reader, depth - 1)
+        return terms
+    if TEXT <= head < ARRAY:
+        return reader.name().decode()
+    reader.skip()
+    return None
+
+
+def _read_metadata(reader: Reader) -> dict[str, str]:
+    """Read texts by name."""
+    count = reader.mapping()
+    if count > _METADATA_NAMES:
+        raise LimitExceeded("metadata", count, _METADATA_NAMES)
+    metadata: dict[str, str] = {}
+    size = 0
+    for _ in range(count):
+        name = reader.name()
+        text = reader.name()
+        size += len(name) + len(text)
+        if size > _METADATA_BYTES:
+            raise LimitExceeded("metadata", size, _METADATA_BYTES)
+        metadata[name.decode()] = text.decode()
+    return metadata

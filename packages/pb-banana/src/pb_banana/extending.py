@@ -1,0 +1,44 @@
+"""This module has what a package that goes with pb-banana takes of it beyond its API.
+
+It is for packages that are made and released together with this one, such as pb-broker,
+and for no program: a name here may change with each minor version.
+
+It is the messages of the dialect "pb2": :class:`MessageExchange` writes and reads them,
+:class:`FrameReader` puts together what comes, :class:`LaneQueue` sends the large ones;
+`messages` has their numbers and `tags` those of values.
+"""
+
+from __future__ import annotations
+
+from ._pb2 import messages, tags
+from ._pb2.class_hooks import Part, PartUnjellier
+from ._pb2.framing import FrameReader
+from ._pb2.lanes import NO_KEYS, Key, LaneMessage, LaneQueue
+from ._pb2.message_exchange import (
+    MessageExchange,
+    Sent,
+    farewell,
+    hello,
+    integers,
+    releases,
+)
+from ._pb2.reader import Refusal
+
+__all__ = [
+    "NO_KEYS",
+    "FrameReader",
+    "Key",
+    "LaneMessage",
+    "LaneQueue",
+    "MessageExchange",
+    "Part",
+    "PartUnjellier",
+    "Refusal",
+    "Sent",
+    "farewell",
+    "hello",
+    "integers",
+    "messages",
+    "releases",
+    "tags",
+]

@@ -1,0 +1,432 @@
+"""This module is the codec of the dialect "pb2": the bytes that its messages are.
+
+Theory of operation
+-------------------
+A :class:`Pb2Codec` writes each message with the values that belong to it, and gives it
+to :class:`~pb_broker._dialects.pb2.outgoing_messages.OutgoingMessages`, which says when
+it is sent.  What comes is read one message at a time, and goes by way of
+:class:`~pb_broker._dialects.pb2.incoming_messages.IncomingMessages` to the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Protocol
+
+from pb_banana import BananaError, Limits
+from pb_banana.extending import (
+    NO_KEYS,
+    FrameReader,
+    Key,
+    MessageExchange,
+    Sent,
+    farewell,
+    integers,
+    messages,
+    releases,
+)
+from pb_broker._compatibility import BrokerLimits
+from pb_broker._dialects.message_codec import Serialized, Served, Sink
+from pb_broker._dialects.serving_context import ServingContext
+from pb_broker.errors import Error, ProtocolError
+from pb_jelly import JellyError, SecurityOptions, Taster
+from pb_jelly.codec import CurrentTables, current_tables
+
+from .credit import CreditGiven
+from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages
+from .outgoing_messages import Carrier, OutgoingCall, OutgoingMessages
+
+__all__ = ["Pb2Codec", "Pb2Connection", "SessionPolicy", "SessionValues"]
+
+_NOBODY: Final[Served] = (None, None, None, None)
+
+
+class Pb2Connection(Carrier, Greeter, Protocol):
+    """A broker, as far as this dialect needs it."""
+
+
+class SessionValues(Protocol):
+    """The connection's own values, and the message that they belong to.
+
+    They are the codec's `SentValues` and `ReceivedValues` as well.
+    """
+
+    carried: list[Key]
+    mentioned: list[Key]
+    served: Served
+
+    def begin_reading(self) -> Any: ...
+    def end_reading(self, before: Any) -> None: ...
+
+
+class SessionPolicy(Protocol):
+    """The connection's policy and limits; see `ValuePolicy`."""
+
+    context: ServingContext | None
+
+    @property
+    def modern_tables(self) -> CurrentTables: ...
+    @property
+    def security(self) -> Taster: ...
+    @property
+    def invoker(self) -> Any: ...
+    @property
+    def types(self) -> Mapping[bytes, Any]: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def send_limits(self) -> Limits: ...
+    def undo(self, context: ServingContext) -> None: ...
+
+
+def _basic_types() -> Taster:
+    """Return the policy that allows builtin types and no class."""
+    security = SecurityOptions()
+    security.allowBasicTypes()
+    return security
+
+
+_BASIC: Final = _basic_types()
+
+
+class _OpenPolicy:
+    """The policy for failures, which have to be sent under any policy.
+
+    Args:
+        policy: The connection's policy, for its limits.
+    """
+
+    __slots__ = ("_policy",)
+
+    security: Final[Taster] = _BASIC
+    modern_tables: Final[CurrentTables] = current_tables(_BASIC, modern=True)
+    invoker = None
+    types = None
+
+    def __init__(self, policy: SessionPolicy) -> None:
+        self._policy = policy
+
+    @property
+    def limits(self) -> Limits:
+        return self._policy.limits
+
+    @property
+    def send_limits(self) -> Limits:
+        return self._policy.send_limits
+
+
+class Pb2Codec:
+    """The messages of the dialect "pb2" on one connection.
+
+    Args:
+        connection: The broker.
+        policy: The policy and the limits of values.
+        values: The connection's own values.
+        shared: Refuses the values that are not the same for every connection.
+        sink: The session, which is told of what comes.
+        limits: Returns the limits that hold for the peer now.
+        is_client: True for the end that opened the connection, which greets first.
+
+    Attributes:
+        busy: As `MessageCodec` has it.
+        incoming: The messages of the peer.
+        outgoing: The messages of this end.
+    """
+
+    __slots__ = (
+        *("_exchange", "_failures", "_limits", "_policy", "_shared", "_values"),
+        *("busy", "incoming", "outgoing"),
+    )
+
+    is_modern: Final = True
+
+    def __init__(
+        self,
+        connection: Pb2Connection,
+        policy: SessionPolicy,
+        values: Any,
+        shared: Any,
+        sink: Sink,
+        limits: Callable[[], BrokerLimits],
+        is_client: bool,
+    ) -> None:
+        self._policy = policy
+        self._values: SessionValues = values
+        self._shared = shared
+        self._limits = limits
+        now = limits()
+        most = now.wire.message_bytes
+        frames = FrameReader(MAX_FRAME, most, 2 * most)
+        exchange = MessageExchange(policy, values, values, frames)
+        self._exchange = exchange
+        self._failures = MessageExchange(_OpenPolicy(policy), values, values, frames)
+        self.outgoing = OutgoingMessages(
+            connection, policy.undo, lambda *end: sink.outgoing.fail(*end)
+        )
+        self.incoming = IncomingMessages(
+            connection,
+            sink,
+            self.outgoing,
+            lambda: exchange.received,
+            frames.drop,
+            CreditGiven(now.calls_in_flight, 2 * most),
+            is_client,
+        )
+        served = self.incoming.open
+        self.outgoing.is_serving = lambda: bool(served)
+        self.busy = 0
+
+    # The greetings
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the greetings have crossed, so that messages can be sent."""
+        return self.outgoing.is_ready
+
+    def begin(self, rest: bytes, is_client: bool) -> bytes:
+        """Begin to speak the dialect; return the bytes to send first.
+
+        Args:
+            rest: Bytes that came behind the negotiation.
+            is_client: True for the end that greets first.
+        """
+        self._exchange.frames.feed(rest)
+        return self.incoming.greeting() if is_client else b""
+
+    def offered(self) -> None:
+        """Learn that the transport is there."""
+
+    def ready(self, version: int) -> list[bytes]:
+        """Return all that was held.
+
+        Args:
+            version: The version of the protocol; a `hello` has said it.
+        """
+        return self.outgoing.ready()
+
+    def held_calls(self) -> set[int]:
+        """Return the numbers of calls that were not sent, and drop all messages."""
+        return self.outgoing.take_unsent()
+
+    def widen(self) -> None:
+        """Give the peer as much credit as the limits allow now."""
+        limits = self._limits()
+        most = limits.wire.message_bytes
+        frames = self._exchange.frames
+        frames.message_bytes = most
+        frames.lane_bytes = 2 * most
+        given = self.incoming.given
+        given.widen(limits.calls_in_flight, 2 * most)
+        if self.is_ready and given.has_news:
+            self.incoming.acknowledge()
+
+    # Messages out
+
+    def _written(
+        self, write: Callable[[], Sent], served: Served
+    ) -> tuple[Sent, list[Key], list[Key], ServingContext | None]:
+        """Write a message; return it with its keys and its journal."""
+        policy, values = self._policy, self._values
+        before, policy.context = policy.context, None
+        outer = values.served, values.carried, values.mentioned
+        values.served, values.carried, values.mentioned = served, [], []
+        self.busy += 1
+        is_done = False
+        try:
+            sent = write()
+            is_done = True
+            return sent, values.carried, values.mentioned, policy.context
+        finally:
+            self.busy -= 1
+            made, policy.context = policy.context, before
+            values.served, values.carried, values.mentioned = outer
+            if not is_done and made is not None:
+                policy.undo(made)
+
+    def call(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+        options: Mapping[int, Any] | None = None,
+    ) -> list[bytes]:
+        """Return the bytes of a call; see `MessageCodec.call`."""
+        number = messages.UPDATE if to_copy else messages.CALL
+        told = request if wanted else 0
+        write = partial(
+            self._exchange.call, number, told, luid, name, args, kw, options
+        )
+        served = (perspective, name, None, None)
+        sent, carried, mentioned, context = self._written(write, served)
+        return self._begun(request, luid, to_copy, sent, carried, mentioned, context)
+
+    def _begun(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        sent: Sent,
+        carried: list[Key],
+        mentioned: list[Key],
+        context: ServingContext | None,
+    ) -> list[bytes]:
+        """Return the bytes of a call that has been written, if it can be begun."""
+        needs = begins = NO_KEYS
+        if self.outgoing.needs_keys(sent.size):
+            target: Key = ("cache" if to_copy else "target", luid)
+            needs = frozenset([target, *mentioned])
+            begins = frozenset([target, ("call", request), *carried])
+        return self.outgoing.begin(OutgoingCall(request, sent, needs, begins, context))
+
+    def call_body(
+        self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
+    ) -> bytes | None:
+        """Return the bytes after the luid; see `MessageCodec.call_body`."""
+        self.busy += 1
+        try:
+            return self._exchange.body(self._shared, name, args, kw)
+        except (JellyError, BananaError):
+            return None
+        finally:
+            self.busy -= 1
+
+    def shared_call(
+        self, request: int, luid: int, to_copy: bool, body: bytes, wanted: bool = True
+    ) -> bytes:
+        """Return the bytes of a call; see `MessageCodec.shared_call`."""
+        number = messages.UPDATE if to_copy else messages.CALL
+        sent = self._exchange.shared(number, request if wanted else 0, luid, body)
+        return b"".join(self._begun(request, luid, to_copy, sent, [], [], None))
+
+    def sharing(self) -> tuple[object, ...]:
+        """Return the settings that the bytes of :meth:`call_body` depend on."""
+        policy = self._policy
+        return messages, policy.security, policy.send_limits
+
+    def shares(self, sharing: tuple[object, ...] | None) -> bool:
+        """Tell whether bytes are right here; see `MessageCodec.shares`."""
+        policy = self._policy
+        return (
+            sharing is not None
+            and sharing[0] is messages
+            and sharing[1] is policy.security
+            and sharing[2] is policy.send_limits
+        )
+
+    def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
+        """Return the bytes of an answer; see `MessageCodec.answer`."""
+        if type(value) is Serialized:
+            served = value.served
+            value = value.value
+        write = partial(self._exchange.reply, messages.ANSWER, request, value)
+        try:
+            return self._replied(write, served)
+        except JellyError as error:
+            error.with_prefix("answer")
+            raise
+
+    def error(self, request: int, value: Any) -> list[bytes]:
+        """Return the bytes of an error; see `MessageCodec.error`."""
+        write = partial(self._exchange.reply, messages.ERROR, request, value)
+        try:
+            return self._replied(write, _NOBODY)
+        except JellyError as error:
+            error.with_prefix("error")
+            raise
+
+    def plain_error(self, request: int, failure: Any) -> list[bytes]:
+        """Return the bytes of an error; see `MessageCodec.plain_error`."""
+        write = partial(self._failures.reply, messages.ERROR, request, failure)
+        return self._replied(write, _NOBODY)
+
+    def _replied(self, write: Callable[[], Sent], served: Served) -> list[bytes]:
+        sent, carried, mentioned, _ = self._written(write, served)
+        if not self.outgoing.needs_keys(sent.size):
+            return self.outgoing.send(sent)
+        return self.outgoing.send(sent, frozenset(mentioned), frozenset(carried))
+
+    def release(self, luid: int | bytes, of_copy: bool) -> bytes:
+        """Return the bytes of a release; see `MessageCodec.release`."""
+        if isinstance(luid, bytes):
+            # A name is not counted.
+            return b""
+        data = releases({luid: 1})
+        kind = "cache" if of_copy else "yours"
+        return b"".join(self.outgoing.send_framed(data, frozenset([(kind, luid)])))
+
+    def forget_copy(self, luid: int) -> list[bytes]:
+        """Return the bytes that end updates; see `MessageCodec.forget_copy`."""
+        return self.outgoing.send_framed(
+            integers(messages.UNCACHE, luid), frozenset([("cache", luid)])
+        )
+
+    def did_not_understand(self, verb: bytes) -> list[bytes]:
+        """Return nothing: a message that is not known ends the connection."""
+        return []
+
+    def message(self, expression: list[Any]) -> list[bytes]:
+        """Refuse a message of the dialect "pb".
+
+        Raises:
+            Error: Always.
+        """
+        raise Error("messages of the dialect pb cannot be sent: pb2 is spoken here")
+
+    def cancel(self, request: int) -> None:
+        """Give a call up; see `MessageCodec.cancel`."""
+        self.outgoing.cancel(request)
+
+    def ping(self, answered: Callable[[], None] | None) -> bytes:
+        """Return the bytes that ask for a sign of life; see `MessageCodec.ping`."""
+        return self.incoming.new_ping(answered)
+
+    def goodbye(self) -> bytes:
+        """Return the bytes that say that no call is begun here any more."""
+        self.outgoing.sent += 1
+        return farewell(self._exchange.received, "no more calls are taken here")
+
+    def ended(self, request: int) -> None:
+        """Learn that a call has ended; see `MessageCodec.ended`."""
+        self.incoming.ended(request)
+
+    @property
+    def has_pieces(self) -> bool:
+        """True if messages are being sent in pieces."""
+        return bool(self.outgoing.lanes)
+
+    def next_piece(self) -> bytes:
+        """Return the next piece of a message; nothing if there is none."""
+        return self.outgoing.next_piece()
+
+    # Messages in
+
+    @property
+    def has_backlog(self) -> bool:
+        """True if :meth:`receive` may find a message without more bytes."""
+        return self._exchange.frames.has_backlog
+
+    def absorb(self, data: bytes) -> bool:
+        """Return False: bytes are taken by :meth:`receive` alone."""
+        return False
+
+    def receive(self, data: bytes, sink: Sink) -> bool:
+        """Read one message and tell the sink of it; see `MessageCodec.receive`."""
+        exchange, values = self._exchange, self._values
+        exchange.frames.feed(data)
+        before = values.begin_reading()
+        try:
+            message = exchange.read()
+        finally:
+            values.end_reading(before)
+        if message is None:
+            return False
+        if not self.is_ready and message[0] != messages.HELLO:
+            raise ProtocolError("a message before the hello")
+        exchange.hand(message, self.incoming)
+        return True

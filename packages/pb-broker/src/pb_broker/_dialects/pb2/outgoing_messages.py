@@ -1,0 +1,338 @@
+"""This module sends the messages of one connection in "pb2": when, and on which lane.
+
+Theory of operation
+-------------------
+A message that is written is sent in one frame, at once.  There are three reasons for
+which it is kept instead:
+
+- The greetings (`hello`) have not crossed yet, so that it is not known what the peer
+  takes.  The message is *held*, until :meth:`OutgoingMessages.ready`.
+- The peer has given no credit for another call.  The call *waits*: until there is
+  credit (`ack`), its own deadline, or :data:`CREDIT_WAIT`; it was not begun then.
+- It is larger than a frame, or depends on one that is: it goes on a *lane*, in pieces,
+  as the transport has room for them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol
+
+from pb_banana.extending import (
+    NO_KEYS,
+    Key,
+    LaneMessage,
+    LaneQueue,
+    Sent,
+    integers,
+    messages,
+)
+from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._event_loops.clock import clock_of
+from pb_broker.errors import Error, NotExecuted
+
+from .credit import CreditTaken
+
+__all__ = ["CREDIT_WAIT", "LEAST_FRAME", "Carrier", "OutgoingCall", "OutgoingMessages"]
+
+#: The least bytes of a frame's payload that any end takes; this one sends no more than
+#: the other number, however much the peer takes.
+LEAST_FRAME: Final = 16_384
+_MOST_FRAME: Final = 65_536
+
+#: Seconds for which a call waits for credit at most.
+CREDIT_WAIT: Final = 30.0
+
+#: The most calls that were given up here and have yet to be answered.
+_MOST_ABANDONED: Final = 10_000
+
+#: The bytes of the head of a frame.
+_HEAD: Final = 4
+
+
+class Carrier(Protocol):
+    """A broker, as far as this codec needs it.
+
+    Attributes:
+        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
+    """
+
+    clock: Any
+
+    def greeted(self) -> None:
+        """Learn that the greetings have crossed: messages can be sent."""
+
+    def pump(self) -> None:
+        """Ask for :meth:`OutgoingMessages.next_piece` as the transport has room."""
+
+    def send_late(self, data: bytes) -> None:
+        """Send bytes that nothing waits for to return them.
+
+        Args:
+            data: The bytes.
+        """
+
+    def ask_for_credit(self) -> None:
+        """Send a ping, which the peer answers with the credit that there is."""
+
+    def give_up(self, why: Exception) -> None:
+        """End the connection at once."""
+
+
+class OutgoingCall:
+    """A message that is kept: a call, or another one that is held.
+
+    Args:
+        request: The number of the call; 0 for a message of another kind.
+        sent: The message.
+        needs: The keys of the messages that it comes after.
+        begins: The keys that later messages may need.
+        context: The journal of what was counted for it; None for nothing.
+
+    Attributes:
+        timer: Ends its waiting for credit; None if it does not wait.
+    """
+
+    __slots__ = ("begins", "context", "needs", "request", "sent", "timer")
+
+    def __init__(
+        self,
+        request: int,
+        sent: Sent,
+        needs: frozenset[Key] = NO_KEYS,
+        begins: frozenset[Key] = NO_KEYS,
+        context: ServingContext | None = None,
+    ) -> None:
+        self.request = request
+        self.sent = sent
+        self.needs = needs
+        self.begins = begins
+        self.context = context
+        self.timer: Any = None
+
+
+class OutgoingMessages:
+    """The messages of one connection that are sent, or wait to be.
+
+    Args:
+        carrier: The broker.
+        undo: Takes back what was counted for a message that is not sent.
+        fail: Has a call fail, by its number, with an exception.
+
+    Attributes:
+        abandoned: The numbers of calls that were given up here and have yet to be
+            answered.
+        is_ready: True if the greetings have crossed, so that messages can be sent.
+        is_serving: Tells whether a call of the peer's is being served here, so that the
+            reserve of the credit may be used.
+        lanes: The large messages.
+        sent: The number of messages that were handed on and are counted.
+    """
+
+    __slots__ = (
+        *("_carrier", "_credit", "_fail", "_held", "_undo", "_waiting"),
+        *("abandoned", "is_ready", "is_serving", "lanes", "sent"),
+    )
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        undo: Callable[[ServingContext], None],
+        fail: Callable[[int, Exception], None],
+    ) -> None:
+        self._carrier = carrier
+        self._undo = undo
+        self._fail = fail
+        # What the peer takes; known from its greeting.
+        self._credit = CreditTaken(0, 0)
+        self.lanes = LaneQueue(LEAST_FRAME)
+        self.is_ready = False
+        self.is_serving: Callable[[], bool] = bool
+        # Messages until the greetings have crossed; then calls without credit.
+        self._held: list[OutgoingCall] = []
+        self._waiting: deque[OutgoingCall] = deque()
+        self.abandoned: set[int] = set()
+        self.sent = 0
+
+    # The greetings
+
+    def agree(self, max_frame: int, lanes: int, calls: int, octets: int) -> None:
+        """Learn what the peer takes.
+
+        Args:
+            max_frame: The most bytes of a frame's payload.
+            lanes: The most lanes.
+            calls: The calls that may be begun at first.
+            octets: Their bytes.
+        """
+        self.lanes.max_frame = min(max_frame, _MOST_FRAME)
+        self.lanes.lanes = lanes
+        self._credit = CreditTaken(calls, octets)
+        self.is_ready = True
+
+    def ready(self) -> list[bytes]:
+        """Return the bytes of all that was held."""
+        held, self._held = self._held, []
+        parts: list[bytes] = []
+        for each in held:
+            if each.request:
+                parts += self.begin(each)
+            else:
+                parts += self.send(each.sent, each.needs, each.begins)
+        return parts
+
+    def take_unsent(self) -> set[int]:
+        """Return the numbers of calls that were not sent, and drop all messages."""
+        unsent = {each.request for each in (*self._held, *self._waiting)}
+        for each in self._waiting:
+            each.timer.cancel()
+        self._held.clear()
+        self._waiting.clear()
+        self.lanes.clear()
+        return unsent
+
+    def forget_held(self, last: bool = False) -> None:
+        """Drop what was held, and take back what was counted for it.
+
+        Args:
+            last: True to drop the last message alone.
+        """
+        while self._held:
+            self._take_back(self._held.pop())
+            if last:
+                return
+
+    # Messages
+
+    def needs_keys(self, size: int) -> bool:
+        """Tell whether it matters on which messages one of some size depends.
+
+        Args:
+            size: Its bytes.
+        """
+        return bool(self.lanes) or not self.is_ready or size > LEAST_FRAME
+
+    def send(
+        self,
+        sent: Sent,
+        needs: frozenset[Key] = NO_KEYS,
+        begins: frozenset[Key] = NO_KEYS,
+    ) -> list[bytes]:
+        """Return the frame of a message; nothing if it is kept.
+
+        Args:
+            sent: The message.
+            needs: The keys of the messages that it comes after.
+            begins: The keys that later messages may need.
+        """
+        lanes = self.lanes
+        if not self.is_ready:
+            self._held.append(OutgoingCall(0, sent, needs, begins))
+            return []
+        if sent.size <= lanes.max_frame and not (lanes and lanes.has_to_wait(needs)):
+            self.sent += 1
+            return [sent.frame()]
+        lanes.add(LaneMessage(sent.parts, sent.size, needs, begins, self._count))
+        self._carrier.pump()
+        return []
+
+    def _count(self) -> None:
+        self.sent += 1
+
+    def send_framed(self, data: bytes, needs: frozenset[Key] = NO_KEYS) -> list[bytes]:
+        """Return a message that has been framed already; nothing if it is kept.
+
+        Args:
+            data: The frame.
+            needs: The keys of the messages that it comes after.
+        """
+        if self.is_ready and not self.lanes:
+            self.sent += 1
+            return [data]
+        return self.send(Sent([data[_HEAD:]], len(data) - _HEAD), needs)
+
+    def next_piece(self) -> bytes:
+        """Return the next bytes of the lanes; none if there is nothing to send."""
+        return b"".join(self.lanes.next_piece())
+
+    @property
+    def unsent(self) -> int:
+        """The bytes of messages that wait to be sent."""
+        return self.lanes.size + sum(each.sent.size for each in self._waiting)
+
+    # Calls
+
+    def begin(self, call: OutgoingCall) -> list[bytes]:
+        """Return the bytes of a call, if it can be begun.
+
+        Args:
+            call: The call.
+        """
+        if not self.is_ready:
+            self._held.append(call)
+            return []
+        size = call.sent.size
+        if self._waiting or not self._credit.allows(size, self.is_serving()):
+            late = partial(self._has_waited, call)
+            call.timer = clock_of(self._carrier).callLater(CREDIT_WAIT, late)
+            self._waiting.append(call)
+            self._carrier.ask_for_credit()
+            return []
+        self._credit.begin(size)
+        return self.send(call.sent, call.needs, call.begins)
+
+    def _has_waited(self, call: OutgoingCall) -> None:
+        """End a call that has waited for credit in vain."""
+        self._waiting.remove(call)
+        self._take_back(call)
+        error = NotExecuted(
+            f"the other end has not let the call begin within {CREDIT_WAIT:g} seconds: "
+            f"it has as many calls as it takes, or as many bytes of them"
+        )
+        self._fail(call.request, error)
+
+    def _take_back(self, call: OutgoingCall) -> None:
+        if call.context is not None:
+            self._undo(call.context)
+
+    def granted(self, most_octets: int, most_calls: int) -> None:
+        """Learn how much may be begun, and begin calls that have waited for it.
+
+        Args:
+            most_octets: The bytes that may have been begun in all.
+            most_calls: The calls.
+        """
+        if not self._credit.told(most_octets, most_calls):
+            return
+        waiting = self._waiting
+        while waiting and self._credit.allows(waiting[0].sent.size, self.is_serving()):
+            call = waiting.popleft()
+            call.timer.cancel()
+            self._credit.begin(call.sent.size)
+            for part in self.send(call.sent, call.needs, call.begins):
+                self._carrier.send_late(part)
+
+    def cancel(self, request: int) -> None:
+        """Give a call up: it is not sent, or the peer is told.
+
+        Args:
+            request: The number of the call.
+        """
+        for queue in (self._held, self._waiting):
+            for call in queue:
+                if call.request == request:
+                    queue.remove(call)
+                    if call.timer is not None:
+                        call.timer.cancel()
+                    self._take_back(call)
+                    return
+        if len(self.abandoned) >= _MOST_ABANDONED:
+            why = f"{_MOST_ABANDONED} calls were given up and never answered"
+            self._carrier.give_up(Error(why))
+            return
+        self.abandoned.add(request)
+        data = integers(messages.CANCEL, request)
+        for part in self.send_framed(data, frozenset([("call", request)])):
+            self._carrier.send_late(part)

@@ -1,0 +1,191 @@
+"""This module holds messages until it is known in which dialect they are sent.
+
+A client learns the dialect from the server's offer.  Until then a call is written for
+each dialect that may come: what it says is what its arguments are when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pb_broker._dialects.message_codec import MessageCodec, Served, Sink
+from pb_broker._dialects.pb import messages
+from pb_broker._dialects.pb.codec import PbCodec, Serializer
+from pb_broker._dialects.pb2.codec import Pb2Codec
+from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._errors.call_endings import ENDINGS
+
+__all__ = ["Undecided"]
+
+
+class Undecided:
+    """The codec of a connection on which no dialect is agreed yet.
+
+    Args:
+        pb: The codec of the dialect "pb".
+        pb2: The codec of the dialect "pb2".
+        serializer: The connection's values, as expressions.
+
+    Attributes:
+        busy: As `MessageCodec` has it.
+    """
+
+    __slots__ = ("_held", "_pb", "_pb2", "_serializer", "busy")
+
+    is_modern: Final = False
+    is_ready: Final = False
+    has_pieces: Final = False
+    has_backlog: Final = False
+
+    def __init__(self, pb: PbCodec, pb2: Pb2Codec, serializer: Serializer) -> None:
+        self._pb = pb
+        self._pb2 = pb2
+        self._serializer = serializer
+        # The messages in "pb", each with the journal of what was counted for it.
+        self._held: list[tuple[list[Any], ServingContext]] = []
+        self.busy = 0
+
+    def chosen(self, dialect: bytes) -> MessageCodec:
+        """Return the codec of the dialect that was agreed on, with what was held.
+
+        Args:
+            dialect: The name of the dialect.
+        """
+        held, self._held = self._held, []
+        if dialect == b"pb2":
+            for _, context in held:
+                self._serializer.undo(context)
+            return self._pb2
+        self._pb2.outgoing.forget_held()
+        for expression, _ in held:
+            self._pb.hold(expression)
+        return self._pb
+
+    def call(
+        self,
+        request: int,
+        luid: int | bytes,
+        to_copy: bool,
+        name: bytes,
+        wanted: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+        options: Mapping[int, Any] | None = None,
+    ) -> list[bytes]:
+        """Hold a call; see `MessageCodec.call`."""
+        self._pb2.call(
+            request, luid, to_copy, name, wanted, args, kw, perspective, options
+        )
+        serializer = self._serializer
+        context = ServingContext(perspective, name)
+        try:
+            net_args = serializer.jelly(args, context, "args")
+            net_kw = serializer.jelly(kw, context, "kw")
+        except ENDINGS:
+            serializer.undo(context)
+            self._pb2.outgoing.forget_held(last=True)
+            raise
+        verb = messages.CACHEMESSAGE if to_copy else messages.MESSAGE
+        flag = 1 if wanted else 0
+        expression = [verb, request, luid, name, flag, net_args, net_kw]
+        self._held.append((expression, context))
+        return []
+
+    def message(self, expression: list[Any]) -> list[bytes]:
+        """Hold a message of the dialect "pb" alone."""
+        self._held.append((expression, ServingContext()))
+        return []
+
+    def call_body(
+        self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
+    ) -> bytes | None:
+        """Return None: what is shared is not known yet."""
+        return None
+
+    def shared_call(
+        self, request: int, luid: int, to_copy: bool, body: bytes, wanted: bool
+    ) -> bytes:
+        """Return nothing: there is no body."""
+        return b""
+
+    def sharing(self) -> tuple[object, ...]:
+        """Return settings that no other connection has."""
+        return (self,)
+
+    def shares(self, sharing: tuple[object, ...] | None) -> bool:
+        """Return False: what is shared is not known yet."""
+        return False
+
+    def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
+        """Return nothing: no call has come yet."""
+        return []
+
+    def error(self, request: int, value: Any) -> list[bytes]:
+        """Return nothing: no call has come yet."""
+        return []
+
+    def plain_error(self, request: int, failure: Any) -> list[bytes]:
+        """Return nothing: no call has come yet."""
+        return []
+
+    def release(self, luid: int | bytes, of_copy: bool) -> bytes:
+        """Return nothing: no reference has come yet."""
+        return b""
+
+    def forget_copy(self, luid: int) -> list[bytes]:
+        """Return nothing: no copy has been sent yet."""
+        return []
+
+    def did_not_understand(self, verb: bytes) -> list[bytes]:
+        """Return nothing: no message has come yet."""
+        return []
+
+    def cancel(self, request: int) -> None:
+        """Tell the peer nothing."""
+
+    def ended(self, request: int) -> None:
+        """Note nothing: no call has come yet."""
+
+    def widen(self) -> None:
+        """Note nothing: the credit is told with the greeting."""
+
+    def ping(self, answered: Callable[[], None] | None) -> bytes:
+        """Return nothing: the peer has said nothing yet."""
+        return b""
+
+    def goodbye(self) -> bytes:
+        """Return nothing: the peer has said nothing yet."""
+        return b""
+
+    def next_piece(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def absorb(self, data: bytes) -> bool:
+        """Return False: the bytes belong to the negotiation."""
+        return False
+
+    def offered(self) -> None:
+        """Learn that the transport is there, and that a server has made its offer."""
+        self._pb.offered()
+
+    def ready(self, version: int) -> list[bytes]:
+        """Return nothing: there is no dialect."""
+        return []
+
+    @property
+    def held(self) -> list[list[Any]]:
+        """The messages that are held."""
+        return [expression for expression, _ in self._held]
+
+    def held_calls(self) -> set[int]:
+        """Return the numbers of held calls, and drop all held messages."""
+        held, self._held = self._held, []
+        self._pb2.outgoing.forget_held()
+        return {each[1] for each, _ in held if each[0] in messages.CALLS}
+
+    def receive(self, data: bytes, sink: Sink) -> bool:
+        """Return False: there is no dialect."""
+        return False

@@ -1,0 +1,340 @@
+"""This module has the connection's own values in "pb2": references, copies, failures.
+
+Theory of operation
+-------------------
+The encoding asks for each class that is sent whether its instances belong to the
+connection (:meth:`ConnectionValues.tag_of`).  They do where the class has a hook of
+ours: an object that goes by reference, a reference that goes home, a cached copy, a
+failure.  A class with a ``jellyFor`` of its own is written by that.
+
+The message that values belong to is set before they are written or read: the
+perspective for which they cross, and the call of which they are the arguments or the
+answer.  The journal of what was counted for the peer is made when a value needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pb_banana.extending import Part, PartUnjellier, messages, tags
+from pb_broker._dialects.message_codec import Served
+from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver
+from pb_broker._objects.failures import WIRE_NAME, CopiedFailure, CopyableFailure
+from pb_broker._objects.referenceable import Referenceable
+from pb_broker._objects.remote_reference import RemoteReference
+from pb_broker._objects.viewable import Viewable, ViewPoint
+from pb_broker._objects.wire_types import unjellyCached, unjellyLCache, unjellyLocal
+from pb_jelly import MalformedJelly, UnjellyableType
+
+from .exports import ExportTable
+from .imports import Imports
+from .serializer import NOBODY, Serializer
+
+__all__ = ["ConnectionValues", "SharedValues"]
+
+#: Hooks of classes whose instances belong to a connection, and their tags.
+_HOOKS: Final[dict[Any, int]] = {
+    Referenceable.jellyFor: tags.MINE,
+    Viewable.jellyFor: tags.MINE,
+    RemoteReference.jellyFor: tags.YOURS,
+    RemoteCache.jellyFor: tags.YOURS,
+    Cacheable.jellyFor: tags.CACHED,
+}
+
+#: The items of a failure: names of classes, text, traceback, and other parts.
+_LEAST_OF_FAILURE: Final = 2
+_NO_STATE: Final = object()
+
+
+class _StateTaker:
+    """The unjellier of a cached copy whose state comes later.
+
+    Args:
+        invoker: The broker.
+        context: On whose behalf the copy is made.
+
+    Attributes:
+        take: Called with the state; None before the hook has said so.
+    """
+
+    __slots__ = ("context", "invoker", "take")
+
+    def __init__(self, invoker: Any, context: ServingContext | None = None) -> None:
+        self.invoker = invoker
+        self.context = context
+        self.take: Callable[[Any], object] | None = None
+
+    def announce(self, copy: Any) -> None:
+        """Accept the copy, which may be referred to from here on."""
+
+    def unjelly_state(self, state: Any, take: Callable[[Any], object]) -> None:
+        """Note what is to be done with the state."""
+        self.take = take
+
+
+class ConnectionValues:
+    """The values of one connection that mean something to its two ends alone.
+
+    Args:
+        broker: The broker, as hooks of values know it.
+        serializer: The connection's values: the policy, the present context.
+        imports: References to the peer's objects that are held here.
+        exports: Our objects that the peer can call.
+
+    Attributes:
+        carried: Keys of what the message that is being written names of the peer's, and
+            of the cached copies in it: messages about those come after it.
+        mentioned: Keys of the cached copies that it takes the peer to have.
+        served: On whose behalf the message is written.
+    """
+
+    __slots__ = (
+        *("_broker", "_exports", "_imports", "_serializer"),
+        *("_answered", "_called", "_fills", "_is_reading", "_perspective"),
+        *("carried", "mentioned", "served"),
+    )
+
+    def __init__(
+        self,
+        broker: Any,
+        serializer: Serializer,
+        imports: Imports,
+        exports: ExportTable,
+    ) -> None:
+        self._broker = broker
+        self._serializer = serializer
+        self._imports = imports
+        self._exports = exports
+        self._is_reading = False
+        self._perspective: Any = None
+        self._called: int | bytes | None = None
+        self._answered: int | None = None
+        # What is to be done with the states of copies that are being read, by id.
+        self._fills: dict[int, Callable[[Any], object]] = {}
+        self.carried: list[tuple[str, int | bytes]] = []
+        self.mentioned: list[tuple[str, int | bytes]] = []
+        self.served: Served = NOBODY
+
+    def context(self) -> ServingContext:
+        """Return the context of the present message; see `SentValues.context`."""
+        context = self._serializer.context
+        if context is None:
+            if self._is_reading:
+                context = ServingContext(self._perspective)
+            else:
+                context = ServingContext(*self.served)
+            self._serializer.context = context
+        return context
+
+    # Sent values
+
+    def tag_of(self, cls: type[Any], /) -> int:
+        """Return the tag of a class; see `SentValues.tag_of`."""
+        if issubclass(cls, CopyableFailure):
+            is_ours = (
+                cls.getStateToCopy is CopyableFailure.getStateToCopy
+                and cls.getTypeToCopy is CopyableFailure.getTypeToCopy
+            )
+            return tags.FAILURE if is_ours else 0
+        hook = getattr(cls, "jellyFor", None)
+        try:
+            return _HOOKS.get(hook, 0)
+        except TypeError:
+            # A program's callable object may be unhashable.
+            return 0
+
+    def content(self, value: Any, tag: int, /) -> tuple[int, Any]:
+        """Return the tag and the content of a value; see `SentValues.content`."""
+        if tag == tags.MINE:
+            if isinstance(value, Viewable):
+                value = ViewPoint(self.context().perspective, value)
+            self.context()
+            return tag, self._broker.registerReference(value)
+        if tag == tags.YOURS:
+            return tag, self._home(value)
+        if tag == tags.FAILURE:
+            return tag, _failure_items(value.getStateToCopy())
+        return self._copy(value)
+
+    def _home(self, value: Any) -> Any:
+        """Return the peer's number or name of an object of its own."""
+        if value.broker is not self._broker:
+            kind = "cached copy" if isinstance(value, RemoteCache) else "reference"
+            raise UnjellyableType(
+                f"a {'' if kind == 'cached copy' else 'remote '}{kind} can only be "
+                f"sent back to where it came from"
+            )
+        luid = value.luid
+        self.carried.append(("yours", luid))
+        return [luid.decode()] if isinstance(luid, bytes) else luid
+
+    def _copy(self, cached: Any) -> tuple[int, Any]:
+        """Return the state of an object to be cached, or the number of the copy."""
+        broker = self._broker
+        perspective = self.context().perspective
+        luid = broker.cachedRemotelyAs(cached, 1)
+        if luid is not None:
+            self.mentioned.append(("cache", luid))
+            return tags.CACHE_MENTION, luid
+        luid = broker.cacheRemotely(cached)
+        self.carried.append(("cache", luid))
+        name = cached.getTypeToCopyFor(perspective)
+        observer = RemoteCacheObserver(broker, cached, perspective)
+        state = cached.getStateToCacheAndObserveFor(perspective, observer)
+        if isinstance(name, bytes):
+            name = name.decode()
+        return tags.CACHED, [luid, name, state]
+
+    # Received values
+
+    def opened(self, number: int, request: int, target: int | bytes | None, /) -> None:
+        """Learn which message is read next; see `ReceivedValues.opened`."""
+        self._perspective = self._called = self._answered = None
+        if number == messages.CALL:
+            self._called = target
+            found = None if target is None else self._exports.find(target)
+            self._perspective = getattr(found, "perspective", None)
+        elif number == messages.ANSWER:
+            self._answered = request
+
+    def begin_reading(self) -> Any:
+        """Go on to values that come; return what `end_reading` is given back."""
+        before = self._is_reading, self._serializer.context
+        self._is_reading = True
+        self._serializer.context = None
+        return before
+
+    def end_reading(self, before: Any) -> None:
+        """Go back to the values before `begin_reading`.
+
+        Args:
+            before: What that returned.
+        """
+        self._is_reading, self._serializer.context = before
+        if self._fills:
+            self._fills.clear()
+
+    def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
+        """Return the blank of a cached copy; see `ReceivedValues.begin`.
+
+        None for a class whose hook takes the state itself.
+        """
+        made = target.make
+        if not (
+            isinstance(made, type)
+            and getattr(made, "unjellyFor", None) is RemoteCache.unjellyFor
+        ):
+            return None
+        taker = _StateTaker(self._broker, self.context())
+        blank = made.__new__(made)
+        copy = blank.unjellyFor(taker, [first[1], first[0], None])
+        assert taker.take is not None
+        self._fills[id(copy)] = taker.take
+        return copy
+
+    def arrived(self, tag: int, content: Any, blank: Any, /) -> Any:
+        """Return the object of some content; see `ReceivedValues.arrived`."""
+        if tag == tags.MINE:
+            return self._reference(content)
+        if tag == tags.YOURS:
+            return self._own(content)
+        taker: Any = _StateTaker(self._broker)
+        if tag == tags.CACHE_MENTION:
+            return unjellyCached(taker, [b"cached", content])
+        if tag == tags.CACHED and type(content) is list and len(content) == 3:  # noqa: PLR2004
+            if blank is not None:
+                self._fills.pop(id(blank))(content[2])
+                return blank
+            return self._hooked_copy(content)
+        if tag == tags.FAILURE and type(content) is list:
+            return self._failure(content)
+        raise MalformedJelly(f"a value of the tag {tag} that is none")
+
+    def _reference(self, luid: Any) -> Any:
+        """Return a reference to an object of the peer's."""
+        if type(luid) is not int:
+            raise MalformedJelly("a remote reference is a number")
+        kind = self._broker.pb_types.get(b"remote")
+        if kind is RemoteReference:
+            return self._imports.make(
+                luid, self._perspective, self._called, self._answered
+            )
+        self.context()
+        taker: Any = _StateTaker(self._broker)
+        return kind.__new__(kind).unjellyFor(taker, [b"remote", luid])
+
+    def _own(self, content: Any) -> Any:
+        """Return an object of ours that the peer has a reference to, or a copy."""
+        luid = content
+        if type(content) is list and len(content) == 1 and type(content[0]) is str:
+            luid = content[0].encode()
+        taker: Any = _StateTaker(self._broker)
+        if type(luid) is int and luid in self._broker.session.caches.objects:
+            return unjellyLCache(taker, [b"lcache", luid])
+        return unjellyLocal(taker, [b"local", luid])
+
+    def _hooked_copy(self, content: list[Any]) -> Any:
+        """Return a cached copy whose class has a hook of its own."""
+        luid, name, state = content
+        serializer = self._serializer
+        unjellier = PartUnjellier(
+            serializer.security,
+            self._broker,
+            context=self.context(),
+            types=serializer.types,
+            limits=serializer.limits,
+        )
+        head = name.encode() if type(name) is str else name
+        inner = Part(state) if type(state) is list else state
+        return unjellier.unjelly([head, luid, inner])
+
+    def _failure(self, items: list[Any]) -> Any:
+        """Return a failure that happened at the other end."""
+        if len(items) < _LEAST_OF_FAILURE or type(items[0]) is not list or not items[0]:
+            raise MalformedJelly("a failure is the names of classes, and a text")
+        state: dict[str, Any] = {
+            "type": items[0][0],
+            "value": items[1],
+            "parents": items[0],
+        }
+        if len(items) > 2 and items[2] is not None:  # noqa: PLR2004
+            state["traceback"] = items[2]
+        if len(items) > 3 and items[3] is not None:  # noqa: PLR2004
+            state["details"] = items[3]
+        kind: Any = self._broker.pb_types.get(WIRE_NAME, CopiedFailure)
+        failure = kind.__new__(kind)
+        failure.setCopyableState(state)
+        return failure
+
+
+def _failure_items(state: dict[str, Any]) -> list[Any]:
+    """Return the items of a failure, of the state that its copy would have."""
+    name = state["type"].decode("utf-8", "replace")
+    names = [name, *(each for each in state["parents"] if each != name)]
+    items = [names, state["value"], state["traceback"] or None]
+    if "details" in state:
+        items.append(state["details"])
+    return items
+
+
+class SharedValues:
+    """The values of messages that are the same for many connections: no connection's."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: ConnectionValues) -> None:
+        self._values = values
+
+    def context(self) -> Any:
+        """Refuse: a hook may answer differently for each connection."""
+        raise UnjellyableType("a value with a hook is written for each connection")
+
+    def tag_of(self, cls: type[Any], /) -> int:
+        """Return the tag of a class; see `SentValues.tag_of`."""
+        return self._values.tag_of(cls)
+
+    def content(self, value: Any, tag: int, /) -> tuple[int, Any]:
+        """Refuse: the value means something on one connection alone."""
+        raise UnjellyableType("a value of one connection is written for each")
