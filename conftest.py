@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
+
+
+#: The dialects that connections speak where a test does not say: ``DIALECT=pb2`` runs
+#: every test over the second dialect.
+_DIALECTS = {"pb2": ("pb2", "pb"), "pb": ("pb",)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have connections speak the dialects that the environment names."""
+    config.addinivalue_line("markers", "dialect(name): a test of that dialect alone")
+    name = os.environ.get("DIALECT")
+    if name:
+        from pb_broker._endpoints.factories import Watching
+
+        Watching.dialects = _DIALECTS[name]
+
+
+@pytest.fixture(autouse=True)
+def _dialect(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have connections of a test that is about one dialect speak that one."""
+    marker = request.node.get_closest_marker("dialect")
+    if marker is not None:
+        from pb_broker._endpoints.factories import Watching
+
+        monkeypatch.setattr(Watching, "dialects", _DIALECTS[marker.args[0]])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -37,6 +37,7 @@ VALUES: dict[str, Any] = {
     "handshake_timeout": 6.5,
     "heartbeat": pb.Heartbeat(7, 8),
     "observer": Silent(),
+    "dialects": ("pb2", "pb"),
     "login_timeout": 9,
     "login_backlog": (3, 4),
     "linger": 0.5,
@@ -54,6 +55,7 @@ def told(factory: Any) -> dict[str, Any]:
         "handshake_timeout": watch._handshake,
         "heartbeat": watch._heartbeat,
         "observer": factory.observer,
+        "dialects": factory.dialects,
     }
     if isinstance(factory, pb.PBServerFactory):
         found["login_timeout"] = watch._login

@@ -48,13 +48,26 @@ class Codec:
 
     busy = 0
     is_ready = True
+    is_modern = False
+
+    def __init__(self) -> None:
+        self.given_up: list[int] = []
+        self.over: list[int] = []
+
+    def cancel(self, request: int) -> None:
+        self.given_up.append(request)
+
+    def ended(self, request: int) -> None:
+        self.over.append(request)
 
     def call(self, request: int, luid: Any, to_copy: bool, *rest: Any) -> list[bytes]:
         if rest[2] == ("bad",):
             raise pb.InsecureJelly("bad")
         return [f"call {request} {luid} {rest[0].decode()} {rest[2]}".encode()]
 
-    def shared_call(self, request: int, luid: int, to_copy: bool, body: bytes) -> bytes:
+    def shared_call(
+        self, request: int, luid: int, to_copy: bool, body: bytes, wanted: bool
+    ) -> bytes:
         return f"call {request} {luid} ".encode() + body
 
     def answer(self, request: int, value: Any, served: Any) -> list[bytes]:
@@ -65,8 +78,9 @@ class Codec:
     def error(self, request: int, value: Any) -> list[bytes]:
         raise pb.InsecureJelly("no class is allowed")
 
-    def plain_error(self, request: int, state: Any) -> list[bytes]:
-        return [f"error {request} {state['type'].decode()}".encode()]
+    def plain_error(self, request: int, failure: Any) -> list[bytes]:
+        name = failure.getStateToCopy()["type"].decode()
+        return [f"error {request} {name}".encode()]
 
     def release(self, luid: Any, of_copy: bool) -> bytes:
         return f"release {luid}{' copy' * of_copy};".encode()

@@ -73,8 +73,11 @@ class ValuePolicy(Protocol):
         security: The policy.
         invoker: The object that hooks of values get as their ``invoker``.
         types: Names that are accepted whatever the policy says.
+        endings: The exceptions of hooks that end one value and nothing else.
     """
 
+    @property
+    def endings(self) -> tuple[type[BaseException], ...]: ...
     @property
     def modern_tables(self) -> CurrentTables: ...
     @property
@@ -368,6 +371,7 @@ class MessageExchange:
             reader.set_options(
                 connection=self._arrived, invoker=policy.invoker, types=policy.types
             )
+            reader.set_endings(policy.endings)
             reader.use(policy.modern_tables.current().reading, policy.security, limits)
             reader.open(frames.data, start, end)
             message = self._read(reader)

@@ -78,7 +78,7 @@ class Refusal:
 
     __slots__ = ("error",)
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
@@ -86,11 +86,21 @@ class Refusal:
 class Reader(TagReader):
     """Reads messages, one after the other; each leaves the reader as it was."""
 
-    __slots__ = ("_cache",)
+    __slots__ = ("_cache", "_endings")
 
     def __init__(self) -> None:
         super().__init__()
+        # The exceptions that end one value of a message and nothing else.
+        self._endings: Any = Exception
         self._cache: KeyCache = KeyCache()
+
+    def set_endings(self, endings: tuple[type[BaseException], ...]) -> None:
+        """Say which exceptions of hooks end a value, and not the message.
+
+        Args:
+            endings: The classes, besides `DecodeError`, which always ends it.
+        """
+        self._endings = endings
 
     # Messages.
 
@@ -310,7 +320,7 @@ class Reader(TagReader):
             return self._whole(kind)
         except DecodeError:
             raise
-        except Exception as error:
+        except self._endings as error:
             # What a hook has raised ends that value alone, whatever it is.
             # No reference to a part of it is good any more; but its marks count.
             del self._shared[shared:]

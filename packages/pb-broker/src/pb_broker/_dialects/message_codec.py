@@ -460,6 +460,11 @@ class MessageCodec(Protocol):
         """
         ...
 
+    @property
+    def held(self) -> list[list[Any]]:
+        """The messages that are held, for reports on what is left of a connection."""
+        ...
+
     def held_calls(self) -> set[int]:
         """Return the numbers of held calls, and drop all held messages."""
         ...

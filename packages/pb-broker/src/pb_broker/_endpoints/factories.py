@@ -82,7 +82,7 @@ def _given(
     return given
 
 
-class _Watching:
+class Watching:
     """A factory that has an eye on its connections."""
 
     protocol: Any = Broker
@@ -150,7 +150,7 @@ class _Watching:
             self.watch.discard(broker)
 
 
-class PBClientFactory(_Watching, _ClientFactory):
+class PBClientFactory(Watching, _ClientFactory):
     """Makes the client's end of a connection.
 
     Hand it to ``reactor.connectTCP``, to an endpoint or to
@@ -319,7 +319,7 @@ class _Connections:
         self.turns = LoginTurns()
 
 
-class PBServerFactory(_Watching, ServerFactory):
+class PBServerFactory(Watching, ServerFactory):
     """Makes the server's end of each connection, with an object to offer.
 
     Args:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from pb_banana.extending import Part, PartUnjellier, messages, tags
 from pb_broker._dialects.message_codec import Served
 from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver
 from pb_broker._objects.failures import WIRE_NAME, CopiedFailure, CopyableFailure
 from pb_broker._objects.referenceable import Referenceable
@@ -195,7 +196,11 @@ class ConnectionValues:
         if number == messages.CALL:
             self._called = target
             found = None if target is None else self._exports.find(target)
-            self._perspective = getattr(found, "perspective", None)
+            try:
+                self._perspective = getattr(found, "perspective", None)
+            except ENDINGS:
+                # It is asked for again by the call, which fails with that.
+                self._perspective = None
         elif number == messages.ANSWER:
             self._answered = request
 

@@ -20,7 +20,6 @@ from threading import get_ident
 from types import AsyncGeneratorType
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pb_broker._dialects.message_codec import MessageCodec, Served
@@ -57,10 +56,33 @@ _VALUES: Final = frozenset(
 )
 
 #: The shared empty table of calls; replaced before the first is listed.
-_NOTHING_RUNS: Final[dict[int, Deferred[Any]]] = {}
+_NOTHING_RUNS: Final[dict[int, _Running]] = {}
 
 #: The shared empty table; replaced before the first stream is listed.
 _NO_STREAMS: Final[dict[int, StreamSource]] = {}
+
+
+class _Running:
+    """A call that can be cancelled.
+
+    Args:
+        result: The Deferred of its result.
+
+    Attributes:
+        result: As above.
+        timer: Cancels it at its deadline; None for none.
+    """
+
+    __slots__ = ("result", "timer")
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.timer: Any = None
+
+    def stop_timer(self) -> None:
+        """Do not cancel it any more."""
+        if self.timer is not None and self.timer.active():
+            self.timer.cancel()
 
 
 class IncomingCalls:
@@ -128,7 +150,7 @@ class IncomingCalls:
         self.refusal: str | None = None
         self.serving = 0
         # What the calls are waited for with that can be cancelled, by number.
-        self._running: dict[int, Deferred[Any]] = _NOTHING_RUNS
+        self._running: dict[int, _Running] = _NOTHING_RUNS
         self.streams: dict[int, StreamSource] = _NO_STREAMS
         self.thread = get_ident()
 
@@ -272,14 +294,13 @@ class IncomingCalls:
         copy_context().run(run_within, seconds, clock, *call)
         running = self._running.get(request)
         if running is not None:
-            timer = clock.callLater(seconds, self.cancel, request)
-            running.addBoth(_stopped, timer)
+            running.timer = clock.callLater(seconds, self.cancel, request)
 
     def cancel(self, request: int) -> None:
         """Cancel a call that has begun and not ended; see `CallSink.cancel`."""
         running = self._running.get(request)
         if running is not None:
-            running.cancel()
+            running.result.cancel()
 
     def refuse(self, request: int, wanted: Any, error: Exception) -> None:
         """Answer a call that cannot be made; see `CallSink.refuse`."""
@@ -304,7 +325,7 @@ class IncomingCalls:
             if self.codec.is_modern:
                 if self._running is _NOTHING_RUNS:
                     self._running = {}
-                self._running[request] = later
+                self._running[request] = _Running(later)
             later.addCallbacks(
                 self._answer_later,
                 self._fail_later,
@@ -437,7 +458,9 @@ class IncomingCalls:
 
     def _has_answered(self, request: int) -> None:
         self.serving -= 1
-        self._running.pop(request, None)
+        running = self._running.pop(request, None)
+        if running is not None:
+            running.stop_timer()
         self.codec.ended(request)
         self._host.call_answered()
 
@@ -517,16 +540,11 @@ class IncomingCalls:
 
     def close(self) -> None:
         """End the streams, and answer no call any more: the connection is lost."""
+        for running in self._running.values():
+            running.stop_timer()
         streams, self.streams = self.streams, _NO_STREAMS
         for stream in list(streams.values()):
             self._host.peer_log.run(stream.close)
-
-
-def _stopped(result: Any, timer: Any) -> Any:
-    """Stop a timer, if it has yet to run, and pass a result on."""
-    if timer.active():
-        timer.cancel()
-    return result
 
 
 def _continues(target: object) -> bool:

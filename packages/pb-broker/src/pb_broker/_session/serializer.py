@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from pb_banana import Limits
 from pb_broker._dialects.message_codec import Served
 from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._errors.call_endings import ENDINGS
 from pb_jelly import Jellier, JellyError, SExp, Taster, Unjellier
 from pb_jelly.codec import CurrentTables, current_tables
 
@@ -101,6 +102,9 @@ class Serializer:
         self._security = security
         self.tables = current_tables(security, lenient=self.is_lenient)
         self.modern_tables = current_tables(security, modern=True)
+
+    #: The exceptions of hooks that end one value and nothing else.
+    endings: Final = ENDINGS
 
     @property
     def invoker(self) -> Any:

@@ -29,6 +29,7 @@ from pb_banana.extending import (
 from pb_broker._compatibility import BrokerLimits
 from pb_broker._dialects.message_codec import Serialized, Served, Sink
 from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._errors.call_endings import ENDINGS
 from pb_broker.errors import Error, ProtocolError
 from pb_jelly import JellyError, SecurityOptions, Taster
 from pb_jelly.codec import CurrentTables, current_tables
@@ -66,6 +67,8 @@ class SessionPolicy(Protocol):
     context: ServingContext | None
 
     @property
+    def endings(self) -> tuple[type[BaseException], ...]: ...
+    @property
     def modern_tables(self) -> CurrentTables: ...
     @property
     def security(self) -> Taster: ...
@@ -101,6 +104,7 @@ class _OpenPolicy:
 
     security: Final[Taster] = _BASIC
     modern_tables: Final[CurrentTables] = current_tables(_BASIC, modern=True)
+    endings: Final = ENDINGS
     invoker = None
     types = None
 
@@ -204,6 +208,11 @@ class Pb2Codec:
             version: The version of the protocol; a `hello` has said it.
         """
         return self.outgoing.ready()
+
+    @property
+    def held(self) -> list[list[Any]]:
+        """The messages that are held, by the numbers of their calls."""
+        return [[call.request] for call in self.outgoing.kept()]
 
     def held_calls(self) -> set[int]:
         """Return the numbers of calls that were not sent, and drop all messages."""

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 
 from pb_banana.extending import Refusal, hello, integers, messages
 from pb_broker._dialects.message_codec import Sink
-from pb_broker.errors import NotExecuted, ProtocolError
+from pb_broker._dialects.serving_context import ServingContext
+from pb_broker.errors import Error, NotExecuted, ProtocolError
 from pb_jelly import JellyError
 
 from .credit import CreditGiven
@@ -176,7 +177,7 @@ class IncomingMessages:
         serving = incoming.serving
         if type(args) is not tuple or type(kw) is not dict:
             refused, root = (kw, "kw") if type(args) is tuple else (args, "args")
-            read = partial(_refuse, refused, root)
+            read = partial(_refuse_for, refused, root)
             incoming.call_unread(number, target, to_copy, method, wanted, read)
         elif seconds is None:
             incoming.call(number, target, to_copy, method, wanted, args, kw)
@@ -305,4 +306,12 @@ def _refuse(refusal: Refusal, root: str) -> Any:
     error = refusal.error
     if isinstance(error, JellyError):
         error.with_prefix(root)
+    if isinstance(error, (JellyError, Error)):
+        # The frames that it went through hold what had been read.
+        error.__traceback__ = None
     raise error
+
+
+def _refuse_for(refusal: Refusal, root: str, context: ServingContext) -> Any:
+    """Raise the error of arguments that were refused, whoever they are for."""
+    _refuse(refusal, root)

@@ -183,6 +183,10 @@ class OutgoingMessages:
                 parts += self.send(each.sent, each.needs, each.begins)
         return parts
 
+    def kept(self) -> list[OutgoingCall]:
+        """Return the messages that are held, and the calls that wait for credit."""
+        return [*self._held, *self._waiting]
+
     def take_unsent(self) -> set[int]:
         """Return the numbers of calls that were not sent, and drop all messages."""
         unsent = {each.request for each in (*self._held, *self._waiting)}
