@@ -85,6 +85,7 @@ class TestLostConnections:
         broker.connectionLost(Failure(ConnectionDone()))
         assert [type(each[0]) for each in failures] == [pb.NotSent] * 2
 
+    @pytest.mark.dialect("pb")
     def test_call_of_a_server_before_the_dialect_is_agreed_on(self) -> None:
         # Without arguments that depend on a dialect, it goes out behind the offer.
         broker = pb.PBServerFactory(Echo()).buildProtocol(None)

@@ -98,6 +98,7 @@ class Counting:
         return getattr(self.connection, name)
 
 
+@pytest.mark.dialect("pb")
 def test_arguments_are_serialized_once() -> None:
     board, pairs, _ = observed(3)
     made = []

@@ -141,6 +141,7 @@ def test_copies_depend_on_who_gets_them() -> None:
         assert vars(copy) == {"seen_by": "someone", "x": 1}
 
 
+@pytest.mark.dialect("pb")
 def test_a_copy_in_every_kind_of_cycle() -> None:
     with connected() as pair:
         itself = Copied()

@@ -45,6 +45,7 @@ def reads(pair: Pair) -> bool:
     return pair.server_transport.is_reading
 
 
+@pytest.mark.dialect("pb")
 def test_what_was_not_handled_is_let_go_of_with_the_connection(pair: Pair) -> None:
     waiting(pair, LIMIT)
     server = pair.server
@@ -55,6 +56,7 @@ def test_what_was_not_handled_is_let_go_of_with_the_connection(pair: Pair) -> No
     assert server.reading.unread is None
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("more", [-1, 0, 1, 20])
 def test_only_so_many_calls_are_begun(pair: Pair, more: int) -> None:
     outcomes = waiting(pair, LIMIT + more)
@@ -70,6 +72,7 @@ def test_only_so_many_calls_are_begun(pair: Pair, more: int) -> None:
     assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
 
 
+@pytest.mark.dialect("pb")
 def test_what_comes_meanwhile_waits_with_the_transport(pair: Pair) -> None:
     waiting(pair, LIMIT)
     for _ in range(10):
@@ -107,6 +110,7 @@ class Asked(pb.Referenceable):
         return question
 
 
+@pytest.mark.dialect("pb")
 def test_those_that_wait_for_the_peer_do_not_wait_for_each_other() -> None:
     factory = pb.PBServerFactory(
         Asking(), limits=pb.BrokerLimits(calls_in_flight=LIMIT)
@@ -127,6 +131,7 @@ def test_those_that_wait_for_the_peer_do_not_wait_for_each_other() -> None:
     pair.close()
 
 
+@pytest.mark.dialect("pb")
 def test_a_call_from_here_has_reading_go_on(pair: Pair) -> None:
     waiting(pair, LIMIT)
     asked = pair.server.remoteForName("mine")

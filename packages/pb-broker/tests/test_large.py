@@ -11,6 +11,7 @@ import pb_broker._connection.large_blocks
 from .support import Echo, connected, result_of, root_of
 
 
+@pytest.mark.dialect("pb")
 def test_from_the_first_large_string_on(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Any] = []
     monkeypatch.setattr(pb_broker._connection.large_blocks, "_done", done)
@@ -21,6 +22,7 @@ def test_from_the_first_large_string_on(monkeypatch: pytest.MonkeyPatch) -> None
             assert len(done) == times
 
 
+@pytest.mark.dialect("pb")
 def test_from_the_first_that_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     with connected(Echo()) as pair:
         call = root_of(pair).callRemote("echo", bytes(10_000))

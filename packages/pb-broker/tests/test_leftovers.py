@@ -151,6 +151,7 @@ LEFT: dict[str, Callable[[Any], object]] = {
 }
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("text", LEFT)
 def test_what_should_not_be_left(text: str) -> None:
     pair = connected_pair(Echo())

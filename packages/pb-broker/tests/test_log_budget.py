@@ -34,6 +34,7 @@ def lines(events: list[Any]) -> list[str]:
     return [event["log_format"] for event in events if "log_format" in event]
 
 
+@pytest.mark.dialect("pb")
 def test_a_peer_cannot_fill_the_log() -> None:
     with connected() as pair, logged() as events:
         pair.server.clock = clock = Clock()
@@ -53,6 +54,7 @@ def test_a_peer_cannot_fill_the_log() -> None:
         assert second == "Refused a call: {error}"
 
 
+@pytest.mark.dialect("pb")
 def test_no_message_fills_the_log() -> None:
     """Not one that means nothing, either."""
     with connected() as pair, logged() as events:

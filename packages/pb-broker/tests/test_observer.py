@@ -122,6 +122,7 @@ def test_calls_that_want_no_answer() -> None:
         assert not here.open
 
 
+@pytest.mark.dialect("pb")
 def test_calls_that_wait_and_are_given_up_or_lost() -> None:
     here, there = Notes(), Notes()
     root = Who()
@@ -141,6 +142,7 @@ def test_calls_that_wait_and_are_given_up_or_lost() -> None:
         assert len(there.ends()) == 2
 
 
+@pytest.mark.dialect("pb")
 def test_two_calls_of_one_number() -> None:
     there = Notes()
     root = Who()

@@ -211,6 +211,7 @@ def test_a_transport_that_encrypts_gets_each_message() -> None:
     assert len(written) == 3
 
 
+@pytest.mark.dialect("pb")
 def test_nothing_more_is_sent_to_a_peer_that_breaks_the_protocol() -> None:
     talk = Talk()
     talk.call("echo", 1)
@@ -222,6 +223,7 @@ def test_nothing_more_is_sent_to_a_peer_that_breaks_the_protocol() -> None:
     assert talk.socket.all_sent() == b""
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("room", [None, 0, 10, 150_000, 1_000_000])
 @pytest.mark.parametrize("size", [200_000, 3_000_000, 5_000_000])
 def test_huge_strings_are_sent_as_they_are(size: int, room: int | None) -> None:
@@ -268,6 +270,7 @@ def test_a_batch_within_a_batch() -> None:
     assert outcomes == [[(1,)], [5], [(2,)]]
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("size", [100, 200_000])
 def test_finalizers_do_not_cut_in(size: int) -> None:
     talk = Talk()
@@ -302,6 +305,7 @@ def test_finalizers_do_not_cut_in(size: int) -> None:
     assert verbs.count(b"decref") == len(released) > 1
 
 
+@pytest.mark.dialect("pb")
 def test_a_message_of_ones_own_keeps_its_place() -> None:
     class Speaking(Echo):
         def remote_speak(self) -> None:
@@ -416,6 +420,7 @@ class TestWhatIsNotTakenIn:
         for _ in range(round(seconds / 0.05)):
             talk.server.clock.advance(0.05)
 
+    @pytest.mark.dialect("pb")
     def test_answers_make_calls_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
         talk = self.talk(monkeypatch)
         outcomes = [talk.call("big", MIB) for _ in range(6)]
@@ -437,6 +442,7 @@ class TestWhatIsNotTakenIn:
         assert [len(outcome) for outcome in outcomes] == [1] * 9
         assert talk.server.clock.getDelayedCalls() == []
 
+    @pytest.mark.dialect("pb")
     def test_but_not_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         talk = self.talk(monkeypatch)
         for _ in range(4):
@@ -473,6 +479,7 @@ class TestWhatIsNotTakenIn:
             talk.ask()
         assert talk.reading == []
 
+    @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("encrypts", [False, True])
     def test_there_is_an_end_to_it(
         self, monkeypatch: pytest.MonkeyPatch, encrypts: bool
@@ -493,6 +500,7 @@ class TestWhatIsNotTakenIn:
         (event,) = events
         assert "bytes of output" in str(event["why"])
 
+    @pytest.mark.dialect("pb")
     def test_huge_strings_and_calls_to_many_count_as_well(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -511,6 +519,7 @@ class TestWhatIsNotTakenIn:
                         bell.callRemote("x", b"y" * 200_000, pbanswer=False)
             assert ended == [True]
 
+    @pytest.mark.dialect("pb")
     def test_a_call_from_here_ends_the_waiting(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -525,6 +534,7 @@ class TestWhatIsNotTakenIn:
         # Nobody looks any more.
         assert talk.server.clock.getDelayedCalls() == []
 
+    @pytest.mark.dialect("pb")
     def test_a_stranger_makes_less_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
         talk = self.talk(monkeypatch)
         talk.server.require_authentication(replace(LIMITS, output_bytes=MIB))

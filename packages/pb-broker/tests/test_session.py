@@ -175,6 +175,7 @@ def test_argument_that_is_refused() -> None:
         assert "args[0]" in str(failure.value)
 
 
+@pytest.mark.dialect("pb")
 def test_a_call_that_is_none_is_answered_where_that_is_wanted() -> None:
     call = [b"message", 5, b"root", b"echo"]
     for rest, answers in (([1, 1, 1], 1), ([0, 1, 1], 0), ([[], 1], 0), ([], 1)):
@@ -187,6 +188,7 @@ def test_a_call_that_is_none_is_answered_where_that_is_wanted() -> None:
             assert len(events) == 1
 
 
+@pytest.mark.dialect("pb")
 def test_names_that_are_no_text_are_refused_in_one_line() -> None:
     dictionary = [b"dictionary", [b"\xff", 1]]
     copy = [b"test.Unnamed", dictionary]
@@ -343,6 +345,7 @@ class Prompt(Lazy):
         return self.remoteMessageReceived(None, "no_such_method", (), {})
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize(
     ("root", "name", "args"),
     [
@@ -455,6 +458,7 @@ def test_lost_connection_ends_calls_once() -> None:
             waiting.callback(1)
 
 
+@pytest.mark.dialect("pb")
 def test_answers_to_nobody() -> None:
     with connected() as pair:
         pair.server.sendCall(b"answer", 77, 5)
@@ -464,6 +468,7 @@ def test_answers_to_nobody() -> None:
         assert not pair.closed
 
 
+@pytest.mark.dialect("pb")
 def test_an_error_that_is_none() -> None:
     with connected() as pair:
         call = root_of(pair).callRemote("wait")
@@ -476,6 +481,7 @@ def test_an_error_that_is_none() -> None:
         assert failure_of(call, pair).check(InsecureJelly)
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize(
     ("args", "kw"),
     [
@@ -499,6 +505,7 @@ def test_malformed_arguments_fail_their_call_only(args: Any, kw: Any) -> None:
         assert result_of(root_of(pair).callRemote("echo"), pair) == ()
 
 
+@pytest.mark.dialect("pb")
 def test_keywords_of_python_2_peers() -> None:
     with connected() as pair:
         call = root_of(pair).callRemote("wait")
@@ -509,6 +516,7 @@ def test_keywords_of_python_2_peers() -> None:
         assert result_of(call, pair) == ((), {"a": 1, "b": 2})
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize(
     "message",
     [
@@ -532,6 +540,7 @@ def test_malformed_call_is_answered(message: list[Any]) -> None:
         assert len(str(event.get("error", ""))) < 1000
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize(
     "message",
     [
@@ -562,6 +571,7 @@ def test_what_is_no_message_ends_the_connection(message: Any) -> None:
     assert len(str(broken[0]["error"])) < 300
 
 
+@pytest.mark.dialect("pb")
 def test_unknown_verbs_are_answered_as_such() -> None:
     with connected() as pair, logged() as events:
         for verb in (b"proto_message", b"x" * 10_000):
@@ -614,6 +624,7 @@ def test_custom_dispatch_either_way() -> None:
         assert isinstance(answer[1], pb.RemoteReference)
 
 
+@pytest.mark.dialect("pb")
 def test_serializing_by_hand() -> None:
     with connected() as pair:
         child = Child()

@@ -181,6 +181,7 @@ def test_the_error_knows_what_it_names() -> None:
         assert (failure.value.argument, failure.value.expected) == ("", "")
 
 
+@pytest.mark.dialect("pb")
 def test_jelly_is_read_first() -> None:
     server = Server()
     with connected(server) as pair:

@@ -182,6 +182,7 @@ def test_whatever_arrives_is_a_sign_of_life() -> None:
     assert is_given_up(pair)
 
 
+@pytest.mark.dialect("pb")
 def test_a_heartbeat_does_not_wait_for_as_long_as_a_call() -> None:
     server = Server(heartbeat=pb.Heartbeat(idle=5, answer=50), call_timeout=1)
     pair = server.connect()
@@ -223,6 +224,7 @@ def test_nothing_is_given_up_twice() -> None:
     assert events == []
 
 
+@pytest.mark.dialect("pb")
 def test_a_peer_that_has_all_calls_it_may_is_watched_as_well() -> None:
     limits = pb.BrokerLimits(calls_in_flight=3)
     server = Server(heartbeat=True, limits=limits)

@@ -565,6 +565,8 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             self._is_pumping = True
             transport: Any = self.transport
             transport.registerProducer(self, 0)
+        if self.session.codec.unsent:
+            self.outbox.check()
 
     def resumeProducing(self) -> None:
         """Send a page of each pager, and a piece of a message that goes in pieces."""

@@ -228,14 +228,16 @@ class TransportOutbox:
     def check(self) -> None:
         """See how much the peer has not taken in, and be wary if that is much."""
         broker = self._broker
-        waiting = undelivered(broker.transport)
+        codec = self._codec
+        waiting = undelivered(broker.transport) + codec.unsent
         if not waiting:
             self._is_wary = True
             return
         allowed = broker.session.quotas.of_peer.output_bytes
         if waiting > allowed:
             broker.give_up(Error(f"over the limit of {allowed} bytes of output"))
-        elif waiting <= _HIGH_WATER:
+        elif waiting <= _HIGH_WATER or codec.is_modern:
+            # Where there is credit, the peer's calls are held back by that alone.
             self._is_wary = True
         elif self._is_wary and not (broker.reading.is_held or broker.session.pending):
             broker.reading.hold()

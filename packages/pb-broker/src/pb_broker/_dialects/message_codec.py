@@ -425,6 +425,11 @@ class MessageCodec(Protocol):
         """Learn that the limits on the peer have been raised."""
 
     @property
+    def unsent(self) -> int:
+        """The bytes of messages that wait in the codec to be sent."""
+        ...
+
+    @property
     def has_pieces(self) -> bool:
         """True if messages are being sent in pieces."""
         ...

@@ -36,6 +36,7 @@ class Undecided:
     is_modern: Final = False
     is_ready: Final = False
     has_pieces: Final = False
+    unsent: Final = 0
     has_backlog: Final = False
 
     def __init__(self, pb: PbCodec, pb2: Pb2Codec, serializer: Serializer) -> None:

@@ -343,6 +343,11 @@ class PbCodec:
         """Tell the peer nothing: the dialect has no credit."""
 
     @property
+    def unsent(self) -> int:
+        """0: messages are sent whole."""
+        return 0
+
+    @property
     def has_pieces(self) -> bool:
         """False: messages are sent whole."""
         return False

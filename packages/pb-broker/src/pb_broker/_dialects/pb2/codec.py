@@ -405,6 +405,11 @@ class Pb2Codec:
         self.incoming.ended(request)
 
     @property
+    def unsent(self) -> int:
+        """The bytes of messages that wait to be sent."""
+        return self.outgoing.unsent
+
+    @property
     def has_pieces(self) -> bool:
         """True if messages are being sent in pieces."""
         return bool(self.outgoing.lanes)
