@@ -521,6 +521,7 @@ async def test_much_at_a_time() -> None:
 
 
 @on_a_loop
+@pytest.mark.dialect("pb")
 async def test_small_and_large_in_one_turn() -> None:
     """What was written first goes first, however it is sent."""
     root = Patient()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from twisted.internet.task import Clock
 
 from pb_broker._session.log_budget import _BURST, _STRANGER_BURST, LogBudget

@@ -41,7 +41,9 @@ def left_of_deadline() -> float | None:
     return max(0.0, when - float(clock.seconds()))
 
 
-def run_within(seconds: float, clock: Any, function: Callable[..., _T], *args: Any) -> _T:
+def run_within(
+    seconds: float, clock: Any, function: Callable[..., _T], *args: Any
+) -> _T:
     """Call a function with a deadline in its context.
 
     Args:
