@@ -646,3 +646,21 @@ class TestEachLimit:
 
 def test_connections_are_small() -> None:
     assert not hasattr(Connection(True), "__dict__")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 20])
+def test_bytes_behind_the_choice_of_a_dialect_with_frames(cut: int) -> None:
+    server = Connection(False, dialects=(b"pb",))
+    server.dialects = (b"pb2", b"pb")
+    assert server.dialects == (b"pb2", b"pb")
+    client = Connection(True, dialects=(b"pb2", b"pb"))
+    assert client.receive_data(server.connection_made() + b"rest") == []
+    assert client.dialect == b"pb2"
+    assert client.take_rest() == b"rest"
+    assert client.take_rest() == b""
+    data = client.data_to_send() + b"\x00frames"
+    assert server.receive_data(data[:cut]) == []
+    assert server.receive_data(data[cut:]) == []
+    rest = server.take_rest()
+    assert (server.dialect, rest) == (b"pb2", b"\x00frames"[-len(rest) :])
+    assert server.receive_data(b"more") == []

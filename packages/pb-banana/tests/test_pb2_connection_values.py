@@ -7,13 +7,21 @@ import pytest
 from pb_banana import DecodeError
 from pb_banana._pb2 import tags
 from pb_banana._pb2.connection_values import ReceivedValues, SentValues
-from pb_jelly import JellyError, MalformedJelly
+from pb_jelly import (
+    ClassRegistry,
+    Jellyable,
+    JellyError,
+    MalformedJelly,
+    SecurityOptions,
+    Unjellyable,
+    qual,
+)
 
 from .graphs import Node
 from .pb2 import reader_for, received, sent, writer_for
 
-#: So many entries a cached copy has.
-STATE = {"n": 1}
+#: The name of the class of a cached copy, as a message has it.
+NAME = qual(Node)
 
 
 class Thing:
@@ -26,6 +34,9 @@ class Thing:
 
 class Sending:
     """The answers of one end."""
+
+    def context(self) -> Any:
+        return "context of the sender"
 
     def __init__(self) -> None:
         self.asked: list[type[Any]] = []
@@ -41,8 +52,14 @@ class Sending:
 class Receiving:
     """The answers of the other end."""
 
-    def begin(self, tag: int, first: list[Any], /) -> Any:
-        return Thing(tag, first)
+    def context(self) -> Any:
+        return "context of the receiver"
+
+    def opened(self, number: int, request: int, target: Any, /) -> None:
+        raise AssertionError("a value is no message")
+
+    def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
+        return Thing(tag, [first, target.make])
 
     def arrived(self, tag: int, content: Any, blank: Any, /) -> Any:
         if content == 99:
@@ -62,10 +79,11 @@ def again(value: Any) -> Any:
 @pytest.mark.parametrize("tag", tags.CONNECTION_TAGS)
 def test_numbers_and_lists(tag: int) -> None:
     shared: list[Any] = []
-    found = again([Thing(tag, 5), Thing(tag, [1, shared]), shared, Node(n=1)])
+    content = [1, NAME, shared]
+    found = again([Thing(tag, 5), Thing(tag, content), shared, Node(n=1)])
     assert (found[0].tag, found[0].content) == (tag, 5)
-    assert (found[1].tag, found[1].content[0]) == (tag, 1)
-    assert found[1].content[1] is found[2]
+    assert (found[1].tag, found[1].content[:2]) == (tag, [1, NAME])
+    assert found[1].content[2] is found[2]
 
 
 def test_a_class_is_asked_about_once() -> None:
@@ -77,11 +95,50 @@ def test_a_class_is_asked_about_once() -> None:
 
 
 def test_a_cached_copy_can_hold_itself() -> None:
-    state: dict[str, Any] = {}
-    data = bytes.fromhex("d81c d9b9b9 83 05 6161 a1 61 6d d81d00".replace(" ", ""))
+    name = bytes([0x78, len(NAME)]) + NAME.encode()
+    data = b"\xd8\x1c\xd9\xb9\xb9\x83\x05" + name + b"\xa1\x61m\xd8\x1d\x00"
     found = received(data, connection=Receiving())
     assert found.content[2]["m"] is found
-    assert not state
+
+
+def test_class_of_a_cached_copy_is_looked_up_by_the_policy() -> None:
+    blanks: list[Any] = []
+
+    class Keeping(Receiving):
+        def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
+            blanks.append((first, target.make))
+            return super().begin(tag, first, target)
+
+    content = [1, NAME.encode(), {}]
+    data = sent(Thing(tags.CACHED, content), connection=Sending())
+    received(data, connection=Keeping())
+    assert blanks == [([1, NAME.encode()], Node)]
+    for name in ("test.Missing", 5):
+        content[1] = name
+        data = sent(Thing(tags.CACHED, content), connection=Sending())
+        with pytest.raises(JellyError):
+            received(data, connection=Keeping())
+
+
+def test_hooks_are_handed_the_connections_context() -> None:
+    contexts: list[Any] = []
+
+    class Hooked(Jellyable, Unjellyable):
+        def jellyFor(self, jellier: Any) -> Any:
+            contexts.append(jellier.context)
+            return [b"test.Hooked", 1]
+
+        def unjellyFor(self, unjellier: Any, expression: list[Any]) -> Any:
+            contexts.append(unjellier.context)
+            return self
+
+    policy = SecurityOptions(registry=ClassRegistry())
+    policy.allowBasicTypes()
+    policy.registry.setUnjellyableForClass("test.Hooked", Hooked)
+    policy.allowTypes("test.Hooked")
+    data = sent(Hooked(), policy, connection=Sending())
+    received(data, policy, connection=Receiving())
+    assert contexts == ["context of the sender", "context of the receiver"]
 
 
 def test_a_number_that_is_refused_ends_its_field() -> None:

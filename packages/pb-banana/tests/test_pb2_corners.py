@@ -24,8 +24,10 @@ from pb_jelly import (
     SecurityOptions,
     UnjellyableType,
     copyable,
+    qual,
 )
 
+from .graphs import Node
 from .pb2 import reader_for, received, sent, writer_for
 from .support import WIDE
 from .test_pb2_connection_values import Receiving, Sending, Thing
@@ -161,9 +163,10 @@ def test_permissions_within_the_loop() -> None:
 
 
 def test_cached_copies_that_nothing_refers_to() -> None:
-    data = sent(Thing(tags.CACHED, [1, "name", {}]), connection=Sending())
-    assert received(data, connection=Receiving()).content == [1, "name", {}]
-    thing = Thing(tags.CACHED, [1, "name", {}])
+    name = qual(Node)
+    data = sent(Thing(tags.CACHED, [1, name, {}]), connection=Sending())
+    assert received(data, connection=Receiving()).content == [1, name, {}]
+    thing = Thing(tags.CACHED, [1, name, {}])
 
     class Caching(Sending):
         def tag_of(self, cls: type[Any], /) -> int:

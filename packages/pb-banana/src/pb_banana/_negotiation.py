@@ -32,7 +32,6 @@ __all__ = [
 VOCABULARIES: Final[Mapping[bytes, Mapping[int, bytes] | None]] = {
     b"pb": PB_VOCABULARY,
     b"none": None,
-    b"pb2": None,
 }
 
 #: The dialects that have frames and no expressions.

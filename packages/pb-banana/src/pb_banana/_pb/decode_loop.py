@@ -161,7 +161,7 @@ class Decoding:
         return self._take()
 
     def take_rest(self) -> bytes:
-        """Return the bytes after the last expression that was returned, and forget them.
+        """Return the bytes after the last expression, and forget them.
 
         They are in another dialect, which has no expressions.
         """

@@ -6,10 +6,10 @@ A `LaneQueue` holds the large messages that have begun, each on a lane of its ow
 what has to wait.  One piece at a time is taken, of one lane after the other, whenever
 the transport has room, so that small messages go between them.
 
-A message *depends* on an earlier one if it names a call, an object or a cached copy that
-the earlier one began or carried; and calls of one object are begun in their order.  So
-each large message has keys that it *begins*, and a message that needs one of them waits
-behind it, as does what depends on a message that waits.
+A message *depends* on an earlier one if it names a call, an object or a cached copy
+that the earlier one began or carried; and calls of one object are begun in their order.
+So each large message has keys that it *begins*, and a message that needs one of them
+waits behind it, as does what depends on a message that waits.
 """
 
 from __future__ import annotations

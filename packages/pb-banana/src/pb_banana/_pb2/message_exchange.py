@@ -3,16 +3,13 @@
 Theory of operation
 -------------------
 An exchange writes the messages that are sent, and reads those that come, one at a time;
-it hands them to a `MessageReceiver`, whose methods have the names of the messages.  It counts
-the messages that come, as `ack` needs.  Values are read
-and written by a policy, which `ValuePolicy` says, with the help of the connection
-(`SentValues`, `ReceivedValues`); what a policy or a hook refuses ends that value alone,
-and stands as a `Refusal` in the place of it.
+it hands them to a `MessageReceiver`, whose methods have the names of the messages.  It
+counts those that come, as `ack` needs.  Values are read and written by a policy
+(`ValuePolicy`), with the help of the connection (`SentValues`, `ReceivedValues`); what
+a policy or a hook refuses ends that value alone, and a `Refusal` stands in its place.
 
 A message that is larger than a frame is not cut here: `Sent` has its parts, and a
 `LaneQueue` sends them.
-
-The module is compiled as it is, and runs as it is.
 """
 
 from __future__ import annotations
@@ -54,6 +51,8 @@ _CALL: Final = messages.CALL
 _ANSWER: Final = messages.ANSWER
 _ERROR: Final = messages.ERROR
 _UPDATE: Final = messages.UPDATE
+_CALLS: Final = (_CALL, _UPDATE)
+_REPLIES: Final = (_ANSWER, _ERROR)
 
 #: The most text in the metadata of a call, in bytes, and the most names.
 _METADATA_BYTES: Final = 8192
@@ -197,7 +196,7 @@ class MessageExchange:
         size: The bytes of the message that was read last.
     """
 
-    __slots__ = ("_arrived", "_policy", "_sent", "frames", "received", "size")
+    __slots__ = ("_arrived", "_left", "_policy", "_sent", "frames", "received", "size")
 
     def __init__(
         self,
@@ -212,6 +211,8 @@ class MessageExchange:
         self.frames = frames
         self.received: i64 = 0
         self.size: i64 = 0
+        # Items of the message that is being read, which have yet to be read.
+        self._left: i64 = 0
 
     # Messages out.
 
@@ -392,64 +393,66 @@ class MessageExchange:
 
     def _read(self, reader: Reader) -> tuple[Any, ...]:
         """Read one message: its number and its fields."""
-        left = reader.array() - 1
+        self._left = reader.array() - 1
         number: i64 = reader.integer()
         message: tuple[Any, ...]
-        if number == _CALL or number == _UPDATE:
-            request = reader.integer()
-            target: Any
-            if number == _CALL and reader.head() >= TEXT:
-                target = reader.name()
-            else:
-                target = reader.integer()
-            method = reader.name()
-            self._arrived.opened(number, request, target)
-            args = reader.arguments()
-            kw: Any = {}
-            options: Any = None
-            left -= 4
-            if left > 0:
-                kw = reader.keywords()
-                left -= 1
-            if left > 0 and number == _CALL:
-                options = _read_options(reader)
-                left -= 1
-            message = (number, request, target, method, args, kw, options)
-        elif number == _ANSWER or number == _ERROR:
+        if number in _CALLS:
+            message = self._read_call(reader, number)
+        elif number in _REPLIES:
             request = reader.integer()
             self._arrived.opened(number, request, None)
             message = (number, request, reader.field())
-            left -= 2
-        elif number == messages.HELLO:
-            message = (number, _read_terms(reader, 4))
-            left -= 1
-        elif number == messages.RELEASE:
-            pairs: list[tuple[int, int]] = []
-            while left > 0:
-                left -= 1
-                if reader.array() != 2:
-                    raise DecodeError("a release is a number and a count")
-                pairs.append((reader.integer(), reader.integer()))
-            message = (number, pairs)
-        elif number == messages.UNCACHE:
-            message = (number, [reader.integer() for _ in range(left)])
-            left = 0
-        elif number == messages.GOAWAY:
-            message = (number, reader.integer(), reader.name())
-            left -= 2
-        elif number in _INTEGERS:
-            count = _INTEGERS[number]
-            message = (number, *[reader.integer() for _ in range(count)])
-            left -= count
+            self._left -= 2
         else:
-            raise DecodeError(f"a message with the number {number}, which is not known")
-        if left < 0:
+            message = self._read_other(reader, number)
+        if self._left < 0:
             raise DecodeError(f"a message with the number {number} that lacks an item")
         # Items that a later version has added.
-        while left > 0:
-            left -= 1
+        while self._left > 0:
+            self._left -= 1
             reader.skip()
         return message
+
+    def _read_call(self, reader: Reader, number: i64) -> tuple[Any, ...]:
+        """Read the fields of a call, or of a call of a cached copy."""
+        request = reader.integer()
+        target: Any
+        if number == _CALL and reader.head() >= TEXT:
+            target = reader.name()
+        else:
+            target = reader.integer()
+        method = reader.name()
+        self._arrived.opened(number, request, target)
+        args = reader.arguments()
+        kw: Any = {}
+        options: Any = None
+        self._left -= 4
+        if self._left > 0:
+            kw = reader.keywords()
+            self._left -= 1
+        if self._left > 0 and number == _CALL:
+            options = _read_options(reader)
+            self._left -= 1
+        return (number, request, target, method, args, kw, options)
+
+    def _read_other(self, reader: Reader, number: i64) -> tuple[Any, ...]:
+        """Read the fields of a message without values."""
+        if number in _INTEGERS:
+            count = _INTEGERS[number]
+            self._left -= count
+            return (number, *[reader.integer() for _ in range(count)])
+        left, self._left = self._left, 0
+        if number == messages.RELEASE:
+            return (number, [_read_release(reader) for _ in range(left)])
+        if number == messages.UNCACHE:
+            return (number, [reader.integer() for _ in range(left)])
+        if number == messages.HELLO:
+            self._left = left - 1
+            return (number, _read_terms(reader, 4))
+        if number == messages.GOAWAY:
+            self._left = left - 2
+            return (number, reader.integer(), reader.name())
+        raise DecodeError(f"a message with the number {number}, which is not known")
 
     def hand(self, message: tuple[Any, ...], receiver: MessageReceiver) -> None:
         """Hand a message to its receiver.
@@ -459,43 +462,57 @@ class MessageExchange:
             receiver: The method of the message's name is called.
         """
         number: int = message[0]
-        size = self.size
         if number in messages.COUNTED:
             self.received += 1
         if number == _CALL:
             _, request, target, method, args, kw, options = message
-            receiver.call(request, target, method, args, kw, options, size)
+            receiver.call(request, target, method, args, kw, options, self.size)
         elif number == _ANSWER:
             receiver.answer(message[1], message[2])
         elif number == _ERROR:
             receiver.error(message[1], message[2])
         elif number == _UPDATE:
             _, request, target, method, args, kw, _ = message
-            receiver.update(request, target, method, args, kw, size)
-        elif number == messages.RELEASE:
-            for luid, count in message[1]:
-                receiver.release(luid, count)
-        elif number == messages.CANCEL:
-            receiver.cancel(message[1])
-        elif number == messages.UNCACHE:
-            for luid in message[1]:
-                receiver.uncache(luid)
-        elif number == messages.ACK:
-            receiver.ack(message[1], message[2], message[3])
-        elif number == messages.PING:
-            receiver.ping(message[1])
-        elif number == messages.PONG:
-            receiver.pong(message[1])
-        elif number == messages.GOAWAY:
-            receiver.goaway(message[1], message[2])
-        elif number == messages.DROP:
-            receiver.drop(message[1])
+            receiver.update(request, target, method, args, kw, self.size)
         else:
-            terms = message[1]
-            if type(terms) is not dict:
-                raise DecodeError("a hello without terms")
-            receiver.hello(terms)
+            _HANDS[number](receiver, message)
 
+
+def _read_release(reader: Reader) -> tuple[int, int]:
+    """Read the number of an object, and how many references to it are given back."""
+    if reader.array() != 2:
+        raise DecodeError("a release is a number and a count")
+    return reader.integer(), reader.integer()
+
+
+def _hand_releases(receiver: MessageReceiver, message: tuple[Any, ...]) -> None:
+    for luid, count in message[1]:
+        receiver.release(luid, count)
+
+
+def _hand_uncached(receiver: MessageReceiver, message: tuple[Any, ...]) -> None:
+    for luid in message[1]:
+        receiver.uncache(luid)
+
+
+def _hand_hello(receiver: MessageReceiver, message: tuple[Any, ...]) -> None:
+    if type(message[1]) is not dict:
+        raise DecodeError("a hello without terms")
+    receiver.hello(message[1])
+
+
+#: How the rarer messages are handed on.
+_HANDS: Final[dict[int, Any]] = {
+    messages.HELLO: _hand_hello,
+    messages.RELEASE: _hand_releases,
+    messages.UNCACHE: _hand_uncached,
+    messages.CANCEL: lambda receiver, message: receiver.cancel(message[1]),
+    messages.ACK: lambda receiver, message: receiver.ack(*message[1:]),
+    messages.PING: lambda receiver, message: receiver.ping(message[1]),
+    messages.PONG: lambda receiver, message: receiver.pong(message[1]),
+    messages.GOAWAY: lambda receiver, message: receiver.goaway(*message[1:]),
+    messages.DROP: lambda receiver, message: receiver.drop(message[1]),
+}
 
 #: How many integers each of the messages has that have nothing else.
 _INTEGERS: Final[dict[int, int]] = {

@@ -26,8 +26,8 @@ def deadline() -> float | None:
     """Return the seconds that are left of the call that is being served.
 
     Returns:
-        The seconds, at least 0; None where the caller has set no deadline, or no call is
-        being served.
+        The seconds, at least 0; None where the caller has set no deadline, or no call
+        is being served.
     """
     return left_of_deadline()
 

@@ -248,7 +248,7 @@ class ConnectionValues:
         taker: Any = _StateTaker(self._broker)
         if tag == tags.CACHE_MENTION:
             return unjellyCached(taker, [b"cached", content])
-        if tag == tags.CACHED and type(content) is list and len(content) == 3:  # noqa: PLR2004
+        if tag == tags.CACHED and type(content) is list and len(content) == 3:
             if blank is not None:
                 self._fills.pop(id(blank))(content[2])
                 return blank
@@ -304,9 +304,9 @@ class ConnectionValues:
             "value": items[1],
             "parents": items[0],
         }
-        if len(items) > 2 and items[2] is not None:  # noqa: PLR2004
+        if len(items) > 2 and items[2] is not None:
             state["traceback"] = items[2]
-        if len(items) > 3 and items[3] is not None:  # noqa: PLR2004
+        if len(items) > 3 and items[3] is not None:
             state["details"] = items[3]
         kind: Any = self._broker.pb_types.get(WIRE_NAME, CopiedFailure)
         failure = kind.__new__(kind)
@@ -325,7 +325,11 @@ def _failure_items(state: dict[str, Any]) -> list[Any]:
 
 
 class SharedValues:
-    """The values of messages that are the same for many connections: no connection's."""
+    """The values of messages that are the same for many connections.
+
+    Args:
+        values: The values of one of them.
+    """
 
     __slots__ = ("_values",)
 
