@@ -329,7 +329,8 @@ class TagReader(ClassReader):
             name = frame.values[1]
             if type(name) is not str and type(name) is not bytes:
                 raise MalformedJelly("a cached copy without the name of a class")
-            known = NamedClass(name.encode() if type(name) is str else name)
+            head: bytes = name.encode() if isinstance(name, str) else name
+            known = NamedClass(head)
             target = self._target(known, False)
             frame.made = self._connection.begin(frame.tag, frame.values[:], target)
             if frame.slot >= 0:

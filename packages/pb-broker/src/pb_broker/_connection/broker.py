@@ -24,6 +24,7 @@ from pb_banana import Limits
 from pb_broker._compatibility import MODERN, BrokerLimits, Compatibility
 from pb_broker._dialects.pb.messages import PROTOCOL_VERSION
 from pb_broker._dialects.pb2.codec import Pb2Codec
+from pb_broker._dialects.undecided import Undecided
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.shell import TWISTED, Shell, as_deferred
 from pb_broker._objects.wire_types import PB_TYPES
@@ -32,7 +33,12 @@ from pb_broker._session.observers import CallObserver
 from pb_broker._session.peer_log import PeerLog
 from pb_broker._session.session import Session
 from pb_broker.banana import Banana
-from pb_broker.errors import DeadReferenceError, PBConnectionLost, reason_text
+from pb_broker.errors import (
+    DeadReferenceError,
+    Error,
+    PBConnectionLost,
+    reason_text,
+)
 from pb_jelly import globalSecurity
 
 from .closing import LINGER
@@ -484,8 +490,15 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
 
         Args:
             *exp: The verb and its fields.
+
+        Raises:
+            Error: Another dialect is spoken.
         """
-        parts = self.session.codec.message(list(exp))
+        codec = self.session.codec
+        if codec.is_modern:
+            raise Error("messages of the dialect pb cannot be sent: pb2 is spoken here")
+        held = codec if isinstance(codec, Undecided) else self.session.pb
+        parts = held.message(list(exp))
         if parts:
             self.outbox.send(parts)
 

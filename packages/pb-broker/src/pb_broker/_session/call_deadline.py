@@ -41,16 +41,13 @@ def left_of_deadline() -> float | None:
     return max(0.0, when - float(clock.seconds()))
 
 
-def run_within(
-    seconds: float, clock: Any, function: Callable[..., _T], *args: Any
-) -> _T:
+def run_within(seconds: float, clock: Any, function: Callable[[], _T]) -> _T:
     """Call a function with a deadline in its context.
 
     Args:
         seconds: The seconds until the deadline, from now on.
         clock: The ``IReactorTime`` that they are counted by.
         function: The function.
-        *args: Its arguments.
     """
     _due.set((clock, clock.seconds() + seconds))
-    return function(*args)
+    return function()

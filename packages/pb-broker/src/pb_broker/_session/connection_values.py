@@ -226,11 +226,8 @@ class ConnectionValues:
 
         None for a class whose hook takes the state itself.
         """
-        made = target.make
-        if not (
-            isinstance(made, type)
-            and getattr(made, "unjellyFor", None) is RemoteCache.unjellyFor
-        ):
+        made: Any = target.make
+        if getattr(made, "unjellyFor", None) is not RemoteCache.unjellyFor:
             return None
         taker = _StateTaker(self._broker, self.context())
         blank = made.__new__(made)

@@ -290,8 +290,8 @@ class IncomingCalls:
     ) -> None:
         """Make a call for the peer with a deadline; see `CallSink.call_within`."""
         clock = clock_of(self._host)
-        call = (self.call, request, luid, to_copy, name, wanted, args, kw)
-        copy_context().run(run_within, seconds, clock, *call)
+        call = partial(self.call, request, luid, to_copy, name, wanted, args, kw)
+        copy_context().run(run_within, seconds, clock, call)
         running = self._running.get(request)
         if running is not None:
             running.timer = clock.callLater(seconds, self.cancel, request)

@@ -156,11 +156,8 @@ class OutgoingCalls:
         if get_ident() != self.thread:
             raise self._host.shell.wrong_thread()
         if self.hooks is not None and not is_hooked:
-            send = partial(
-                *(self.call, luid, to_copy, name, wanted, args, kw, perspective),
-                True,
-                seconds,
-            )
+            call = (luid, to_copy, name, wanted, args, kw, perspective)
+            send = partial(self.call, *call, is_hooked=True, seconds=seconds)
             return self.hooks.calling(luid, to_copy, name, wanted, perspective, send)
         left = left_of_deadline() if seconds is None else seconds
         options = None

@@ -30,7 +30,7 @@ from pb_broker._compatibility import BrokerLimits
 from pb_broker._dialects.message_codec import Serialized, Served, Sink
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
-from pb_broker.errors import Error, ProtocolError
+from pb_broker.errors import ProtocolError
 from pb_jelly import JellyError, SecurityOptions, Taster
 from pb_jelly.codec import CurrentTables, current_tables
 
@@ -118,6 +118,14 @@ class _OpenPolicy:
     @property
     def send_limits(self) -> Limits:
         return self._policy.send_limits
+
+
+def _context_for(
+    policy: SessionPolicy, context: ServingContext | None
+) -> ServingContext | None:
+    """Have values made in a context from now on; return the one before."""
+    before, policy.context = policy.context, context
+    return before
 
 
 class Pb2Codec:
@@ -237,20 +245,19 @@ class Pb2Codec:
     ) -> tuple[Sent, list[Key], list[Key], ServingContext | None]:
         """Write a message; return it with its keys and its journal."""
         policy, values = self._policy, self._values
-        before, policy.context = policy.context, None
+        before = _context_for(policy, None)
         outer = values.served, values.carried, values.mentioned
         values.served, values.carried, values.mentioned = served, [], []
         self.busy += 1
-        is_done = False
+        sent: Sent | None = None
         try:
             sent = write()
-            is_done = True
             return sent, values.carried, values.mentioned, policy.context
         finally:
             self.busy -= 1
-            made, policy.context = policy.context, before
+            made = _context_for(policy, before)
             values.served, values.carried, values.mentioned = outer
-            if not is_done and made is not None:
+            if sent is None and made is not None:
                 policy.undo(made)
 
     def call(
@@ -378,14 +385,6 @@ class Pb2Codec:
     def did_not_understand(self, verb: bytes) -> list[bytes]:
         """Return nothing: a message that is not known ends the connection."""
         return []
-
-    def message(self, expression: list[Any]) -> list[bytes]:
-        """Refuse a message of the dialect "pb".
-
-        Raises:
-            Error: Always.
-        """
-        raise Error("messages of the dialect pb cannot be sent: pb2 is spoken here")
 
     def cancel(self, request: int) -> None:
         """Give a call up; see `MessageCodec.cancel`."""
