@@ -64,6 +64,7 @@ from ._objects.streams import RemoteStream
 from ._objects.stubs import reference_of
 from ._objects.viewable import Viewable, ViewPoint
 from ._objects.wire_types import PB_TYPES
+from ._session.call_deadline import deadline
 from ._session.exports import Local
 from ._session.fan_out import call_observers
 from ._session.observers import CallObserver, ObservedCall
@@ -151,6 +152,7 @@ __all__ = [
     "connect",
     "copyTags",
     "copyable",
+    "deadline",
     "exposes",
     "failure2Copyable",
     "getObjectAt",

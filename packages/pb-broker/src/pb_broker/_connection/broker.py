@@ -524,6 +524,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         message: bytes,
         args: tuple[Any, ...],
         kw: dict[str, Any],
+        seconds: float | None = None,
     ) -> Deferred[Any] | None:
         callback = errback = None
         wanted = True
@@ -536,7 +537,8 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         if self.disconnected:
             raise self.gone()
         answer: Deferred[Any] | None = self.session.outgoing.call(
-            objectID, prefix == b"cache", message, wanted, args, kw, perspective
+            *(objectID, prefix == b"cache", message, wanted, args, kw, perspective),
+            seconds=seconds,
         )
         if answer is not None and (callback is not None or errback is not None):
             as_deferred(answer).addCallbacks(callback or _same, errback)

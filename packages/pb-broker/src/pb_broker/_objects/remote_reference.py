@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
@@ -10,7 +11,6 @@ from zope.interface import implementer
 
 from pb_broker._dialects.pb.messages import encoded_name
 from pb_broker._event_loops.answers import Answer
-from pb_broker._event_loops.clock import clock_of
 from pb_broker._objects.identity import OWN_ID
 from pb_broker.interfaces import IJellyable, IUnjellyable
 from pb_jelly import Jellier, MalformedJelly, Unjellier, UnjellyableType, leaf_hook
@@ -82,8 +82,9 @@ class RemoteMethod:
 class TimedReference(Caller):
     """A reference with a limit on how long answers are waited for.
 
-    A call whose answer is late fails with :class:`~pb_broker.CallTimeout`.  The other
-    end is not told, and may have done what it was asked to.
+    A call whose answer is late fails with :class:`~pb_broker.CallTimeout`.  In the
+    dialect "pb2" the other end knows the limit, and cancels what it does; in "pb" it is
+    not told, and may have done what it was asked to.
 
     Args:
         reference: The reference.
@@ -116,16 +117,13 @@ class TimedReference(Caller):
 
     def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Any:
         """Call a method of the object; see :meth:`RemoteReference.callRemote`."""
-        call: Any = self.reference.callRemote(_name, *args, **kw)
-        if call is None or call.called:
-            # Without an answer, or not sent at all.
-            return call
-        # The factory's limit is not meant for this one.
-        call.deadline = None
-        if self.seconds is not None:
-            broker = self.reference.broker
-            broker.shell.limit(call, self.seconds, clock_of(broker))
-        return call
+        reference = self.reference
+        name = _name.encode() if type(_name) is str else encoded_name(_name)
+        seconds = math.inf if self.seconds is None else self.seconds
+        broker = reference.broker
+        return broker._sendMessage(
+            *(b"", reference.perspective, reference.luid, name, args, kw), seconds
+        )
 
 
 class _NoSession:

@@ -159,7 +159,7 @@ class OutgoingCalls:
             call = (luid, to_copy, name, wanted, args, kw, perspective)
             send = partial(self.call, *call, is_hooked=True, seconds=seconds)
             return self.hooks.calling(luid, to_copy, name, wanted, perspective, send)
-        left = left_of_deadline() if seconds is None else seconds
+        left = self._inherited() if seconds is None else seconds
         options = None
         request = self.last = self.last + 1
         try:
@@ -182,6 +182,17 @@ class OutgoingCalls:
             outbox.send(parts)
         return answer
 
+    def _inherited(self) -> float | None:
+        """Return the seconds that are left of the call that is being served.
+
+        None if there is no such limit, or the host's is shorter.
+        """
+        left = left_of_deadline()
+        if left is None:
+            return None
+        seconds = self._host.call_timeout
+        return left if seconds is None or left < seconds else None
+
     def _options(self, left: float | None, wanted: Any) -> dict[int, int] | None:
         """Return the options of a call that says by when its answer has to be there.
 
@@ -189,9 +200,7 @@ class OutgoingCalls:
             left: The seconds in which it has to be; None for what the host says.
             wanted: Whether an answer is wanted.
         """
-        seconds = self._host.call_timeout
-        if left is not None and (seconds is None or left < seconds):
-            seconds = left
+        seconds = self._host.call_timeout if left is None else left
         if seconds is None or not wanted or seconds > _LONGEST:
             return None
         return {messages.DEADLINE: max(1, int(seconds * 1000))}
@@ -319,14 +328,11 @@ class OutgoingCalls:
                 # Context variables of the caller are set in callbacks of the answer.
                 call.context = context
         seconds = host.call_timeout
-        if left is not None and (seconds is None or left != seconds):
+        if left is not None:
             # It has a timer of its own: those of the host's are due in their order.
-            if left <= _LONGEST and (seconds is None or left < seconds):
+            if left <= _LONGEST:
                 shell.limit(call, left, clock_of(host))
-                return call
-            if left > _LONGEST:
-                return call
-        if seconds is not None:
+        elif seconds is not None:
             clock = clock_of(host)
             if self._timer is None:
                 self._timer = clock.callLater(seconds, self._fail_late)
