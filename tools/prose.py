@@ -47,10 +47,6 @@ DOCUMENTS: Final = "docs"
 NOT_YET: Final = (
     "packages/pb-broker/src/pb_broker/__init__.py",
     "packages/pb-broker/src/pb_broker/_compatibility.py",
-    "packages/pb-broker/src/pb_broker/_errors",
-    "packages/pb-broker/src/pb_broker/_event_loops",
-    "packages/pb-broker/src/pb_broker/_interfaces",
-    "packages/pb-broker/src/pb_broker/_objects",
     "packages/pb-broker/src/pb_broker/asyncio.py",
     "packages/pb-broker/src/pb_broker/banana.py",
     "packages/pb-broker/src/pb_broker/errors.py",
