@@ -235,7 +235,7 @@ class StreamSource(Referenceable):
         return len(self._items) >= number or self._weight >= _FULL
 
     def _look(self) -> None:
-        """Answer the waiting `next`: now in full or at the end, soon with fewer items."""
+        """Answer the waiting `next`: at once in full or at the end, soon with fewer."""
         if self._asked is None:
             return
         if self._is_over or self._has_enough(self._most):
