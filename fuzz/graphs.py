@@ -81,7 +81,9 @@ def _parts(value: Any) -> list[Any] | None:
 
 def _state(value: Any) -> list[Any]:
     """Return the attributes of an instance."""
-    found = [value.__dict__] if hasattr(value, "__dict__") else []
+    # An instance without attributes has the state None, so that nothing is said of the
+    # identity of its dict.
+    found = [value.__dict__ or None] if hasattr(value, "__dict__") else []
     for cls in type(value).__mro__:
         if cls.__module__.startswith("fuzz."):
             names = cls.__dict__.get("__slots__", ())

@@ -547,6 +547,8 @@ def test_malformed_call_is_answered(message: list[Any]) -> None:
         5,
         [],
         [[b"message"]],
+        [[b"message"], 7, b"root", b"echo", 1, [b"tuple"], [b"dictionary"]],
+        [1.5, 7],
         [b"version", 7],
         [b"version", 10**100],
         [b"version"],

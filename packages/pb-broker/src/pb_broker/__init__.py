@@ -4,9 +4,9 @@ The rules, in short.  An object that derives from :class:`Referenceable` is pass
 by reference: the peer gets a :class:`RemoteReference` and calls its ``remote_``
 methods with ``callRemote``.  One that derives from :class:`Copyable` is copied, one
 that derives from :class:`Cacheable` is copied and kept up to date, and one that
-derives from :class:`Viewable` is passed by reference and told who is calling.
-Numbers, text, bytes and the builtin containers are copied; everything else is
-refused.
+derives from :class:`Viewable` is passed by reference, and its methods get the caller's
+perspective.  Numbers, text, bytes and the builtin containers are copied; all other
+values are refused.
 """
 
 from __future__ import annotations
@@ -174,13 +174,13 @@ __all__ = [
     "unjelly",
 ]
 
-#: The port that PB has been assigned.
+#: The TCP port assigned to PB.
 portno = 8787
 
-#: How many references one peer may hold by default.
+#: Default for the most references that one peer may hold.
 MAX_BROKER_REFS = BrokerLimits().exported_references
 
-# The names that these functions had first.
+# Older published names of these functions.
 setCopierForClass = setUnjellyableForClass
 setCopierForClassTree = setUnjellyableForClassTree
 setFactoryForClass = setUnjellyableFactoryForClass
@@ -188,7 +188,7 @@ copyTags = unjellyableRegistry
 
 
 def _register() -> None:
-    """Let jelly be made or read by hand, with a broker as the invoker."""
+    """Register PB's wire types for jelly that is read without a connection."""
     for name, unjellyable in PB_TYPES.items():
         setUnjellyableForClass(name, unjellyable)
 

@@ -1,9 +1,9 @@
-"""This module holds the few switches between today's and twisted.spread's ways.
+"""This module holds compatibility profiles: switches to twisted.spread's behaviour.
 
-A :class:`Compatibility` is a value that a Broker class carries.  Ours is
-:data:`MODERN`; the drop-in for ``twisted.spread`` makes one of its own.  The
-limits that a program may change for the whole process live in a
-:class:`DefaultLimits`, which a profile points to.
+A :class:`Compatibility` is an attribute of a Broker class.  Ours is :data:`MODERN`; the
+drop-in for ``twisted.spread`` makes one of its own.  The limits that a program may
+change for the whole process live in a :class:`DefaultLimits`, which a profile refers
+to.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ __all__ = ["LOGIN_LIMITS", "MODERN", "BrokerLimits", "Compatibility", "DefaultLi
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
-    """What one connection may cost.
+    """Limits on the cost of one connection.
 
     Args:
         wire: Limits on each message that arrives and on each value that is sent.
-        exported_references: How many objects of ours the peer may hold at once, and
-            how many of our caches.
-        imported_references: How many of the peer's objects it may make us hold.
-        calls_in_flight: How many of the peer's calls may wait for their answers.  At
-            that, no more is read from the connection; or, while we wait for answers
-            over it ourselves, more calls fail.
-        output_bytes: How many bytes may wait for the peer to take them in, about; at
-            more, the connection is given up.
-        open_streams: How many streams the peer may have open at once.  A method that
+        exported_references: Most objects of ours that the peer may hold at once, and
+            most caches of ours.
+        imported_references: Most objects of the peer's that it may make us hold.
+        calls_in_flight: Most calls of the peer's that may wait for their answers.  With
+            so many, the connection is not read; or, while we wait for answers over it
+            ourselves, more calls fail.
+        output_bytes: Most bytes, roughly, that may wait for the peer to take them in;
+            above that, the connection is given up.
+        open_streams: Most streams that the peer may have open at once.  A method that
             would open one more fails.
     """
 
@@ -42,7 +42,7 @@ class BrokerLimits:
     open_streams: int = 100_000
 
 
-#: What a connection may cost as long as nobody has logged in.
+#: Limits on the cost of a connection whose peer has yet to log in.
 LOGIN_LIMITS: Final = BrokerLimits(
     wire=Limits(
         message_bytes=16 * 1024,
@@ -60,13 +60,13 @@ LOGIN_LIMITS: Final = BrokerLimits(
 
 
 class DefaultLimits:
-    """The limits of each broker that was given none of its own.
+    """The limits of all brokers without limits of their own.
 
     Args:
         broker: The limits to begin with.
 
     Attributes:
-        broker: The limits now; assign others to change them for every connection
+        broker: The present limits; assign others to change them for every connection
             that is made afterwards (the counts of references: at once).
     """
 
@@ -78,27 +78,28 @@ class DefaultLimits:
 
 @dataclass(frozen=True, slots=True)
 class Compatibility:
-    """How much of the original's behaviour a Broker class copies.
+    """The profile of a Broker class: its share of twisted.spread's behaviour.
 
     Args:
-        name: For log lines and ``repr``.
-        lenient: Values that cannot be serialized are sent as *unpersistable*
-            instead of being refused.
-        defaults: Where a broker without limits of its own finds them.
-        handshake_timeout: How many seconds a peer has to agree on a dialect, where a
-            factory does not say; infinite for no limit.
-        login_timeout: The same, to log in.
-        login_limits: What a connection may cost until then, where a factory does not
-            say; None for as much as afterwards.
-        login_backlog: With how many connections that have not logged in a server begins
-            to turn some away, and with how many it turns all away; None for never.
-        login_tries: How many refused logins end a connection; None for none.
-        explains_failures: Whether notes, members of a group and causes of an exception
-            go to the caller with it.
-        logs_misdirected: Whether a call of a missing method, or with arguments that the
-            method does not take, is logged as an error, with its traceback.
-        shares_turns: Whether those who have yet to log in share a part of each turn of
-            the event loop, so that what they send may be handled in a later one.
+        name: The name of the profile, for log lines and ``repr``.
+        lenient: True to send values that cannot be serialized as *unpersistable*,
+            False to refuse them.
+        defaults: The limits of brokers without limits of their own.
+        handshake_timeout: Default for the seconds in which a peer has to agree on a
+            dialect; infinite for no limit.
+        login_timeout: Default for the seconds in which a peer has to log in; infinite
+            for no limit.
+        login_limits: Default for the limits of a connection before the login; None for
+            the same as afterwards.
+        login_backlog: Default for the numbers of connections without a login with which
+            a server begins to turn some away, and turns all away; None for never.
+        login_tries: Number of refused logins that end a connection; None for any.
+        explains_failures: True to send the caller the notes, the members of a group and
+            the causes of an exception with it.
+        logs_misdirected: True to log a call of a missing method, or with arguments that
+            the method does not take, as an error with its traceback.
+        shares_turns: True to let peers that have yet to log in share a part of each
+            turn of the event loop, so that their bytes may be handled in a later one.
     """
 
     name: str
@@ -115,4 +116,4 @@ class Compatibility:
 
 
 MODERN = Compatibility("modern")
-"""The profile of every Broker that is not the drop-in's."""
+"""The profile of all Broker classes but the drop-in's."""

@@ -1,18 +1,18 @@
-"""This module has brokers on asyncio alone, whatever else runs.
+"""This module has brokers on asyncio in any case, even beside a running reactor.
 
 :func:`pb_broker.client`, :func:`pb_broker.serve` and :func:`pb_broker.reconnecting`
-find out on which event loop they run.  Those of the same names here run on asyncio:
-they are for a task of asyncio's where Twisted's reactor is installed over asyncio's
-loop, and take other arguments of the loop's methods as well::
+find the running event loop.  Those of the same names here always run on asyncio: they
+are for a task of asyncio's in a program with Twisted's reactor over asyncio's loop, and
+take other arguments of the loop's methods as well::
 
     from pb_broker import asyncio as pb_asyncio
 
     async with pb_asyncio.client("tls:example.org:8787", local_addr=here) as calculator:
         print(await calculator.callRemote("add", 2, 3))
 
-They may be awaited too, and closed by hand.  Everything else is what ``pb_broker`` has.
-A call gives an ``asyncio.Future``; methods that the peer calls may be ``async def`` and
-await anything of asyncio's.
+They may be awaited too, and closed by hand.  All else is in ``pb_broker``.  A call
+gives an ``asyncio.Future``; methods that the peer calls may be ``async def`` and await
+all of asyncio's awaitables.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def client(
     """Connect to a server.
 
     Args:
-        where: As for :func:`pb_broker.client`; None for where other arguments say, such
-            as ``sock``.
-        ssl: For TLS: a context, or True for the default one, in place of what the
-            description says; None for what it says.
-        factory: Makes this end, for this one connection; None for one that goes by the
-            options.
+        where: As for :func:`pb_broker.client`; None if another argument, such as
+            ``sock``, gives the place.
+        ssl: TLS context, or True for the default one, in place of the description's;
+            None for that one.
+        factory: The factory of this end, for this one connection; None to make one with
+            the options.
         options: Options of the connection; None for the defaults.
-        **keywords: Single options, by the names that :class:`ClientOptions` has, and
+        **keywords: Single options, named as the fields of :class:`ClientOptions`, and
             arguments of the loop's ``create_connection``, such as ``server_hostname``
             or ``local_addr``.
 
@@ -85,11 +85,11 @@ def client(
         A connection to await, or to be used with ``async with``, which gives a
         reference to the server's root object.  That fails with ``OSError`` if there is
         no server, and with :class:`~pb_broker.DeadReferenceError` if the connection is
-        lost before both ends are ready to talk.
+        lost before it is ready.
 
     Raises:
-        TypeError: The endpoint is none, or an option is of the wrong type.
-        ValueError: The description is none of an endpoint.
+        TypeError: ``where`` is no endpoint, or an option is of the wrong type.
+        ValueError: The description describes no endpoint.
     """
     given, place = split_options(option_names(ClientOptions), keywords, *CLIENT_METHODS)
     made = client_factory_of(PBClientFactory, factory, options, given)
@@ -129,8 +129,8 @@ def connect(
 ) -> Connecting:
     """Connect to a server, as :func:`client` does.
 
-    A host and a port as two arguments, or a ``path`` of a Unix socket, are understood
-    for one more minor version, with a DeprecationWarning.
+    A host and a port as two arguments, or a ``path`` of a Unix socket, are accepted for
+    one more minor version, with a DeprecationWarning.
     """
     given, place = split_options(option_names(ClientOptions), keywords, *CLIENT_METHODS)
     made = client_factory_of(PBClientFactory, factory, options, given)
@@ -180,14 +180,14 @@ def reconnecting(
     """Connect to a server, and again whenever the connection is lost.
 
     Args:
-        *where: As for :func:`client`; a host and a port, or a ``path``, are understood
-            as for :func:`connect`.
+        *where: As for :func:`client`; a host and a port, or a ``path``, are accepted as
+            for :func:`connect`.
         ssl: As for :func:`client`.
-        factory: Makes this end of each connection; None for one that goes by the
+        factory: The factory of this end of each connection; None to make one with the
             options.
         retry_policy: As for :class:`~pb_broker.PBClientService`.
-        on_connected: Likewise.
-        on_lost: Likewise.
+        on_connected: As for :class:`~pb_broker.PBClientService`.
+        on_lost: As for :class:`~pb_broker.PBClientService`.
         options: Options of each connection; None for the defaults.
         **keywords: As for :func:`client`.
 
@@ -241,17 +241,16 @@ def serve(
     """Offer a root object.
 
     The root object first, then a host and a port, or a ``path`` of a Unix socket, are
-    understood for one more minor version, with a DeprecationWarning.
+    accepted for one more minor version, with a DeprecationWarning.
 
     Args:
-        *where: Where to listen, and the root object; as for :func:`pb_broker.serve`.
-            None for where other arguments say, such as ``sock``.
-        ssl: For TLS: a context, in place of what the description says; None for what it
-            says.
-        grace: Seconds that calls have to end when ``async with`` closes the server;
-            None for as long as they take.
+        *where: The endpoint and the root object, as for :func:`pb_broker.serve`.  None
+            as the endpoint if another argument, such as ``sock``, gives the place.
+        ssl: TLS context in place of the description's; None for that one.
+        grace: Seconds in which calls may end when ``async with`` closes the server;
+            None for any time.
         options: Options of the server; None for the defaults.
-        **keywords: Single options, by the names that :class:`ServerOptions` has, and
+        **keywords: Single options, named as the fields of :class:`ServerOptions`, and
             arguments of the loop's ``create_server``, such as ``backlog`` or
             ``reuse_port``.
 
@@ -260,8 +259,8 @@ def serve(
         :class:`Server`.
 
     Raises:
-        TypeError: There is nothing to serve, or an option is of the wrong type.
-        ValueError: The description is none of an endpoint.
+        TypeError: There is no root object, or an option is of the wrong type.
+        ValueError: The description describes no endpoint.
     """
     given, place = split_options(option_names(ServerOptions), keywords, *SERVER_METHODS)
     root, arguments = server_place(where, place, ssl)
@@ -269,18 +268,18 @@ def serve(
     return Serving(made, arguments, grace)
 
 
-#: Methods of the loop's whose arguments clients take, and servers.
+#: Methods of the loop with arguments for clients, and with arguments for servers.
 CLIENT_METHODS: Final = ("create_connection", "create_unix_connection")
 SERVER_METHODS: Final = ("create_server", "create_unix_server")
 
-#: What the functions here take besides options and arguments of the loop's.
+#: Arguments of the functions here besides options and arguments of the loop's.
 _PLACES: Final = frozenset({"where", "root", "host", "port", "path"})
 
 
 def split_options(
     names: frozenset[str], keywords: Mapping[str, Any], *methods: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return which keyword arguments are options of ours, and which the loop's.
+    """Split keyword arguments into options of this package and arguments of the loop.
 
     Args:
         names: The names of options.
@@ -288,7 +287,7 @@ def split_options(
         *methods: Names of the loop's methods that take the others.
 
     Raises:
-        TypeError: One is neither.
+        TypeError: An argument is neither.
     """
     ours = {name: keywords[name] for name in names & keywords.keys()}
     others = {name: value for name, value in keywords.items() if name not in ours}
@@ -304,16 +303,16 @@ def split_options(
 def client_place(
     where: tuple[Any, ...], place: dict[str, Any], ssl: SSLContext | bool | None
 ) -> dict[str, Any]:
-    """Return where to connect to, for :class:`Connecting`.
+    """Return the arguments of a place to connect to, for :class:`Connecting`.
 
     Args:
         where: Positional arguments: an endpoint, or a host and a port.
-        place: Other arguments: the loop's, and those that have a place.
-        ssl: For TLS.
+        place: Arguments of the loop's, and positional ones that are given by name.
+        ssl: TLS context, or True for the default one; None for the description's.
 
     Raises:
-        TypeError: There is no endpoint, or too much.
-        ValueError: The description is none of an endpoint.
+        TypeError: There is no endpoint, or more than one.
+        ValueError: The description describes no endpoint.
     """
     place = dict(place)
     if "where" in place:
@@ -329,17 +328,17 @@ def client_place(
 def server_place(
     where: tuple[Any, ...], place: dict[str, Any], ssl: SSLContext | None
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the root object, and where to listen, for :class:`Serving`.
+    """Return the root object, and the arguments of a place, for :class:`Serving`.
 
     Args:
         where: Positional arguments: an endpoint and a root; or a root, a host and a
             port.
-        place: Other arguments: the loop's, and those that have a place.
-        ssl: For TLS.
+        place: Arguments of the loop's, and positional ones that are given by name.
+        ssl: TLS context; None for the description's.
 
     Raises:
-        TypeError: There is no endpoint, no root, or too much.
-        ValueError: The description is none of an endpoint.
+        TypeError: There is no endpoint or no root, or there are too many arguments.
+        ValueError: The description describes no endpoint.
     """
     place = dict(place)
     if "where" in place:

@@ -1,8 +1,7 @@
-"""This module puts pb-banana's connection under a Twisted Protocol.
+"""This module makes a Twisted Protocol of pb-banana's connection.
 
-:class:`Banana` is the Protocol that programs derive from when they want to
-exchange s-expressions and nothing more; :class:`pb_broker.Broker` derives from it
-too.
+:class:`Banana` is the base class of programs' Protocols that exchange s-expressions
+alone; :class:`pb_broker.Broker` derives from it too.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ class Banana(Protocol):
     :meth:`sendEncoded`.
 
     Args:
-        isClient: Whether this end opened the connection: the server offers
-            dialects, the client chooses one.
+        isClient: True at the end that opened the connection, which chooses one of the
+            server's dialects; False at the server's, which offers them.
 
     Attributes:
         currentDialect: The dialect spoken; None until it is agreed on.
         isClient: As above.
-        prefixLimit: How many bytes of prefix a token may have.
+        prefixLimit: Most bytes of prefix of a token; None before there is a connection.
     """
 
     knownDialects: Sequence[bytes] = (b"pb", b"none")
@@ -49,7 +48,7 @@ class Banana(Protocol):
         number: word for word, number in outgoingVocabulary.items()
     }
 
-    # Set before anything here runs.
+    # Set by makeConnection, before any method here runs.
     transport: ITransport  # pyright: ignore[reportIncompatibleVariableOverride]
     expressionReceived: Callable[[Any], Any]
     currentDialect: bytes | None = None
@@ -57,7 +56,7 @@ class Banana(Protocol):
     sizeLimit: int = Limits().string_bytes
     #: The reason why this end gave the connection up; None if it did not.
     why_given_up: Exception | None = None
-    #: Whether what still comes is not looked at any more.
+    #: True once this end has ended the connection; bytes that still come are dropped.
     is_hung_up: bool = False
 
     def __init__(self, isClient: Any = True) -> None:
@@ -67,14 +66,14 @@ class Banana(Protocol):
         )
 
     def _limits(self) -> Limits:
-        """Return the limits that hold when the connection is made."""
+        """Return the limits at the beginning of the connection."""
         return Limits()
 
     def setPrefixLimit(self, limit: int) -> None:
-        """Set how many bytes of prefix a token may have, sent or received.
+        """Set the most bytes of prefix of a token, sent or received.
 
         Args:
-            limit: The number; integers may have seven bits for each.
+            limit: The number of bytes; integers have at most seven bits for each.
         """
         self.prefixLimit = limit
         connection = self._connection
@@ -82,7 +81,7 @@ class Banana(Protocol):
         connection.send_limits = replace(connection.send_limits, prefix_bytes=limit)
 
     def connectionMade(self) -> None:
-        """Begin: offer dialects, if this is the server."""
+        """Begin the connection; a server offers its dialects."""
         self._connection.limits = self._connection.send_limits = self._limits()
         self.prefixLimit = self._connection.limits.prefix_bytes
         self.currentDialect = None
@@ -91,7 +90,7 @@ class Banana(Protocol):
             self.transport.write(offer)
 
     def connectionReady(self) -> None:
-        """Learn that a dialect is agreed on and expressions may be sent."""
+        """Begin to send expressions, in the dialect that is agreed on; to override."""
 
     def _selectDialect(self, dialect: bytes) -> None:
         if self._connection.dialect != dialect:
@@ -106,7 +105,7 @@ class Banana(Protocol):
             obj: ``bytes``, ``int``, ``float``, or lists (or tuples) of expressions.
 
         Raises:
-            BananaError: It cannot be sent; nothing was.
+            BananaError: The expression cannot be sent; no byte of it was.
         """
         self.transport.write(self._connection.encode(obj))
 
@@ -114,13 +113,13 @@ class Banana(Protocol):
         self.transport.write(data)
 
     def dataReceived(self, data: bytes) -> None:
-        """Decode what has arrived.
+        """Decode received bytes, and handle each expression.
 
         Args:
-            data: Bytes, however the transport has cut them.
+            data: The bytes of one read, which may begin and end within an expression.
 
         Raises:
-            BananaError: They are not banana, or over a limit.
+            BananaError: The bytes are not banana, or over a limit.
         """
         while not self.is_hung_up:
             for expression in self._decode(data, 0):
@@ -159,16 +158,16 @@ class Banana(Protocol):
         return expressions
 
     def _hang_up(self) -> None:
-        """Look no more at what still comes."""
+        """Drop all bytes that still come."""
         self.is_hung_up = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Learn that the connection is gone."""
+        """Handle the loss of the connection; to override."""
 
 
 def _expression_received(self: Banana, lst: Any) -> None:
     raise NotImplementedError("override expressionReceived")
 
 
-# An attribute and not a method to type checkers, because programs assign to it.
+# Assigned here, because type checkers allow programs to assign to an attribute alone.
 Banana.expressionReceived = _expression_received  # type: ignore[assignment]

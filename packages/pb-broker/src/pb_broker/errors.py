@@ -1,14 +1,13 @@
-"""This module names everything that can go wrong between two brokers.
+"""This module defines the errors between two brokers.
 
-Two questions sort the errors.  *Whose fault is it?*  :class:`ProtocolError`
-says that the peer spoke the protocol wrongly (its child
-:class:`DeadReferenceError` says that there is no peer any more).  *Whose
-exception is it?*  :class:`RemoteError` carries one that was raised at the other
-end.  :class:`Error` is the family's root, and also what an application raises to
-say "tell the caller, and do not log it here".
+Two questions sort the errors.  *Whose fault is it?*  :class:`ProtocolError` means that
+the peer broke the protocol (its child :class:`DeadReferenceError`, that there is no
+peer any more).  *Whose exception is it?*  :class:`RemoteError` carries an exception
+that was raised at the other end.  :class:`Error` is the root of the family; a program's
+method raises it for "tell the caller, and do not log it here".
 
 A third question has a family of its own: *did the call run?*  :class:`NotExecuted`
-says that it did not, so that it can be made again; :class:`MaybeExecuted` that this
+means that it did not, so that it can be made again; :class:`MaybeExecuted`, that this
 end cannot know.
 """
 
@@ -38,23 +37,23 @@ __all__ = [
     "shown_name",
 ]
 
-#: How much of a name an error shows, in characters.
+#: Longest name of a method in an error, in bytes.
 _SHOWN: Final = 100
 
-#: How much of the reason of an end an error shows, in characters.
+#: Longest reason for the end of a connection in an error, in characters.
 _MOST_REASON: Final = 250
 
 
 def shown_name(name: bytes) -> str:
-    """Return the name of a method as an error shows it."""
+    """Return the name of a method, cut for an error."""
     return name[:_SHOWN].decode(errors="replace")
 
 
 def reason_text(reason: object) -> str:
-    """Return why a connection ended, for people; empty if nothing says so.
+    """Return the reason for the end of a connection, cut for an error.
 
     Args:
-        reason: An exception, a Failure with one, or None.
+        reason: An exception, a Failure with one, or None, which gives an empty text.
     """
     value: object = getattr(reason, "value", reason)
     return "" if value is None else str(value)[:_MOST_REASON]
@@ -63,15 +62,15 @@ def reason_text(reason: object) -> str:
 class Error(Exception):
     """An error that a remote method raises on purpose.
 
-    A remotely callable method that raises this (or a subclass) tells the caller
-    and nobody else: the exception is answered, and not logged where it was raised.
+    A remotely callable method that raises this (or a subclass) tells the caller alone:
+    the exception is answered, and not logged at the end where it was raised.
     """
 
     __reduce__ = reduced
 
 
 class ProtocolError(Exception):
-    """The peer sent something that the protocol does not allow."""
+    """The peer sent a message that the protocol does not allow."""
 
     __reduce__ = reduced
 
@@ -79,9 +78,9 @@ class ProtocolError(Exception):
 class NotExecuted(Error):
     """A call was surely not begun at the other end, so that it is safe to repeat it.
 
-    Raised by a remotely callable method, it tells the caller that the method has done
-    nothing.  One that a method gets from a call of its own is not passed on as such:
-    the method itself has been begun.
+    Raised by a remotely callable method, it tells the caller that the method has had no
+    effect.  If a call that a method makes itself fails with it, the method's own caller
+    gets another error: the method itself has been begun.
     """
 
 
@@ -89,21 +88,21 @@ class DeadReferenceError(ProtocolError, NotExecuted):
     """A method was called on a reference whose connection is gone."""
 
     def __str__(self) -> str:
-        """Return a sentence that says so."""
+        """Return the text, by default a sentence on the lost connection."""
         return super().__str__() or "the connection is gone"
 
 
 class PBConnectionLost(Error):
     """The connection was lost before a call was answered.
 
-    Its only argument is the :class:`~twisted.python.failure.Failure` that says why.
-    What a call fails with is one of :class:`NotSent` and :class:`MaybeExecuted`.
+    Its only argument is a :class:`~twisted.python.failure.Failure`, the reason.  A call
+    fails with one of its subclasses, :class:`NotSent` and :class:`MaybeExecuted`.
     """
 
     _meaning = "the connection was lost before the call was answered"
 
     def __str__(self) -> str:
-        """Return a sentence that says what this means for the call, and the reason."""
+        """Return a sentence on the outcome of the call, with the reason."""
         reason = self.args[0] if self.args else None
         if isinstance(reason, str):
             return reason
@@ -114,7 +113,7 @@ class PBConnectionLost(Error):
 class NotSent(NotExecuted, PBConnectionLost):
     """The connection was lost, and the other end cannot have begun the call.
 
-    Nothing of the call was handed to the transport.
+    No byte of the call was handed to the transport.
     """
 
     _meaning = "the connection was lost before the call was sent; it was not executed"
@@ -123,8 +122,8 @@ class NotSent(NotExecuted, PBConnectionLost):
 class MaybeExecuted(PBConnectionLost):
     """The connection was lost after a call was sent and before it was answered.
 
-    This end cannot know whether the call was executed: to repeat it is safe only where
-    executing it twice is as good as once.
+    This end cannot know whether the call was executed: it is safe to repeat only if
+    executing it twice has the same effect as once.
     """
 
     _meaning = (
@@ -136,11 +135,11 @@ class MaybeExecuted(PBConnectionLost):
 class CallTimeout(Error, TimeoutError):
     """No answer to a call came in time.
 
-    The call may have been made all the same: the other end is not told.
+    The call may have been executed all the same: the other end is not told.
 
     Args:
         name: The name of the method.
-        seconds: How long the answer was waited for.
+        seconds: The time limit of the call, in seconds.
 
     Attributes:
         name: As above.
@@ -159,10 +158,10 @@ class PeerTimeout(Error, TimeoutError):
     It is the reason of a :class:`PBConnectionLost`.
 
     Args:
-        what: What did not come in time: ``"handshake"``, ``"login"`` or
+        what: The event that did not come in time: ``"handshake"``, ``"login"`` or
             ``"heartbeat"``.
-        seconds: How long it was waited for.
-        hint: What may be the cause; empty if nothing points to any.
+        seconds: The time limit, in seconds.
+        hint: A possible cause; empty if there is no sign of one.
 
     Attributes:
         what: As above.
@@ -180,41 +179,42 @@ class PeerTimeout(Error, TimeoutError):
 
 
 class ClosingDown(NotExecuted):
-    """The other end finishes what it has begun, and takes no more calls.
+    """The other end finishes the calls that have begun, and takes no more.
 
-    It has said so in answer to this call, or before the call was made.
+    Its answer to this call said so, or a notice before the call was made.
     """
 
     def __str__(self) -> str:
-        """Return a sentence that says so."""
+        """Return the text, by default a sentence on the refusal of calls."""
         return super().__str__() or "the other end takes no more calls"
 
 
 class StreamBusy(Error, RuntimeError):
-    """A stream has a reader that waits for its next item, and is to have no other."""
+    """A stream has a reader that waits for its next item, and allows no second one."""
 
 
 class WrongThread(NotExecuted, RuntimeError):
     """A connection was used in another thread than that of its event loop.
 
-    Nothing was done.
+    The call, or the other operation, was not begun.
     """
 
 
 class InvalidArgument(Error, TypeError):
-    """An argument of a call is not what the method says that it takes.
+    """An argument of a call does not agree with the annotation of its method.
 
-    Raised where arguments are validated; see :func:`pb_broker.exposes`.
+    Raised for classes that validate arguments; see :func:`pb_broker.exposes`.
 
     Args:
-        text: What is wrong, with nothing in it that grows with what the peer sent.
-        argument: Which argument; empty if they do not fit as a whole.
-        expected: What it is to be.
+        text: The text of the error, whose length does not depend on the argument.
+        argument: The name of the argument; empty if the arguments do not fit as a
+            whole.
+        expected: The annotation, as text.
 
     Attributes:
         argument: As above.  Like any state, it stays at the end where the error was
-            raised: the caller has the text.
-        expected: Likewise.
+            raised: the caller gets the text.
+        expected: As above, and at that end alone.
     """
 
     argument: str = ""
@@ -236,16 +236,15 @@ class RemoteError(Error):
     """An exception that was raised at the other end of a connection.
 
     ``str()`` of it is the remote exception's text, and ``args`` is that text in a
-    tuple.  Where the remote exception's class (or one of its bases) is a builtin
-    such as :class:`ValueError`, or was registered with
-    :func:`pb_broker.register_exception`, the instance belongs to that class too,
-    so ``except ValueError:`` catches it.
+    tuple.  If the remote exception's class (or one of its bases) is a builtin such as
+    :class:`ValueError`, or was registered with :func:`pb_broker.register_exception`,
+    the instance belongs to that class too, so ``except ValueError:`` catches it.
 
     Args:
         remoteType: Full name of the remote exception's class.
         value: Text of the remote exception.
-        remoteTraceback: The remote traceback as text, or a line that says that the
-            peer does not give it away.
+        remoteTraceback: The remote traceback as text, or a line in its place from a
+            peer that does not disclose it.
         parents: Full names of the remote class and its bases, nearest first.
 
     Attributes:

@@ -1,40 +1,38 @@
-"""This module has what a package that goes with pb-broker takes of it beyond its API.
+"""This module is for extending pb-broker: names for sibling packages, beyond its API.
 
 It is for packages that are made and released together with this one, such as pb-cred,
-and for no program: a name here may change with each minor version.  What a sibling
-needs and does not find is added here, with the reason; it never imports from the
-folders behind it, which the contracts of the layers see to.
+and for no program: a name here may change with each minor version.  A further name that
+a sibling needs is added here, with the reason; siblings never import from the folders
+behind this module, which the contracts of the layers see to.
 
 - Clocks and event loops: :func:`clock_of` gives the ``IReactorTime`` of a broker or a
-  factory, :class:`Shell` is what a broker has of its event loop (:data:`TWISTED` for
+  factory, :class:`Shell` is a broker's interface to its event loop (:data:`TWISTED` for
   the reactor, :class:`AsyncioShell` for asyncio), and :func:`as_deferred` turns the
   result of ``callRemote`` into a Deferred on any of them.
-- Entry points: :class:`Client`, :class:`Serving` and :class:`Reconnecting` are what
-  :func:`pb_broker.client` and its like return.  A :data:`Greeting` turns the server's
-  root object into what a connection is for.  :func:`client_factory_of` and
-  :func:`server_factory_of` give them their factories, :class:`ClientEndpoint`,
-  :data:`ClientPlace` and :data:`ServerPlace` are the types of places, and
-  :func:`renamed` lets an argument have its old name for one minor version.
-- Entry points for asyncio alone: :func:`split_options` tells options from arguments of
-  the loop's :data:`CLIENT_METHODS` and :data:`SERVER_METHODS`; :func:`client_place` and
-  :func:`server_place` read where they lead, in the old order too.
-- Options: :func:`options_of` builds options of keyword arguments, whose types are
+- Entry points: :class:`Client`, :class:`Serving` and :class:`Reconnecting` are the
+  results of :func:`pb_broker.client` and its like.  A :data:`Greeting` turns the
+  server's root object into the reference that a connection gives.
+  :func:`client_factory_of` and :func:`server_factory_of` give them their factories,
+  :class:`ClientEndpoint`, :data:`ClientPlace` and :data:`ServerPlace` are the types of
+  places, and :func:`renamed` lets an argument have its old name for one minor version.
+- Entry points for asyncio alone: :func:`split_options` separates options from arguments
+  of the loop's :data:`CLIENT_METHODS` and :data:`SERVER_METHODS`; :func:`client_place`
+  and :func:`server_place` read the arguments of a place, in the old order too.
+- Options: :func:`options_of` builds options from keyword arguments, whose types are
   :class:`ClientFactoryKeywords` and :class:`ServerFactoryKeywords`;
-  :func:`option_names` are the names that a class has, :func:`checked_options` sees that
-  limits are limits and times are numbers, and :data:`ServedRoot` is the type of what a
-  factory serves.
+  :func:`option_names` are the names that a class has, :func:`checked_options` checks
+  the types of limits and times, and :data:`ServedRoot` is the type of a factory's root.
 - Methods that peers call: :class:`Called` is the base of the classes that have them,
   :func:`find_method` and :func:`arguments_of` look up one and the arguments of a call.
-- Ownership: an :class:`Owner`, such as a login, owns what is exported in its calls; an
+- Ownership: an :class:`Owner`, such as a login, owns the exports of its calls; an
   :class:`Ownership` is the record of that for one connection.
-- Errors and logs: :data:`ENDINGS` are the exceptions that end one call and nothing
-  else, :func:`reduced` is the ``__reduce__`` of an exception that can be pickled,
-  :class:`SafeLogger` and :func:`for_log` keep what a peer wrote out of the log.
-- Compatibility: a :class:`Compatibility` says how much of ``twisted.spread``'s
-  behaviour a class of brokers has, :class:`DefaultLimits` holds the limits of the
-  process.
-- The wire: :func:`process_unique_id` tells which instances are one object to a peer,
-  :data:`WIRE_NAME` is the name of a failure on the wire; :func:`unjellyLocal`,
+- Errors and logs: :data:`ENDINGS` are the exceptions that end one call alone,
+  :func:`reduced` is the ``__reduce__`` of an exception that can be pickled,
+  :class:`SafeLogger` and :func:`for_log` escape and cut a peer's text in the log.
+- Compatibility: a :class:`Compatibility` is the share of ``twisted.spread``'s behaviour
+  that a class of brokers has, :class:`DefaultLimits` holds the limits of the process.
+- The wire: :func:`process_unique_id` is equal for instances that are one object to a
+  peer, :data:`WIRE_NAME` is the name of a failure on the wire; :func:`unjellyLocal`,
   :func:`unjellyCached` and :func:`unjellyLCache` read references to objects of this
   end.
 """

@@ -1,4 +1,4 @@
-"""This module declares what the broker expects of objects it is given."""
+"""This module declares the interfaces that a broker expects of programs' objects."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ __all__ = ["IJellyable", "IPBRoot", "IUnjellyable"]
 
 
 class IJellyable(Interface):  # pyright: ignore[reportGeneralTypeIssues]
-    """Something that knows how it travels."""
+    """An object that makes its own s-expression."""
 
     def jellyFor(jellier):  # type: ignore[no-untyped-def]
         """Return the s-expression that stands for this object."""
 
 
 class IUnjellyable(Interface):  # pyright: ignore[reportGeneralTypeIssues]
-    """Something that can be filled from an s-expression."""
+    """A blank object that can be filled from an s-expression."""
 
     def unjellyFor(jellier, jellyList):  # type: ignore[no-untyped-def]
         """Fill a blank instance from ``jellyList`` and return the finished object."""
 
 
 class IPBRoot(Interface):  # pyright: ignore[reportGeneralTypeIssues]
-    """Something that has an object to offer to each new connection."""
+    """A provider of a root object for each new connection."""
 
     def rootObject(broker):  # type: ignore[no-untyped-def]
         """Return the object that the peer of ``broker`` finds under "root"."""

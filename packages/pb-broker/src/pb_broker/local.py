@@ -1,4 +1,4 @@
-"""This module lets local objects be called as remote ones are."""
+"""This module makes local objects callable as remote ones are."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class LocalMethod:
 class LocalAsRemote:
     """A base for local objects that stand in for remote ones.
 
-    ``callRemote("x")`` runs ``sync_x`` and returns what that returns (which should
-    be a Deferred), or else runs ``async_x`` and puts its result in a Deferred.
+    ``callRemote("x")`` runs ``sync_x`` and returns its result (which should be a
+    Deferred), or else runs ``async_x`` and puts its result in a Deferred.
 
     Attributes:
-        reportAllTracebacks: Whether an ``async_`` method that fails is logged.
+        reportAllTracebacks: True to log the failure of an ``async_`` method.
     """
 
     reportAllTracebacks: Any = True
@@ -74,18 +74,18 @@ class LocalAsRemote:
             return fail(failure)
 
     def remoteMethod(self, name: str) -> LocalMethod:
-        """Return the method called ``name`` as something to call."""
+        """Return the method called ``name``, as a callable object."""
         return LocalMethod(self, name)
 
 
 class LocalAsyncForwarder:
-    """Forwards the calls that an interface has to a local object.
+    """A forwarder of an interface's calls to a local object.
 
     Args:
         forwarded: The object.
         interfaceClass: A zope interface that it provides.
-        failWhenNotImplemented: Whether a call that the interface does not have
-            fails; otherwise its answer is None.
+        failWhenNotImplemented: True to fail a call of a name that the interface does
+            not have; False to answer it with None.
 
     Raises:
         TypeError: ``forwarded`` does not provide the interface.
@@ -116,7 +116,7 @@ class LocalAsyncForwarder:
         """
         encoded_name(method)
         if self.interfaceClass.queryDescriptionFor(method):
-            # Names of maybeDeferred's own arguments may be among the keywords.
+            # A partial: a keyword may have the name of an argument of maybeDeferred.
             call = partial(getattr(self.forwarded, method), *args, **kw)
             return maybeDeferred(call)
         if self.failWhenNotImplemented:

@@ -1,14 +1,14 @@
-"""Spans of OpenTelemetry for calls.
+"""This module makes OpenTelemetry spans of calls.
 
 It needs ``opentelemetry-api``: install ``pb-broker[opentelemetry]``.  Give an observer
 to a factory, and each call that is made over its connections has a span of the kind
-*client*, and each that is taken one of the kind *server*, which is the current span for
-the method and whatever it awaits::
+*client*, and each call that is taken one of the kind *server*, which is the current
+span for the method and its awaits::
 
     factory = pb.PBServerFactory(root, observer=OpenTelemetryObserver())
 
-The spans of the two ends are not linked to each other, since nothing is sent to a peer
-that the protocol does not have.
+The spans of the two ends are not linked to each other, since the protocol has no field
+for the context of a span.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ._session.observers import ObservedCall
 __all__ = ["OpenTelemetryObserver"]
 
 _SYSTEM = "perspective_broker"
-#: The name, by the conventions of OpenTelemetry, of a method that the server does not
-#: have: a peer chooses that name, and could make up any number of them.
+#: Name, by the conventions of OpenTelemetry, for all methods that the server does not
+#: have: a peer chooses those names, and could make up any number of them.
 _UNKNOWN = "_OTHER"
 
 
@@ -33,13 +33,13 @@ class OpenTelemetryObserver:
 
     Attributes of a span: ``rpc.system`` is ``"perspective_broker"``, ``rpc.method`` the
     method's name without its prefix, ``network.peer.address`` and ``network.peer.port``
-    the other end where that has them.  The span has the method's name too; both are
+    the other end, if it has them.  The span has the method's name too; both are
     ``_OTHER`` for a call that comes in and has no method here.  A call that fails sets
     the span's status to *error*, with ``error.type``; the text of the error is not
     recorded, since it may be the peer's to choose.
 
     Args:
-        tracer_provider: Where spans go; None for the global one.
+        tracer_provider: The provider of the tracer; None for the global one.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
@@ -54,7 +54,7 @@ class OpenTelemetryObserver:
         )
         call.state = span
         if not call.is_outgoing:
-            # For the context that the method has to itself.
+            # The method runs in a context of its own, which this is called in.
             context.attach(trace.set_span_in_context(span))
 
     def on_answer(self, call: ObservedCall, error: Exception | None, /) -> None:
@@ -68,7 +68,7 @@ class OpenTelemetryObserver:
 
 
 def _name(call: ObservedCall) -> str:
-    """Return the method's name, of which there are no more than the program has."""
+    """Return the method's name, or one name for all that the program does not have."""
     return call.method if call.is_exposed else _UNKNOWN
 
 

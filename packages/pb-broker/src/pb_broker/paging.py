@@ -1,4 +1,4 @@
-"""This module sends what is too large for one message page by page.
+"""This module is for paging: it sends data in pages that is too large for one message.
 
 A *collector* at the receiving end has two remote methods: ``gotPage(page)``, and
 ``endedPaging()`` when there are no more.  A :class:`Pager` at the sending end calls
@@ -33,32 +33,33 @@ __all__ = [
     "getAllPages",
 ]
 
-#: How many messages of the largest size all pages together may be as large as.
+#: Default for the size of all pages together, in messages of the largest size.
 _MESSAGES: Final = 8
 
 
 class Pager:
-    """Sends pages to a collector; the base of those that know what to send.
+    """A sender of pages to a collector; subclasses make the pages.
 
-    It ends with its last page; or when a page cannot be had or sent, or the connection
-    is lost: then :attr:`failure` says why, and ``callback`` is not called.
+    It ends with its last page; or when a page cannot be made or sent, or the connection
+    is lost: then :attr:`failure` is the reason, and ``callback`` is not called.
 
     Args:
         collector: A reference to the collector at the other end.
-        callback: Called when the last page is sent, or None.
-        *args: Its positional arguments.
-        **kw: Its keyword arguments.
+        callback: Called when the last page is sent; None for no call.
+        *args: Positional arguments of ``callback``.
+        **kw: Keyword arguments of ``callback``.
 
     Attributes:
-        failure: Why the last page was not sent; None if it was, or is yet to be.
+        failure: The reason why the last page was not sent; None if it was, or is yet to
+            be.
     """
 
-    # Subclasses may do without our __init__ until late.
+    # Defaults on the class: a subclass may call this __init__ late.
     failure: Failure | None = None
     _waiting: list[Deferred[None]] | None = None
     _is_over: bool = False
     _stillPaging: bool = True
-    # None until then.
+    # None before __init__.
     collector: Any = None
 
     def __init__(
@@ -79,7 +80,7 @@ class Pager:
     def when_ended(self) -> Deferred[None]:
         """Return a Deferred that fires when the last page is sent.
 
-        It fails with what a page raised, with why one could not be sent, or with
+        It fails with the error of a page that cannot be made or sent, or with
         :class:`~pb_broker.PBConnectionLost`.
         """
         ended: Deferred[None] = Deferred()
@@ -94,7 +95,7 @@ class Pager:
         return ended
 
     def stillPaging(self) -> bool:
-        """Tell whether there are more pages; if not, tell the collector so."""
+        """Return True if there are more pages; otherwise end the collector's paging."""
         if self.failure is not None or self._is_over:
             return False
         if not self._stillPaging:
@@ -106,12 +107,12 @@ class Pager:
         return self._stillPaging
 
     def paging_failed(self, failure: Failure) -> None:
-        """Learn that no more pages can be sent, and tell the collector so.
+        """End with a failure, and tell the collector that no more pages come.
 
-        Override it to let go of what pages are made of, and call this as well.
+        Override it to release the source of the pages, and call this as well.
 
         Args:
-            failure: Why.
+            failure: The reason.
         """
         if self.failure is not None or self._is_over:
             return
@@ -137,7 +138,7 @@ class Pager:
         """Send one page.
 
         Raises:
-            Exception: There is none, or it cannot be sent.
+            Exception: The page cannot be made or sent.
         """
         self._send(self.nextPage())
 
@@ -153,12 +154,12 @@ class Pager:
         raise NotImplementedError("a pager must have nextPage")
 
     def stopPaging(self) -> None:
-        """Say that there are no more pages."""
+        """Mark the present page as the last one."""
         self._stillPaging = False
 
 
 def _error_of(answer: Any) -> BaseException | None:
-    """Return what a call has failed with already, if it has."""
+    """Return the error of a call that has failed already, or None."""
     error: BaseException | None = None
     if isinstance(answer, Deferred):
         result: object = getattr(answer, "result", None)
@@ -169,15 +170,15 @@ def _error_of(answer: Any) -> BaseException | None:
 
 
 class StringPager(Pager):
-    """Sends a long string, or any other sequence, in slices.
+    """A pager of the slices of a long string, or of any other sequence.
 
     Args:
         collector: A reference to the collector.
         st: The ``bytes`` or ``str``.
         chunkSize: The length of a page.
-        callback: Called when the last page is sent, or None.
-        *args: Its positional arguments.
-        **kw: Its keyword arguments.
+        callback: Called when the last page is sent; None for no call.
+        *args: Positional arguments of ``callback``.
+        **kw: Keyword arguments of ``callback``.
     """
 
     def __init__(
@@ -206,18 +207,18 @@ class StringPager(Pager):
 
 @implementer(IConsumer)
 class FilePager(Pager):
-    """Sends a file, reading no more of it than is about to be sent.
+    """A pager of a file, which it reads as pages are sent.
 
     Args:
         collector: A reference to the collector.
         fd: The open file, which the caller closes when ``callback`` is called.  It is
             closed here if it cannot be sent to its end.
-        callback: Called when the last page is sent, or None.
-        *args: Its positional arguments.
-        **kw: Its keyword arguments.
+        callback: Called when the last page is sent; None for no call.
+        *args: Positional arguments of ``callback``.
+        **kw: Keyword arguments of ``callback``.
 
     Attributes:
-        chunks: What was read and not sent yet.
+        chunks: Chunks that were read and are not sent yet.
     """
 
     def __init__(
@@ -229,7 +230,7 @@ class FilePager(Pager):
         *args: Any,
         **kw: Any,
     ) -> None:
-        # A list and not a deque: programs compare it with one.  It is short.
+        # A short list and not a deque: programs compare it with a list.
         self.chunks: list[bytes] = []
         self.producer: Any = None
         self._file = fd
@@ -258,21 +259,21 @@ class FilePager(Pager):
                 super().paging_failed(failure)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Take the reader of the file, and ask it for a first chunk."""
+        """Register the reader of the file, and ask it for a first chunk."""
         self.producer = producer
         if not streaming:
             self.producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
-        """Learn that the file is at its end."""
+        """Remove the reader at the end of the file."""
         self.producer = None
 
     def write(self, chunk: bytes) -> None:
-        """Take one chunk of the file."""
+        """Queue one chunk of the file."""
         self.chunks.append(chunk)
 
     def sendNextPage(self) -> None:
-        """Send what was read, and read on."""
+        """Send the first chunk, and read on."""
         if not self.chunks:
             return
         page = self.chunks.pop(0)
@@ -281,20 +282,21 @@ class FilePager(Pager):
         self._send(page)
 
     def stillPaging(self) -> bool:
-        """Tell whether there are more pages; what was read is sent first."""
+        """Return True if there are more pages; queued chunks are sent first."""
         return bool(self.chunks) or super().stillPaging()
 
 
 class CallbackPageCollector(Referenceable):
-    """Collects pages, also when no call is taken any more: they have been asked for.
+    """A collector of pages.
+
+    A connection that drains still takes its pages, which this end has asked for.
 
     Args:
         callback: Called once with the list of all pages.
-        errback: Called with a Failure if there will be none: because they are too
-            large together, or the other end cannot send them; None for no one to tell.
-        max_bytes: How much memory all pages together may take, in bytes; None for
-            eight times what a message may have, which is 64 MiB where no limits were
-            given.
+        errback: Called with a Failure if they are too large together, or the other end
+            cannot send them; None for no call.
+        max_bytes: Most memory of all pages together, in bytes; None for eight times the
+            largest message, which is 64 MiB with the default limits.
     """
 
     continues = True
@@ -311,7 +313,7 @@ class CallbackPageCollector(Referenceable):
         self._errback = errback
         self._most = max_bytes
         self._bytes = 0
-        # Why no more pages are taken; None if they are.
+        # Error that refuses further pages; None if they are taken.
         self._refusal: Exception | None = None
 
     def remoteMessageReceived(
@@ -323,10 +325,10 @@ class CallbackPageCollector(Referenceable):
         return super().remoteMessageReceived(broker, message, args, kw)
 
     def remote_gotPage(self, page: Any) -> None:
-        """Take one page.
+        """Keep one page.
 
         Raises:
-            Error: No more are taken.
+            Error: No more pages are taken.
         """
         if self._refusal is not None:
             raise Error(str(self._refusal))
@@ -344,17 +346,17 @@ class CallbackPageCollector(Referenceable):
         """Hand over all pages.
 
         Raises:
-            Error: None are to come.
+            Error: The pages were refused.
         """
         if self._refusal is not None:
             raise Error(str(self._refusal))
         self.callback(self.pages)
 
     def remote_failedPaging(self, failure: Any) -> None:
-        """Learn that the other end cannot send the rest.
+        """End the collection, of which the other end cannot send the rest.
 
         Args:
-            failure: Why, as a failure.
+            failure: The reason, as a failure.
         """
         if self._refusal is not None:
             return
@@ -369,14 +371,14 @@ class CallbackPageCollector(Referenceable):
         """Take no more pages, and forget those that have come.
 
         Args:
-            why: What the other end is told, if it asks.
+            why: The error for further pages of the other end.
         """
         self._refusal = why
         self.pages = []
 
 
 def _size_of(page: Any) -> int:
-    """Return how many bytes of memory a page takes, about."""
+    """Return the approximate size of a page in memory, in bytes."""
     if type(page) in (bytes, str):
         return sys.getsizeof(page)
     size = 0
@@ -412,15 +414,15 @@ def getAllPages(
         referenceable: A reference to the object at the other end.
         methodName: Its method, whose first argument is the collector.
         *args: The other positional arguments.
-        max_bytes: How much memory all pages together may take, in bytes; None for
-            eight times what a message may have, which is 64 MiB where no limits were
-            given, and ``math.inf`` for any.  It is not passed on.
+        max_bytes: Most memory of all pages together, in bytes; None for eight times the
+            largest message, which is 64 MiB with the default limits, and ``math.inf``
+            for any.  It is not passed on.
         **kw: Its keyword arguments.
 
     Returns:
-        A Deferred with the list of pages; or with why the call failed, or the other
-        end could not send a page; with :class:`~pb_banana.LimitExceeded` if they are
-        too large; or with :class:`~pb_broker.ClosingDown` or
+        A Deferred with the list of pages.  It fails with the error of the call, or of a
+        page that the other end could not send; with :class:`~pb_banana.LimitExceeded`
+        if they are too large; or with :class:`~pb_broker.ClosingDown` or
         :class:`~pb_broker.MaybeExecuted` if the other end closes down, or the
         connection is lost, before the last page.  Once it has failed, or was cancelled,
         no page is kept.

@@ -1,9 +1,9 @@
-"""This module keeps copies of objects in files, so that they outlive a connection.
+"""This module is for publishing: copies of objects in files, which outlive connections.
 
 A :class:`Publishable` is cached by its peers as any Cacheable is, but its state goes
-only when a peer does not have it yet: what is sent at once is who it is and when it
-last changed.  A :class:`RemotePublished` that finds the same time in its file takes
-the state from there, and otherwise asks for it.
+only to a peer that does not have it yet: its id and the time of its last change are
+sent first.  A :class:`RemotePublished` that finds the same time in its file takes the
+state from there, and otherwise asks for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Publishable", "RemotePublished", "whenReady"]
 
 _log = SafeLogger(namespace="pb_broker")
 
-#: What of a RemotePublished belongs to this process and not into the file.
+#: Attributes of a RemotePublished that belong to this process and not into the file.
 _TRANSIENT = (
     "broker",
     "remote",
@@ -46,10 +46,10 @@ class Publishable(Cacheable):
     """An object whose state peers keep from one connection to the next.
 
     Args:
-        publishedID: What tells it from the others that the same server publishes.
+        publishedID: An id that is unique among the published objects of the server.
 
     Attributes:
-        timestamp: When it last changed, in seconds since 1970.
+        timestamp: Time of the last change, in seconds since 1970.
     """
 
     def __init__(self, publishedID: Any) -> None:
@@ -57,7 +57,7 @@ class Publishable(Cacheable):
         self.publishedID = publishedID
 
     def republish(self) -> None:
-        """Say that it has changed: what peers have kept is out of date."""
+        """Note a change, which makes the copies of peers out of date."""
         self.timestamp = time.time()
 
     def view_getStateToPublish(self, perspective: Any) -> Any:
@@ -75,7 +75,7 @@ class Publishable(Cacheable):
     def getStateToCacheAndObserveFor(
         self, perspective: Any, observer: RemoteCacheObserver
     ) -> dict[str, Any]:
-        """Return who this is, when it changed, and where the state is to be had."""
+        """Return the id, the time of the last change, and a reference for the state."""
         if perspective:
             perspective_name = perspective.perspectiveName
             service_name = perspective.getService().serviceName
@@ -94,7 +94,7 @@ class RemotePublished(RemoteCache):
     """The local copy of a :class:`Publishable`.
 
     Attributes:
-        isActivated: Whether the state is here.
+        isActivated: True once the state is here.
     """
 
     isActivated: Any = 0
@@ -103,9 +103,9 @@ class RemotePublished(RemoteCache):
     def getFileName(self, ext: str = "pub") -> str:
         """Return the name of the file that keeps the state.
 
-        Override it to keep files elsewhere than in the working directory.  What the
-        peer calls itself has a part in the name, so everything that could lead out
-        of the directory is taken out of it.
+        Override it to keep files elsewhere than in the working directory.  Names that
+        the peer chooses are a part of it, so all characters that could lead out of the
+        directory are replaced.
 
         Args:
             ext: The ending.
@@ -120,7 +120,7 @@ class RemotePublished(RemoteCache):
     remote: Any
 
     def setCopyableState(self, state: Any) -> None:
-        """Take the state from the file if it is the same, or else ask for it."""
+        """Load the state from the file if it is up to date, or else ask for it."""
         self.setCacheableState(state)
         self._activationListeners: list[Callable[[RemotePublished], object]] = []
         self._waiting: list[Deferred[RemotePublished]] = []
@@ -151,7 +151,7 @@ class RemotePublished(RemoteCache):
             return None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without what belongs to this process."""
+        """Return the state without the attributes that belong to this process."""
         return {k: v for k, v in self.__dict__.items() if k not in _TRANSIENT}
 
     def _cbGotUpdate(self, newState: Any) -> None:
@@ -181,17 +181,17 @@ class RemotePublished(RemoteCache):
             deferred.errback(failure)
 
     def activated(self) -> None:
-        """Learn that the state is here; override to act on it."""
+        """Act on the arrival of the state; to override."""
 
     def callWhenActivated(self, callback: Callable[[RemotePublished], object]) -> None:
-        """Have ``callback`` called with this copy as soon as the state is here."""
+        """Call ``callback`` with this copy as soon as the state is here."""
         if self.isActivated:
             callback(self)
         else:
             self._activationListeners.append(callback)
 
     def when_activated(self) -> Deferred[RemotePublished]:
-        """Return a Deferred with this copy when the state is here, or why it is not."""
+        """Return a Deferred that fires with this copy, or fails without its state."""
         if self.isActivated:
             return succeed(self)
         if self._failure is not None:
@@ -209,8 +209,7 @@ def whenReady(d: Answer[Any]) -> Deferred[Any]:
     """Wait for a published object and then for its state.
 
     Args:
-        d: The answer of a call that gives a :class:`RemotePublished`, as ``callRemote``
-            returns it.
+        d: The result of a ``callRemote`` whose answer is a :class:`RemotePublished`.
 
     Returns:
         A Deferred that fires with the object when its state is here, and fails if there

@@ -1,3 +1,3 @@
-"""This package holds one connection: what is read, written, limited and ended."""
+"""This package holds one connection: its reading, writing, deadlines and closing."""
 
 from __future__ import annotations

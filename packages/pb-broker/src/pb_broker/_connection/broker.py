@@ -1,13 +1,13 @@
-"""This module defines the Twisted Protocol at each end of a connection.
+"""This module defines the broker, the Twisted Protocol at each end of a connection.
 
 A :class:`Broker` is the published face of a connection, and puts its parts together:
 pb-banana's half turns bytes into messages, a
 :class:`~pb_broker._session.session.Session` gives them their meaning,
 :class:`~pb_broker._connection.reading.Reading` and
 :class:`~pb_broker._connection.writing.TransportOutbox` put both on a transport, and a
-:class:`~pb_broker._connection.lifecycle.Lifecycle` knows the state of all that.
+:class:`~pb_broker._connection.lifecycle.Lifecycle` has the state of the connection.
 Applications, and the objects that travel, see a connection as its broker, which has the
-attributes and methods that PB has published for that.
+attributes and methods that PB has published.
 """
 
 from __future__ import annotations
@@ -62,27 +62,29 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
     argument of ``rootObject``.
 
     Args:
-        isClient: Whether this end opened the connection.
+        isClient: True at the end that opened the connection, False at the server's.
         security: The policy by which the peer's values are accepted and ours are
             sent; None means :data:`pb_jelly.globalSecurity`.
 
     Attributes:
         call_timeout: Seconds within which calls from here have to be answered; None for
             no limit.
-        clock: The ``IReactorTime`` that this connection goes by; None for the reactor.
-        disconnected: Whether the connection is over.
-        factory: The factory that made this broker, or None.
-        heard: Whether bytes have come since the last look for a sign of life.
-        is_authenticated: Whether the peer may do more than log in.
+        clock: The ``IReactorTime`` for the timers of this connection; None for the
+            reactor.
+        disconnected: 1 once the connection is lost; 0 before.
+        factory: The factory that made this broker; None for a broker made without one.
+        heard: True if bytes have come since the last check for a sign of life.
+        is_authenticated: False as long as the peer may only log in.
         lifecycle: The state of the connection.
         lost_reason: The failure with which the connection was lost; None before that.
-        outbox: The way out.
-        pb_types: The kinds of value that are accepted whatever the policy says.
-        peer_log: The log of what the peer causes.
-        profile: How much of ``twisted.spread``'s behaviour this class copies.
-        reading: The way in.
+        outbox: The writing side.
+        pb_types: Types of values that are accepted under every policy, by their names
+            on the wire.
+        peer_log: The log for events that the peer causes, within its budget.
+        profile: The measure of ``twisted.spread``'s behaviour that this class copies.
+        reading: The reading side.
         session: The tables and calls of the connection.
-        shell: The event loop that this connection is served by.
+        shell: The event loop of this connection.
     """
 
     version: int = PROTOCOL_VERSION
@@ -106,13 +108,13 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self.reading = Reading(self, self._connection, self.outbox)
         policy = globalSecurity if security is None else security
         self.session = Session(self, self._connection, policy, self.outbox)
-        # Pagers that have more to send; made for the first of them.
+        # Pagers that have more to send; None before the first of them.
         self._producers: list[Any] | None = None
         # True while the transport asks for them, and for pieces of messages.
         self._is_pumping = False
 
     def observe(self, observer: CallObserver) -> None:
-        """Have an observer told of each call from now on.
+        """Report each call to an observer from now on.
 
         Args:
             observer: The observer.
@@ -122,7 +124,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
     # Limits
 
     def _limits(self) -> Limits:
-        # Banana asks for them before there are quotas.
+        # Banana's constructor reads the limits before this one has made a session.
         session: Session | None = getattr(self, "session", None)
         limits = self.profile.defaults.broker
         return limits.wire if session is None else session.quotas.current.wire
@@ -131,7 +133,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """Give this connection limits of its own, from now on.
 
         Args:
-            limits: What the connection may cost.
+            limits: The most that this connection may cost.
         """
         quotas = self.session.quotas
         quotas.limits = limits
@@ -140,11 +142,11 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             self._connection.limits = limits.wire
 
     def require_authentication(self, login_limits: BrokerLimits | None = None) -> None:
-        """Say that the peer has yet to log in.
+        """Require the peer to log in before it may do more.
 
         Args:
-            login_limits: Limits on what it may send, and make us hold, until it
-                has; None for the same as afterwards.
+            login_limits: Limits on the peer's messages and references until it has
+                logged in; None for the same as afterwards.
         """
         self.is_authenticated = False
         if login_limits is not None:
@@ -152,7 +154,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             self._connection.limits = login_limits.wire
 
     def authenticated(self) -> None:
-        """Say that the peer has logged in: the limits for that hold no more."""
+        """Note that the peer has logged in, and lift the limits for strangers."""
         self.is_authenticated = True
         self.session.quotas.login_limits = None
         self.reading.turns = None
@@ -216,7 +218,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
     # The life of a connection
 
     def connectionMade(self) -> None:
-        """Begin: offer dialects, if this is the server."""
+        """Begin the connection; a server offers its dialects."""
         self.session.run_here()
         super().connectionMade()
         self.session.codec.offered()
@@ -228,7 +230,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             made(self)
 
     def connectionReady(self) -> None:
-        """Greet the peer, run the callbacks for that, begin to send."""
+        """Greet the peer, run the callbacks of notifyOnConnect, send held messages."""
         self.lifecycle.enter(Event.AGREED)
         for message in self.session.codec.ready(self.version):
             self.outbox.send([message])
@@ -245,12 +247,11 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
 
         Bytes that had arrived are dropped if the peer had too many calls here.
 
-        Each call that waits fails with NotSent or MaybeExecuted, each cache is told
-        that it is observed no more, and each callback of :meth:`notifyOnDisconnect`
-        runs.
+        Each pending call fails with NotSent or MaybeExecuted, each cache loses its
+        observer, and each callback of :meth:`notifyOnDisconnect` runs.
 
         Args:
-            reason: Why the connection was lost.
+            reason: The failure with which the transport was lost.
         """
         if self.disconnected:
             return
@@ -277,43 +278,43 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             lost(self, reason)
 
     def check_thread(self) -> None:
-        """Refuse to go on in another thread than that of the event loop.
+        """Check that this is the thread of the event loop.
 
         Raises:
-            WrongThread: This is another one.
+            WrongThread: It is another thread.
         """
         if get_ident() != self.session.outgoing.thread:
             raise self.shell.wrong_thread()
 
     def notifyOnConnect(self, notifier: Callable[[], object]) -> None:
-        """Have ``notifier`` called when the connection is ready; now, if it is."""
+        """Call ``notifier`` when the connection is ready; at once if it is."""
         if self.lifecycle.connects is None:
             self.peer_log.run(notifier)
         else:
             self.lifecycle.connects.append(notifier)
 
     def notifyOnFail(self, notifier: Callable[[], object]) -> None:
-        """Have ``notifier`` called if the connection ends before it is ready."""
+        """Call ``notifier`` if the connection ends before it is ready."""
         self.failures.append(notifier)
 
     def notifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
-        """Have ``notifier`` called when the connection is lost.
+        """Call ``notifier`` when the connection is lost.
 
         Raises:
-            DeadReferenceError: It is lost already.
+            DeadReferenceError: The connection is lost already.
         """
         if self.disconnected:
             raise self.gone()
         self.disconnects.append(notifier)
 
     def dontNotifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
-        """Take back one :meth:`notifyOnDisconnect`, if there was one."""
+        """Remove a callback of :meth:`notifyOnDisconnect`, once, if it is there."""
         notices = self.lifecycle.disconnects
         if notices and notifier in notices:
             notices.remove(notifier)
 
     def gone(self) -> DeadReferenceError:
-        """Return the error of a call over this connection, which is lost."""
+        """Return the error for a call over this connection, which is lost."""
         why = reason_text(self.lost_reason)
         return DeadReferenceError(f"the connection is gone: {why}" if why else "")
 
@@ -325,7 +326,8 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """End the connection now.
 
         Args:
-            handed: Number of the last call that the transport was handed; None for all.
+            handed: Number of the last call that the transport was handed; None if it
+                was handed all of them.
         """
         self._hang_up()
         self.reading.unread = None
@@ -340,7 +342,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """End the connection at once.
 
         Args:
-            why: The error that calls which wait for an answer fail with.
+            why: The error with which the pending calls fail.
         """
         if self.why_given_up is None and not self.disconnected:
             self._note_given_up(why)
@@ -358,39 +360,38 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
     def drain(self) -> None:
         """Take no more calls, and close the connection when those here are answered.
 
-        What the peer calls from now on fails with :class:`~pb_broker.ClosingDown`, as
-        long as the factory lingers.  Streams and pagers that have begun go on to their
-        end.
+        Later calls of the peer fail with :class:`~pb_broker.ClosingDown`, as long as
+        the factory lingers.  Streams and pagers that have begun go on to their end.
         """
         self.session.incoming.refusal = "no more calls are taken here"
         self.lifecycle.drain(self, getattr(self.factory, "linger", LINGER))
 
     def has_begun(self) -> bool:
-        """Tell whether a call, a stream or a pager has begun here and not ended."""
+        """Return True if a call, a stream or a pager has begun here and not ended."""
         incoming = self.session.incoming
         return bool(incoming.serving or incoming.streams or self._producers)
 
     def has_ended(self) -> None:
-        """Learn that a call, a stream or a pager has ended that had begun here."""
+        """Close a draining connection if this was its last call, stream or pager."""
         if self.lifecycle.closing is not None:
             self.lifecycle.closing.ended()
 
     def call_answered(self) -> None:
-        """Learn that a call of the peer's was answered some time after it came."""
+        """Read on after the answer to a deferred call, and close if it was the last."""
         if self.reading.is_held:
             self.reading.go_on()
         if self.session.incoming.refusal is not None:
             self.has_ended()
 
     def stream_ended(self, stream: Any) -> None:
-        """Learn that a stream has ended."""
+        """Forget a stream that has ended."""
         if self.session.incoming.stream_ended(stream):
             self.has_ended()
 
     def cut_off(self, why: Exception) -> None:
-        """End calls and streams of the peer's, and the connection when that is sent.
+        """End the peer's calls and streams, and the connection when that is sent.
 
-        Streams end with ``why``; calls have no answer.
+        Streams end with ``why``; calls get no answer.
 
         Args:
             why: As for :meth:`give_up`.
@@ -411,12 +412,12 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self.lifecycle.closing.close()
 
     def time_is_up(self) -> None:
-        """Do not wait any more for the peer to do its part, if this closes down."""
+        """Cut short the wait for the peer, if this connection drains."""
         if self.lifecycle.closing is not None:
             self.lifecycle.closing.time_is_up()
 
     def may_log(self) -> bool:
-        """Tell whether one more line may go to the log on account of the peer."""
+        """Return True if the peer's log budget has room for one more line."""
         return self.peer_log.allows()
 
     @property
@@ -428,10 +429,10 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """Return a hint at a TLS mistake behind a connection that is not ready.
 
         Args:
-            reason: The error that it ended with; None if it has not.
+            reason: The error with which the connection ended; None if it has not.
 
         Returns:
-            A few words; empty at a server, and where nothing points to TLS.
+            A few words; empty at a server, and without a sign of TLS.
         """
         if not self.isClient:
             return ""
@@ -440,10 +441,10 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
     # Bytes in, bytes out
 
     def dataReceived(self, data: bytes) -> None:
-        """Handle bytes that have arrived, as far as fairness allows; the rest soon.
+        """Handle received bytes, as far as fairness allows; the rest soon.
 
         Args:
-            data: Bytes, however the transport has cut them.
+            data: The bytes of one read, which may begin and end within a message.
         """
         if self.is_hung_up:
             return
@@ -457,7 +458,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             data: The bytes.
 
         Returns:
-            At most one expression: one that came with the end of the negotiation.
+            At most one expression, received with the last bytes of the negotiation.
         """
         return self._decode(data, 1)
 
@@ -481,7 +482,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """Handle one message.
 
         Raises:
-            ProtocolError: It is none.
+            ProtocolError: The expression is no message.
         """
         self.session.pb.receive_expression(sexp, self.session)
 
@@ -509,7 +510,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             obj: ``bytes``, ``int``, ``float``, or lists (or tuples) of expressions.
 
         Raises:
-            BananaError: It cannot be sent; nothing was.
+            BananaError: The expression cannot be sent; no byte of it was.
         """
         self.outbox.write(self._connection.encode(obj))
 
@@ -545,14 +546,14 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         return answer
 
     def sendDecRef(self, objectID: int | bytes) -> None:
-        """Tell the peer that one reference to an object of its is gone.
+        """Release one reference to an object of the peer's.
 
         Safe to call at any moment and in any thread, as finalizers are.
         """
         self.session.releases.add(objectID, False)
 
     def decCacheRef(self, objectID: int) -> None:
-        """Tell the peer that one instance of a cached copy is gone."""
+        """Release one cached copy of an object of the peer's."""
         self.session.releases.add(objectID, True)
 
     # Pages
@@ -565,7 +566,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         return self._producers
 
     def registerPageProducer(self, pager: Any) -> None:
-        """Have ``pager`` send a page whenever the transport has room for one."""
+        """Let ``pager`` send a page whenever the transport has room for one."""
         if self.disconnected:
             lost = Failure(PBConnectionLost(self.lost_reason))
             fail_pager(pager, lost, self.peer_log)

@@ -1,22 +1,23 @@
-"""This module closes a connection of a server that closes down.
+"""This module is the closing of a connection, when its server closes down.
 
 Theory of operation
 -------------------
-A call that was not begun has to be told from one whose fate is unknown, so a connection
-is not just closed when there is nothing left to answer: a call may be on its way.  For
-a while, the *linger*, calls are still read, and each is answered with ``ClosingDown``.
-It lasts two round trips, and as long as the factory says at least, after the answer to
-the last call that was begun: who makes one call after another makes the next by then.
+A client has to tell a call that was not begun from a call whose fate is unknown.  So a
+connection is not closed as soon as all calls are answered: another may be on its way.
+For a while, the *linger*, calls are still read, and each is answered with
+``ClosingDown``.  It begins with the answer to the last call that was begun, and lasts
+two round trips, and at least as long as the factory says: a client that makes one call
+after another makes its next one within that time.
 
-However long it is, some peer may make a call at its very end.  So peers are told at the
+Even so, a peer may make a call at the very end of the linger.  So peers are told at its
 beginning, by a *notice*: a call to an object that no peer has, which every PB peer
-answers with an error, and logs nothing of.  The answer measures the round trip; and all
-that the peer had sent before it read the notice has come when the answer has.  One of
-ours notes which of its calls came after the notice: these were refused, or have not
-arrived, so that none of them was begun, whether the answers come or not.
+answers with an error, without a line in its log.  The answer measures the round trip;
+and when it has come, all earlier messages of the peer have.  A client of this package
+notes which of its calls came after the notice: these were refused, or have not arrived,
+so that none of them was begun, even if their answers never come.
 
-What has been begun is calls that wait for their answers, streams that are open, and
-pagers that have more to send.  Each end of one of these calls :meth:`Closing.look`.
+Calls that wait for their answers, open streams and pagers with further pages have
+begun; the end of each of them calls :meth:`Closing.look`.
 """
 
 from __future__ import annotations
@@ -30,28 +31,28 @@ from .transport_output import undelivered
 
 __all__ = ["LINGER", "Closing"]
 
-#: The shortest linger where a factory does not say, in seconds.
+#: Least linger in seconds, unless a factory has another.
 LINGER: Final = 0.05
 
-#: How many seconds the answer to a notice is waited for, at most; and how many seconds
-#: two round trips are, at most.
+#: Most seconds of waiting for the answer to a notice; and most seconds that two round
+#: trips are taken to be.
 _LONGEST_NOTICE: Final = 1.0
 _LONGEST_LINGER: Final = 2.0
 
-#: After how many seconds a peer is cut off that has taken in everything, and does not
-#: close its end: over TLS, both ends have to.
+#: Seconds after which a connection is aborted whose peer has taken in all bytes and
+#: does not close its end, as both have to over TLS.
 _LONGEST_CLOSE: Final = 5.0
-#: The same once time is up.
+#: The same, in seconds, once the time of the drain is up.
 _LATE_CLOSE: Final = 1.0
 
 
 class ClosingConnection(Protocol):
-    """A broker, as far as its end needs it.
+    """A broker, as far as its closing needs it.
 
     Attributes:
-        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
+        clock: The ``IReactorTime`` for timers; None for the reactor.
         currentDialect: The dialect that is spoken; None until one is agreed on.
-        disconnected: Whether the connection is over.
+        disconnected: True once the connection is lost.
         session: The session.
         transport: The transport.
     """
@@ -63,7 +64,7 @@ class ClosingConnection(Protocol):
     transport: Any
 
     def has_begun(self) -> bool:
-        """Say whether calls, streams or pagers have begun and not ended."""
+        """Return True if calls, streams or pagers have begun and not ended."""
         ...
 
     def abort(self) -> None:
@@ -71,12 +72,12 @@ class ClosingConnection(Protocol):
 
 
 class Closing:
-    """The end of one connection, from the moment on that no call is taken any more.
+    """The closing of one connection, from the first refused call to its loss.
 
     Args:
         broker: The connection's broker.
-        linger: How many seconds there are at least between the last answer and the
-            end; 0 to close at once, without a notice.
+        linger: Least number of seconds between the last answer and the end; 0 to close
+            at once, without a notice.
     """
 
     __slots__ = (
@@ -94,33 +95,35 @@ class Closing:
     def __init__(self, broker: ClosingConnection, linger: float) -> None:
         self._broker = broker
         self._linger = linger
-        # Whether the loop has read once since it was time to close.
+        # True if the loop has had a turn to read in since the linger was over.
         self._has_read = False
+        # True once the transport was told to close.
         self._is_closed = False
+        # True once the time of the drain is up.
         self._is_late = False
-        # When the last call that was begun had ended, on the broker's clock.
+        # Time of the last answer, stream's end or pager's end, in seconds on the
+        # broker's clock.
         self._since = 0.0
-        # When the peer was told, and how long its answer took; None as long as there
-        # is neither.
+        # Time of the notice, and seconds until its answer; None before each.
         self._told: float | None = None
         self._round_trip: float | None = None
         self._timer: Any = None
 
     def begin(self) -> None:
-        """Begin: tell the peer, if it can be told already."""
+        """Begin to close; send the notice if a dialect is spoken already."""
         self._since = self._now()
         if self._broker.currentDialect is not None:
             self.tell()
         self.look()
 
     def tell(self) -> None:
-        """Tell the peer that no call is taken any more."""
+        """Send the peer the notice that no call is taken any more."""
         if self._linger and not self._is_closed:
             self._told = self._now()
             self._broker.session.outgoing.tell_closing(self._answered)
 
     def _answered(self) -> None:
-        """Learn that the peer has been told."""
+        """Take the round trip from the answer to the notice."""
         if self._broker.disconnected:
             return
         if self._told is not None and self._round_trip is None:
@@ -128,12 +131,12 @@ class Closing:
             self.look()
 
     def ended(self) -> None:
-        """Learn that something has ended that was begun."""
+        """Begin the linger anew at the end of a call, a stream or a pager."""
         self._since = self._now()
         self.look()
 
     def look(self) -> None:
-        """Close the connection if it is time, or look again when it will be."""
+        """Close the connection if its linger is over, or look again when it is."""
         broker = self._broker
         if self._is_closed or broker.disconnected or broker.has_begun():
             return
@@ -142,7 +145,7 @@ class Closing:
             self._has_read = False
             self._look_later(left)
         elif self._linger and not self._has_read:
-            # Where the loop was busy for long, what has arrived is still to be read.
+            # After a busy turn of the loop, arrived bytes are still to be read.
             self._has_read = True
             self._look_later(0)
         else:
@@ -160,7 +163,7 @@ class Closing:
             self.look()
 
     def _due(self) -> float:
-        """Return when the connection may be closed, if nothing more happens."""
+        """Return the end of the linger, in seconds on the broker's clock."""
         if self._told is None:
             return self._since + self._linger
         if self._round_trip is None:
@@ -169,29 +172,29 @@ class Closing:
         return self._since + max(self._linger, two)
 
     def close(self) -> None:
-        """Close the connection when what was written has been sent."""
+        """Close the connection when all written bytes have been sent."""
         self._is_closed = True
         self._broker.transport.loseConnection()
         self._look_later(_LATE_CLOSE if self._is_late else _LONGEST_CLOSE)
 
     def _force(self) -> None:
-        """End the connection if only the peer is missing, or time is up."""
+        """Abort the connection if all bytes are delivered, or the time is up."""
         if self._broker.disconnected:
             return
         if self._is_late or not undelivered(self._broker.transport):
             self._broker.abort()
         else:
-            # Its answers are on their way to a peer that takes its time.
+            # Answers are on their way to a slow peer.
             self._look_later(_LONGEST_CLOSE)
 
     def time_is_up(self) -> None:
-        """Do not wait for what the peer has to do any more."""
+        """Shorten the wait for the peer to close its end."""
         self._is_late = True
         if self._is_closed:
             self._look_later(_LATE_CLOSE)
 
     def cancel(self) -> None:
-        """Look no more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,15 +1,15 @@
-"""This module notices connections on which too little happens.
+"""This module keeps the deadlines of connections: handshake, login, sign of life.
 
 Theory of operation
 -------------------
 A connection has to be ready, and its peer logged in, within so many seconds; after
-that, if the factory was told to, a peer that has been silent for long is asked for a
-sign of life.  Neither is exact to the millisecond, so there is no timer for each
-connection: one for all of a factory's looks at them every second or so, and there is
-none as long as there is nothing to look at.
+that, if the factory has a heartbeat, a peer that has been silent for long is asked for
+a sign of life.  None of these is exact to the millisecond, so there is no timer for
+each connection: one timer checks all connections of a factory every second or so, and
+there is none as long as there is no connection to check.
 
-What is asked is a call to an object that no peer has.  Each answers that with an
-error, ``twisted.spread`` included, and neither end logs anything.
+The question is a call to an object that no peer has.  Each peer answers it with an
+error, ``twisted.spread`` included, and neither end logs a line.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from pb_broker.errors import PeerTimeout
 
 __all__ = ["ConnectionDeadlines", "Heartbeat", "as_heartbeat"]
 
-#: How often all connections are looked at, in seconds, at most and at least.
+#: Longest and shortest time between two checks of all connections, in seconds.
 _LONGEST_PERIOD: Final = 1.0
 _SHORTEST_PERIOD: Final = 0.01
-#: How many times within the shortest limit, if that is more often.
+#: Number of checks within the shortest deadline, within the bounds above.
 _LOOKS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """How a peer is noticed that is not there any more.
+    """A check for peers that have vanished without closing their connection.
 
-    Whatever arrives from a peer is a sign of life.
+    Any byte that arrives from a peer is a sign of life.
 
     Args:
-        idle: After how many seconds without one the peer is asked for one.
-        answer: Within how many seconds it has to give one, or the connection ends.
+        idle: Seconds without a sign of life after which the peer is asked for one.
+        answer: Seconds in which it has to give one, or the connection ends.
     """
 
     idle: float = 60.0
@@ -45,11 +45,13 @@ class Heartbeat:
 
 
 class _Watched:
-    """What is known of one connection.
+    """The times of one connection, in seconds on the factory's clock.
 
     Attributes:
-        since: When it was made, or when the last sign of life was seen.
-        asked: When the peer was asked for one that has not come; None if it was not.
+        since: Time at which the connection was made, or of the last check that found a
+            sign of life.
+        asked: Time of a question for a sign of life that is not answered; None if no
+            question is open.
     """
 
     __slots__ = ("asked", "since")
@@ -63,9 +65,9 @@ class ConnectionDeadlines:
     """The deadlines of a factory's connections.
 
     Args:
-        handshake_timeout: Within how many seconds a dialect has to be agreed on.
-        login_timeout: Within how many seconds a peer has to have logged in.
-        heartbeat: How a silent peer is asked for a sign of life; None for not at all.
+        handshake_timeout: Seconds in which a dialect has to be agreed on.
+        login_timeout: Seconds in which a peer has to have logged in.
+        heartbeat: Times for the question to a silent peer; None for no question.
     """
 
     __slots__ = (
@@ -99,7 +101,7 @@ class ConnectionDeadlines:
         self._timer: Any = None
 
     def start(self, clock: Any) -> None:
-        """Begin to watch what is added from now on.
+        """Watch the connections that are added from now on.
 
         Args:
             clock: An ``IReactorTime``.
@@ -107,7 +109,7 @@ class ConnectionDeadlines:
         self._clock = clock
 
     def stop(self) -> None:
-        """Watch nothing any more."""
+        """Forget all connections, and stop the timer."""
         self._clock = None
         self._watched.clear()
         if self._timer is not None:
@@ -115,7 +117,7 @@ class ConnectionDeadlines:
             self._timer = None
 
     def add(self, broker: Any) -> None:
-        """Watch a connection that has just been made, from its beginning."""
+        """Watch a connection, whose time begins now."""
         if self._clock is None or self._shortest == inf:
             return
         self._watched[broker] = _Watched(self._clock.seconds())
@@ -123,14 +125,14 @@ class ConnectionDeadlines:
             self._timer = self._clock.callLater(self._period, self._look)
 
     def discard(self, broker: Any) -> None:
-        """Watch a connection no more."""
+        """Forget a connection."""
         self._watched.pop(broker, None)
 
     def _look(self) -> None:
-        """Look at all connections, and come again if there are any left to watch."""
+        """Check all connections, and set the timer anew if any are left."""
         self._timer = None
         now = self._clock.seconds()
-        # A copy: what ends takes itself off the list.
+        # A copy: a connection that ends removes itself from the table.
         for broker, watched in list(self._watched.items()):
             if broker.connects is not None:
                 if now - watched.since >= self._handshake:
@@ -149,9 +151,10 @@ class ConnectionDeadlines:
     def _listen(
         self, broker: Any, watched: _Watched, now: float, heartbeat: Heartbeat
     ) -> None:
-        """See whether a peer has given a sign of life, and ask it if need be."""
-        # What was heard may have been heard just after the last look, and will be
-        # looked at a little late: the limits hold all the same.
+        """Note a peer's sign of life, ask a silent peer for one, or give it up."""
+        # A sign of life may be up to a period older than the check that finds it, and
+        # a check up to a period late; the subtracted periods keep the limits all the
+        # same.
         if broker.heard:
             broker.heard = False
             watched.since = now
@@ -165,10 +168,10 @@ class ConnectionDeadlines:
 
 
 def as_heartbeat(heartbeat: Heartbeat | bool | None) -> Heartbeat | None:
-    """Return what a factory's argument means: True is a heartbeat as usual.
+    """Return the heartbeat of a factory's argument; True means the default one.
 
     Raises:
-        TypeError: It is something else, such as a number of seconds.
+        TypeError: The argument is of another type, such as a number of seconds.
     """
     if heartbeat is True:
         return Heartbeat()

@@ -13,16 +13,16 @@ HANGING_UP                                                     LOST
 LOST
 ============  ===========  ==========  ==========  ==========  ======
 
-- NEGOTIATING: no dialect is spoken.  What is to be sent is held.
-- GREETING: there is a dialect.  Our greeting goes out, then what was held.
-- READY: those who wait for the connection have been told, and calls go either way.
+- NEGOTIATING: no dialect is spoken.  Messages to be sent are held.
+- GREETING: a dialect is spoken.  Our greeting goes out, then the held messages.
+- READY: the callbacks of notifyOnConnect have run, and calls go either way.
 - DRAINING: no call of the peer's is begun any more.  The connection is closed when
   those that have begun are answered (:mod:`pb_broker._connection.closing`).  A drain
   that is asked for before READY is noted, and begins there.
-- HANGING_UP: this end has ended the connection, and does not look at what still comes.
-- LOST: the transport is gone.  Everything that needed it has ended.
+- HANGING_UP: this end has ended the connection, and drops bytes that still come.
+- LOST: the transport is gone; calls, streams and pagers have ended.
 
-Besides, whatever the state, reading may be held and the transport paused
+Besides, in every state reading may be held and the transport paused
 (:class:`~pb_broker._connection.reading.Reading`), and the peer may be clogged
 (:class:`~pb_broker._connection.writing.TransportOutbox`).
 """
@@ -79,7 +79,7 @@ class Lifecycle:
     """The state of one connection, and the callbacks for its changes.
 
     Attributes:
-        closing: The end of the connection, once it drains; None before.
+        closing: The drain of the connection; None before it begins.
         connects: Callbacks for the moment when the connection is ready; None once it
             is, or was lost.
         disconnects: Callbacks for its loss; None for none.
@@ -103,7 +103,7 @@ class Lifecycle:
             event: The event.
 
         Returns:
-            Whether the state has changed.
+            True if the state has changed.
         """
         after = TRANSITIONS.get((self.state, event), self.state)
         has_changed = after is not self.state
@@ -111,7 +111,7 @@ class Lifecycle:
         return has_changed
 
     def greeted(self) -> list[Callable[[], object]]:
-        """Go on to be ready; return the callbacks for that."""
+        """Enter READY, or DRAINING; return the callbacks of notifyOnConnect."""
         self.enter(Event.GREETED)
         if self.closing is not None:
             self.enter(Event.DRAINED)
@@ -123,7 +123,7 @@ class Lifecycle:
 
         Args:
             broker: The connection's broker.
-            linger: Seconds between the last answer and the end, at least.
+            linger: Least number of seconds between the last answer and the end.
         """
         if self.closing is None and self.state is not State.LOST:
             self.enter(Event.DRAINED)
@@ -131,7 +131,7 @@ class Lifecycle:
             self.closing.begin()
 
     def take_loss_callbacks(self) -> list[Callable[..., object]]:
-        """Return the callbacks for the loss of the connection, once."""
+        """Return the callbacks for the loss of the connection, and drop their rest."""
         callbacks: list[Callable[..., object]] = list(self.disconnects or ())
         if self.connects is not None:
             callbacks += self.failures or ()
@@ -139,17 +139,17 @@ class Lifecycle:
         return callbacks
 
     def forget(self) -> None:
-        """Keep no callback any more."""
+        """Drop all callbacks."""
         self.disconnects = self.failures = None
 
     def disconnect_notices(self) -> Notices:
-        """Return the callbacks for the connection's loss, to add to."""
+        """Return the list of callbacks for the connection's loss, made if need be."""
         if self.disconnects is None:
             self.disconnects = Notices()
         return self.disconnects
 
     def failure_callbacks(self) -> list[Any]:
-        """Return the callbacks for an early loss of the connection, to add to."""
+        """Return the list of callbacks for an early loss, made if need be."""
         if self.failures is None:
             self.failures = []
         return self.failures

@@ -1,15 +1,16 @@
-"""This module keeps an event loop's turns short, however many log in at once.
+"""This module keeps login turns: the share of an event loop's turn for strangers.
 
 Theory of operation
 -------------------
-In one turn a loop handles all that has arrived, from whomever.  If hundreds of peers
-log in together that is long, and meanwhile nobody else is heard: neither those who have
-logged in already, nor timers.  So those who have yet to log in share some milliseconds
-of each turn; what they send beyond that is handled in the turns that come, in order.
+A *stranger* is a peer that has yet to log in.  In one turn a loop handles all bytes
+that have arrived, from every peer.  If hundreds of peers log in together, that turn is
+long, and peers that have logged in, and timers, wait for its end.  So strangers share
+some milliseconds of each turn; their bytes beyond that are handled in later turns, in
+order of arrival.
 
-What a turn is no loop tells.  Whoever is handled soon after somebody else is taken to
-be so in the same turn; and when that has gone on for a while, something that is due at
-once tells when the next one begins.
+No loop says when a turn begins.  Two strangers handled within a millisecond of each
+other are taken to be in the same turn; once a turn has lasted for a millisecond, a
+timer with no delay marks the beginning of the next one.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from typing import Any, Final
 
 __all__ = ["LoginTurns"]
 
-#: For how many seconds of a turn strangers are handled.
+#: The share of strangers in a turn, in seconds.
 _LONGEST: Final = 0.005
-#: After how many it is looked when the next turn begins.
+#: Seconds of a turn after which a timer is set that marks the next turn.
 _LONG: Final = 0.001
-#: Within how many seconds something is taken to be of the same turn.
+#: Longest pause, in seconds, between two strangers of the same turn.
 _SOON: Final = 0.001
 
 
 class _Waiting:
-    """What waits for another turn; has what a timer has.
+    """A stranger that waits for another turn, with the methods of a timer.
 
     Args:
-        function: Called then.
+        function: Called in that turn.
     """
 
     __slots__ = ("function",)
@@ -42,19 +43,19 @@ class _Waiting:
         self.function: Callable[[], object] | None = function
 
     def active(self) -> bool:
-        """Tell whether it has yet to be called."""
+        """Return True if the function has yet to be called."""
         return self.function is not None
 
     def cancel(self) -> None:
-        """Do not call it."""
+        """Drop the function, which is then never called."""
         self.function = None
 
 
 class LoginTurns:
-    """What strangers have had of the event loop's turn.
+    """The strangers' share of an event loop's turns, and the queue for it.
 
     Args:
-        longest: How many seconds they may have.
+        longest: The share in each turn, in seconds.
     """
 
     __slots__ = ("_began", "_last", "_longest", "_timer", "_waiting")
@@ -63,18 +64,20 @@ class LoginTurns:
         self._longest = longest
         self._waiting: deque[_Waiting] = deque()
         self._timer: Any = None
-        # When the first of this turn was handled, and when the last.
+        # Times at which the first and the last stranger of this turn were handled, in
+        # seconds on the loop's clock.
         self._began = self._last = -inf
 
     def wait(self, clock: Any, function: Callable[[], object]) -> _Waiting | None:
-        """See whether a stranger may be handled now.
+        """Queue a stranger unless it may be handled now.
 
         Args:
             clock: The loop, as an ``IReactorTime``.
-            function: Called in another turn, if not.
+            function: Called in a later turn if the stranger is queued.
 
         Returns:
-            None if it may; or else what can be cancelled.
+            None if the stranger may be handled now; or its place in the queue, which
+            can be cancelled.
         """
         now = clock.seconds()
         if self._timer is None:
@@ -89,11 +92,11 @@ class LoginTurns:
         return waiting
 
     def handled(self, clock: Any) -> None:
-        """Learn that a stranger has been handled."""
+        """Note the time at which a stranger has been handled."""
         self._last = clock.seconds()
 
     def _go_on(self, clock: Any) -> None:
-        """Handle those who have waited, now that there is a new turn."""
+        """Handle the queue at the beginning of a new turn, within the share."""
         self._timer = None
         self._began = self._last = clock.seconds()
         try:

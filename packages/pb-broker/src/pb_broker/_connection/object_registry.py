@@ -52,7 +52,7 @@ class ObjectRegistry:
         Args:
             object: Any object, or a Deferred or coroutine of one.
             perspective: The perspective for which it is serialized.
-            method: The method whose result it is; hooks can look at it.
+            method: The method whose result it is, for the hooks of values.
             args: That call's positional arguments.
             kw: That call's keyword arguments.
 
@@ -82,8 +82,8 @@ class ObjectRegistry:
         """Make an object from the peer's s-expression.
 
         Args:
-            sexp: The s-expression.  Anything else is an object already, and comes
-                back as it is.
+            sexp: The s-expression.  A value that is no list is an object already, and
+                comes back as it is.
             perspective: The perspective for which the object is made.
 
         Returns:
@@ -114,7 +114,7 @@ class ObjectRegistry:
         """Let the peer call ``object``, counting one reference.
 
         Args:
-            object: Something with ``remoteMessageReceived``.
+            object: An object with ``remoteMessageReceived``.
 
         Returns:
             Its luid: the same one as long as the peer holds it.
@@ -173,10 +173,10 @@ class ObjectRegistry:
         return refer
 
     def unregisterReference(self, refnum: int | bytes) -> None:
-        """Take an object away from the peer, however many references it has.
+        """Withdraw an object from the peer, with all references to it.
 
         Args:
-            refnum: What :meth:`registerReference` returned.
+            refnum: The luid of the object.
 
         Raises:
             KeyError: The peer has no such object.
@@ -188,14 +188,14 @@ class ObjectRegistry:
 
         Args:
             name: The name, such as ``"root"``.
-            object: Something with ``remoteMessageReceived``.
+            object: An object with ``remoteMessageReceived``.
         """
         self.session.exports.name(_key(name), object)
 
     def remoteForName(self, name: str | bytes) -> RemoteReference:
         """Return a reference to the peer's object of that name.
 
-        Nobody is asked whether there is one: the first call will tell.
+        The peer is not asked; if it has no such object, the first call fails.
         """
         return RemoteReference(None, self, _key(name), 0)
 
@@ -206,7 +206,7 @@ class ObjectRegistry:
 
         Args:
             instance: A Cacheable.
-            incref: Whether one more copy of it is being sent.
+            incref: True if one more copy of it is being sent.
         """
         luid = self.session.caches.find(instance, bool(incref))
         context = self.session.serializer.context
@@ -252,5 +252,5 @@ class ObjectRegistry:
 
 
 def _key(name: int | bytes | str) -> Any:
-    """Return a name or luid as tables have it."""
+    """Return the key of a name or luid in the tables."""
     return name.encode() if isinstance(name, str) else name

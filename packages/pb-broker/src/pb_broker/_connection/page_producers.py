@@ -1,4 +1,4 @@
-"""This module sends the pages of pagers, one whenever the transport has room for it."""
+"""This module serves page producers: pagers that send a page on request."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def send_pages(producers: list[Any], log: PeerLog) -> None:
     """Send a page of each pager, and drop those that have no more.
 
     Args:
-        producers: The pagers; it is changed.
-        log: The log of what the peer causes.
+        producers: The pagers; those without a further page are removed from the list.
+        log: The log for events that the peer causes.
     """
-    # Backwards, as ever.
+    # Backwards, in the order of twisted.spread.
     over = {id(each) for each in producers[::-1] if not _send_page(each, log)}
     if over:
         producers[:] = [each for each in producers if id(each) not in over]
 
 
 def _send_page(pager: Any, log: PeerLog) -> bool:
-    """Send a page of a pager; tell whether it has more."""
+    """Send a page of a pager; return True if it has more."""
     try:
         pager.sendNextPage()
         return bool(pager.stillPaging())
     except ENDINGS:
-        # No other pager, nor the transport that asks for pages, has to do with it.
+        # The failure is this pager's alone; the others go on.
         failure = Failure()
         if log.allows():
             _log.failure("A pager failed", failure, pb_event="pager_failed")
@@ -44,14 +44,14 @@ def _send_page(pager: Any, log: PeerLog) -> bool:
 
 
 def fail_pager(pager: Any, failure: Failure, log: PeerLog) -> None:
-    """Tell a pager that no more pages can be sent.
+    """End a pager whose pages cannot be sent.
 
     Args:
         pager: The pager.
         failure: The reason.
-        log: The log of what the peer causes.
+        log: The log for events that the peer causes.
     """
-    # A program may have one that is not ours.
+    # A program's own pager class may have no such method.
     fail = getattr(pager, "paging_failed", None)
     if fail is not None:
         log.run(fail, failure)

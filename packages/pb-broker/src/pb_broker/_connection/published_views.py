@@ -1,7 +1,7 @@
-"""This module has the views of a connection's tables that PB has published.
+"""This module has the published views: tables of a connection, under PB's names.
 
-Programs read them, and a few write to them: they are as ``twisted.spread`` has them,
-whatever the tables behind them are.
+Programs read them, and a few write to them: their types and contents are those of
+``twisted.spread``, independent of the tables behind them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PublishedViews:
 
     @property
     def limits(self) -> BrokerLimits | None:
-        """Limits of this connection's own; None for those of all connections."""
+        """Limits of this connection alone; None for those of all connections."""
         return self.session.quotas.limits
 
     @property
@@ -55,7 +55,7 @@ class PublishedViews:
 
     @property
     def maxBrokerRefsViolations(self) -> int:
-        """The number of values that would have given the peer an object too many."""
+        """The number of values refused because the peer holds too many objects."""
         return self.session.quotas.violations
 
     @property
@@ -65,7 +65,7 @@ class PublishedViews:
 
     @property
     def luids(self) -> dict[Any, int]:
-        """Luids of those objects, by process-unique id."""
+        """Luids of the objects that the peer can call, by process-unique id."""
         self.session.exports.begin()
         return self.session.exports.luids
 
@@ -77,7 +77,7 @@ class PublishedViews:
 
     @property
     def remotelyCachedLUIDs(self) -> dict[Any, int]:
-        """Luids of those objects, by process-unique id."""
+        """Luids of the objects that the peer has cached, by process-unique id."""
         self.session.caches.begin()
         return self.session.caches.luids
 
@@ -126,18 +126,18 @@ class PublishedViews:
 
     @property
     def jellyMethod(self) -> Any:
-        """The method whose values are being serialized right now, if known."""
+        """The method whose result is being serialized right now; None if unknown."""
         context = self.session.serializer.context
         return None if context is None else context.method
 
     @property
     def jellyArgs(self) -> Any:
-        """That call's positional arguments, if known."""
+        """Positional arguments of that method's call; None if unknown."""
         context = self.session.serializer.context
         return None if context is None else context.args
 
     @property
     def jellyKw(self) -> Any:
-        """That call's keyword arguments, if known."""
+        """Keyword arguments of that method's call; None if unknown."""
         context = self.session.serializer.context
         return None if context is None else context.kw

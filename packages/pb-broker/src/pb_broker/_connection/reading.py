@@ -3,13 +3,13 @@
 Theory of operation
 -------------------
 A batch is up to 32 messages, or a millisecond's worth; then the transport, and all
-other connections, get a turn of the event loop.  What a batch leaves, and what comes
-meanwhile, waits: in the codec, where it has been begun, or in :attr:`Reading.unread`.
-Two reads may wait; then the transport is told to pause.
+other connections, get a turn of the event loop.  The bytes that a batch leaves wait in
+the codec, and those of later reads in :attr:`Reading.unread`.  After two unread reads
+the transport is told to pause.
 
-Nothing is handled while reading is *held*: because the peer has as many calls here as
-it may, or because it does not take in what it is sent.  The end of a call, a call from
-here (its answer has to be read), or a peer that has taken in what there was ends that.
+While reading is *held*, no message is handled: the peer has as many calls here as it
+may, or it is clogged.  Reading goes on at the end of a call, with a call from here (its
+answer has to be read), or when a clogged peer has caught up.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ __all__ = ["Reading", "ReadingConnection"]
 
 _log = SafeLogger(namespace="pb_broker")
 
-#: The number of messages, and of seconds, of one batch.
+#: The most messages, and the most seconds, of one batch.
 _BATCH_MESSAGES: Final = 32
 _BATCH_SECONDS: Final = 0.001
 
-#: The number of reads that may wait to be handled; there are no more until they have
-#: been.
+#: The number of unread reads with which the transport is told to pause.
 _MOST_UNREAD: Final = 2
 
 
@@ -45,9 +44,10 @@ class ReadingConnection(Protocol):
     """A broker, as far as reading needs it.
 
     Attributes:
-        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
-        disconnected: Whether the connection is over.
-        is_hung_up: Whether what still comes is not looked at any more.
+        clock: The ``IReactorTime`` for timers; None for the reactor.
+        disconnected: True once the connection is lost.
+        is_hung_up: True once this end has ended the connection; bytes that still come
+            are dropped.
         session: The session.
         transport: The transport.
     """
@@ -75,15 +75,15 @@ class Reading:
     Args:
         broker: The connection's broker.
         connection: The connection's half of pb-banana.
-        outbox: The way out, which gathers what a batch is answered with.
+        outbox: The writing side, which gathers the answers to a batch.
 
     Attributes:
         continuation: The timer for the next batch; None for none.
-        is_held: Whether nothing of what has come is handled.
-        is_on: Whether the transport reads.
-        turns: What the peers that have yet to log in share of the event loop's turns;
+        is_held: True if received bytes are kept and not handled.
+        is_on: False if the transport is paused.
+        turns: The share of the event loop's turns for peers that have yet to log in;
             None for a peer that has.
-        unread: Reads that have yet to be handled; None for none.
+        unread: Reads that are not handled yet; None for none.
     """
 
     __slots__ = (
@@ -116,11 +116,11 @@ class Reading:
         """Handle received bytes, as far as fairness allows; the rest soon.
 
         Args:
-            data: The bytes, however the transport has cut them.
+            data: The bytes of one read, which may begin and end within a message.
         """
         turns = self.turns
         if turns is not None and self.continuation is None and not self.is_held:
-            # A stranger; others may have had their share of the loop's turn.
+            # The peer has yet to log in; such peers share a part of the loop's turn.
             clock = clock_of(self._broker)
             self.continuation = turns.wait(clock, self.go_on_now)
         if self.continuation is None and not self.is_held:
@@ -175,7 +175,7 @@ class Reading:
             self.continuation = clock_of(broker).callLater(0, go_on)
 
     def _handle_batch(self, data: bytes, session: Session) -> bool:
-        """Handle up to a batch of messages; tell whether there are more."""
+        """Handle up to a batch of messages; return True if there are more."""
         broker, connection, codec = self._broker, self._connection, session.codec
         left = _BATCH_MESSAGES
         if connection.dialect is None:
@@ -202,7 +202,7 @@ class Reading:
         return self.unread is not None or codec.has_backlog
 
     def _has_too_many_calls(self, session: Session) -> bool:
-        """Hold reading if the peer has as many calls here as it may; tell if so."""
+        """Hold reading, and return True, if the peer has as many calls as it may."""
         most = session.quotas.of_peer.calls_in_flight
         if session.codec.is_modern:
             # Credit holds them back, so that answers are always read.
@@ -250,10 +250,10 @@ class Reading:
         self.unread = None
 
     def switch(self, is_on: bool) -> None:
-        """Have the transport read, or not.
+        """Resume or pause the transport.
 
         Args:
-            is_on: Whether it is to read.
+            is_on: True to resume it, False to pause it.
         """
         if is_on != self.is_on:
             self.is_on = is_on

@@ -1,9 +1,9 @@
-"""This module guesses when one end of a connection talks TLS and the other does not.
+"""This module makes TLS hints, for connections of which only one end talks TLS.
 
-Neither is told so.  A server that talks TLS waits for a client to begin, and one that
-talks PB is the one that begins, so that a client without TLS and a server with it wait
-for each other.  The other way round, each takes the first bytes of the other for
-something that it is not.
+No message tells either end so.  A server that talks TLS waits for the client's first
+bytes, and one that talks PB sends the first, so that a client without TLS and a server
+with it wait for each other.  The other way round, each misreads the first bytes of the
+other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 __all__ = ["hint_for_client", "hinted", "is_encrypted"]
 
-#: What OpenSSL says of bytes that are no TLS, in its ways of saying it.
+#: Parts of OpenSSL's errors about bytes that are no TLS, in each of its spellings.
 _NOT_TLS: Final = (
     "wrong version number",
     "wrong_version_number",
@@ -25,20 +25,20 @@ _NOT_TLS: Final = (
 )
 _NO_TLS: Final = "the server does not seem to talk TLS"
 
-#: What is around a transport may be around another that encrypts.
+#: Most wrappers around a transport that are searched for one that encrypts.
 _MOST_WRAPPERS: Final = 5
 
 
 def is_encrypted(transport: Any) -> bool:
-    """Tell whether a transport talks TLS, on either event loop.
+    """Return True if a transport talks TLS, on either event loop.
 
     Args:
-        transport: A broker's.
+        transport: The transport of a broker.
     """
     extra = getattr(transport, "get_extra_info", None)
     if extra is not None:
         return extra("sslcontext") is not None
-    # Nothing talks TLS where this has not been imported, which takes long.
+    # Importing it takes long; as long as it is not imported, no transport talks TLS.
     tls: Any = sys.modules.get("twisted.protocols.tls")
     for _ in range(_MOST_WRAPPERS):
         if getattr(transport, "TLS", False):
@@ -50,15 +50,15 @@ def is_encrypted(transport: Any) -> bool:
 
 
 def hint_for_client(reason: object, transport: Any, *, has_heard: bool) -> str:
-    """Return what may be wrong about TLS with a connection that was never ready.
+    """Return a hint at a TLS mistake behind a connection that was never ready.
 
     Args:
-        reason: The error that it ended with.
-        transport: The client's.
-        has_heard: Whether the server has sent anything.
+        reason: The error with which the connection ended.
+        transport: The client's transport.
+        has_heard: True if the server has sent a byte.
 
     Returns:
-        A few words; empty if nothing points to TLS.
+        A few words; empty without a sign of TLS.
     """
     if _is_no_tls(reason):
         return _NO_TLS
@@ -73,10 +73,10 @@ def _is_no_tls(reason: object) -> bool:
 
 
 def hinted(error: SSLError) -> SSLError:
-    """Return the error of a TLS handshake of a client, with a hint if there is one.
+    """Return the error of a client's TLS handshake, with a hint if the server has none.
 
     Args:
-        error: The error; it is returned where nothing points to another cause.
+        error: The error; it is returned as it is if it points to another cause.
     """
     if not _is_no_tls(error):
         return error

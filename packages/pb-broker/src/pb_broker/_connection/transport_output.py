@@ -1,8 +1,8 @@
-"""This module sends at once, and looks at what a transport has not sent yet.
+"""This module looks at a transport's output: unsent bytes, and sending at once.
 
-Twisted's transports do not say that in public.  Should what is looked at here ever be
-called something else, there seems to be something to send, and nothing undelivered:
-then what is sent takes the longer way, and is not limited.
+Twisted's transports have no public name for either.  If a later Twisted renames the
+attributes read here, a transport seems to have unsent bytes, and none undelivered: then
+messages take the longer way through the event loop, and their backlog has no limit.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ __all__ = [
     "undelivered",
 ]
 
-#: What encrypts, or counts, may be around another of the kind.
+#: Most wrappers, such as TLS or a counter of bytes, around a socket's transport.
 _MOST_WRAPPERS: Final = 5
 
 
 class DirectTransport:
-    """A transport of another event loop, which says in public what it has."""
+    """A transport of another event loop, with public methods for its output."""
 
     __slots__ = ()
 
     def write_now(self, data: bytes) -> None:
-        """Send ``data``, behind what was written before, without waiting for more."""
+        """Send ``data`` at once, behind all bytes written before."""
         raise NotImplementedError
 
     def undelivered(self) -> int:
-        """Return how many bytes were written and not sent."""
+        """Return the number of bytes that were written and not sent."""
         raise NotImplementedError
 
     def has(self, gathered: list[bytes]) -> bool:
-        """Say whether what a broker has gathered is this transport's to send."""
+        """Return True if the transport sends a list of gathered messages itself."""
         raise NotImplementedError
 
 
 def has_gathered(transport: Any, gathered: list[bytes]) -> bool:
-    """Say whether what a broker has gathered is its transport's to send."""
+    """Return True if a transport sends a list of gathered messages itself."""
     return isinstance(transport, DirectTransport) and transport.has(gathered)
 
 
 def is_socket(transport: Any) -> bool:
-    """Say whether a transport sends at once what it is told to send at once."""
+    """Return True for a transport that can be made to send at once."""
     if isinstance(transport, FileDescriptor):
         return not getattr(transport, "TLS", False)
     return isinstance(transport, DirectTransport)
 
 
 def is_open(transport: Any) -> bool:
-    """Say whether a transport may be made to send what it has, at any time."""
+    """Return True for a socket of Twisted's that may be written to at this moment."""
     return (
         isinstance(transport, FileDescriptor)
         and not getattr(transport, "TLS", False)
@@ -67,38 +67,38 @@ def is_open(transport: Any) -> bool:
 
 
 def has_unsent(transport: Any) -> bool:
-    """Say whether a socket's transport has to send something first."""
+    """Return True if a socket's transport has bytes to send first."""
     if isinstance(transport, DirectTransport):
         return transport.undelivered() > 0
     return bool(transport.dataBuffer or getattr(transport, "_tempDataBuffer", True))
 
 
 def send_directly(transport: Any, data: bytes) -> bytes:
-    """Send what a socket takes now, and return the rest.
+    """Send as many bytes as a socket takes now, and return the rest.
 
     Args:
-        transport: An open one that has nothing unsent.
-        data: What to send.
+        transport: An open transport without unsent bytes.
+        data: The bytes.
     """
     done = 0
     while done < len(data):
-        # It nearly always takes all.
+        # The first call nearly always sends all, so its argument is not wrapped.
         sent = transport.writeSomeData(memoryview(data)[done:] if done else data)
         if type(sent) is not int or sent <= 0:
-            # It is full, or broken, which the reactor will find out.
+            # The socket is full, or broken, which the reactor will find out.
             break
         done += sent
     return data[done:]
 
 
 def undelivered(transport: Any) -> int:
-    """Return how many bytes a transport has taken and not sent; 0 if it is unknown."""
+    """Return the number of bytes written and not sent; 0 if it is unknown."""
     if isinstance(transport, DirectTransport):
         return transport.undelivered()
     for _ in range(_MOST_WRAPPERS):
         if isinstance(transport, FileDescriptor):
             break
-        # What encrypts has what sends in it.
+        # A wrapper has the transport that it writes to as an attribute.
         transport = getattr(transport, "transport", None)
     else:
         return 0

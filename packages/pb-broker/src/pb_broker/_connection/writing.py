@@ -1,17 +1,17 @@
-"""This module writes to a transport: the outbox of a session that has a connection.
+"""This module is the writing side of a connection: the outbox of its session.
 
 Theory of operation
 -------------------
-What is sent while a batch of messages is handled is gathered, and goes out in one write
-when the batch is done.  A socket's transport is made to send at once, which saves a
-turn of the event loop and two system calls; should that fail, the loop will meet the
-same error.  Huge strings are handed over as they are, not joined with others.
+Messages sent while a batch of received messages is handled are gathered, and go out in
+one write when the batch is done.  A socket's transport is made to send at once, which
+saves a turn of the event loop and two system calls; if that fails, the event loop meets
+the same error.  Huge strings are handed over as they are, not joined with others.
 
-What the peer does not take in is looked at now and then.  Over the limit, the
-connection is given up.  Over the high-water mark, no more of the peer's calls are
-handled for a while, since what they would be answered with would only wait as well;
-somebody has to make the beginning, though, where both ends wait for each other.  The
-peer is then said to be *clogged*.
+Bytes written and not yet taken in by the peer are checked now and then.  Over the
+limit, the connection is given up.  Over the high-water mark the peer is *clogged*: no
+more of its calls are handled for a while, since their answers would only wait as well.
+If both ends are clogged, each waits for the other; therefore the wait has an end, even
+if the peer has not caught up.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from .transport_output import (
 
 __all__ = ["TransportOutbox", "WritingConnection"]
 
-#: The shortest string, in bytes, that a transport does not send at once.
+#: The shortest string, in bytes, that a transport does not send in one go.
 _HUGE: Final = FileDescriptor.SEND_LIMIT + 1
 
 #: Bytes written between two checks of the undelivered bytes.
 _UNCHECKED_BYTES: Final = 64 * 1024
-#: Bytes undelivered over which the peer is waited for.
+#: Undelivered bytes above which a peer is clogged.
 _HIGH_WATER: Final = 16 * 1024 * 1024
 
 #: Seconds between two checks of a clogged peer, and the number of checks.
@@ -60,8 +60,8 @@ class WritingConnection(Protocol):
     """A broker, as far as its outbox needs it.
 
     Attributes:
-        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
-        disconnected: Whether the connection is over.
+        clock: The ``IReactorTime`` for timers; None for the reactor.
+        disconnected: True once the connection is lost.
         session: The session.
         transport: The transport.
     """
@@ -85,10 +85,9 @@ class TransportOutbox:
         broker: The connection's broker.
 
     Attributes:
-        clogged: The timer for the next look at a clogged peer; None for none.
-        gathered: Messages that go out together; None if none are gathered.
-        handed: Number of the last call that was made before the present batch was
-            gathered.
+        clogged: The timer for the next check of a clogged peer; None for none.
+        gathered: Messages that go out together; None outside a batch.
+        handed: Number of the last call before the present batch was gathered.
     """
 
     __slots__ = ("_broker", "_is_wary", "_unchecked", "clogged", "gathered", "handed")
@@ -98,9 +97,10 @@ class TransportOutbox:
         self.gathered: list[bytes] | None = None
         self.handed = 0
         self.clogged: Any = None
-        # Bytes written since the transport was looked at.
+        # Bytes written since the last check of the undelivered bytes.
         self._unchecked = 0
-        # True if a clogged peer is waited for; False after it was, in vain.
+        # True if a clogged peer is waited for; False after a wait in vain, until the
+        # peer has caught up.
         self._is_wary = True
 
     @property
@@ -142,7 +142,7 @@ class TransportOutbox:
         self.handed = self._broker.session.outgoing.last
 
     def scatter(self) -> bool:
-        """Send the gathered messages; tell whether the transport had its chance."""
+        """Send the gathered messages; return True if the transport tried to send."""
         gathered, self.gathered = self.gathered, None
         if not gathered:
             return True
@@ -150,13 +150,14 @@ class TransportOutbox:
         return self.write_now(data)
 
     def write_now(self, data: bytes) -> bool:
-        """Have the transport send bytes now, if it can at any time; else soon.
+        """Send bytes at once if the transport can; otherwise soon.
 
         Args:
             data: The bytes.
 
         Returns:
-            Whether the transport had its chance.
+            True if the transport has tried to send, False if the bytes wait for the
+            event loop.
         """
         transport = self._broker.transport
         if not is_open(transport):
@@ -184,7 +185,7 @@ class TransportOutbox:
         return True
 
     def _write_uncopied(self, parts: list[bytes]) -> None:
-        """Have the transport send huge parts as they are, not joined with others."""
+        """Send huge parts as they are, not joined with others."""
         keep_large_blocks()
         transport = self._broker.transport
         gathered = self.gathered
@@ -215,7 +216,7 @@ class TransportOutbox:
     # Undelivered bytes
 
     def count_written(self, size: int) -> None:
-        """Count bytes that were handed to the transport, and look at it now and then.
+        """Count bytes handed to the transport, and check now and then for a backlog.
 
         Args:
             size: The number of bytes.
@@ -226,7 +227,7 @@ class TransportOutbox:
             self.check()
 
     def check(self) -> None:
-        """See how much the peer has not taken in, and be wary if that is much."""
+        """Hold the reading of a clogged peer; give up a peer above its limit."""
         broker = self._broker
         codec = self._codec
         waiting = undelivered(broker.transport) + codec.unsent
@@ -244,12 +245,12 @@ class TransportOutbox:
             self._look(_CLOGGED_LOOKS)
 
     def _look(self, looks: int) -> None:
-        """Go on when a clogged peer has caught up, or has not for long.
+        """Read on if a clogged peer has caught up, or has not after the last check.
 
-        It may be just as wary, so that one end has to make the beginning.
+        The peer may be waiting just as well, so one end has to go on.
 
         Args:
-            looks: The number of looks that are left.
+            looks: The number of checks that are left.
         """
         broker = self._broker
         if not broker.reading.is_held or broker.disconnected:

@@ -1,3 +1,3 @@
-"""This package opens and accepts connections."""
+"""This package opens and accepts connections at endpoints, on both event loops."""
 
 from __future__ import annotations

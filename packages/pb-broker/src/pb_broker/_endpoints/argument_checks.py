@@ -1,7 +1,7 @@
-"""This module says what is wrong with arguments of the public entry points.
+"""This module has the argument checks of the public entry points.
 
-Each is looked at once, when a factory or an endpoint is made, so that a mistake is told
-where it was made and not by the first connection.
+Each argument is checked once, when a factory or an endpoint is made, so that the error
+of a mistake points to its line and not to the first connection.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _TRUST_ROOTS: Final = re.compile(r":trustRoots=((?:\\.|[^:\\])*)")
 
 
 def _shown(value: object) -> str:
-    """Return what kind of value it is, and what may have been forgotten."""
+    """Describe a value of the wrong type, with a hint at a forgotten call or await."""
     if inspect.isclass(value):
         return f"the class {value.__qualname__} and not an instance: {value.__name__}()"
     if inspect.isawaitable(value):
@@ -59,13 +59,13 @@ def _shown(value: object) -> str:
 
 
 def checked_root(root: Any) -> Any:
-    """Return what provides the root object for each connection.
+    """Return a provider of the root object for each connection.
 
     Args:
         root: An argument of a factory.
 
     Raises:
-        TypeError: It has none to give.
+        TypeError: It has no root object to give.
     """
     interface: Any = IPBRoot
     adapted = interface(root, None)
@@ -87,7 +87,7 @@ def checked_client_factory(factory: Any, cls: type[_T]) -> _T:
     Raises:
         TypeError: It is no such factory.
     """
-    # A program may have a factory that is like ours and no subclass.
+    # A program's factory may have the methods of ours without being a subclass.
     if inspect.isclass(factory) or not hasattr(factory, "getRootObject"):
         raise TypeError(
             f"a client's factory is a {cls.__name__}, not {_shown(factory)}"
@@ -97,7 +97,7 @@ def checked_client_factory(factory: Any, cls: type[_T]) -> _T:
 
 
 def checked_options(**options: Any) -> None:
-    """See that limits are limits, and that times are numbers.
+    """Check the types of limits and times.
 
     Args:
         **options: Arguments of a factory, by their names; None for the default.
@@ -139,7 +139,7 @@ def checked_dialects(names: object) -> None:
 
 
 def checked_host(host: object, port: object) -> None:
-    """See that a host and a port of asyncio's are what they should be.
+    """Check the types of a host and a port for asyncio.
 
     Raises:
         TypeError: One is of the wrong type.
@@ -156,13 +156,13 @@ def checked_host(host: object, port: object) -> None:
 
 
 def renamed(old: str, new: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Return a decorator of a function one of whose arguments had another name.
+    """Return a decorator for a function with a renamed argument.
 
-    That is understood for one more minor version, with a DeprecationWarning.
+    The old name is accepted for one more minor version, with a DeprecationWarning.
 
     Args:
-        old: The name that it had.
-        new: Its name.
+        old: The old name of the argument.
+        new: Its present name.
     """
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -186,12 +186,12 @@ def client_endpoint(endpoint: Any, reactor: Callable[[], Any]) -> Any:
     """Return the endpoint to connect to.
 
     Args:
-        endpoint: The description of one, or one.
+        endpoint: An endpoint, or the description of one.
         reactor: Returns the reactor.
 
     Raises:
-        TypeError: It is neither.
-        ValueError: The description is none.
+        TypeError: The argument is neither.
+        ValueError: The description describes no endpoint.
     """
     if not isinstance(endpoint, str):
         return _checked(endpoint, IStreamClientEndpoint, "connect", CLIENT_EXAMPLE)
@@ -209,13 +209,13 @@ def server_endpoint(endpoint: Any, reactor: Callable[[], Any]) -> Any:
     from twisted.internet.endpoints import serverFromString
 
     if endpoint.startswith("tls:"):
-        # The name that clients have for it; Twisted's servers have none of their own.
+        # The prefix of clients; Twisted's servers have no such prefix.
         endpoint = f"ssl:{endpoint[4:]}"
     return _described(serverFromString, reactor(), endpoint, SERVER_EXAMPLE)
 
 
 def _checked(endpoint: Any, interface: Any, method: str, example: str) -> Any:
-    # A program may have an endpoint that does not say that it is one.
+    # A program's endpoint may have the method without declaring the interface.
     if inspect.isclass(endpoint) or not (
         interface.providedBy(endpoint) or hasattr(endpoint, method)
     ):
@@ -232,7 +232,7 @@ def _described(
     try:
         return parse(reactor, endpoint)
     except OSError:
-        # A file that cannot be read is named in it.
+        # It names the file that cannot be read.
         raise
     except Exception as error:
         why = visible(str(error) or type(error).__name__, 200)
@@ -243,10 +243,10 @@ def _described(
 
 
 def see_trust_roots(endpoint: str, directory: Path) -> None:
-    """See that there are certificates to trust.
+    """Check that a directory has certificates to trust.
 
     Raises:
-        ValueError: There are none, so that no connection could be made.
+        ValueError: It has none, so that no connection could be made.
     """
     if not directory.is_dir():
         why = "is a file" if directory.exists() else "does not exist"

@@ -1,4 +1,4 @@
-"""This module opens and accepts connections on asyncio's loop."""
+"""This module opens and accepts the connections of asyncio's loop."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ __all__ = [
     "server_arguments",
 ]
 
-#: Turns the server's root object into what a connection is for, such as an avatar.
+#: Function from the server's root object to a Deferred with the reference that a
+#: connection gives, such as an avatar.
 Greeting: TypeAlias = Callable[[RemoteReference[Any]], "Deferred[RemoteReference[Any]]"]
 
 
 def client_arguments(
     where: ClientPlace, ssl: SSLContext | bool | None
 ) -> dict[str, Any]:
-    """Return where to connect to: arguments of the loop's, or an ``endpoint``.
+    """Return arguments for the loop's ``create_connection``, or an ``endpoint``.
 
     Args:
         where: The description of an endpoint, or one that does not need a reactor.
-        ssl: For TLS: a context, or True for the default one, in place of what the
-            description says; None for what it says.
+        ssl: TLS context, or True for the default one, in place of the description's;
+            None for that one.
 
     Raises:
-        TypeError: It is no endpoint, or one that needs Twisted's reactor.
-        ValueError: It describes nothing that asyncio has.
+        TypeError: ``where`` is no endpoint, or one that needs Twisted's reactor.
+        ValueError: The description describes no endpoint of asyncio's.
     """
     if isinstance(where, str):
         return client_location(where, ssl)
@@ -59,7 +60,7 @@ def client_arguments(
 
 
 def server_arguments(where: ServerPlace, ssl: SSLContext | None) -> dict[str, Any]:
-    """Return where to listen; see :func:`client_arguments`."""
+    """Return arguments for ``create_server``; see :func:`client_arguments`."""
     if isinstance(where, str):
         return server_location(where, ssl)
     endpoint = server_endpoint(where, lambda: None)
@@ -79,18 +80,18 @@ def _see_no_reactor(endpoint: object, ssl: object) -> None:
 
 
 class Connecting:
-    """A connection that is to be: await it, or use it with ``async with``.
+    """A connection that is not open yet: await it, or use it with ``async with``.
 
-    Either gives a reference to the server's root object, or to what it is for.  ``async
-    with`` closes the connection at its end; a program that awaits it calls
-    :meth:`close`, or ``reference.broker.transport.loseConnection()``.
+    Either gives a reference to the server's root object, or the one that ``greet``
+    gives.  ``async with`` closes the connection at its end; a program that awaits it
+    calls :meth:`close`, or ``reference.broker.transport.loseConnection()``.
 
     Args:
-        factory: Makes this end.
+        factory: The factory of this end.
         where: Arguments for the loop's ``create_connection``; with a ``path``, for its
             ``create_unix_connection``; or an ``endpoint``.
-        greet: Called with the root object once both ends are ready to talk; returns a
-            Deferred with what the connection is for.  None for the root object.
+        greet: Called with the root object once the connection is ready; returns a
+            Deferred with the reference to give.  None to give the root object.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class Connecting:
         self._lost.set()
 
     async def close(self) -> None:
-        """Close the connection, and wait until it is."""
+        """Close the connection, and wait until it is closed."""
         if self._broker is not None and self._lost is not None:
             self._broker.transport.loseConnection()
             await self._lost.wait()
@@ -150,7 +151,7 @@ class Connecting:
         return await self._connect()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Close the connection, and wait until it is."""
+        """Close the connection, and wait until it is closed."""
         await self.close()
 
 
@@ -190,7 +191,7 @@ async def _opened(
 
 @implementer(IStreamClientEndpoint)
 class AsyncioEndpoint:
-    """An endpoint that a service connects to over and over.
+    """An endpoint of asyncio's, for the repeated connections of a service.
 
     Args:
         shell: The shell of the loop.
@@ -207,16 +208,16 @@ class AsyncioEndpoint:
 
 
 class Listening:
-    """A server that is to be: await it, or use it with ``async with``.
+    """A server that does not listen yet: await it, or use it with ``async with``.
 
     Either gives a :class:`Server`; ``async with`` closes it at its end.
 
     Args:
-        factory: Makes this end of each connection.
+        factory: The factory of this end of each connection.
         where: Arguments for the loop's ``create_server``; with a ``path``, for its
             ``create_unix_server``; or an ``endpoint``.
-        grace: Seconds that calls have to end when ``async with`` closes it; None for as
-            long as they take.
+        grace: Seconds in which calls may end when ``async with`` closes the server;
+            None for any time.
     """
 
     def __init__(
@@ -270,10 +271,16 @@ class Listening:
 
 
 def _tls_options(where: dict[str, Any]) -> dict[str, Any] | None:
-    """Take out what TLS is to be like, for the loop's ``start_tls``; None without it.
+    """Take the options for the loop's ``start_tls`` out of a server's arguments.
+
+    Args:
+        where: The arguments, which lose those options.
+
+    Returns:
+        The options; None for a server without TLS.
 
     Raises:
-        TypeError: It is not to be like anything that there is.
+        TypeError: ``ssl`` is no context.
     """
     context = where.pop("ssl", None)
     if context is None:

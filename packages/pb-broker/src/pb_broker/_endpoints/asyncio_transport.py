@@ -1,7 +1,7 @@
-"""This module connects asyncio's transports with brokers.
+"""This module has the asyncio transport of a broker, and asyncio's protocols for it.
 
 An :class:`AsyncioTransport` stands between a broker, which is a Twisted Protocol, and
-one of asyncio's transports.  Nothing of Twisted's reactor is imported or installed.
+one of asyncio's transports.  Twisted's reactor is neither imported nor installed.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ from pb_broker._connection.transport_output import DirectTransport
 
 __all__ = ["AsyncioTransport", "BrokerProtocol", "TLSAcceptor", "twisted_address"]
 
-#: Most bytes that are joined into one piece; more are written as they are.
+#: Most bytes that are joined into one string; above that, parts are written singly.
 _MOST_JOINED: Final = 256 * 1024
 
-#: Most unsent bytes with which a producer is asked for more.
+#: Most unsent bytes with which a producer is asked for its next page.
 _LOW_WATER: Final = 64 * 1024
 
 
 @implementer(ITransport, IConsumer)
 class AsyncioTransport(DirectTransport):
-    """One of asyncio's transports, as brokers use it.
+    """One of asyncio's transports, with the interface of Twisted's.
 
-    What is written is sent in the loop's next turn, all of it at once, so that calls
-    that are made together go together.  Until then the broker adds to it by itself.
+    Written bytes are sent in the loop's next turn, all at once, so that calls that are
+    made together go together.  Until then the broker's outbox gathers further messages
+    in the same list.
 
     Args:
-        transport: asyncio's.
+        transport: asyncio's transport.
         loop: Its loop.
         broker: The broker.
 
     Attributes:
-        connected: Whether the connection has not been lost.
-        disconnecting: Whether it is being closed from here.
-        producer: What is registered to be asked for more.
+        connected: False once the connection is lost.
+        disconnecting: True once this end closes the connection.
+        producer: The registered producer; None for none.
     """
 
     __slots__ = (
@@ -88,7 +89,7 @@ class AsyncioTransport(DirectTransport):
             self.write(piece)
 
     def write_now(self, data: bytes) -> None:
-        """Send ``data``, behind what was written before, without waiting for more."""
+        """Send ``data`` at once, behind all bytes written before."""
         if self._waiting:
             self._waiting.append(data)
             self._flush()
@@ -113,16 +114,16 @@ class AsyncioTransport(DirectTransport):
         self._broker.outbox.count_written(size)
 
     def undelivered(self) -> int:
-        """Return how many bytes were written and not sent."""
+        """Return the number of bytes that were written and not sent."""
         size: int = self._transport.get_write_buffer_size()
         return size + sum(map(len, self._waiting)) if self._waiting else size
 
     def has(self, gathered: list[bytes]) -> bool:
-        """Say whether what a broker has gathered is this transport's to send."""
+        """Return True if the gathered messages are in this transport's own list."""
         return gathered is self._waiting
 
     def loseConnection(self, *args: Any) -> None:
-        """Close the connection when what was written has been sent."""
+        """Close the connection when all written bytes have been sent."""
         if not self.disconnecting:
             self._flush()
             self.disconnecting = True
@@ -135,46 +136,47 @@ class AsyncioTransport(DirectTransport):
         self._transport.abort()
 
     def _taken(self) -> list[bytes]:
-        """Return what waits, which does so no more."""
+        """Take the waiting bytes, and end the gathering of more."""
         waiting, self._waiting = self._waiting, []
         if self._broker.outbox.gathered is waiting:
             self._broker.outbox.gathered = None
         return waiting
 
     def secured(self, transport: asyncio.Transport) -> None:
-        """Go on over a transport that encrypts, in place of the one until now."""
+        """Go on over an encrypting transport, in place of the present one."""
         self._transport = transport
 
     def lost(self) -> None:
-        """Learn that there is no connection any more."""
+        """End the transport after the loss of its connection."""
         self.connected = False
-        # Python 3.10 warns of an encrypting transport that nobody has closed, even if
-        # the peer has.
+        # Python 3.10 warns of an encrypting transport that is not closed at this end,
+        # even if the peer has closed it.
         self._transport.abort()
         self._taken()
 
     def pauseProducing(self) -> None:
-        """Read nothing more for now."""
+        """Pause reading."""
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resumeProducing(self) -> None:
-        """Read again."""
+        """Resume reading."""
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
     stopProducing = loseConnection
 
     def registerProducer(self, producer: Any, streaming: Any) -> None:
-        """Take a producer: it is asked for more while there is room.
+        """Register a producer, which is asked for data while there is room.
 
         Args:
-            producer: What has ``resumeProducing`` and, if it streams, also
+            producer: An object with ``resumeProducing`` and, if it streams, also
                 ``pauseProducing``.
-            streaming: Whether it goes on until it is told to pause.
+            streaming: True if it produces until it is told to pause; False if it
+                produces once for each ``resumeProducing``.
 
         Raises:
-            RuntimeError: There is one already.
+            RuntimeError: A producer is registered already.
         """
         if self.producer is not None:
             raise RuntimeError("there is a producer already")
@@ -184,11 +186,11 @@ class AsyncioTransport(DirectTransport):
             self._loop.call_soon(self.produce)
 
     def unregisterProducer(self) -> None:
-        """Let go of the producer."""
+        """Remove the producer."""
         self.producer = None
 
     def produce(self) -> None:
-        """Ask a producer that does not stream for more, if there is room."""
+        """Ask a producer that does not stream for its next data, if there is room."""
         if self.producer is None or self._is_streaming or not self.connected:
             return
         if self.undelivered() <= _LOW_WATER:
@@ -196,7 +198,7 @@ class AsyncioTransport(DirectTransport):
             self._loop.call_soon(self.produce)
 
     def switch_producer(self, is_on: bool) -> None:
-        """Have the producer go on, or pause."""
+        """Resume or pause the producer."""
         if self.producer is None:
             return
         if not self._is_streaming:
@@ -208,20 +210,20 @@ class AsyncioTransport(DirectTransport):
             self.producer.pauseProducing()
 
     def getPeer(self) -> Any:
-        """Return the address at the other end."""
+        """Return the address of the other end."""
         return twisted_address(self._transport.get_extra_info("peername"))
 
     def getHost(self) -> Any:
-        """Return the address at this end."""
+        """Return the address of this end."""
         return twisted_address(self._transport.get_extra_info("sockname"))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what asyncio's transport knows, such as its ``ssl_object``."""
+        """Return a property of asyncio's transport, such as its ``ssl_object``."""
         return self._transport.get_extra_info(name, default)
 
 
 def twisted_address(name: Any) -> Any:
-    """Return what Twisted calls an address of a socket."""
+    """Return Twisted's address object for the address of a socket."""
     if isinstance(name, tuple) and len(name) == 2:
         return IPv4Address("TCP", *name)
     if isinstance(name, tuple) and len(name) == 4:
@@ -230,15 +232,16 @@ def twisted_address(name: Any) -> Any:
 
 
 class BrokerProtocol(asyncio.Protocol):
-    """What asyncio's transports talk to: a broker that a factory makes.
+    """The asyncio protocol of a broker, which a factory makes.
 
     Args:
-        factory: Makes the broker.
+        factory: The factory of the broker.
         loop: The loop.
-        when_lost: Called when the connection is lost.
+        when_lost: Called when the connection is lost; None for no call.
 
     Attributes:
-        broker: The broker, once there is a connection.
+        broker: The broker; not there before a connection is made, or if it is turned
+            away.
     """
 
     def __init__(
@@ -254,11 +257,11 @@ class BrokerProtocol(asyncio.Protocol):
         self.broker: Broker
 
     def connection_made(self, transport: Any) -> None:
-        """Begin."""
+        """Make the broker of a connection, and a transport for it."""
         peer = twisted_address(transport.get_extra_info("peername"))
         broker = self._factory.buildProtocol(peer)
         if not isinstance(broker, Broker):
-            # It is turned away.
+            # The connection is turned away.
             transport.abort()
             return
         self.broker = broker
@@ -267,33 +270,33 @@ class BrokerProtocol(asyncio.Protocol):
         protocol.makeConnection(self._transport)
 
     def secured(self, unsecured: _Unsecured, transport: asyncio.Transport) -> None:
-        """Go on over a transport that encrypts."""
+        """Go on over an encrypting transport, after the handshake."""
         if self._transport.connected:
             self._transport.secured(transport)
             unsecured.move_to(transport)
 
     def never_secured(self, exc: Exception | None) -> None:
-        """End: there was no handshake, and nothing has been sent."""
+        """End the connection, of which no byte was sent, without a handshake."""
         if self._transport.connected:
             self.broker.session.outgoing.handed = 0
             self.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what has arrived."""
+        """Hand received bytes to the broker."""
         self.broker.dataReceived(data)
 
     def pause_writing(self) -> None:
-        """Learn that there is much to send."""
+        """Pause the producer: the buffer is above asyncio's high-water mark."""
         self._transport.switch_producer(False)
 
     def resume_writing(self) -> None:
-        """Learn that there is not much to send any more."""
+        """Resume the producer: the buffer is below asyncio's low-water mark."""
         self._transport.switch_producer(True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """End the transport and the broker; None is an end without an error."""
         if self._transport is None:
-            # It was turned away.
+            # The connection was turned away.
             return
         self._transport.lost()
         reason: Exception = ConnectionDone()
@@ -305,12 +308,12 @@ class BrokerProtocol(asyncio.Protocol):
 
 
 class _Unsecured(asyncio.Transport):
-    """Stands for the transport of a connection until TLS is agreed on.
+    """The transport of a connection before its TLS handshake is done.
 
-    What is written waits until then.
+    Written bytes wait until then.
 
     Args:
-        transport: The transport that does not encrypt.
+        transport: The transport without encryption.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -328,33 +331,33 @@ class _Unsecured(asyncio.Transport):
         self._written += map(bytes, list_of_data)
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes wait."""
+        """Return the number of waiting bytes."""
         return sum(map(len, self._written))
 
     def is_closing(self) -> bool:
-        """Tell whether the connection is being closed."""
+        """Return True if the connection is being closed."""
         return self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection; nothing can be sent over it yet."""
+        """Abort the connection; waiting bytes cannot be sent without encryption."""
         self._transport.abort()
 
     abort = close
 
     def pause_reading(self) -> None:
-        """Have nothing read once TLS is agreed on."""
+        """Let the encrypting transport begin with its reading paused."""
         self._is_reading = False
 
     def resume_reading(self) -> None:
-        """Have the connection read once TLS is agreed on."""
+        """Let the encrypting transport begin with its reading on."""
         self._is_reading = True
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the connection, which is not encrypted yet."""
+        """Return a property of the transport without encryption."""
         return self._transport.get_extra_info(name, default)
 
     def move_to(self, transport: asyncio.Transport) -> None:
-        """Hand on what waits to the transport that encrypts."""
+        """Hand the waiting bytes to the encrypting transport."""
         if not self._is_reading:
             transport.pause_reading()
         if self._written:
@@ -362,14 +365,14 @@ class _Unsecured(asyncio.Transport):
 
 
 class TLSAcceptor(asyncio.Protocol):
-    """Accepts a connection of a server that talks TLS.
+    """The first protocol of a server's connection with TLS, until its handshake.
 
-    asyncio would make the handshake before it told of the connection.  Here there is
-    a broker from the beginning, so that the connection counts as one that has yet to
-    log in, has to be ready in time, and can be turned away or ended.
+    asyncio's own servers call a protocol only after the handshake.  Here the broker is
+    made before it, so that the connection counts as one that has yet to log in, has to
+    be ready in time, and can be turned away or ended.
 
     Args:
-        factory: Makes the broker.
+        factory: The factory of the broker.
         loop: The loop.
         options: Arguments of the loop's ``start_tls``.
     """
@@ -380,12 +383,12 @@ class TLSAcceptor(asyncio.Protocol):
         self._loop = loop
         self._options = options
         self._protocol = BrokerProtocol(factory, loop)
-        # Bytes that a loop has read before the handshake has begun.
+        # Bytes that a loop has read before the handshake began.
         self._early: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin."""
+        """Make the broker, and begin the handshake."""
         unsecured = _Unsecured(transport)
         self._protocol.connection_made(unsecured)
         if not transport.is_closing():
@@ -393,29 +396,29 @@ class TLSAcceptor(asyncio.Protocol):
             self._task = self._loop.create_task(handshake)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what has arrived for the handshake."""
+        """Keep received bytes for the handshake."""
         self._early.append(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End before the handshake has begun."""
+        """End a connection that was lost before the handshake."""
         self._protocol.connection_lost(exc)
 
     async def _secure(self, transport: Any, unsecured: _Unsecured) -> None:
-        """Make the handshake, and have the broker talk over what encrypts."""
+        """Make the handshake, and move the broker to the encrypting transport."""
         secured: asyncio.Transport | None = None
         error: Exception | None = None
         if self._early:
-            # Before the handshake begins, which is in the loop's next turn as well.
+            # Scheduled before the handshake, which begins in the loop's next turn too.
             self._loop.call_soon(_feed, transport, b"".join(self._early))
         try:
             secured = await self._loop.start_tls(
                 transport, self._protocol, server_side=True, **self._options
             )
         except OSError as failure:
-            # Not ours to log: a peer can make as many as it likes.
+            # Not logged: a peer can cause as many as it likes.
             error = failure
         finally:
-            # A loop may take the end of the connection for that of the handshake.
+            # A loop may report a connection that ended meanwhile as a handshake done.
             if secured is None or secured.is_closing():
                 transport.abort()
                 self._protocol.never_secured(error)
@@ -424,7 +427,7 @@ class TLSAcceptor(asyncio.Protocol):
 
 
 def _feed(transport: Any, data: bytes) -> None:
-    """Hand data to the protocol that a transport has now, which has a buffer."""
+    """Hand data to the present protocol of a transport, a BufferedProtocol."""
     protocol = transport.get_protocol()
     view = memoryview(data)
     while view:

@@ -1,8 +1,8 @@
-"""This module keeps a client connected, over and over.
+"""This module is the client service, which connects again after each loss.
 
-Twisted's ClientService does that, but knows only connections that work or not: one
-that is lost while it is being prepared brings it out of step.  So it is given an
-endpoint whose connections have been prepared.
+Twisted's ClientService does that, but distinguishes only open and lost connections: one
+that is lost while it is being prepared brings it out of step.  So it gets an endpoint
+whose connections have been prepared.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ class PBClientService(ClientService):
     """Connects to a server, and again whenever the connection is lost.
 
     A Twisted service: ``startService`` begins, ``stopService`` ends it.  Attempts that
-    fail are repeated after pauses that grow, with some chance in them, so that the
-    clients of a server that was away do not all come back at once.
+    fail are repeated after growing, randomized pauses, so that the clients of a server
+    that was away do not all come back at once.
 
     Args:
-        endpoint: Where the server is: a Twisted client endpoint.
-        factory: Makes our end of each connection; None for one that goes by the
+        endpoint: The server's endpoint: a Twisted client endpoint.
+        factory: The factory of this end of each connection; None to make one with the
             options.
-        retry_policy: Called with the number of attempts that have failed, returns how
-            many seconds to wait; None for one to sixty.
-        on_connected: Called with what calls go to (the root object) each time there is
-            a new connection, before anybody else gets it.  If it returns a Deferred or
-            a coroutine, that is waited for; if it fails, so has the attempt.
+        retry_policy: Function from the number of failed attempts to the seconds until
+            the next; None for one to sixty.
+        on_connected: Called with the root object of each new connection, before any
+            caller gets it.  If it returns a Deferred or a coroutine, the connection
+            waits for that; if it fails, so has the attempt.
         on_lost: Called with a Failure, the reason, each time the connection is lost.
         clock: An ``IReactorTime``; None for the reactor.
         options: Options of the connections; None for the defaults.
         **keywords: Single options, as for :class:`PBClientFactory`.
 
     Raises:
-        TypeError: The endpoint or the factory is none.
+        TypeError: ``endpoint`` is no endpoint, or ``factory`` no factory.
     """
 
     _factory_class: ClassVar[type[PBClientFactory]] = PBClientFactory
@@ -99,20 +99,20 @@ class PBClientService(ClientService):
         self._shell = made.shell or TWISTED
         self._on_connected = on_connected
         self._on_lost = on_lost
-        #: What calls go to while there is a connection; else None.
+        #: The reference for calls; None while there is no connection.
         self.current: Any = None
 
     def when_root(self, fail_after: int | None = None) -> Answer[RemoteReference[Any]]:
         """Wait for a connection.
 
         Args:
-            fail_after: After how many attempts that fail to give up; 0 to give up at
-                once if there is no connection, None for never.
+            fail_after: Number of failed attempts after which to give up; 0 to give up
+                at once if there is no connection, None for never.
 
         Returns:
             An :class:`Answer` with a reference to the server's root object: a Deferred
-            on Twisted's reactor, a Future on asyncio.  It fails as the
-            last attempt did, with DeadReferenceError if it is not to wait, and with
+            on Twisted's reactor, a Future on asyncio.  It fails with the error of the
+            last attempt, with DeadReferenceError if ``fail_after`` is 0, and with
             CancelledError when the service is stopped.
         """
         when = self._when(fail_after, lambda: self._brokers.getRootObject())
@@ -129,11 +129,11 @@ class PBClientService(ClientService):
         return connected.addCallback(lambda link: link.broker)
 
     def reference(self, *, hold: bool = True) -> ServiceReference:
-        """Return something to call that is good for all connections to come.
+        """Return a reference that lasts for all connections of this service.
 
         Args:
-            hold: Whether calls wait for a connection while there is none; if not, they
-                fail with DeadReferenceError.
+            hold: True to let calls wait while there is no connection; False to fail
+                them with DeadReferenceError.
         """
         return ServiceReference(self, hold)
 
@@ -150,14 +150,14 @@ class PBClientService(ClientService):
         return self._when(fail_after, lambda: self.current)
 
     def _prepare(self, broker: Broker) -> Deferred[Any]:
-        """Do what there is to do before a new connection can be used."""
+        """Prepare a new connection: greet the root object, and call on_connected."""
         prepared: Deferred[Any] = ready(broker)
         prepared.addCallback(lambda _: broker.remoteForName("root"))
         prepared.addCallback(self._greet)
         return prepared.addCallback(self._connected, broker)
 
     def _greet(self, root: Any) -> Any:
-        """Return what calls go to, or a Deferred of it."""
+        """Return the reference for calls, or a Deferred of it; a login overrides it."""
         return root
 
     def _connected(self, current: Any, broker: Broker) -> Deferred[Any]:
@@ -167,7 +167,7 @@ class PBClientService(ClientService):
             told = self._shell.run(_called(self._on_connected, current))
 
         def begin(_: object) -> None:
-            # Not if it was lost meanwhile: that raises.
+            # Raises if the connection was lost meanwhile, so that it is not used.
             broker.notifyOnDisconnect(lambda: self._lost(broker))
             self.current = current
 
@@ -186,7 +186,7 @@ async def _called(function: Callable[[Any], Any], argument: Any) -> Any:
 
 
 class _Link(Protocol):
-    """What a ClientService takes for the connection."""
+    """A stand-in for the connection, which ends with it, for ClientService."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -194,11 +194,11 @@ class _Link(Protocol):
 
 @implementer(IStreamClientEndpoint)
 class _Prepared:
-    """An endpoint whose connections have been prepared; and what it connects.
+    """An endpoint whose connections are prepared, and the factory of their links.
 
     Args:
-        endpoint: Makes connections.
-        factory: Makes our end of each.
+        endpoint: The endpoint of the server.
+        factory: The factory of this end of each connection.
         prepare: Called with the broker; returns a Deferred that fires when the
             connection can be used.
     """
@@ -215,7 +215,7 @@ class _Prepared:
         self._broker: Any = None
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        """Connect, and give the service its link when all is prepared."""
+        """Connect, and give the service its link when the connection is prepared."""
         connecting: Deferred[Any] = self._endpoint.connect(self._factory)
         return connecting.addCallback(self._connected, protocolFactory)
 
@@ -229,12 +229,12 @@ class _Prepared:
         self._broker = broker
         link = service.buildProtocol(None)
         link.makeConnection(broker.transport)
-        # Raises if it was lost meanwhile.
+        # Raises if the connection was lost meanwhile.
         broker.notifyOnDisconnect(lambda: link.connectionLost(broker.lost_reason))
         return link
 
     def buildProtocol(self, addr: Any) -> _Link:
-        """Return the end of a connection that is prepared."""
+        """Return the link of a prepared connection."""
         return _Link(self._broker)
 
 
@@ -249,11 +249,11 @@ class _Stopped(NotSent, CancelledError):
 
 
 class ServiceReference(Caller):
-    """What a service's calls go to, through each of its connections.
+    """A reference of a service, which calls through its present connection.
 
     Args:
         service: The service.
-        hold: Whether calls wait while there is no connection.
+        hold: True to let calls wait while there is no connection; False to fail them.
     """
 
     __slots__ = ("_hold", "_service")
@@ -265,10 +265,9 @@ class ServiceReference(Caller):
     def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Answer[Any]:
         """Call a method; see :meth:`pb_broker.RemoteReference.callRemote`.
 
-        A call that was made is not made again: if the connection is lost before the
-        answer has come, it fails with MaybeExecuted, or with NotSent where it was not
-        sent.  One that waits for a connection fails with NotSent when the service is
-        stopped.
+        A call is made once: if the connection is lost before its answer has come, it
+        fails with MaybeExecuted, or with NotSent if it was not sent.  A call that waits
+        for a connection fails with NotSent when the service is stopped.
 
         Raises:
             WrongThread: This is another thread than that of the event loop.
@@ -284,8 +283,8 @@ class ServiceReference(Caller):
         return answer
 
     def _never_connected(self, failure: Failure) -> Failure:
-        """Return why a call was not made, with what that means for the call."""
+        """Return the failure of a call that was never made, NotSent at a stop."""
         if failure.check(CancelledError) and not self._service.running:
-            # Not the caller has given up.
+            # The service was stopped; the caller has not cancelled the call.
             return Failure(_Stopped("the service was stopped, and the call not made"))
         return failure

@@ -1,4 +1,4 @@
-"""This module opens connections, for programs that have no endpoint of their own."""
+"""This module connects to a host and port, for programs without an endpoint."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def connect(
     """Open a connection to a server.
 
     Args:
-        host: Its name or address.
-        port: Its port.
-        factory: Makes our end.
-        contextFactory: For TLS: what ``twisted.internet.ssl.optionsForClientTLS``
-            returns, or any other context factory.
-        bindAddress: The local ``(host, port)`` to connect from, or None.
+        host: Name or address of the server.
+        port: Number of its port.
+        factory: The factory of this end.
+        contextFactory: A context factory for TLS, such as the result of
+            ``twisted.internet.ssl.optionsForClientTLS``; None for no TLS.
+        bindAddress: The local ``(host, port)`` to connect from; None for any.
 
     Returns:
-        A Deferred with the broker, as soon as both ends are ready to talk; or with
-        why not.  Cancelling it closes what there is of a connection.
+        A Deferred with the broker, as soon as the connection is ready; it fails with
+        the reason if it never is.  Cancelling it closes the connection.
     """
-    # Slow to import, because of TLS, and not needed by whoever has an endpoint.
+    # Imported here because it is slow, and programs with an endpoint do without it.
     from twisted.internet import endpoints, reactor
 
     endpoint: Any
@@ -60,10 +60,10 @@ def connect(
 
 
 def _cancellable(inner: Deferred[_T]) -> Deferred[_T]:
-    """Return a Deferred like ``inner`` that says CancelledError when cancelled.
+    """Return a Deferred like ``inner`` that fails with CancelledError when cancelled.
 
-    Endpoints stop as they should, but each says so in its own way: that the name
-    could not be looked up, for one.
+    A cancelled endpoint stops, but each kind fails with its own error: one of them
+    with that of a name that could not be looked up.
     """
     cancelled = False
 
@@ -82,7 +82,7 @@ def _cancellable(inner: Deferred[_T]) -> Deferred[_T]:
 
 
 def unwrapped(protocol: Any) -> Broker:
-    """Return the broker, which TLS may have wrapped."""
+    """Return the broker, taken out of the wrappers of TLS."""
     while not isinstance(protocol, Broker):
         protocol = protocol.wrappedProtocol
     return protocol
@@ -101,15 +101,15 @@ def getObjectAt(
     closes it.  It is not encrypted: for that, see :func:`pb_broker.client`.
 
     Args:
-        host: Its name or address.
-        port: Its port.
-        timeout: How long to try, in seconds; None for ever.
-        factory: Makes our end; None for one without anything special.
+        host: Name or address of the server.
+        port: Number of its port.
+        timeout: Seconds to try for; None for no limit.
+        factory: The factory of this end; None for one with the default options.
 
     Returns:
-        A Deferred with a reference to the root object, or with why there is none;
-        with ``twisted.internet.defer.TimeoutError`` after ``timeout``.  Cancelling
-        it closes what there is of a connection.
+        A Deferred with a reference to the root object; it fails with the reason if
+        there is none, and with ``twisted.internet.defer.TimeoutError`` after
+        ``timeout``.  Cancelling it closes the connection.
     """
     ours = PBClientFactory() if factory is None else factory
     connected = connect(host, port, ours)

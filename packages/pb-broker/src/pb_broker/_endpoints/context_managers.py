@@ -1,10 +1,10 @@
-"""This module has connections and servers that last as long as an ``async with``.
+"""This module has the context managers: connections and servers for an ``async with``.
 
 Theory of operation
 -------------------
-There is one function for each on both kinds of event loop.  On which of them it is used
-is known when ``async with`` begins, from the loop that runs there; then a connection or
-a server of that kind is made, and all the rest is left to it.
+Each function serves both kinds of event loop.  The kind is known when ``async with``
+begins, from the loop that runs there; then a connection or a server of that kind is
+made, which does all the rest.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _Service = TypeVar("_Service", bound=PBClientService)
 
 def _reactor(reactor: Any) -> Any:
     if reactor is None:
-        # Not before it is needed: the first import decides which it is.
+        # Imported as late as possible: the first import installs the default reactor.
         from twisted.internet import reactor as installed
 
         return installed
@@ -70,10 +70,10 @@ def _reactor(reactor: Any) -> Any:
 
 
 def _see_no_context(ssl: object) -> None:
-    """Refuse what Twisted's TLS has no use for.
+    """Check that there is no ``ssl=`` context, which Twisted's TLS has no use for.
 
     Raises:
-        TypeError: There is an ``ssl=``.
+        TypeError: There is one.
     """
     if ssl is not None:
         raise TypeError(
@@ -83,7 +83,7 @@ def _see_no_context(ssl: object) -> None:
 
 
 class _Connection(Protocol):
-    """A connection, while ``async with`` lasts."""
+    """A connection of one kind of event loop, as a context manager."""
 
     async def __aenter__(self) -> RemoteReference[Any]: ...
 
@@ -91,15 +91,15 @@ class _Connection(Protocol):
 
 
 class Client:
-    """A connection for as long as an ``async with``, which gives what calls go to.
+    """A connection for an ``async with``, which gives a reference for calls.
 
     Args:
-        where: The description of an endpoint, or one.
-        factory: Makes this end.
-        greet: Called with the server's root object; returns a Deferred with what the
-            connection is for.  None for the root object.
-        ssl: For TLS on asyncio, in place of what the description says; None for that.
-        reactor: A Twisted reactor to run on; None for the loop that runs.
+        where: An endpoint, or the description of one.
+        factory: The factory of this end.
+        greet: Called with the server's root object; returns a Deferred with the
+            reference to give, such as an avatar.  None to give the root object.
+        ssl: TLS context on asyncio, in place of the description's; None for that one.
+        reactor: A Twisted reactor to run on; None for the running loop.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Client:
         self._connection: _Connection
 
     def __await__(self) -> NoReturn:
-        """Say how it is used: what is awaited would have no end.
+        """Refuse ``await``, after which the connection would never be closed.
 
         Raises:
             TypeError: Always.
@@ -130,10 +130,10 @@ class Client:
         """Connect.
 
         Raises:
-            TypeError: The endpoint is none.
-            ValueError: The description is none of an endpoint, or names no
-                certificates to trust.
-            Exception: Why that cannot be done.
+            TypeError: ``where`` is no endpoint.
+            ValueError: The description describes no endpoint, or names no certificates
+                to trust.
+            Exception: The connection cannot be made.
         """
         if running_asyncio_loop(self._reactor) is None:
             _see_no_context(self._ssl)
@@ -145,7 +145,7 @@ class Client:
         return await self._connection.__aenter__()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Close the connection, and wait until it is."""
+        """Close the connection, and wait until it is closed."""
         await self._connection.__aexit__(*exc_info)
 
 
@@ -153,8 +153,8 @@ class _TwistedConnection:
     """A connection on Twisted's reactor.
 
     Args:
-        endpoint: Where to connect to.
-        factory: Makes this end.
+        endpoint: The endpoint of the server.
+        factory: The factory of this end.
         greet: As for :class:`Client`.
     """
 
@@ -182,13 +182,13 @@ class _TwistedConnection:
         return root
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Close the connection, and wait until it is."""
+        """Close the connection, and wait until it is closed."""
         assert self._broker is not None
         await closed(self._broker)
 
 
 def closed(broker: Broker) -> Deferred[None]:
-    """Close a connection, and return a Deferred that fires when it is."""
+    """Close a connection, and return a Deferred that fires when it is closed."""
     lost: Deferred[None] = Deferred()
     if broker.disconnected:
         lost.callback(None)
@@ -199,15 +199,14 @@ def closed(broker: Broker) -> Deferred[None]:
 
 
 class Serving:
-    """A server for as long as an ``async with``, which gives the :class:`Server`.
+    """A server for an ``async with``, which gives the :class:`Server`.
 
     Args:
-        where: The description of an endpoint, or one.
-        factory: Makes this end of each connection.
-        grace: Seconds that calls have to end when it closes; None for as long as they
-            take.
-        ssl: For TLS on asyncio, in place of what the description says; None for that.
-        reactor: A Twisted reactor to run on; None for the loop that runs.
+        where: An endpoint, or the description of one.
+        factory: The factory of this end of each connection.
+        grace: Seconds in which calls may end when the server closes; None for any time.
+        ssl: TLS context on asyncio, in place of the description's; None for that one.
+        reactor: A Twisted reactor to run on; None for the running loop.
     """
 
     def __init__(
@@ -227,7 +226,7 @@ class Serving:
         self._server: Server | None = None
 
     def __await__(self) -> NoReturn:
-        """Say how it is used: what is awaited would have no end.
+        """Refuse ``await``, after which the server would never be closed.
 
         Raises:
             TypeError: Always.
@@ -238,9 +237,9 @@ class Serving:
         """Listen.
 
         Raises:
-            TypeError: The endpoint is none.
-            ValueError: The description is none of an endpoint.
-            Exception: Why that cannot be done.
+            TypeError: ``where`` is no endpoint.
+            ValueError: The description describes no endpoint.
+            Exception: The port or socket cannot be listened on.
         """
         if running_asyncio_loop(self._reactor) is not None:
             where = server_arguments(self._where, self._ssl)
@@ -267,11 +266,11 @@ class Reconnecting(Generic[_Service]):
     Args:
         make_service: Called with an endpoint, a factory and, by name, a clock; returns
             the service.
-        factory: Makes this end of each connection.
-        where: The description of an endpoint, or one; or, to run on asyncio whatever
-            runs, arguments as for :class:`Connecting`.
-        ssl: For TLS on asyncio, in place of what the description says; None for that.
-        reactor: A Twisted reactor to run on; None for the loop that runs.
+        factory: The factory of this end of each connection.
+        where: An endpoint, or the description of one; or arguments as for
+            :class:`Connecting`, which run on asyncio in any case.
+        ssl: TLS context on asyncio, in place of the description's; None for that one.
+        reactor: A Twisted reactor to run on; None for the running loop.
     """
 
     def __init__(
@@ -295,8 +294,8 @@ class Reconnecting(Generic[_Service]):
         """Begin to connect.
 
         Raises:
-            TypeError: The endpoint is none.
-            ValueError: The description is none of an endpoint.
+            TypeError: ``where`` is no endpoint.
+            ValueError: The description describes no endpoint.
         """
         endpoint: Any
         clock: Any = self._reactor
@@ -324,7 +323,7 @@ class Reconnecting(Generic[_Service]):
 
 
 def _shell() -> AsyncioShell:
-    """Return the shell of the asyncio loop that runs."""
+    """Return a shell for the running asyncio loop."""
     from asyncio import get_running_loop
 
     return AsyncioShell(get_running_loop())
@@ -347,18 +346,18 @@ def client(
         async with pb.client("tls:localhost:8787:trustRoots=certificates") as root:
             print(await root.callRemote("add", 2, 3))
 
-    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+    It runs on the running event loop: Twisted's reactor or an asyncio loop.
 
     Args:
-        where: Where to connect to: the description of an endpoint, such as
-            ``"tls:example.org:8787"``, which asyncio has too (``tls:``, ``ssl:``,
-            ``tcp:``, ``unix:``); or an ``IStreamClientEndpoint``.
-        factory: Makes this end; None for one that goes by the options.
-        ssl: For TLS on asyncio: a context, or True for the default one, in place of
-            what the description says; None for what it says.
-        reactor: A Twisted reactor to run on; None for the loop that runs.
+        where: The description of an endpoint, such as ``"tls:example.org:8787"``, on
+            asyncio as well (``tls:``, ``ssl:``, ``tcp:``, ``unix:``); or an
+            ``IStreamClientEndpoint``.
+        factory: The factory of this end; None to make one with the options.
+        ssl: TLS context on asyncio, or True for the default one, in place of the
+            description's; None for that one.
+        reactor: A Twisted reactor to run on; None for the running loop.
         options: Options of the connection; None for the defaults.
-        **keywords: Single options, by the names that :class:`ClientOptions` has.
+        **keywords: Single options, named as the fields of :class:`ClientOptions`.
 
     Returns:
         A connection to be used with ``async with``, which gives a reference to the
@@ -390,29 +389,27 @@ def serve(
         async with pb.serve(here, Calculator()):
             await until_told_to_stop
 
-    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+    It runs on the running event loop: Twisted's reactor or an asyncio loop.
 
     Args:
-        where: Where to listen: the description of an endpoint, which asyncio has too
-            (``ssl:``, ``tcp:``, ``unix:``); or an ``IStreamServerEndpoint``.
+        where: The description of an endpoint, on asyncio as well (``ssl:``, ``tcp:``,
+            ``unix:``); or an ``IStreamServerEndpoint``.
         root: A :class:`Root`, or another object that a
             :class:`~pb_broker.PBServerFactory` takes; or such a factory.
-        grace: Seconds that calls have to end when it closes; None for as long as they
-            take.
-        ssl: For TLS on asyncio: a context, in place of what the description says; None
-            for what it says.
-        reactor: A Twisted reactor to run on; None for the loop that runs.
+        grace: Seconds in which calls may end when the server closes; None for any time.
+        ssl: TLS context on asyncio, in place of the description's; None for that one.
+        reactor: A Twisted reactor to run on; None for the running loop.
         options: Options of the server; None for the defaults.
-        **keywords: Single options, by the names that :class:`ServerOptions` has.
+        **keywords: Single options, named as the fields of :class:`ServerOptions`.
 
     Returns:
         A server to be used with ``async with``, which gives a :class:`Server`, with the
-        ``port`` that it listens on.  At its end nothing is listened to any more, and
-        all connections are closed.
+        ``port`` that it listens on.  At its end the server stops to listen, and closes
+        all connections.
 
     Raises:
-        TypeError: There is nothing to serve, there is no such option, or one is of the
-            wrong type.
+        TypeError: ``root`` has no root object to give, there is no such option, or one
+            is of the wrong type.
     """
     factory = server_factory_of(PBServerFactory, root, options, keywords)
     return Serving(where, factory, grace, ssl=ssl, reactor=reactor)
@@ -437,19 +434,19 @@ def reconnecting(
         async with pb.reconnecting("tls:example.org:8787") as service:
             print(await service.reference().callRemote("add", 2, 3))
 
-    It runs on the event loop that runs: Twisted's reactor or an asyncio loop.
+    It runs on the running event loop: Twisted's reactor or an asyncio loop.
 
     Args:
         where: As for :func:`client`.
-        factory: Makes this end of each connection; None for one that goes by the
+        factory: The factory of this end of each connection; None to make one with the
             options.
         retry_policy: As for :class:`~pb_broker.PBClientService`.
-        on_connected: Likewise.
-        on_lost: Likewise.
+        on_connected: As for :class:`~pb_broker.PBClientService`.
+        on_lost: As for :class:`~pb_broker.PBClientService`.
         ssl: As for :func:`client`.
         reactor: As for :func:`client`.
         options: Options of each connection; None for the defaults.
-        **keywords: Single options, by the names that :class:`ClientOptions` has.
+        **keywords: Single options, named as the fields of :class:`ClientOptions`.
 
     Returns:
         A client to be used with ``async with``, which gives the

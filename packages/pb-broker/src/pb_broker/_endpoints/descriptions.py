@@ -2,12 +2,12 @@
 
 Theory of operation
 -------------------
-They are Twisted's, so that one text is good for both kinds of event loop: a prefix,
-then arguments between colons, which have a place or a ``name=``; a backslash takes away
-the meaning of the character after it.  Twisted makes an endpoint of that, and here it
-becomes arguments of asyncio's ``create_connection``, ``create_server`` and their like.
-An argument that Twisted knows and asyncio has nothing for is an error, as an unknown
-one is: a connection is never less secure than its description says.
+Their syntax is Twisted's, so that one text serves both kinds of event loop: a prefix,
+then arguments between colons, by position or with a ``name=``; a backslash takes away
+the meaning of the character after it.  Twisted makes an endpoint of a description; this
+module makes arguments of it, for asyncio's ``create_connection``, ``create_server`` and
+their like.  An argument of Twisted's without an equivalent on asyncio is an error, like
+an unknown one: a connection is never less secure than its description says.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["client_location", "server_location"]
 
 _NETWORK: Final = ("host", "port", "timeout", "bindAddress")
 
-#: Arguments of clients by prefix, those that have a place first, and how many have one.
+#: Arguments of clients by prefix, positional ones first, and the number of these.
 _CLIENT: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
     "tcp": (_NETWORK, 4),
     "tls": ((*_NETWORK, "certificate", "privateKey", "trustRoots"), 4),
@@ -49,7 +49,7 @@ _TLS_SERVER: Final = (
     "extraCertChain",
 )
 
-#: Arguments of servers, likewise.
+#: Arguments of servers by prefix, positional ones first, and the number of these.
 _SERVER: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
     "tcp": (("port", "interface", "backlog"), 3),
     "ssl": (_TLS_SERVER, 1),
@@ -63,14 +63,14 @@ class _Reader:
 
     Args:
         description: The description.
-        known: The arguments of each prefix, and how many have a place.
-        example: A description that an error shows.
+        known: The arguments of each prefix, and the number of positional ones.
+        example: A correct description, for errors.
 
     Attributes:
-        prefix: What comes before the first colon.
+        prefix: The text before the first colon.
 
     Raises:
-        ValueError: It describes nothing that asyncio has.
+        ValueError: The description describes no endpoint of asyncio's.
     """
 
     def __init__(
@@ -107,43 +107,43 @@ class _Reader:
             self._found[name] = value
 
     def error(self, why: str) -> ValueError:
-        """Return the error of a description."""
+        """Return the error of this description, with the reason."""
         return ValueError(
             f"{self._shown} does not describe an endpoint: {why} (one is, as for "
             f"Twisted's reactor, {self._example})"
         )
 
     def text(self, name: str) -> str:
-        """Return an argument that has to be there."""
+        """Return a required argument."""
         if not self._found.get(name):
             raise self.error(f"{name} is missing")
         return self._found[name]
 
     def get(self, name: str) -> str | None:
-        """Return an argument, or None."""
+        """Return an argument, or None if it is missing."""
         return self._found.get(name)
 
     def number(self, name: str) -> int:
-        """Return an argument that is a number."""
+        """Return a required argument, as a number."""
         text = self.text(name)
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise self.error(f"{name} is a number, not {visible(repr(text), 60)}")
         return int(text)
 
     def file(self, name: str) -> str | None:
-        """Return the name of a file that can be read, or None.
+        """Return the name of a readable file, or None if the argument is missing.
 
         Raises:
-            OSError: It cannot, which names the file.
+            OSError: The file cannot be read; the error names it.
         """
         path = self._found.get(name)
         if path is not None:
-            # What the library for TLS raises names none.
+            # Opened here because errors of the TLS library do not name the file.
             Path(path).open("rb").close()
         return path
 
     def chain(self, context: SSLContext, certificate: str, key: str | None) -> None:
-        """Have a context show a certificate."""
+        """Load a certificate and its key into a context."""
         try:
             context.load_cert_chain(certificate, key)
         except SSLError as error:
@@ -154,7 +154,7 @@ class _Reader:
 
 
 def _parts(description: str) -> list[list[str]]:
-    """Return what is between colons, each cut where there is a ``=``."""
+    """Return the parts between colons, each split at its ``=``."""
     parts = [[""]]
     characters = iter(description)
     for character in characters:
@@ -174,11 +174,11 @@ def client_location(description: str, ssl: SSLContext | bool | None) -> dict[str
 
     Args:
         description: The description of an endpoint to connect to.
-        ssl: In place of what the description says of TLS: a context, or True for the
-            default one; None for what it says.
+        ssl: TLS context, or True for the default one, in place of the description's;
+            None for that one.
 
     Raises:
-        ValueError: It describes nothing that asyncio has.
+        ValueError: The description describes no endpoint of asyncio's.
         OSError: A file that it names cannot be read.
     """
     read = _Reader(description, _CLIENT, CLIENT_EXAMPLE)
@@ -221,11 +221,10 @@ def server_location(description: str, ssl: SSLContext | None) -> dict[str, Any]:
 
     Args:
         description: The description of an endpoint to listen on.
-        ssl: In place of what the description says of TLS: a context; None for what it
-            says.
+        ssl: TLS context in place of the description's; None for that one.
 
     Raises:
-        ValueError: It describes nothing that asyncio has.
+        ValueError: The description describes no endpoint of asyncio's.
         OSError: A file that it names cannot be read.
     """
     read = _Reader(description, _SERVER, SERVER_EXAMPLE)
@@ -234,7 +233,7 @@ def server_location(description: str, ssl: SSLContext | None) -> dict[str, Any]:
         where["path"] = read.text("address")
     else:
         where["port"] = read.number("port")
-        # As Twisted has it, not on IPv6 unless the interface says so.
+        # Twisted's default: IPv6 only with an interface that asks for it.
         where["host"] = read.get("interface") or "0.0.0.0"
     if read.get("backlog") is not None:
         where["backlog"] = read.number("backlog")
@@ -247,7 +246,7 @@ def server_location(description: str, ssl: SSLContext | None) -> dict[str, Any]:
         if more is None:
             read.chain(ssl, certificate, key)
         else:
-            # The library takes a chain from one file alone.
+            # The library reads a chain from a single file.
             with TemporaryDirectory() as directory:
                 chain = Path(directory) / "chain.pem"
                 files = (certificate, more)

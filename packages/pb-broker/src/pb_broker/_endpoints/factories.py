@@ -1,4 +1,4 @@
-"""This module makes a broker for each connection that is opened or accepted."""
+"""This module has the factories, which make a broker for each connection."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .turned_away import TurnedAway
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
 
-#: How much of a reason an error shows, in characters.
+#: The longest part of a reason that an error shows, in characters.
 _MOST_REASON: Final = 300
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _make_broker(factory: Any, is_client: bool) -> Broker:
 def _given(
     keywords: Mapping[str, Any], unsafe_tracebacks: Any, security: Any
 ) -> dict[str, Any]:
-    """Return options that are given by name, and the two that have places as well."""
+    """Return the options given by name, and the two given by position."""
     given = dict(keywords)
     if unsafe_tracebacks is not None:
         given["unsafeTracebacks"] = unsafe_tracebacks
@@ -83,29 +83,29 @@ def _given(
 
 
 class Watching:
-    """A factory that has an eye on its connections."""
+    """A factory that keeps the deadlines of its connections."""
 
     protocol: Any = Broker
-    # Subclasses may have an __init__ of their own.
+    # Defaults on the class: an __init__ of a subclass may not call this one.
     unsafeTracebacks: Any = False
     limits: BrokerLimits | None = None
     security: Any = None
     call_timeout: float | None = None
     #: Dialects that are spoken, best first; None for those of the broker.
     dialects: Any = None
-    #: Who is told of each call.
+    #: Observer of each call; None for none.
     observer: CallObserver | None = None
-    #: What has an eye on the connections.
+    #: The deadlines of the connections; None in a subclass that has not set them.
     watch: ConnectionDeadlines | None = None
-    #: The ``IReactorTime`` that the connections go by; None for the reactor.
+    #: The ``IReactorTime`` for the timers of the connections; None for the reactor.
     clock: Any = None
-    #: The event loop that serves them; None for the reactor.
+    #: The event loop of the connections; None for the reactor.
     shell: Shell | None = None
-    #: Whether notes, members and causes of an exception go to the peer.
+    #: True to send the peer the notes, members and causes of an exception.
     explains_failures: bool = True
 
     def _take(self, options: ConnectionOptions) -> None:
-        """Go by options; what is left out of them is as the class has it."""
+        """Take over options; None in them means the default of the profile."""
         profile: Compatibility = getattr(self.protocol, "profile", MODERN)
         handshake_timeout = options.handshake_timeout
         if handshake_timeout is None:
@@ -125,26 +125,26 @@ class Watching:
             self.dialects = options.dialects
 
     def startFactory(self) -> None:
-        """Begin to have an eye on connections."""
+        """Begin to keep deadlines."""
         if self.watch is not None:
             self.watch.start(clock_of(self))
 
     def stopFactory(self) -> None:
-        """Have an eye on nothing any more."""
+        """Keep no deadlines any more."""
         if self.watch is not None:
             self.watch.stop()
 
     def broker_made(self, broker: Broker) -> None:
-        """Learn from a broker that its connection is made."""
+        """Begin the deadlines of a connection that was made."""
         if self.watch is not None:
             self.watch.add(broker)
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:
-        """Learn from a broker that its connection is lost.
+        """End the deadlines of a connection that was lost.
 
         Args:
-            broker: The broker.
-            reason: Why.
+            broker: The broker of the connection.
+            reason: The failure with which it was lost.
         """
         if self.watch is not None:
             self.watch.discard(broker)
@@ -157,15 +157,15 @@ class PBClientFactory(Watching, _ClientFactory):
     :func:`pb_broker.connect`; :meth:`getRootObject` may be called before or after.
 
     Args:
-        unsafeTracebacks: As in :class:`ClientOptions`; None for what ``options`` say.
-        security: Likewise.
+        unsafeTracebacks: As in :class:`ClientOptions`; None for that of ``options``.
+        security: As in :class:`ClientOptions`; None for that of ``options``.
         options: Options of the connection; None for the defaults.
-        **keywords: Single options, by the names that :class:`ClientOptions` has for
-            them, in place of those in ``options``.
+        **keywords: Single options, named as the fields of :class:`ClientOptions`, which
+            replace those in ``options``.
 
     Attributes:
-        explains_failures: Whether notes, members of a group and causes of an exception
-            go to the peer with it; True.
+        explains_failures: True, the default, to send the peer the notes, the members of
+            a group and the causes of an exception with it.
 
     Raises:
         TypeError: There is no such option, or one is of the wrong type.
@@ -174,7 +174,7 @@ class PBClientFactory(Watching, _ClientFactory):
 
     protocol: Any = Broker
     noisy = False
-    # Why a broker has given up its connection; None if none has.
+    # Failure with which a broker has given up its connection; None if none has.
     _given_up: Failure | None = None
 
     def __init__(
@@ -198,7 +198,7 @@ class PBClientFactory(Watching, _ClientFactory):
 
     @property
     def deferred(self) -> Deferred[RemoteReference]:
-        """A Deferred with the first root object, or why there is none."""
+        """A Deferred with the first root object, or with the reason for its failure."""
         if self._deferred is None:
             self._deferred = self.getRootObject()
         return self._deferred
@@ -208,11 +208,11 @@ class PBClientFactory(Watching, _ClientFactory):
         return _make_broker(self, True)
 
     def startedConnecting(self, connector: Any) -> None:
-        """Learn that a connector will tell of failures."""
+        """Note that a connector, and not an endpoint, connects and reports losses."""
         self._connector_tells = True
 
     def clientConnectionMade(self, broker: Broker) -> None:
-        """Learn from a broker that its connection is ready."""
+        """Fire the waiting Deferreds with the root object of a ready connection."""
         self._broker = broker
         self._root = broker.remoteForName("root")
         waiting, self.rootObjectRequests = self.rootObjectRequests, []
@@ -220,37 +220,37 @@ class PBClientFactory(Watching, _ClientFactory):
             _give(deferred, self._root)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        """Fail whoever waits for the root object."""
+        """Fail the Deferreds that wait for the root object."""
         self._failAll(reason)
 
     def clientConnectionLost(
         self, connector: Any, reason: Failure, reconnecting: Any = 0
     ) -> None:
-        """Fail whoever waits for the root object, unless there is another try.
+        """Fail the Deferreds that wait for the root object, unless there is a new try.
 
         Args:
-            connector: What made the connection.
-            reason: Why it was lost.
-            reconnecting: Whether a subclass is connecting again, so that whoever
-                waits gets the next connection's root object.
+            connector: The connector of the connection.
+            reason: The failure with which it was lost.
+            reconnecting: True if a subclass is connecting again; the Deferreds then get
+                the next connection's root object.
         """
         given_up, self._given_up = self._given_up, None
         if reconnecting:
             self._broker = None
             self._root = None
         else:
-            # A connector knows no more than that the connection was aborted here.
+            # A connector's reason only says that the connection was aborted here.
             self._failAll(given_up or reason)
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:
-        """Learn from a broker that its connection is lost.
+        """Fail the Deferreds that wait for the root object of a lost connection.
 
-        A connector tells the factory itself, with the chance to connect again; an
-        endpoint does not.
+        With a connector, :meth:`clientConnectionLost` does so, and can connect again;
+        an endpoint does not call it.
 
         Args:
-            broker: The broker.
-            reason: Why.
+            broker: The broker of the connection.
+            reason: The failure with which it was lost.
         """
         super().broker_lost(broker, reason)
         if broker.why_given_up is not None:
@@ -268,7 +268,7 @@ class PBClientFactory(Watching, _ClientFactory):
         """Return a Deferred with a reference to the server's root object.
 
         It fails if the connection cannot be made or is lost before it is ready.
-        Cancelling it stops the waiting, and nothing else.
+        Cancelling it leaves the connection as it is.
 
         Raises:
             WrongThread: This is another thread than that of the event loop.
@@ -306,9 +306,9 @@ class _Connections:
     """The connections of a server.
 
     Attributes:
-        all: Those that are open.
-        strangers: Those of them that have yet to log in.
-        turns: What strangers have had of the event loop's turn.
+        all: Brokers of the open connections.
+        strangers: Those of them whose peers have yet to log in.
+        turns: The strangers' share of the event loop's turns.
     """
 
     __slots__ = ("all", "strangers", "turns")
@@ -326,15 +326,16 @@ class PBServerFactory(Watching, ServerFactory):
         root: An object that provides, or can be adapted to,
             :class:`~pb_broker.interfaces.IPBRoot`: usually a
             :class:`~pb_broker.Root`.
-        unsafeTracebacks: As in :class:`ServerOptions`; None for what ``options`` say.
-        security: Likewise.
+        unsafeTracebacks: As in :class:`ServerOptions`; None for that of ``options``.
+        security: As in :class:`ServerOptions`; None for that of ``options``.
         options: Options of the server; None for the defaults.
-        **keywords: Single options, by the names that :class:`ServerOptions` has for
-            them, in place of those in ``options``.
+        **keywords: Single options, named as the fields of :class:`ServerOptions`, which
+            replace those in ``options``.
 
     Attributes:
-        explains_failures: Whether notes, members of a group and causes of an exception
-            go to a peer with it; True.  Peers that have yet to log in get none.
+        explains_failures: True, the default, to send a peer the notes, the members of a
+            group and the causes of an exception with it.  Peers that have yet to log in
+            get none of them.
 
     Raises:
         TypeError: ``root`` has no root object to give, there is no such option, or one
@@ -344,15 +345,17 @@ class PBServerFactory(Watching, ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
-    #: With how many strangers some are turned away, and with how many all.
+    #: Numbers of strangers with which some, and all, new connections are turned away;
+    #: None for the profile's.
     login_backlog: tuple[int, int] | None = None
-    #: Decides who is turned away.
+    #: Source of chance for turning away connections.
     random: Random = Random()
-    #: How many seconds a connection of a server that closes lingers at least.
+    #: Least number of seconds for which each connection lingers in a drain.
     linger: float = LINGER
     _connections: _Connections | None = None
-    # Who waits until all are closed; None if this does not close down.
+    # Deferreds of the drain, which fire at its end; None before a drain begins.
     _draining: list[Deferred[int]] | None = None
+    # Number of connections that were cut off in the drain.
     _cut_off: int = 0
 
     def __init__(
@@ -376,11 +379,11 @@ class PBServerFactory(Watching, ServerFactory):
     def buildProtocol(self, addr: Any) -> Any:
         """Return a broker for a connection from ``addr``, with its root object.
 
-        A connection that comes too late, or that is one of too many that have yet to
+        A connection that comes during a drain, or is one of too many that have yet to
         log in, gets a protocol that ends it at once.
         """
         if self._draining is not None or self._turns_away():
-            # Before anything is made for it: there may be many.
+            # Before a broker is made, which costs more: there may be many of them.
             return TurnedAway()
         broker = _make_broker(self, False)
         root = self.root.rootObject(broker)
@@ -389,7 +392,7 @@ class PBServerFactory(Watching, ServerFactory):
         return broker
 
     def clientConnectionMade(self, protocol: Broker) -> None:
-        """Learn from a broker that its connection is ready."""
+        """Have no effect: a server does not wait for its connections to be ready."""
 
     @property
     def _open(self) -> _Connections:
@@ -398,7 +401,7 @@ class PBServerFactory(Watching, ServerFactory):
         return self._connections
 
     def broker_made(self, broker: Broker) -> None:
-        """Learn from a broker that its connection is made."""
+        """Count a connection that was made, as a stranger's if it has to log in."""
         super().broker_made(broker)
         self._open.all.add(broker)
         if self._draining is not None:
@@ -409,26 +412,26 @@ class PBServerFactory(Watching, ServerFactory):
                 broker.reading.turns = self._open.turns
 
     def broker_authenticated(self, broker: Broker) -> None:
-        """Learn from a broker that its peer has logged in."""
+        """Count a connection no more as a stranger's, once its peer has logged in."""
         self._open.strangers.discard(broker)
 
     def broker_logged_out(self, broker: Broker) -> None:
-        """Learn from a broker that nobody is logged in over it any more."""
+        """Count a connection as a stranger's again, after a logout."""
         self._open.strangers.add(broker)
         if self.watch is not None:
-            # From now on, and not from when the connection was made.
+            # The time for the login begins now, not with the connection.
             self.watch.add(broker)
 
     def _turns_away(self) -> bool:
-        """Say whether a stranger is to be turned away, because there are so many.
+        """Decide whether to turn a stranger away, because of the number of strangers.
 
-        By chance, the more the fuller it is: whoever wants to keep others out has to
-        open connections faster than all of them together.
+        By chance, which rises with their number: to keep all others out, an attacker
+        has to open connections faster than all of them together.
         """
         strangers = len(self._open.strangers)
         if not strangers:
             return False
-        # A program may put a function in the place of the class.
+        # A program may set a function as the protocol, in place of a class.
         kind = (
             self.protocol if hasattr(self.protocol, "profile") else type(self).protocol
         )
@@ -440,11 +443,11 @@ class PBServerFactory(Watching, ServerFactory):
         return over >= 0 and self.random.random() * (all_ - some) <= over
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:
-        """Learn from a broker that its connection is lost.
+        """Count a lost connection no more; end the drain with the last of them.
 
         Args:
-            broker: The broker.
-            reason: Why.
+            broker: The broker of the connection.
+            reason: The failure with which it was lost.
         """
         super().broker_lost(broker, reason)
         self._open.all.discard(broker)
@@ -452,20 +455,21 @@ class PBServerFactory(Watching, ServerFactory):
         self._finish_draining()
 
     def drain(self, timeout: float | None = None) -> Deferred[int]:
-        """Close down: finish what has begun, and begin nothing more.
+        """Close down: finish the calls that have begun, and begin no more.
 
-        New connections are closed at once (stop listening as well, so that nobody
-        tries), and new calls fail with :class:`~pb_broker.ClosingDown`.  When the calls
-        that have come over a connection are answered, and its streams and pagers are
-        at their end, it lingers, and is closed.
+        New connections are closed at once (stop listening as well, so that no client
+        connects in vain), and new calls fail with :class:`~pb_broker.ClosingDown`.
+        When the calls that have come over a connection are answered, and its streams
+        and pagers are at their end, it lingers, and is closed.
 
         Args:
-            timeout: After how many seconds the connections are cut off over which
-                there is something left to be done; None for never.  Streams then fail
-                with ``ClosingDown``.
+            timeout: Seconds after which the connections with unfinished calls, streams
+                or pagers are cut off; None for never.  Streams then fail with
+                ``ClosingDown``.
 
         Returns:
-            A Deferred with how many had to be cut off, when all are closed.
+            A Deferred that fires when all connections are closed, with the number of
+            those that were cut off.
         """
         drained: Deferred[int] = Deferred()
         if self._draining is None:
@@ -492,7 +496,7 @@ class PBServerFactory(Watching, ServerFactory):
                 self._cut_off += broker.why_given_up is None
                 broker.cut_off(ClosingDown("the server has closed down"))
             else:
-                # Others are still told that their calls are not begun.
+                # The peer is still told that its later calls are not begun.
                 broker.time_is_up()
 
 
@@ -502,11 +506,11 @@ def server_factory_of(
     options: ConnectionOptions | None,
     keywords: Mapping[str, Any],
 ) -> PBServerFactory:
-    """Return a factory for what is to be served: that itself, if it is one.
+    """Return a factory for a root object, or a given factory as it is.
 
     Args:
         kind: The class of the factory that is made.
-        root: A factory, or what it takes for its root object.
+        root: A factory, or a root object for one.
         options: Options for the factory that is made.
         keywords: Options as keyword arguments.
 
@@ -525,7 +529,7 @@ def client_factory_of(
     options: ConnectionOptions | None,
     keywords: Mapping[str, Any],
 ) -> _Factory:
-    """Return the factory of a client, made if there is none.
+    """Return the given factory of a client, or a new one.
 
     Args:
         kind: The class of the factory.
@@ -534,7 +538,7 @@ def client_factory_of(
         keywords: Options as keyword arguments.
 
     Raises:
-        TypeError: It is no such factory, or has options besides.
+        TypeError: The argument is no such factory, or options are given besides it.
     """
     if factory is None:
         made: Any = kind
@@ -578,6 +582,6 @@ def _never_ready(broker: Broker) -> DeadReferenceError:
     hint = hint and f" ({hint})"
     said = f"the connection ended before it was ready: {why}"
     error = DeadReferenceError(said[: _MOST_REASON - len(hint)] + hint)
-    # A certificate that was not accepted, most of all.
+    # Most useful for a certificate that was not accepted.
     error.__cause__ = lost.value
     return error

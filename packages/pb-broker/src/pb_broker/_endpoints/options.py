@@ -1,9 +1,9 @@
-"""This module has the options of clients and servers: what may be said of connections.
+"""This module has the options of clients and servers, and of their connections.
 
 Each option is described once, here, at the field of its dataclass.  The keyword
 arguments of factories, of :func:`pb_broker.client` and its like are the fields' names:
-:func:`options_of` builds options of them, or replaces those of options that are given.
-The TypedDicts tell type checkers so.
+:func:`options_of` builds options from them, or replaces fields of given options.  The
+TypedDicts declare them to type checkers.
 """
 
 from __future__ import annotations
@@ -44,39 +44,39 @@ class ConnectionOptions:
     """
 
     unsafeTracebacks: bool = False
-    """Whether remote methods of this end that fail show the peer their traceback, which
-    tells it of the program's insides."""
+    """True to send the peer the traceback of a remote method that fails here, which
+    discloses the program's inner names and lines; False for the exception alone."""
 
     security: SecurityOptions | None = None
     """The policy for the values that a peer sends; None for
     :data:`pb_jelly.globalSecurity`."""
 
     limits: BrokerLimits | None = None
-    """Limits on what a connection may cost; None for the process's default."""
+    """Limits on the cost of a connection; None for the process's default."""
 
     call_timeout: float | None = None
     """Seconds in which a call from this end has to be answered, else it fails with
     :class:`~pb_broker.CallTimeout`; None for any time."""
 
     handshake_timeout: float | None = None
-    """Seconds in which both ends have to agree on how to talk, else the connection is
+    """Seconds in which both ends have to agree on a dialect, else the connection is
     ended; None for 30, and in the drop-in for any time."""
 
     heartbeat: Heartbeat | bool | None = None
-    """A sign of life is asked for from a peer that is silent, and a connection without
-    any is ended: True for after 60 seconds, which may take 20 more, or a
-    :class:`~pb_broker.Heartbeat`; None or False for never, so that a peer that has
-    vanished is noticed when something is sent to it."""
+    """Times after which a silent peer is asked for a sign of life, and its connection
+    is ended if none comes: True for 60 and 20 seconds, or a
+    :class:`~pb_broker.Heartbeat`.  None or False for never, so that a peer that has
+    vanished is noticed at the next message to it."""
 
     observer: CallObserver | None = None
-    """Observer of each call, there and back; None for none."""
+    """Observer of each call, in both directions; None for none."""
 
     dialects: Sequence[str] | None = None
     """Dialects that are spoken, best first: ``"pb2"``, and ``"pb"``, which
     ``twisted.spread`` speaks as well; None for ``("pb",)``."""
 
     def __post_init__(self) -> None:
-        """See that limits are limits, and that times are numbers."""
+        """Check the names of dialects, and the types of limits and times."""
         if self.dialects is not None:
             checked_dialects(self.dialects)
         checked_options(
@@ -96,22 +96,22 @@ class ServerOptions(ConnectionOptions):
     """Options of a server: those of each of its connections, and of all together."""
 
     login_timeout: float | None = None
-    """Seconds in which a peer has to log in, where it has to, else the connection is
-    ended; None for 60, and in the drop-in for any time."""
+    """Seconds in which a peer has to log in, at a server that requires it, else the
+    connection is ended; None for 60, and in the drop-in for any time."""
 
     login_backlog: tuple[int, int] | None = None
-    """Numbers of connections whose peers have yet to log in: with the first, new ones
-    begin to be turned away by chance, with the second all are; None for 100 and
-    1,000, and in the drop-in for any number."""
+    """Two numbers of connections whose peers have yet to log in: from the first on, new
+    connections are turned away by chance, and from the second on all are; None for 100
+    and 1,000, and in the drop-in for any number."""
 
     linger: float | None = None
-    """Seconds at least for which a server that closes down answers calls with
-    :class:`~pb_broker.ClosingDown` before it closes a connection, so that their callers
-    know that they were not begun; two round trips are waited for in any case.  None for
+    """Least number of seconds for which a server that closes down answers calls with
+    :class:`~pb_broker.ClosingDown` before it closes a connection, so that callers know
+    that their calls were not begun; it lasts for two round trips in any case.  None for
     0.05; with 0 the connection is closed at once."""
 
     def __post_init__(self) -> None:
-        """See that limits are limits, and that times are numbers."""
+        """Check the types of limits and times."""
         ConnectionOptions.__post_init__(self)
         checked_options(login_timeout=self.login_timeout, linger=self.linger)
 
@@ -119,7 +119,7 @@ class ServerOptions(ConnectionOptions):
 class ClientFactoryKeywords(TypedDict, total=False):
     """Keyword arguments of a client's factory; see :class:`ClientOptions`.
 
-    The options that are missing have places among its arguments.
+    The missing options, tracebacks and security, are positional arguments of it.
     """
 
     limits: BrokerLimits | None
@@ -153,7 +153,7 @@ class ServerKeywords(ServerFactoryKeywords, total=False):
 
 
 def option_names(kind: Any) -> frozenset[str]:
-    """Return the names of the options of a class of them."""
+    """Return the names of the options in a class of options."""
     return frozenset(each.name for each in fields(kind))
 
 
@@ -163,14 +163,13 @@ def options_of(
     keywords: Mapping[str, Any],
     shown: str,
 ) -> _Options:
-    """Return options: those that are given, with what keyword arguments say instead.
+    """Return given options, or the defaults, with keyword arguments in their place.
 
     Args:
-        kind: The class of options that is wanted.
-        options: Options of that class, or of one that it is derived from; None for the
-            defaults.
-        keywords: Keyword arguments.
-        shown: The name of what was called, for an error.
+        kind: The class of the options to return.
+        options: Options of that class, or of a base class of it; None for the defaults.
+        keywords: Single options, by name, which replace those in ``options``.
+        shown: The name of the caller's function or class, for an error.
 
     Raises:
         TypeError: There is no such option, or one is of the wrong type.

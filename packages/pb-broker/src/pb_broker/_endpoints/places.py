@@ -1,7 +1,7 @@
-"""This module names the types of places: where connections go to, and what is there.
+"""This module names the types of places: endpoints, and the roots served at them.
 
-The interfaces of Twisted are classes to some type checkers, and have no subclasses
-there; hence a protocol beside each.
+Some type checkers take Twisted's interfaces for classes without subclasses; hence the
+protocol beside each.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class ServerEndpoint(Protocol):
 
 
 class RootProvider(Protocol):
-    """An object that has one to offer to each connection: an ``IPBRoot``."""
+    """A provider of the root object for each connection: an ``IPBRoot``."""
 
     def rootObject(self, broker: Broker, /) -> Any:
-        """Return the object that the peer of ``broker`` finds first."""
+        """Return the root object for the peer of ``broker``."""
         ...
 
 
-#: The description of a client endpoint, or one.
+#: A client endpoint, or the description of one.
 ClientPlace: TypeAlias = str | IStreamClientEndpoint | ClientEndpoint
 
-#: The description of a server endpoint, or one.
+#: A server endpoint, or the description of one.
 ServerPlace: TypeAlias = str | IStreamServerEndpoint | ServerEndpoint
 
-#: What a factory serves; another object may be adapted to ``IPBRoot``, of which type
-#: checkers have to be told.
+#: The root of a factory.  Other objects that can be adapted to ``IPBRoot`` are served
+#: as well, but a type checker needs a cast for them.
 ServedRoot: TypeAlias = RootProvider | IPBRoot

@@ -1,4 +1,4 @@
-"""This module finds out on which event loop a connection is to run: the running one."""
+"""This module finds the running loop, on which a new connection is to run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["running_asyncio_loop"]
 def running_asyncio_loop(reactor: object = None) -> asyncio.AbstractEventLoop | None:
     """Return the asyncio loop to run on, or None for Twisted's reactor.
 
-    A reactor that runs in this thread comes first, and may be asyncio's loop as well:
-    a coroutine of Twisted's cannot await what asyncio's can.  Without any that runs, it
-    is the reactor, whose coroutines begin before it does.
+    A reactor that runs in this thread comes first, even if it runs on asyncio's loop:
+    Twisted's coroutines cannot await asyncio's futures.  If no loop runs, it is the
+    reactor, since Twisted's coroutines may begin before the reactor runs.
 
     Args:
-        reactor: A reactor that a program has named; None to find out.
+        reactor: The reactor that the program has given; None to find the running loop.
     """
     if reactor is not None:
         return None
-    # Looked up, for an import would install one.
+    # Looked up in sys.modules, for an import would install a reactor.
     installed = sys.modules.get("twisted.internet.reactor")
     if getattr(installed, "running", False) and threadable.isInIOThread():
         return None

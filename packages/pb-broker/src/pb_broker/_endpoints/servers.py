@@ -1,4 +1,4 @@
-"""This module has the servers that listen, one for each kind of event loop."""
+"""This module has the listening servers, one class for each kind of event loop."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["AsyncioServer", "Server", "TwistedServer"]
 
 
 class Server(ABC):
-    """A server that listens.
+    """A listening server.
 
     Attributes:
-        factory: The factory, which makes this end of each connection.
+        factory: The factory of this end of each connection.
     """
 
     def __init__(self, factory: PBServerFactory) -> None:
@@ -34,10 +34,10 @@ class Server(ABC):
 
     @property
     def port(self) -> int:
-        """The number of the port that it listens on, or of the first of several.
+        """The number of the listening port, or of the first of several.
 
         Raises:
-            AttributeError: It listens on a Unix socket.
+            AttributeError: The server listens on a Unix socket.
         """
         port: Any = getattr(self.getHost(), "port", None)
         if not isinstance(port, int):
@@ -47,11 +47,11 @@ class Server(ABC):
     @property
     @abstractmethod
     def sockets(self) -> tuple[Any, ...]:
-        """The sockets that it listens on."""
+        """The listening sockets."""
 
     @abstractmethod
     def getHost(self) -> Any:
-        """Return the ``IAddress`` that it listens on, or the first of several."""
+        """Return the ``IAddress`` of the server, or the first of several."""
 
     async def close(self, grace: float | None = 0) -> int:
         """Stop listening, and close each connection when its calls are answered.
@@ -75,7 +75,7 @@ class Server(ABC):
 
     @abstractmethod
     async def _drain(self, grace: float | None) -> int:
-        """Close the connections, and return how many were cut off."""
+        """Close the connections, and return the number of those cut off."""
 
 
 @implementer(IListeningPort)
@@ -85,7 +85,7 @@ class TwistedServer(Server):
     Args:
         factory: The factory.
         listening: The ``IListeningPort``.
-        given: Called with a Deferred; returns what the running coroutine can await.
+        given: Function from a Deferred to an awaitable of the running coroutine's kind.
     """
 
     def __init__(
@@ -99,19 +99,19 @@ class TwistedServer(Server):
         self._given = given
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the listening port has."""
+        """Return an attribute of the listening port."""
         if name == "listening":
             raise AttributeError(name)
         return getattr(self.listening, name)
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The socket that it listens on, or nothing if it has none."""
+        """The listening socket; an empty tuple for a port without one."""
         socket = getattr(self.listening, "socket", None)
         return () if socket is None else (socket,)
 
     def getHost(self) -> Any:
-        """Return the ``IAddress`` that it listens on."""
+        """Return the ``IAddress`` of the server."""
         return self.listening.getHost()
 
     def startListening(self) -> None:
@@ -133,7 +133,7 @@ class TwistedServer(Server):
 
 
 class AsyncioServer(Server):
-    """A server of asyncio's.
+    """A server on asyncio's loop.
 
     Args:
         factory: The factory.
@@ -154,11 +154,11 @@ class AsyncioServer(Server):
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The sockets that it listens on."""
+        """The listening sockets."""
         return tuple(self._server.sockets)
 
     def getHost(self) -> Any:
-        """Return the ``IAddress`` that it listens on, or the first of several."""
+        """Return the ``IAddress`` of the server, or the first of several."""
         return self._host
 
     async def _stop(self) -> None:

@@ -1,9 +1,9 @@
 """This module defines the protocol of a connection that is turned away.
 
-A factory that has no use for a connection might return None from ``buildProtocol``,
-and a plain listening port would close it.  Whatever wraps a factory, as TLS, the PROXY
-protocol and Twisted's policies do, takes None for a protocol and fails on it, and the
-connection stays open.
+A factory might return None from ``buildProtocol`` to refuse a connection, and a plain
+listening port would close it.  Wrappers of factories, such as TLS, the PROXY protocol
+and Twisted's policies, take None for a protocol and fail on it, and the connection
+stays open.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["TurnedAway"]
 
 
 class TurnedAway(Protocol):
-    """Ends its connection at once."""
+    """The protocol of a refused connection, which it aborts at once."""
 
     def connectionMade(self) -> None:
         """Abort the connection."""

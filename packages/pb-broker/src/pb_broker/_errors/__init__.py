@@ -1,3 +1,3 @@
-"""This package shows, carries and logs exceptions."""
+"""This package holds the handling of errors: their details, copies and logging."""
 
 from __future__ import annotations

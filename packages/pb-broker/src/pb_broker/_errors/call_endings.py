@@ -1,16 +1,16 @@
-"""This module says which exceptions end one call and nothing else.
+"""This module lists the call endings: exceptions that end one call alone.
 
 Theory of operation
 -------------------
 A method that a peer calls, a hook of a value or a callback is the program's own code,
-and may raise anything.  Not all of that is an ``Exception``: a coroutine or a task that
-was cancelled raises ``asyncio.CancelledError``, ``sys.exit()`` raises ``SystemExit``.
-Whatever it is, it ends the call that it was raised in, and is no reason to end the
-others of the connection, which have no part in it.
+and may raise any exception.  Some are no ``Exception``: a coroutine or a task that was
+cancelled raises ``asyncio.CancelledError``, ``sys.exit()`` raises ``SystemExit``.  Each
+ends the call in which it was raised, and is no reason to end the other calls of the
+connection.
 
-One of them may not be the program's: where Ctrl-C is left to Python, a
-``KeyboardInterrupt`` is raised in whatever code runs just then.  It ends the call as
-well, and afterwards the event loop gets it as it would have without a call.
+One of them may not be the program's: if Python handles Ctrl-C, a ``KeyboardInterrupt``
+is raised in the code that is running.  It ends the call as well, and then goes to the
+event loop, as it would have without a call.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from typing import Any, Final
 
 __all__ = ["ENDINGS", "UNUSUAL", "is_ctrl_c"]
 
-#: Exceptions that are no ``Exception``, and are taken for the end of a call.
+#: Call endings that are no ``Exception``.
 UNUSUAL: Final[tuple[type[BaseException], ...]] = (
     CancelledError,
     GeneratorExit,
     KeyboardInterrupt,
     SystemExit,
-    # Of a task group whose tasks raise one of the above; Python 3.10 has none.
+    # Raised by a task group whose tasks raise one of the above; Python 3.10 has none.
     getattr(builtins, "BaseExceptionGroup", GeneratorExit),
 )
 
-#: All that ends one call.
+#: All call endings.
 ENDINGS: Final[tuple[type[BaseException], ...]] = (Exception, *UNUSUAL)
 
 
 def is_ctrl_c(error: Any) -> bool:
-    """Tell whether an exception may be Ctrl-C, and nobody else sees to that."""
+    """Return True if an exception may be Ctrl-C, and no other handler sees to it."""
     return (
         isinstance(error, KeyboardInterrupt)
         and threading.current_thread() is threading.main_thread()

@@ -1,8 +1,8 @@
-"""This module lets exceptions be pickled and copied, whatever their constructors take.
+"""This module makes exception copies, by pickle or copy, without their constructors.
 
-Python restores an exception by calling its class with ``args``, which fails where the
-constructor takes anything but the message.  In another process that is worse than an
-error: pools of processes wait for ever for a result that cannot be read.
+Python restores an exception by calling its class with ``args``, which fails if the
+constructor has other parameters than the message.  In another process that is worse
+than an error: pools of processes wait for ever for a result that cannot be read.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def _restored(cls: type[BaseException]) -> BaseException:
 
 
 def reduced(self: BaseException) -> Any:
-    """Return how an exception is restored: its class, and its state.
+    """Return the function, class and state that restore an exception.
 
-    To be the ``__reduce__`` of a class, for it and all that are derived from it.  It is
-    no base class, since the names of bases are a part of what is sent.  ``args``, the
-    attributes and the cause are restored.
+    Assigned as the ``__reduce__`` of a class, and inherited.  It is not put into a
+    base class because the names of bases are sent to peers.  ``args``, the attributes
+    and the cause are restored.
     """
     state: dict[str, Any] = {**vars(self), "args": self.args}
     if self.__cause__ is not None:

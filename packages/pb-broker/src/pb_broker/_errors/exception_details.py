@@ -1,13 +1,12 @@
-"""This module says an exception in full: its text, and the parts that have names.
+"""This module has the exception details: the full text, and the named parts.
 
 The dialect "pb" has one text for an exception, so the text has all of it: notes, the
 members of a group and causes follow the message, each on a line of its own.  Besides,
 the parts that a program may ask for by name (``errno``, ``__notes__``, ``exceptions``,
-``__cause__``) go as data under the key ``details``, which peers that do not know it
-ignore.
+``__cause__``) go as data under the key ``details``, which older peers ignore.
 
-What goes is bounded, in number, in depth and in characters.  Nothing goes that the
-author of the exception did not put into it: the implicit ``__context__`` stays here,
+All of it is bounded, in number, in depth and in characters.  Only the parts that the
+author of the exception put into it are sent: the implicit ``__context__`` stays here,
 and so does a file name that the message does not have.
 """
 
@@ -37,25 +36,25 @@ __all__ = [
     "take_details",
 ]
 
-#: The entry of a failure's state that has the parts of an exception.
+#: The entry ``details`` of a failure's state: the parts of an exception, by name.
 Details = dict[str, Any]
 
 #: Longest text of an exception that is sent, in characters.
 MAX_TEXT: Final = 16_384
-#: Number of names of classes that a received failure may carry, and their length.
+#: Most class names in a received failure, and their greatest length in characters.
 MAX_PARENTS: Final = 64
 MAX_NAME: Final = 1024
 
-#: Number of notes of one exception, of members of one group, and of levels of groups
+#: Most notes of one exception, most members of one group, and most levels of groups
 #: and causes within each other.  A level takes five levels of lists on the wire.
 _MOST_NOTES: Final = 16
 _MOST_MEMBERS: Final = 16
 _MOST_LEVELS: Final = 4
-#: Number of exceptions within one, and of characters of one part.
+#: Most exceptions within one, and most characters of one part.
 _MOST_EXCEPTIONS: Final = 32
 _MOST_PART: Final = 1024
 
-#: Parts that classes of exceptions have, with the types that they may have.
+#: Named parts by class of exception, with their types.
 _PARTS: Final[dict[type[Exception], dict[str, tuple[type, ...]]]] = {
     OSError: {
         "errno": (int,),
@@ -76,7 +75,7 @@ _ALL_PARTS: Final = {
 }
 #: Names of all parts.
 PART_NAMES: Final = tuple(_ALL_PARTS)
-#: Bits of the largest number among them that every exception can hold.
+#: Most bits of a numeric part: a larger number does not fit into some exceptions.
 _MOST_BITS: Final = 63
 
 _ERRNO: Final = re.compile(r"\[Errno (\d{1,9})\] ")
@@ -86,14 +85,19 @@ _ERRNO_OF: Final[dict[Any, int]] = {
 
 
 def cut(text: str, length: int) -> str:
-    """Return ``text``, and of one that is longer its beginning."""
+    """Return ``text``, or the beginning of a longer one with its length.
+
+    Args:
+        text: The text.
+        length: The most characters to return of it.
+    """
     if len(text) <= length:
         return text
     return f"{text[:length]}... ({len(text)} characters)"
 
 
 def message_of(value: object) -> str:
-    """Return the text of an exception alone, whatever its ``__str__`` does."""
+    """Return the text of an exception alone, even if its ``__str__`` fails."""
     try:
         return str(value)
     except Exception as error:
@@ -110,7 +114,7 @@ def _explained(error: object, left: list[int], level: int) -> str:
     if not isinstance(error, BaseException):
         return message
     lines = [message]
-    # The text of one that came from a peer has its notes already.
+    # The text of an exception that came from a peer has its notes already.
     lines += [note for note in _notes(error) if note not in message]
     if level < _MOST_LEVELS and not isinstance(error, RemoteError):
         for label, inner in _inner(error):
@@ -149,7 +153,7 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _members(error: BaseException) -> tuple[BaseException, ...]:
-    """Return the members of a group, also of one that is a library's on Python 3.10."""
+    """Return the members of a group, or of a library's group class on Python 3.10."""
     if not any(base.__name__ == "BaseExceptionGroup" for base in type(error).__mro__):
         is_remote_group = isinstance(error, RemoteError) and "exceptions" in vars(error)
         if not is_remote_group:
@@ -163,16 +167,16 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    # A codec's error is made so that it tells a peer what it may know.
+    # A codec's error is written for the peer; its cause may have more than it may know.
     return None if isinstance(error, (JellyError, BananaError)) else error.__cause__
 
 
 def named(error: BaseException, name_of: Any = qual) -> tuple[str, list[str]]:
-    """Return the full name of an exception's class, and those of it and its bases.
+    """Return the full name of an exception's class, and the names of it and its bases.
 
     Args:
-        error: The exception; one that came from a peer has the names that it had there.
-        name_of: Returns the name of a class.
+        error: The exception; one that came from a peer keeps its names of there.
+        name_of: Function from a class to its name.
     """
     if isinstance(error, RemoteError):
         name = error.remoteType
@@ -188,11 +192,11 @@ def _sendable(text: str) -> str:
 
 
 def details_of(error: object, name_of: Any = qual) -> Details:
-    """Return the parts of an exception that a program may ask for by name.
+    """Return the named parts of an exception.
 
     Args:
-        error: The exception; anything else has no parts.
-        name_of: Returns the name of a class.
+        error: The exception; an object that is none has no parts.
+        name_of: Function from a class to its name.
     """
     if not isinstance(error, BaseException):
         return {}
@@ -238,7 +242,7 @@ def _described(
 
 
 def _parts(error: BaseException) -> Details:
-    """Return the parts that the exception's class gives a name to."""
+    """Return the parts that are attributes of the exception's class."""
     details: Details = {}
     message = message_of(error)
     for cls, parts in _PARTS.items():
@@ -249,13 +253,13 @@ def _parts(error: BaseException) -> Details:
                     details[part] = _sendable(value) if type(value) is str else value
     name = errno.errorcode.get(details.get("errno", 0))
     if name is not None:
-        # Systems differ in the numbers.
+        # The numbers differ between operating systems.
         details["errno_name"] = name
     return details
 
 
 def _is_said(value: Any, message: str) -> bool:
-    """Tell whether a message has a value, so that nobody learns more by the value."""
+    """Return True if a message has a value already, which then discloses no more."""
     if type(value) is int:
         return value.bit_length() <= _MOST_BITS
     return repr(value) in message or (type(value) is str and value in message)
@@ -265,10 +269,10 @@ def take_details(given: Any) -> Details:
     """Return the details that a peer has sent, bounded and of the right types.
 
     Args:
-        given: The entry of the state; anything.
+        given: The entry ``details`` of a received state, unchecked.
 
     Raises:
-        MalformedJelly: It is no such entry.
+        MalformedJelly: The entry is malformed.
     """
     return _taken(given, [_MOST_EXCEPTIONS], 0)
 
@@ -328,29 +332,29 @@ def _taken_exception(given: Any, left: list[int], level: int) -> dict[str, Any]:
 
 
 def set_details(error: RemoteError, details: Details, make: Any) -> None:
-    """Give an exception the parts that a peer has sent.
+    """Set the named parts of an exception that came from a peer.
 
     Args:
         error: The exception; it has none of its parts yet.
-        details: As :func:`take_details` returns them.
-        make: Makes an exception of what is described within.
+        details: The parts, as :func:`take_details` returns them.
+        make: Function from the entry of a member or a cause to an exception.
     """
     for cls, parts in _PARTS.items():
         if isinstance(error, cls):
             for part in parts.keys() & details.keys():
                 setattr(error, part, details[part])
     if isinstance(error, UnicodeDecodeError):
-        # The data itself stays where it is.
+        # The data itself is not sent.
         error.object = b""
     elif isinstance(error, (UnicodeEncodeError, UnicodeTranslateError)):
         error.object = ""
     if isinstance(error, OSError) and error.errno is None:
-        # Peers that send a text alone begin it so.
+        # Legacy peers send the text alone, which begins with the number.
         found = _ERRNO.match(str(error))
         if found is not None:
             error.errno = int(found[1])
     if details.get("notes"):
-        # The attribute that add_note makes, where Python has that.
+        # The attribute that add_note sets; Python 3.10 has no such method.
         error.__notes__ = list(details["notes"])  # type: ignore[attr-defined]
     if "cause" in details:
         error.__cause__ = make(details["cause"])

@@ -1,8 +1,8 @@
 """This module tells misdirected calls, a peer's mistake, from methods that fail.
 
 A call is misdirected if there is no such method, or if the method does not take such
-arguments.  Calls are not looked at beforehand, which would cost each of them: the
-traceback of one that has failed shows whether it has reached a method.
+arguments.  Checking beforehand would cost time in every call; the traceback of a failed
+call shows whether it has reached a method.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pb_broker.errors import NoSuchMethod, RemoteError
 __all__ = ["is_misdirected"]
 
 #: Names of the functions through which a call goes to a method, in our flavors and in
-#: those that programs override.  Ours keep the method, and the arguments, in variables
+#: programs' overrides of them.  Ours keep the method, and the arguments, in variables
 #: called ``method``, ``args`` and ``kw``.
 _ENTRIES: Final = frozenset(
     {
@@ -27,26 +27,26 @@ _ENTRIES: Final = frozenset(
         "remoteMessageReceived",
     }
 )
-#: The module whose ``call`` each call from a peer begins in.
+#: The module with the function ``call`` in which each call from a peer begins.
 _BEGINNING: Final = "pb_broker._session.incoming_calls"
-#: Modules that run the coroutine of an entry that a program has overridden.
+#: Modules that run the coroutine of a program's override of an entry.
 _LOOPS: Final = (
     "asyncio.",
     "pb_broker._event_loops.asyncio_shell",
     "pb_broker._event_loops.shell",
     "twisted.",
 )
-#: The module of a root object that passes calls on when there is another to take them.
+#: The module of the stand-in for a root object, which passes calls on to it.
 _LATER: Final = "pb_broker._objects.deferred_root"
 _OURS: Final = ("pb_broker.", "pb_cred.")
 _PACKAGES: Final = ("asyncio", "pb_broker", "pb_cred", "twisted")
 
 
 def is_misdirected(error: object, traceback: TracebackType | None) -> bool:
-    """Tell whether a call has failed without having reached a method.
+    """Return True if a call has failed without having reached a method.
 
     Args:
-        error: The exception that the call has failed with.
+        error: The exception with which the call has failed.
         traceback: The exception's traceback.
     """
     if isinstance(error, RemoteError) or not isinstance(
@@ -61,12 +61,12 @@ def is_misdirected(error: object, traceback: TracebackType | None) -> bool:
     last = entries[-1]
     if not _module(last).startswith(_OURS):
         return False
-    # Raised by the call itself; or by the wrapper that a decorator has made.
+    # Raised by the call itself, or by a decorator's wrapper around the method.
     return not beyond or not _fits(last.f_locals)
 
 
 def _way(traceback: TracebackType | None) -> tuple[list[FrameType], bool]:
-    """Return the entries that a call went through, and whether it went any further."""
+    """Return the entries that a call went through, and True if it went further."""
     entries: list[FrameType] = []
     while traceback is not None:
         frame = traceback.tb_frame
@@ -75,14 +75,14 @@ def _way(traceback: TracebackType | None) -> tuple[list[FrameType], bool]:
         elif entries and not _is_beginning(entries[-1]):
             return entries, True
         elif not _module(frame).startswith((*_LOOPS, _LATER)):
-            # No entry at all: the way began in a method.
+            # Without an entry, the traceback begins in a method.
             return [], True
         traceback = traceback.tb_next
     return entries, False
 
 
 def _is_beginning(frame: FrameType) -> bool:
-    """Tell whether a frame is the one in which a call from a peer begins."""
+    """Return True for the frame in which a call from a peer begins."""
     return frame.f_code.co_name == "call" and _module(frame) == _BEGINNING
 
 
@@ -90,14 +90,14 @@ def _module(frame: FrameType) -> str:
     name = frame.f_globals.get("__name__")
     if name is not None:
         return str(name)
-    # Older versions of Twisted keep no more of a frame than what can be printed.
+    # Older versions of Twisted keep of a frame only the parts of its printed form.
     parts = PurePath(frame.f_code.co_filename).with_suffix("").parts
     roots = [place for place, part in enumerate(parts) if part in _PACKAGES]
     return ".".join(parts[roots[-1] :]) if roots else ""
 
 
 def _fits(variables: Any) -> bool:
-    """Tell whether a method takes the arguments of a call, as far as can be told."""
+    """Return True if a method takes the arguments of a call, or shows no signature."""
     method = variables.get("method")
     args, kw = variables.get("args"), variables.get("kw")
     if method is None or type(args) is not tuple or type(kw) is not dict:
@@ -105,7 +105,7 @@ def _fits(variables: Any) -> bool:
     try:
         inspect.signature(method).bind(*args, **kw)
     except ValueError:
-        # A method that is compiled may have no signature.
+        # A compiled method may have no signature.
         return True
     except TypeError:
         return False

@@ -1,4 +1,4 @@
-"""This module writes to the log, in which nothing that a peer wrote appears raw.
+"""This module is the safe logger, which escapes and cuts all text of a peer's.
 
 A peer chooses names of methods and of users, the texts of its exceptions, and through
 its arguments the texts of ours.  Each field of an event, and each failure, passes here:
@@ -21,10 +21,10 @@ from .exception_details import MAX_TEXT, full_text, message_of
 
 __all__ = ["SafeLogger", "for_log"]
 
-#: Types of fields of which no text can do harm: numbers, and bytes, which are logged
-#: as Python writes them.
+#: Types of fields whose text is harmless: numbers, and bytes, of which the repr is
+#: logged.
 _HARMLESS: Final = frozenset({type(None), bool, int, float, bytes})
-#: Exceptions in the chain of one that are looked at.
+#: Most exceptions of a chain that are checked.
 _MOST_CHAINED: Final = 16
 
 
@@ -35,16 +35,16 @@ class SafeLogger(Logger):
         """Log an event.
 
         Args:
-            level: Its level.
-            format: Its text, with names of fields in braces.
-            **kwargs: Its fields.
+            level: The level of the event.
+            format: The text, with names of fields in braces.
+            **kwargs: The fields.
         """
         fields = {name: _field(value) for name, value in kwargs.items()}
         super().emit(level, format, **fields)
 
 
 def _field(value: object) -> object:
-    """Return the value of a field, or its text where that has to be escaped."""
+    """Return the value of a field, or its escaped text if it needs escaping."""
     if type(value) in _HARMLESS:
         return value
     if isinstance(value, Failure):
@@ -57,7 +57,7 @@ def _field(value: object) -> object:
 
 
 def _shown_exception(error: BaseException) -> BaseException:
-    """Return an exception, or one of its class that has its escaped text."""
+    """Return an exception, or a stand-in of the same class with escaped text."""
     text = full_text(error)
     shown = visible(text, MAX_TEXT)
     if shown == message_of(error) and _is_chain_harmless(error):
@@ -66,17 +66,17 @@ def _shown_exception(error: BaseException) -> BaseException:
     try:
         return _stand_in(cls, cls, shown)
     except Exception:
-        # There are classes that nothing can be derived from.
+        # Some classes cannot be derived from.
         return _stand_in(cls, Exception, shown)
 
 
 class _StandIn:
-    """The base of exceptions that have the escaped text of another, and no more."""
+    """The base of stand-ins, which have the escaped text of an exception alone."""
 
     args: tuple[Any, ...]
 
     def __init_subclass__(cls) -> None:
-        """Keep the class from what its base does with classes that are derived."""
+        """Skip the hook of the exception's class for derived classes."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -88,15 +88,15 @@ class _StandIn:
 def _stand_in(
     cls: type[BaseException], base: type[BaseException], shown: str
 ) -> BaseException:
-    """Return a blank exception of a class that has the name of another.
+    """Return a stand-in: a blank exception under the name of a class.
 
     Args:
-        cls: The class whose name it has.
-        base: The class that it is derived from.
-        shown: Its text.
+        cls: The class that gives the name.
+        base: The class to derive from.
+        shown: The escaped text.
     """
     if issubclass(base, SyntaxError):
-        # Python prints the parts of those.
+        # Python prints the attributes of a SyntaxError, not its text.
         base = Exception
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     made: Any = type(cls.__name__, (_StandIn, base), names)
@@ -106,9 +106,9 @@ def _stand_in(
 
 
 def _is_chain_harmless(error: BaseException) -> bool:
-    """Tell whether all that an observer may print with an exception can be shown.
+    """Return True if the causes and contexts of an exception need no escaping.
 
-    Its own notes and members are none.
+    Its own notes and members are checked by the caller.
     """
     chained: list[BaseException | None] = [error.__cause__, error.__context__]
     for _ in range(_MOST_CHAINED):
@@ -123,9 +123,9 @@ def _is_chain_harmless(error: BaseException) -> bool:
 
 
 def for_log(failure: Failure) -> Failure:
-    """Return a failure as it is logged: what it says is escaped, and not too long.
+    """Return a failure to be logged: with escaped and bounded texts.
 
-    Exceptions often say what they were given, such as a key that there is not.
+    Texts of exceptions often have a peer's argument in them, such as a missing key.
 
     Args:
         failure: Any Failure; it is not changed.

@@ -1,3 +1,3 @@
-"""This package adapts brokers to the event loops that they run on."""
+"""This package adapts brokers to their event loops: Twisted's and asyncio's."""
 
 from __future__ import annotations

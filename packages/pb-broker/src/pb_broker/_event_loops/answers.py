@@ -1,4 +1,4 @@
-"""This module has the answers of calls as programs see them, on either event loop."""
+"""This module has the interface of answers to calls, on either event loop."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Answer(Protocol[_T_co]):
         ...
 
     def cancel(self) -> object:
-        """Forget the call: a late answer is read, and what it refers to let go of."""
+        """Forget the call: a late answer is read, and its references are released."""
         ...

@@ -1,13 +1,12 @@
-"""This module is the shell for asyncio: its loop and its Futures.
+"""This module is the asyncio shell of a broker, with loop, Futures and tasks.
 
 Theory of operation
 -------------------
 A broker is a Twisted Protocol, and needs of its loop a clock and the methods of a
 :class:`~pb_broker._event_loops.shell.Shell`.  Here are both for an asyncio loop.
 
-What a call gives is an ``asyncio.Future``: what waits for it, with whatever asyncio
-offers for that, need not know that there is anything else.  Coroutines of the program's
-are run as tasks, and may await anything of asyncio's.
+The result of a call is an ``asyncio.Future``, for all of asyncio's ways to wait.
+Coroutines of the program's are run as tasks, and may await all of asyncio's awaitables.
 """
 
 from __future__ import annotations
@@ -36,57 +35,59 @@ from .shell import Shell, forget, late_call
 
 __all__ = ["AsyncioShell"]
 
-#: Whether tasks can begin to run when they are made.
+#: True if a task can begin to run when it is made, as on Python 3.12.
 _IS_EAGER: Final = sys.version_info >= (3, 12)
 
 
 class _CallFuture(asyncio.Future[Any]):
-    """What becomes of a call: a Future, and where it is listed."""
+    """A call from here: a Future, with its entry in the table of calls."""
 
     __slots__ = ("name", "pending", "request")
 
-    # A Future keeps it for each that waits.
+    # Always None: a Future itself runs each callback in its context.
     context = None
-    # By when the answer is to come, on the broker's clock; None for any time.
+    # Time by which the answer has to come, on the broker's clock; None for any time.
     deadline: float | None = None
+    # Name of the method.
     name: bytes
-    # Where it is listed; there is none if it was never sent.
+    # The table of calls that wait for an answer; not set for a call never sent.
     pending: dict[int, Any]
+    # Number of the call, its key in that table.
     request: int
 
-    # What brokers call these.
+    # The names that sessions use, which are those of a Deferred.
     callback = asyncio.Future.set_result
     called = property(asyncio.Future.done)
 
     def errback(self, failure: Failure) -> None:
-        """Fail."""
+        """Fail the call."""
         error: Any = failure.value
         if isinstance(error, StopIteration):
-            # Which no Future takes: it would end the coroutine that waits.
+            # A Future refuses it: it would end the waiting coroutine.
             error = RuntimeError("the call raised StopIteration")
         self.set_exception(error)
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Give the call up; its answer, if it comes, is read and let go of."""
+        """Forget the call: a late answer is read, and its references are released."""
         if hasattr(self, "pending"):
             forget(self)
         return super().cancel(msg)
 
 
 def _note(answer: asyncio.Future[Any]) -> None:
-    """Take note of a failure that nobody asks for."""
+    """Retrieve the exception of a failed answer, so that asyncio does not log it."""
     if not answer.cancelled():
         answer.exception()
 
 
 @implementer(IDelayedCall)
 class _Timer:
-    """What is to be called at some time.
+    """A timer.
 
     Args:
         loop: The loop.
-        time: When, on the loop's clock; None for the loop's next turn.
-        function: What.
+        time: Seconds on the loop's clock; None for the loop's next turn.
+        function: The function to call then.
     """
 
     __slots__ = ("_function", "_handle", "_loop", "_time")
@@ -107,24 +108,24 @@ class _Timer:
             function()
 
     def active(self) -> bool:
-        """Tell whether it has yet to be called."""
+        """Return True if the function has yet to be called."""
         return self._function is not None
 
     def cancel(self) -> None:
-        """Do not call it."""
+        """Cancel the timer."""
         self._handle.cancel()
         self._function = None
 
     def getTime(self) -> float:
-        """Return when it is due."""
+        """Return the time of the call, in seconds on the loop's clock."""
         return self._time
 
     def reset(self, secondsFromNow: float) -> None:
-        """Call it that long from now instead."""
+        """Move the call to so many seconds from now."""
         self._move(self._loop.time() + secondsFromNow)
 
     def delay(self, secondsLater: float) -> None:
-        """Call it so much later."""
+        """Move the call by so many seconds."""
         self._move(self._time + secondsLater)
 
     def _move(self, time: float) -> None:
@@ -135,10 +136,10 @@ class _Timer:
 
 @implementer(IReactorTime)
 class AsyncioShell(Shell):
-    """An asyncio event loop, as brokers use it: their shell and their clock.
+    """The interface of brokers to an asyncio loop: their shell and their clock.
 
     Args:
-        loop: The loop, which runs in the thread that this is made in.
+        loop: The loop; it runs in the present thread.
     """
 
     __slots__ = ("_loop", "_tasks", "_thread", "new_call")
@@ -147,22 +148,22 @@ class AsyncioShell(Shell):
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._thread = get_ident()
-        # A loop holds what it runs weakly.
+        # Kept here because a loop has only weak references to its tasks.
         self._tasks: set[asyncio.Task[Any]] = set()
         self.new_call = partial(_CallFuture, loop=loop)
 
     def failed(self, failure: Failure) -> _CallFuture:
-        """Return what a call gives that has failed already."""
+        """Return the result of a call that has failed already."""
         call: _CallFuture = self.new_call()
         call.errback(failure)
         return call
 
     def ignore(self, answer: Any) -> None:
-        """Take note of a failure, if it is one, that nobody asks for."""
+        """Keep the failure of an answer, which has no reader, out of the log."""
         answer.add_done_callback(_note)
 
     def watch(self, answer: Any, ended: Callable[[Any], None]) -> None:
-        """Have ``ended`` called with what a call fails with, or None, and no more."""
+        """Call ``ended`` once with the exception of a failed call, or with None."""
 
         def told(call: asyncio.Future[Any]) -> None:
             ended(asyncio.CancelledError() if call.cancelled() else call.exception())
@@ -174,7 +175,7 @@ class AsyncioShell(Shell):
         loop = self._loop
         named: Any = coroutine
         contained: Any = _contained(named)
-        # For those who look at what tasks there are.
+        # The name of the program's coroutine, for lists of the running tasks.
         contained.__qualname__ = named.__qualname__
         task: asyncio.Task[Any]
         if _IS_EAGER and loop.get_task_factory() is None:
@@ -189,15 +190,15 @@ class AsyncioShell(Shell):
 
         def ended(task: asyncio.Task[Any]) -> None:
             self._tasks.discard(task)
-            # A task that is cancelled before it began has not begun this either, and
-            # Python warns of coroutines that never ran.
+            # A task that is cancelled before its first step never begins the coroutine,
+            # and Python warns of coroutines that never ran.
             coroutine.close()
 
         task.add_done_callback(ended)
         return _waiting(task)
 
     def awaitable(self, result: Any) -> Deferred[Any] | None:
-        """Return a Deferred for anything that can be awaited, or None."""
+        """Return a Deferred for an awaitable result; None for any other result."""
         if isinstance(result, CoroutineType):
             return self.run(result)
         if isinstance(result, Deferred):
@@ -210,7 +211,7 @@ class AsyncioShell(Shell):
         return self.run(_result_of(result))
 
     def waiter(self) -> tuple[Any, Callable[[], None]]:
-        """Return something that a coroutine of ours can await, and what ends that."""
+        """Return an awaitable for a coroutine of ours, and a function that ends it."""
         waiting = self._loop.create_future()
 
         def end() -> None:
@@ -220,7 +221,7 @@ class AsyncioShell(Shell):
         return waiting, end
 
     def limit(self, call: Any, seconds: float, clock: Any) -> None:
-        """Have a call fail with CallTimeout if it takes longer."""
+        """Fail a call with CallTimeout if its answer takes longer."""
 
         def late() -> None:
             if not call.done():
@@ -231,11 +232,11 @@ class AsyncioShell(Shell):
         call.add_done_callback(lambda _: timer.cancel())
 
     def interrupt(self) -> None:
-        """End the loop as Ctrl-C does, where nobody else sees to that."""
+        """End the loop as Ctrl-C does; asyncio has no handler that does so."""
         self._loop.call_soon(_interrupt)
 
     def check_thread(self) -> None:
-        """Refuse to go on in another thread than that of the loop."""
+        """Check that this is the thread of the loop; raise WrongThread if not."""
         if get_ident() != self._thread:
             raise self.wrong_thread()
 
@@ -248,36 +249,36 @@ class AsyncioShell(Shell):
         )
 
     def call_in_thread(self, function: Any) -> None:
-        """Call a function in the thread of the loop: now, if this is it.
+        """Call a function in the thread of the loop; at once if this is it.
 
-        A loop that has been closed has no connections, and nothing to be done.
+        A closed loop has no connections, and the function is not called.
         """
         if get_ident() == self._thread:
             if not self._loop.is_closed():
                 function()
         else:
-            # It may be closed meanwhile.
+            # The loop may be closed meanwhile.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(function)
 
     def seconds(self) -> float:
-        """Return what the loop's clock says."""
+        """Return the time on the loop's clock, in seconds."""
         return self._loop.time()
 
     def callLater(
         self, delay: float, callable: Callable[..., object], *args: Any, **kw: Any
     ) -> _Timer:
-        """Call something after some seconds."""
+        """Call a function after some seconds; see ``IReactorTime``."""
         function = partial(callable, *args, **kw) if args or kw else callable
         time = self._loop.time() + delay if delay > 0 else None
         return _Timer(self._loop, time, function)
 
     def getDelayedCalls(self) -> list[Any]:
-        """Return nothing: an asyncio loop does not tell."""
+        """Return an empty list: an asyncio loop does not list its timers."""
         return []
 
     def given(self, deferred: Deferred[Any]) -> asyncio.Future[Any]:
-        """Return a Future of what a Deferred gives; cancelling it cancels that."""
+        """Return a Future of a Deferred; cancelling one cancels the other."""
         future: asyncio.Future[Any] = deferred.asFuture(self._loop)
         return future
 
@@ -291,7 +292,7 @@ async def _result_of(awaitable: Any) -> Any:
 
 
 class _ContainedError(Exception):
-    """One of the exceptions that would end the loop, in a task that is to fail."""
+    """A wrapper of an exception that would end the loop, in a task that shall fail."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
@@ -299,7 +300,7 @@ class _ContainedError(Exception):
 
 
 async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine, whatever it raises: a task hands some of that to the loop."""
+    """Run a coroutine, and wrap the exceptions that a task would raise in the loop."""
     try:
         return await coroutine
     except (KeyboardInterrupt, SystemExit) as error:
@@ -307,7 +308,7 @@ async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _outcome(task: asyncio.Task[Any]) -> Any:
-    """Return what a task that is done has given, or a Failure."""
+    """Return the result of a finished task, or a Failure."""
     if task.cancelled():
         return Failure(asyncio.CancelledError())
     error = task.exception()
@@ -319,9 +320,9 @@ def _outcome(task: asyncio.Task[Any]) -> Any:
 
 
 def _waiting(task: asyncio.Task[Any]) -> Deferred[Any]:
-    """Return a Deferred of what a task will give.
+    """Return a Deferred of a task's result.
 
-    Cancelling it cancels the task, and what that gives then is the result.
+    Cancelling it cancels the task, whose outcome is then the result.
     """
     cancelled = object()
     ending: Deferred[Any] = Deferred()

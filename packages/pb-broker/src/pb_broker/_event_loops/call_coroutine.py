@@ -1,13 +1,13 @@
-"""This module has the calls of stubs, which are coroutines that have begun.
+"""This module has the call coroutine: a stub's call on asyncio, begun already.
 
 Theory of operation
 -------------------
-An ``async def`` of an interface promises a coroutine to type checkers, and what takes
-coroutines alone, such as a task group of asyncio's, has to get one.  Yet a call is sent
-when it is made, and not when it is first awaited, so that calls that are made together
-go together.  On Twisted's reactor a :class:`~pb_broker._event_loops.shell.Call` is both
-a Deferred and a coroutine.  On asyncio a Future that were a coroutine as well would be
-refused by ``asyncio.wait``, so that a :class:`CallCoroutine` goes around the Future.
+An ``async def`` of an interface promises a coroutine to type checkers, and a task group
+of asyncio's takes coroutines alone.  Yet a call is sent when it is made, and not when
+it is first awaited, so that calls that are made together go together.  On Twisted's
+reactor a :class:`~pb_broker._event_loops.shell.Call` is both a Deferred and a
+coroutine.  On asyncio, ``asyncio.wait`` would refuse a Future that is a coroutine as
+well, so a :class:`CallCoroutine` goes around the Future.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["CallCoroutine", "coroutine_of"]
 class CallCoroutine(Coroutine[Any, Any, Any]):
     """A call on asyncio that has begun: a coroutine that waits for its Future.
 
-    It may be awaited several times, or not at all; it has what the Future has.
+    It may be awaited several times, or not at all; it has the Future's attributes.
 
     Args:
         answer: The Future.
@@ -37,7 +37,7 @@ class CallCoroutine(Coroutine[Any, Any, Any]):
 
     def __init__(self, answer: Future[Any]) -> None:
         self._answer = answer
-        # The wait, where this is run as a coroutine; None before that begins.
+        # The wait of a task that runs this as a coroutine; None before it begins.
         self._steps: Generator[Any, Any, Any] | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -45,7 +45,7 @@ class CallCoroutine(Coroutine[Any, Any, Any]):
         return self._answer.__await__()
 
     def send(self, value: Any) -> Any:
-        """Go on, as coroutines do."""
+        """Resume the wait, as a coroutine's ``send`` does."""
         steps = self._steps
         if steps is None:
             steps = self._steps = _waiting(self._answer)
@@ -57,10 +57,9 @@ class CallCoroutine(Coroutine[Any, Any, Any]):
         val: Any = None,
         tb: TracebackType | None = None,
     ) -> Any:
-        """Go on with an exception, as coroutines do.
+        """Raise an exception in the wait, as a coroutine's ``throw`` does.
 
-        A call for which nothing has waited is forgotten: its task was cancelled before
-        it began.
+        A call without a wait is forgotten: its task was cancelled before it began.
         """
         steps = self._steps
         if steps is None:
@@ -69,18 +68,18 @@ class CallCoroutine(Coroutine[Any, Any, Any]):
         return steps.throw(thrown(typ, val, tb))
 
     def close(self) -> None:
-        """Wait no more; forget the call if nothing has waited for it."""
+        """End the wait; forget a call without one."""
         if self._steps is None:
             self._answer.cancel()
         else:
             self._steps.close()
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Forget the call: a late answer is read, and what it refers to let go of."""
+        """Forget the call: a late answer is read, and its references are released."""
         return self._answer.cancel(msg)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the Future has."""
+        """Return an attribute of the Future."""
         return getattr(self._answer, name)
 
     def __repr__(self) -> str:
@@ -93,11 +92,11 @@ def _waiting(answer: Future[Any]) -> Generator[Any, Any, Any]:
 
 
 def coroutine_of(answer: Any) -> Coroutine[Any, Any, Any]:
-    """Return a call that has begun as a coroutine.
+    """Return a coroutine for a call that has begun.
 
     Args:
-        answer: What a ``callRemote`` has given; one of a program's own may give
-            anything, which is returned as it is.
+        answer: The result of ``callRemote``.  A program's own ``callRemote`` may give
+            an object of another type, which is returned as it is.
     """
     made: Any = answer
     if isinstance(answer, Future):

@@ -1,4 +1,4 @@
-"""This module says by what clock something goes."""
+"""This module finds the clock of a broker or a factory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def clock_of(owner: Any) -> Any:
     """Return the ``IReactorTime`` of a broker or factory: its own, or the reactor.
 
     Args:
-        owner: Has a ``clock``, or None for that.
+        owner: An object with a ``clock``, which is None for the reactor.
     """
     if owner.clock is not None:
         return owner.clock
-    # Not before it is needed: whoever imports it first decides which it is.
+    # Imported as late as possible: the first import installs the default reactor.
     from twisted.internet import reactor
 
     return reactor

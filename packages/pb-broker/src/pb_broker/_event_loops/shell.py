@@ -1,7 +1,7 @@
-"""This module has what a broker needs of the event loop that it runs on.
+"""This module is the shell of a broker: its interface to the event loop.
 
 There is one implementation of PB, and a thin shell around it for each kind of loop.
-This is the shell for Twisted's reactor, and what others are made like.
+This is the shell for Twisted's reactor, and the base class of the others.
 """
 
 from __future__ import annotations
@@ -36,29 +36,31 @@ _T = TypeVar("_T")
 
 
 class Call(Deferred[Any]):
-    """What becomes of a call from here: a Deferred, and where it is listed.
+    """A call from here: a Deferred of its answer, with its entry in the table of calls.
 
-    It is a coroutine as well, which has begun: what takes coroutines takes it.
+    It is a coroutine that has begun as well, for functions that take only coroutines.
     """
 
     __slots__ = ("name", "pending", "request")
 
-    # The wait, where this is run as a coroutine; None before that begins.
+    # The wait of a task that runs this as a coroutine; None before it begins.
     _steps: Any = None
 
-    # Of the caller, where that has set anything.
+    # Context of the caller; None if it has set no context variable.
     context: Context | None = None
-    # By when the answer is to come, on the broker's clock; None for any time.
+    # Time by which the answer has to come, on the broker's clock; None for any time.
     deadline: float | None = None
+    # Name of the method.
     name: bytes
-    # Where it is listed.
+    # The table of calls that wait for an answer.
     pending: dict[int, Any]
+    # Number of the call, its key in that table.
     request: int
 
     if not hasattr(Deferred, "send"):
-        # That of an older Twisted does.
+        # Older versions of Twisted have the method.
         def send(self, value: Any) -> Any:
-            """Go on, as coroutines do."""
+            """Resume the wait, as a coroutine's ``send`` does."""
             if self._steps is None:
                 self._steps = iter(self)
             return self._steps.send(value)
@@ -69,28 +71,28 @@ class Call(Deferred[Any]):
         val: Any = None,
         tb: TracebackType | None = None,
     ) -> Any:
-        """Go on with an exception, as coroutines do: nothing here handles it.
+        """Raise an exception out of the wait, as a coroutine's ``throw`` does.
 
-        A call for which nothing has waited is forgotten.
+        A call without a wait is forgotten.
         """
         self.close()
         raise thrown(typ, val, tb)
 
     def close(self) -> None:
-        """Wait no more; forget the call if nothing has waited for it."""
+        """End the wait; forget a call without one."""
         if not self.called and self._steps is None:
-            # Nothing waits that is to be told that it was cancelled.
+            # Without a wait, no caller handles the CancelledError.
             self.addErrback(lambda _: None)
             self.cancel()
 
 
 def thrown(typ: Any, val: Any, tb: TracebackType | None) -> BaseException:
-    """Return the exception that a coroutine is to raise, however it is told so.
+    """Return the exception of a coroutine's ``throw``, from either form of arguments.
 
     Args:
         typ: The exception, or its class.
-        val: The exception, where ``typ`` is its class; None to make one.
-        tb: Its traceback; None to leave that as it is.
+        val: The exception if ``typ`` is its class; None to make one.
+        tb: The traceback; None to leave that of the exception.
     """
     error: BaseException
     if isinstance(typ, BaseException):
@@ -101,19 +103,19 @@ def thrown(typ: Any, val: Any, tb: TracebackType | None) -> BaseException:
 
 
 def call_of(deferred: Deferred[Any]) -> Call:
-    """Return a call that gives what a Deferred does; cancelling it cancels that."""
+    """Return a call with the result of a Deferred; cancelling one cancels the other."""
     call = Call(lambda _: deferred.cancel())
     deferred.addCallbacks(call.callback, call.errback)
     return call
 
 
 def forget(call: Any) -> None:
-    """Forget a call that nobody waits for any more; its answer is none to any call."""
+    """Remove a call from the table of calls; its answer is then dropped."""
     call.pending.pop(call.request, None)
 
 
 def late_call(call: Any, seconds: float) -> CallTimeout:
-    """Return the error of a call whose answer did not come in time."""
+    """Return the error of a call without an answer in time."""
     return CallTimeout(shown_name(call.name), seconds)
 
 
@@ -123,7 +125,7 @@ def as_deferred(answer: Answer[_T] | None) -> Deferred[_T]:
     Cancelling it cancels the call.
 
     Args:
-        answer: What ``callRemote`` has given; None, of a call that wants no answer, for
+        answer: The result of ``callRemote``; None, for a call without an answer, gives
             a Deferred with None.  A call of a stub is a coroutine, which
             ``ensureDeferred`` takes on Twisted's reactor, and ``asyncio.ensure_future``
             on asyncio.
@@ -138,44 +140,45 @@ def as_deferred(answer: Answer[_T] | None) -> Deferred[_T]:
 
 
 def _is_reactor_thread() -> bool:
-    """Tell whether this is the thread that the reactor runs in, or may come to."""
-    # None as long as no reactor has run, whatever its annotation says.
+    """Return True in the reactor's thread, and in each thread before it runs."""
+    # None as long as no reactor has run, against its annotation.
     reactor_thread: object = threadable.ioThread
     return reactor_thread is None or threadable.isInIOThread()
 
 
 class Shell:
-    """The event loop as brokers use it: here, Twisted's reactor.
+    """The interface of brokers to the event loop: here, to Twisted's reactor.
 
-    What a program is given for a call is of the loop's own kind: something that its
-    coroutines can await, and that fires once.
+    The result of a call is of the loop's own kind, a Deferred or a Future, which the
+    coroutines of that loop can await.
     """
 
     __slots__ = ()
 
-    #: What becomes of a call: has ``callback``, ``errback``, ``called``, and is
+    #: Makes a call: an object with ``callback``, ``errback`` and ``called``, which is
     #: forgotten when it is cancelled.
     new_call: Any = staticmethod(partial(Call, forget))
 
-    #: Whether what is to be done with an answer has to be told whose context it is in.
+    #: True if the session has to run the callbacks of an answer in the caller's
+    #: context; False if the loop does so itself.
     keeps_context = True
 
     def failed(self, failure: Failure) -> Any:
-        """Return what a call gives that has failed already."""
+        """Return the result of a call that has failed already."""
         call = Call(None)
         call.errback(failure)
         return call
 
     def ignore(self, answer: Any) -> None:
-        """Take note of a failure, if it is one, that nobody asks for."""
+        """Keep the failure of an answer, which has no reader, out of the log."""
         answer.addErrback(lambda _: None)
 
     def given(self, deferred: Deferred[Any]) -> Any:
-        """Return what a program is given for a Deferred, which it may cancel."""
+        """Return the loop's own kind of result for a Deferred; it may be cancelled."""
         return deferred
 
     def watch(self, answer: Any, ended: Callable[[Any], None]) -> None:
-        """Have ``ended`` called with what a call fails with, or None, and no more."""
+        """Call ``ended`` once with the exception of a failed call, or with None."""
 
         def passed_on(result: Any) -> Any:
             ended(result.value if isinstance(result, Failure) else None)
@@ -184,20 +187,20 @@ class Shell:
         answer.addBoth(passed_on)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """Run a coroutine of the program's, until it first waits at once."""
+        """Run a coroutine of the program's; it begins at once."""
         return ensureDeferred(coroutine)
 
     def awaitable(self, result: Any) -> Deferred[Any] | None:
-        """Return a Deferred for what a method gave if that has to be waited for.
+        """Return a Deferred for the result of a method that has to be waited for.
 
-        None is for anything else.
+        None for a result that is there at once.
         """
         if isinstance(result, CoroutineType):
             return self.run(result)
         return result if isinstance(result, Deferred) else None
 
     def waiter(self) -> tuple[Any, Callable[[], None]]:
-        """Return something that a coroutine of ours can await, and what ends that."""
+        """Return an awaitable for a coroutine of ours, and a function that ends it."""
         waiting: Deferred[None] = Deferred()
 
         def end() -> None:
@@ -207,7 +210,7 @@ class Shell:
         return waiting, end
 
     def limit(self, call: Any, seconds: float, clock: Any) -> None:
-        """Have a call fail with CallTimeout if it takes longer."""
+        """Fail a call with CallTimeout if its answer takes longer."""
 
         def late(result: Any, timeout: float) -> NoReturn:
             raise late_call(call, timeout)
@@ -215,16 +218,16 @@ class Shell:
         call.addTimeout(seconds, clock, late)
 
     def interrupt(self) -> None:
-        """End the loop as Ctrl-C does, where nobody else sees to that.
+        """End the loop as Ctrl-C does, on a loop without a handler of its own.
 
-        A reactor sees to Ctrl-C itself, unless it was told not to.
+        A reactor has one, unless it was told not to; so this has no effect.
         """
 
     def check_thread(self) -> None:
-        """Refuse to go on in another thread than that of the loop.
+        """Check that this is the thread of the loop.
 
         Raises:
-            WrongThread: This is another one.
+            WrongThread: It is another thread.
         """
         if not _is_reactor_thread():
             raise self.wrong_thread()
@@ -238,7 +241,7 @@ class Shell:
         )
 
     def call_in_thread(self, function: Any) -> None:
-        """Call a function in the thread of the loop: now, if this is it."""
+        """Call a function in the thread of the loop; at once if this is it."""
         if _is_reactor_thread():
             function()
         else:
@@ -248,5 +251,5 @@ class Shell:
             threads.callFromThread(function)
 
 
-#: The shell of every broker that is not told otherwise.
+#: The shell of Twisted's reactor, the default of every broker.
 TWISTED = Shell()

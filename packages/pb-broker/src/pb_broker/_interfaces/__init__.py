@@ -1,3 +1,3 @@
-"""This package finds the methods that a peer may call, and checks their arguments."""
+"""This package reads interfaces, finds exposed methods, and checks arguments."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""This module holds the arguments of calls against annotations, where that is wanted.
+"""This module is the argument validation of calls against annotations, if asked for.
 
-What annotations mean is left to typeguard, which neither converts nor copies: a method
-gets the very objects that came.
+The meaning of annotations is left to typeguard, which neither converts nor copies: a
+method gets the very objects that came.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from .interfaces import MISSING, Method, binder
 
 __all__ = ["Check", "check_of", "checked"]
 
-#: How much of a reason an error shows, in characters, and of a name.
+#: Longest part of a reason, and of a name, that an error shows, in characters.
 _SHOWN: Final = 200
 _SHOWN_NAME: Final = 100
 
-#: Called with the arguments of a call; raises InvalidArgument.
+#: Check of a call's arguments, which raises InvalidArgument.
 Check = Callable[[tuple[Any, ...], dict[str, Any]], None]
 
-#: Called with a value and the argument that it is.
+#: Check of one value, called with the value and the name of its argument.
 _Expected = Callable[[Any, str], None]
 
 
 def checked(
     target: Any, message: str, args: tuple[Any, ...], kw: dict[str, Any]
 ) -> None:
-    """See that the arguments of a call agree with what is said of them.
+    """Check the arguments of a call against the annotations of its method.
 
     Args:
-        target: What is called.
+        target: The object that is called.
         message: The name that the peer sent.
         args: The positional arguments.
         kw: The keyword arguments.
 
     Raises:
-        InvalidArgument: They do not.
+        InvalidArgument: An argument does not agree with its annotation.
     """
     checks: Mapping[str, Check] = type(target)._pb_checks
     check = checks.get(message)
@@ -48,15 +48,15 @@ def checked(
 
 
 def check_of(method: Method, function: Any, given: inspect.Signature) -> Check:
-    """Return what looks at the arguments of one method.
+    """Return the check of one method's arguments.
 
     Args:
-        method: The method as the interface has it.
-        function: What is called.
-        given: How it can be called by a peer.
+        method: The method of the interface.
+        function: The function that implements it.
+        given: The signature of that function for a peer.
 
     Raises:
-        TypeError: An annotation does not mean anything here.
+        TypeError: An annotation cannot be evaluated.
         ImportError: typeguard is not installed.
     """
     own, theirs = _hints(function), _hints(method.function)
@@ -86,7 +86,7 @@ def check_of(method: Method, function: Any, given: inspect.Signature) -> Check:
 
 
 def _see(expected: _Expected, parameter: inspect.Parameter, value: Any) -> None:
-    """Look at all values that one parameter takes."""
+    """Check all values of one parameter."""
     if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
         for place, item in enumerate(value):
             expected(item, f"{parameter.name}[{place}]")
@@ -98,10 +98,10 @@ def _see(expected: _Expected, parameter: inspect.Parameter, value: Any) -> None:
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    """Return the annotations of a function, evaluated.
+    """Return the evaluated annotations of a function.
 
     Raises:
-        TypeError: They cannot be.
+        TypeError: They cannot be evaluated.
     """
     if not hasattr(function, "__annotations__"):
         return {}
@@ -116,7 +116,7 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def _expectation(hint: Any, function: Any, called: str) -> _Expected:
-    """Return what raises InvalidArgument for a value that ``hint`` does not allow.
+    """Return the check of values for an annotation.
 
     Raises:
         TypeError: The annotation refers to itself by name.
@@ -130,7 +130,7 @@ def _expectation(hint: Any, function: Any, called: str) -> _Expected:
     reason_for = _typeguard()
 
     def expected(value: Any, name: str) -> None:
-        # By far the most frequent case, which needs no closer look.
+        # By far the most frequent case, and quicker than typeguard.
         if type(value) is hint:
             return
         reason = reason_for(value, hint)
@@ -145,19 +145,19 @@ def _expectation(hint: Any, function: Any, called: str) -> _Expected:
 
 
 def _is_open(hint: Any) -> bool:
-    """Tell whether a name is left in an annotation, as in recursive ones."""
+    """Return True if a name is left in an annotation, as in recursive ones."""
     if isinstance(hint, str | ForwardRef):
         return True
     return get_origin(hint) is not Literal and any(map(_is_open, _parts_of(hint)))
 
 
 def _parts_of(hint: Any) -> Iterable[Any]:
-    # Those of a Callable are a list.
+    # The parameters of a Callable are a list.
     return hint if isinstance(hint, list) else get_args(hint)
 
 
 def _typeguard() -> Callable[[Any, Any], str | None]:
-    """Return what says why a value is none that an annotation allows, if it is not."""
+    """Return a function from a value and a hint to the reason of a misfit, or None."""
     try:
         import typeguard
     except ImportError as error:

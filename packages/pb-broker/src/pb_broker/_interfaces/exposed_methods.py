@@ -1,9 +1,9 @@
-"""This module says which methods of an object a peer can call.
+"""This module finds the exposed methods of an object, which a peer can call.
 
 A peer sends a name.  With the prefix of the object's flavor before it, it is the name
-of a method that can be called.  Failing that, it is looked up in a table that has what
-``@remote`` marked, made once for each class: what a peer sends never names an attribute
-that was not offered.
+of a method that can be called.  Failing that, it is looked up in a table of the methods
+that ``@remote`` marked, made once for each class.  So a peer's name never reaches an
+attribute that was not offered.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 _Class = TypeVar("_Class", bound=type)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-#: The attribute of a function that has the name by which it is exposed.
+#: Attribute of a marked function: the name by which it is exposed.
 _MARK: Final = "_pb_remote_name"
 
 
@@ -50,7 +50,7 @@ def find_method(target: object, prefix: str, message: str) -> Callable[..., Any]
         message: The name that the peer sent.
 
     Raises:
-        NoSuchMethod: There is none.  The name is shown shortened.
+        NoSuchMethod: There is no such method.  The error shows a shortened name.
     """
     method: Callable[..., Any] | None = getattr(target, prefix + message, None)
     if method is None:
@@ -63,16 +63,16 @@ def find_method(target: object, prefix: str, message: str) -> Callable[..., Any]
 
 
 def has_method(target: object, message: str) -> bool:
-    """Tell whether a peer may call a method of ``target`` by that name.
+    """Return True if a peer may call a method of ``target`` by that name.
 
-    Nothing of the object's runs for that: a name that only its ``__getattr__`` or its
+    No code of the object's runs for that: a name that only its ``__getattr__`` or its
     own ``remoteMessageReceived`` knows is not found.
 
     Args:
         target: The object that was called.
         message: The name that the peer sent.
     """
-    # A reference to what is no Referenceable itself.
+    # An AsReferenceable stands for another object.
     entry = getattr(target, "__dict__", {}).get("remoteMessageReceived")
     target = getattr(entry, "__self__", target)
     if not isinstance(target, Called):
@@ -89,11 +89,11 @@ def has_method(target: object, message: str) -> bool:
 def arguments_of(
     broker: Any, args: Any, kw: Any, perspective: Any = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a call's arguments, whichever way they were handed over.
+    """Return a call's arguments, unserialized if they are still jelly.
 
     The broker hands them over ready to use.  A program that overrides
-    ``remoteMessageReceived`` may have jellied lists instead, as in
-    ``twisted.spread``; those are unserialized here.
+    ``remoteMessageReceived`` may pass jellied lists instead, as in ``twisted.spread``;
+    those are unserialized here.
 
     Args:
         broker: The broker through which the call came.
@@ -108,7 +108,7 @@ def arguments_of(
         args = broker.unserialize(args, perspective)
     if isinstance(kw, list):
         kw = broker.unserialize(kw, perspective)
-        # Python 2 peers send the names of keyword arguments as bytes.
+        # Peers on Python 2 send the names of keyword arguments as bytes.
         kw = {k.decode() if type(k) is bytes else k: v for k, v in kw.items()}
     return args, kw
 
@@ -122,18 +122,18 @@ def remote(*, name: str) -> Callable[[_Function], _Function]: ...
 
 
 def remote(function: Any = None, /, *, name: str | None = None) -> Any:
-    """Let peers call a method, whatever its name begins with.
+    """Let peers call a method without a prefix in its name.
 
-    To be used as a decorator, ``@remote`` or ``@remote(name="...")``, in a class that
-    has a flavor or in a base of one.  What overrides the method in a subclass is
-    exposed by the same name; ``None`` in its place takes that back.
+    Used as a decorator, ``@remote`` or ``@remote(name="...")``, in a class that has a
+    flavor or in a base of one.  An override of the method in a subclass is exposed by
+    the same name; ``None`` in its place takes that back.
 
     Args:
         function: The method.
-        name: What peers call it; by default, its own name.
+        name: The name for peers; None for the method's own.
 
     Raises:
-        TypeError: It is no function, or the name is no text.
+        TypeError: ``function`` is no function, or ``name`` no text.
     """
     if function is None:
         if not isinstance(name, str) or not name:
@@ -155,7 +155,7 @@ _tables: WeakKeyDictionary[type, Mapping[str, str]] = WeakKeyDictionary()
 
 
 def _table_of(cls: type) -> Mapping[str, str]:
-    """Return a class's attributes, by the names that ``@remote`` exposes them by."""
+    """Return the names of a class's marked attributes, by their exposed names."""
     table = _tables.get(cls)
     if table is None:
         table = _tables[cls] = {
@@ -165,7 +165,7 @@ def _table_of(cls: type) -> Mapping[str, str]:
 
 
 def _marks_of(cls: type) -> dict[str, tuple[str, type]]:
-    """Return what ``@remote`` marked: attributes and whose they are, by names.
+    """Return the marked attributes of a class and their owners, by exposed names.
 
     Raises:
         TypeError: One class gives one name to two methods.
@@ -182,7 +182,7 @@ def _marks_of(cls: type) -> dict[str, tuple[str, type]]:
                         f"{base.__qualname__} has two methods for {name!r}: "
                         f"{before} and {attribute}"
                     )
-                # What it overrides may have had another name.
+                # The overridden method may have had another name.
                 table.pop(names.get(attribute, ""), None)
                 names[attribute] = name
                 table[name] = (attribute, base)
@@ -200,7 +200,7 @@ def _name_of(value: object) -> str | None:
 
 
 class _Promise(NamedTuple):
-    """What a class has said that it exposes."""
+    """An interface that a class exposes, its methods, and True to validate calls."""
 
     interface: Any
     methods: Mapping[str, Method]
@@ -208,17 +208,18 @@ class _Promise(NamedTuple):
 
 
 class Called:
-    """The base of what has methods that a peer can call."""
+    """The base of flavors with methods that a peer can call."""
 
-    #: With what the names of such methods begin.
+    #: Prefix of the names of such methods.
     _pb_prefix: ClassVar[str] = ""
-    #: How many arguments they get from here.
+    #: Number of their arguments that come from this end, ``self`` included.
     _pb_given: ClassVar[int] = 1
-    #: The method through which a call arrives; none if it arrives elsewhere.
+    #: The method through which a call arrives; None if another object has it.
     _pb_entry: ClassVar[str | None] = "remoteMessageReceived"
 
+    #: The interfaces that the class exposes.
     _pb_promises: ClassVar[tuple[_Promise, ...]] = ()
-    #: What looks at the arguments of a call, by its name.
+    #: Checks of the arguments of calls, by the method's name.
     _pb_checks: ClassVar[Mapping[str, argument_validation.Check]] = {}
 
     def _pb_perspective(self) -> Any:
@@ -230,10 +231,10 @@ class Called:
         return self
 
     def __init_subclass__(cls, **kw: Any) -> None:
-        """See that a class exposes what it says, and nothing twice.
+        """Check that a class exposes its interfaces, and no name twice.
 
         Args:
-            **kw: What other bases want to know.
+            **kw: Keyword arguments of other bases.
 
         Raises:
             TypeError: It does not.
@@ -244,15 +245,15 @@ class Called:
 
 
 def exposed_by(cls: type) -> list[type]:
-    """Return the interfaces that a class has said that it exposes."""
+    """Return the interfaces that a class exposes."""
     promises: tuple[_Promise, ...] = getattr(cls, "_pb_promises", ())
     return [interface_class(each.interface) for each in promises]
 
 
 def _flavors_of(cls: type[Called]) -> list[type[Called]]:
-    """Return the flavors of a class, the one by which peers call it first."""
+    """Return the flavors of a class, beginning with the one for calls of peers."""
     flavors = [base for base in cls.__mro__ if base.__dict__.get("_pb_prefix")]
-    # An avatar that can be sent as it is does not need to be sent as an avatar.
+    # An avatar of a flavor that can be sent itself is called by that flavor.
     return sorted(flavors, key=lambda base: not hasattr(base, "jellyFor"))
 
 
@@ -279,23 +280,23 @@ def _see_that_names_differ(cls: type[Called]) -> None:
 
 
 def exposes(*interfaces: Any, validate: bool = False) -> Callable[[_Class], _Class]:
-    """Say of a class that peers can call what ``interfaces`` have.
+    """Declare that peers can call the methods of ``interfaces`` on a class.
 
-    To be used as a decorator.  It sees, when the class is made and when one is derived
-    from it, that behind each method of each interface there is one that a peer can call
-    and that takes whatever the interface allows.  Annotations are not compared: what is
-    a reference at one end is an object at the other.
+    Used as a decorator.  When the class is made, and when one is derived from it, each
+    method of each interface has to be implemented by one that a peer can call and that
+    takes all arguments which the interface allows.  Annotations are not compared: a
+    reference at one end is an object at the other.
 
     Args:
         *interfaces: Classes that both ends share; see
             :meth:`pb_broker.RemoteReference.stub`.
-        validate: Whether the arguments of calls from peers are held against the
-            annotations of the method that is called; where it has none, against the
-            interface's.  What does not agree is answered with
-            :class:`~pb_broker.InvalidArgument`.  This needs the extra ``validation``.
+        validate: True to check the arguments of peers' calls against the annotations of
+            the called method, or the interface's if it has none.  A call that does not
+            agree is answered with :class:`~pb_broker.InvalidArgument`.  This needs the
+            extra ``validation``.
 
     Raises:
-        TypeError: The class does not have what it says, or an interface is none.
+        TypeError: The class does not implement an interface, or an argument is none.
         ImportError: The library that ``validate`` needs is not installed.
     """
     promises = tuple(_Promise(each, methods_of(each), validate) for each in interfaces)
@@ -317,7 +318,7 @@ def exposes(*interfaces: Any, validate: bool = False) -> Callable[[_Class], _Cla
 
 
 def _keep_promises(cls: type[Called]) -> None:
-    """See that a class has what it exposes, and make what looks at arguments."""
+    """Check that a class implements its interfaces, and make the argument checks."""
     checks: dict[str, argument_validation.Check] = {}
     for promise in cls._pb_promises:
         for name, method in promise.methods.items():
@@ -336,10 +337,10 @@ def _keep_promises(cls: type[Called]) -> None:
 
 
 def _implementation(cls: type[Called], method: Method) -> tuple[Any, inspect.Signature]:
-    """Return what is behind a method of an interface, and how a peer can call it.
+    """Return the implementation of an interface's method, and its signature for a peer.
 
     Raises:
-        TypeError: There is nothing.
+        TypeError: The class does not implement it.
     """
     flavor = _flavors_of(cls)[0]
     attribute = flavor._pb_prefix + method.name
@@ -366,7 +367,7 @@ def _shown(cls: type, function: Any) -> str:
 
 
 def _see_all_calls(cls: type[Called], flavor: type[Called]) -> None:
-    """Have the arguments of the calls to one flavor of a class looked at."""
+    """Wrap the entry of one flavor of a class, to check the arguments of its calls."""
     through = flavor._pb_entry
     if through is None:
         return

@@ -1,7 +1,7 @@
-"""This module reads interfaces: classes that say what can be called at the other end.
+"""This module reads interfaces: classes with the methods of the other end.
 
-An interface is an ordinary class that both ends share, usually a ``Protocol``.  Its
-public methods are what it offers; it has nothing else.
+An interface is an ordinary class that both ends share, usually a ``Protocol``.  It has
+public methods, which it offers, and no other public attributes.
 """
 
 from __future__ import annotations
@@ -40,17 +40,18 @@ _BY_NAME: Final = (
     inspect.Parameter.KEYWORD_ONLY,
 )
 
-#: Bases that have no part in what an interface offers.
+#: Bases whose attributes are no part of an interface.
 _NO_PART: Final[tuple[object, ...]] = (object, Protocol, Generic)
 
-#: Names that ``callRemote`` keeps to itself.
+#: Keyword arguments that ``callRemote`` keeps to itself.
 RESERVED: Final = frozenset({"pbanswer", "pbcallback", "pberrback"})
 
-#: Return types of methods whose results come one after the other.
+#: Names of the return types of streams.
 _STREAM_NAMES: Final = frozenset({"AsyncGenerator", "AsyncIterable", "AsyncIterator"})
 
 
-#: Return types of methods whose calls give what ``callRemote`` gives, and no coroutine.
+#: Names of the return types of methods whose stubs return the result of
+#: ``callRemote`` as it is, and no coroutine.
 _OWN_NAMES: Final = frozenset({"Deferred", "Future", "Task"})
 
 
@@ -63,15 +64,15 @@ class Method:
 
     Attributes:
         function: As above.
-        is_coroutine: Whether a call of it gives a coroutine; it does not where it is
-            declared to give a Deferred or a Future.
-        is_stream: Whether it gives items one after the other.
+        is_coroutine: True if its call is a coroutine; False if it is declared to return
+            a Deferred or a Future.
+        is_stream: True if its call gives a stream of items.
         name: Its name.
         qualname: Its name and that of the interface.
-        signature: How it is called, without ``self``.
+        signature: Its signature without ``self``.
 
     Raises:
-        TypeError: A method that is declared so cannot be called from afar.
+        TypeError: The declaration is of no remote method.
     """
 
     __slots__ = (
@@ -89,7 +90,7 @@ class Method:
         self.function = function
         self.is_coroutine = _is_coroutine(function)
         if getattr(function, "__name__", "") == "_overload_dummy":
-            # Overloads without an implementation: all that is left of them.
+            # Overloads without an implementation leave this function alone.
             self.signature = _ANYTHING
             self.is_stream = False
             return
@@ -112,10 +113,10 @@ _ANYTHING: Final = inspect.Signature(
 
 
 def interface_class(interface: Any) -> type:
-    """Return the class that ``interface`` is, be it generic and subscripted or not.
+    """Return the class of an interface, which may be a subscripted generic one.
 
     Raises:
-        TypeError: It is no interface.
+        TypeError: The argument is no interface.
     """
     cls = get_origin(interface) or interface
     if not inspect.isclass(cls):
@@ -135,7 +136,7 @@ def methods_of(interface: Any) -> dict[str, Method]:
         interface: A class, or a generic one with its arguments.
 
     Raises:
-        TypeError: It is no interface, or has what cannot be called from afar.
+        TypeError: It is no interface, or has a member that is no remote method.
     """
     cls = interface_class(interface)
     found: dict[str, Method] = {}
@@ -151,7 +152,7 @@ def methods_of(interface: Any) -> dict[str, Method]:
     return found
 
 
-#: What stands for the value of an attribute that is only declared.
+#: Value of an attribute that is declared without a value.
 _DECLARED: Final = object()
 
 
@@ -173,15 +174,15 @@ def _described(value: object) -> str:
 
 
 def bound_signature(function: Any, shown: str, leave_out: int = 1) -> inspect.Signature:
-    """Return how a function is called once its first arguments are given.
+    """Return the signature of a function without its first arguments.
 
     Args:
         function: The function.
-        shown: What an error calls it.
-        leave_out: How many arguments are given.
+        shown: Its name in an error.
+        leave_out: The number of arguments to leave out.
 
     Raises:
-        TypeError: It does not take so many.
+        TypeError: The function does not take so many.
     """
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
@@ -196,7 +197,7 @@ def bound_signature(function: Any, shown: str, leave_out: int = 1) -> inspect.Si
 
 
 class _Missing:
-    """What stands for an argument that is not given."""
+    """The type of the default of arguments that are left out of a call."""
 
     __slots__ = ()
 
@@ -210,16 +211,16 @@ MISSING: Final = _Missing()
 def binder(
     signature: inspect.Signature, shown: str, body: str, **names: Any
 ) -> Callable[..., Any]:
-    """Return a function that takes what ``signature`` does.
+    """Return a function with a signature, and a body of one statement.
 
     It is compiled, as the standard library does for dataclasses: that binds arguments
     ten times as fast as ``Signature.bind``.
 
     Args:
-        signature: What it takes.  Arguments that can be left out are ``MISSING`` then.
-        shown: What errors call it.
-        body: What it does: one statement.
-        **names: Other names in that.
+        signature: The signature; its defaults are replaced by ``MISSING``.
+        shown: The name of the function in errors.
+        body: The statement.
+        **names: Values of names in the statement, besides its parameters.
     """
     plain = [
         each.replace(
@@ -236,10 +237,10 @@ def binder(
 
 
 def _is_stream(function: FunctionType, shown: str) -> bool:
-    """Tell whether a method gives a stream.
+    """Return True if a method is declared to give a stream.
 
     Raises:
-        TypeError: It says that it returns something for which nobody has to wait.
+        TypeError: It is declared to return a type that cannot be awaited.
     """
     if inspect.isasyncgenfunction(function):
         return True
@@ -264,7 +265,7 @@ def _is_stream(function: FunctionType, shown: str) -> bool:
 
 
 def _is_coroutine(function: FunctionType) -> bool:
-    """Tell whether a method promises a coroutine, or anything that can be awaited."""
+    """Return True unless a method is declared to return a Deferred or a Future."""
     if inspect.iscoroutinefunction(function):
         return True
     declared = getattr(function, "__annotations__", {}).get("return", Any)
@@ -276,7 +277,7 @@ def _is_coroutine(function: FunctionType) -> bool:
 
 
 def _evaluated(hint: Any, function: FunctionType) -> Any:
-    """Return what an annotation stands for, or its text if that is not known here."""
+    """Return an evaluated annotation, or its text if it cannot be evaluated here."""
     if not isinstance(hint, str):
         return hint
     holder: Any = SimpleNamespace(__annotations__={"return": hint})
@@ -293,10 +294,10 @@ def _hint_text(hint: Any) -> str:
 
 
 class _Accepted:
-    """What a signature accepts.
+    """The arguments that a signature accepts.
 
     Args:
-        signature: The signature, without what is given already.
+        signature: The signature, without ``self``.
     """
 
     def __init__(self, signature: inspect.Signature) -> None:
@@ -308,26 +309,26 @@ class _Accepted:
         self.any_name = inspect.Parameter.VAR_KEYWORD in kinds
 
     def needs(self, parameter: inspect.Parameter) -> bool:
-        """Tell whether there is no call without an argument of ours."""
+        """Return True if a call has to give an argument for a parameter."""
         can_be_left_out = parameter.default is not parameter.empty
         return not can_be_left_out and parameter.kind in (*_POSITIONAL, *_BY_NAME)
 
 
 def misfit(wanted: inspect.Signature, given: inspect.Signature) -> str | None:
-    """Return why some call that ``wanted`` allows is none for ``given``.
+    """Return the reason why ``given`` refuses a call that ``wanted`` allows.
 
     Args:
-        wanted: How a method is called by those who know its interface.
-        given: How the method that is there can be called.
+        wanted: The signature of the interface's method.
+        given: The signature of its implementation.
 
     Returns:
-        The reason; None if there is no such call.
+        The reason; None if it refuses no such call.
     """
     return next(_misfits(_Accepted(wanted), _Accepted(given)), None)
 
 
 def _misfits(ours: _Accepted, theirs: _Accepted) -> Iterator[str]:
-    """Yield all that is wrong."""
+    """Yield a reason for each refused kind of call."""
     served: set[str] = set()
     for place, parameter in enumerate(ours.positional):
         yield from _misfits_at(place, parameter, theirs, served)
@@ -346,7 +347,7 @@ def _misfits(ours: _Accepted, theirs: _Accepted) -> Iterator[str]:
 def _misfits_at(
     place: int, parameter: inspect.Parameter, theirs: _Accepted, served: set[str]
 ) -> Iterator[str]:
-    """Yield what is wrong with a positional argument; note which one takes it."""
+    """Yield the misfits of a positional argument; note the parameter that takes it."""
     name = parameter.name
     is_named = parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     if place >= len(theirs.positional):
@@ -368,7 +369,7 @@ def _misfits_at(
 def _misfits_by_name(
     parameter: inspect.Parameter, theirs: _Accepted, served: set[str]
 ) -> Iterator[str]:
-    """Yield what is wrong with an argument that is given by name only."""
+    """Yield the misfits of an argument that is given by name only."""
     name = parameter.name
     there = theirs.parameters.get(name)
     served.add(name)

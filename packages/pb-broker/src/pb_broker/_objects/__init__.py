@@ -1,3 +1,3 @@
-"""This package holds the kinds of object that cross a connection."""
+"""This package holds the flavors: classes of objects that cross a connection."""
 
 from __future__ import annotations

@@ -1,20 +1,19 @@
-"""This module defines objects of which a peer keeps a copy that stays up to date.
+"""This module defines cacheable objects, of which a peer keeps one up-to-date copy.
 
 Theory of operation
 -------------------
 A :class:`Cacheable` is sent once, with its state, and the peer makes a
-:class:`RemoteCache` from it.  Together with the state goes the right to tell it of
-changes: the :class:`RemoteCacheObserver` given to
-:meth:`Cacheable.getStateToCacheAndObserveFor` calls ``observe_*`` methods of that
-RemoteCache.  Whenever the same Cacheable is sent over the same connection again,
-only its number goes, and the peer finds the copy that it has.
+:class:`RemoteCache` from it.  To report changes, the :class:`RemoteCacheObserver` given
+to :meth:`Cacheable.getStateToCacheAndObserveFor` calls ``observe_*`` methods of that
+RemoteCache.  When the same Cacheable is sent over the same connection again, only its
+number goes, and the peer finds its copy.
 
-The peer must notice when its program lets go of the copy, yet its broker must keep
-one to find it again.  So the broker keeps one instance, and the program gets others
-that share its ``__dict__``: one for each time that the object arrived.  Each of
-those, when it goes, says ``decache`` to the other end, which counts.  When the
-count is down to nothing it stops observing and answers ``uncache``, and only then
-is the broker's own instance dropped.
+The peer must notice when its program drops the copy, yet its broker must keep an
+instance to find the copy again.  So the broker keeps one instance, and the program gets
+others that share its ``__dict__``: one for each time that the object arrived.  Each of
+those, when it is collected, sends ``decache`` to the other end, which counts.  When the
+count is zero, the other end stops observing and answers ``uncache``, and only then is
+the broker's own instance dropped.
 """
 
 from __future__ import annotations
@@ -49,17 +48,17 @@ __all__ = ["Cacheable", "RemoteCache", "RemoteCacheMethod", "RemoteCacheObserver
 
 
 class Cacheable(Copyable):
-    """An object of which the peer gets one copy that is kept up to date."""
+    """An object of which the peer gets one copy, kept up to date."""
 
     def getStateToCacheAndObserveFor(
         self, perspective: Any, observer: RemoteCacheObserver
     ) -> Any:
-        """Return the state to begin with, and remember whom to tell of changes.
+        """Return the first state of a copy, and keep its observer for later changes.
 
         Args:
-            perspective: Who will have the copy.
-            observer: Its ``callRemote("x", ...)`` runs ``observe_x`` of the copy.
-                Keep it to tell the copy what changes from now on.
+            perspective: The perspective of the peer that gets the copy.
+            observer: The copy, as seen from here: ``callRemote("x", ...)`` runs
+                ``observe_x`` of it.  Keep it to report later changes.
 
         Returns:
             The state for :meth:`RemoteCache.setCopyableState`.
@@ -67,19 +66,19 @@ class Cacheable(Copyable):
         return self.getStateToCopyFor(perspective)
 
     def stoppedObserving(self, perspective: Any, observer: RemoteCacheObserver) -> None:
-        """Learn that ``observer`` need not be told any more.
+        """Drop ``observer``, whose copy is gone; called by the broker.
 
-        Called once for each copy: when the peer has let go of it, or when the
-        connection is lost.
+        Called once for each copy: when the peer has dropped it, or when the connection
+        is lost.
 
         Args:
-            perspective: Who had the copy.
-            observer: Equal to the one that
-                :meth:`getStateToCacheAndObserveFor` was given.
+            perspective: The perspective of the peer that had the copy.
+            observer: An observer equal to that of
+                :meth:`getStateToCacheAndObserveFor`.
         """
 
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return the whole state the first time, a number every other time."""
+        """Return the whole state the first time, and the number every other time."""
         invoker: Any = jellier.invoker
         if invoker is None:
             return getInstanceState(self, jellier)
@@ -105,8 +104,8 @@ class RemoteCache(Called, RemoteCopy, Serializable):
     It is kept up to date by calls to its ``observe_*`` methods.  Two instances are
     equal if they are the same copy.
 
-    The class may be frozen.  What it has for slots is kept in the ``__dict__`` that the
-    instances of one copy share.
+    The class may be frozen.  The values of its slots are kept in the ``__dict__`` that
+    the instances of one copy share.
     """
 
     broker: Any = None
@@ -114,7 +113,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
     _pb_prefix = "observe_"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Keep attributes in slots where the instances of one copy share them."""
+        """Move the slots of the class into the ``__dict__`` of each copy."""
         super().__init_subclass__(**kwargs)
         for base in cls.__mro__:
             for name, member in vars(base).items():
@@ -125,19 +124,19 @@ class RemoteCache(Called, RemoteCopy, Serializable):
                 setattr(cls, name, _Shared(name))
 
     def setCopyableState(self, state: Any) -> None:
-        """Take the state that came with the object."""
+        """Set the first state, which came with the object."""
         self.setCacheableState(state)
 
     def setCacheableState(self, state: Any) -> None:
-        """Take attributes from ``state``, and keep the others.
+        """Set the attributes in ``state``, and keep all others.
 
         Args:
-            state: A dict of attributes.  It cannot say which broker and which
-                number the copy belongs to.
+            state: A dict of attributes.  Its entries for the broker and the number of
+                the copy are ignored.
 
         Raises:
             MalformedJelly: The state cannot be attributes: one has the name of a method
-                of the class, for one.
+                of the class, for example.
         """
         attributes = attributes_of(state)
         attributes.pop("broker", None)
@@ -146,7 +145,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         set_attributes(self, attributes, keep=True, safe=is_safe)
 
     def observe_update(self, newState: Any) -> None:
-        """Take the attributes that the original says have changed."""
+        """Set the attributes that have changed in the original."""
         self.setCacheableState(newState)
 
     def remoteMessageReceived(
@@ -155,7 +154,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         """Run the ``observe_`` method that the original called.
 
         Raises:
-            NoSuchMethod: There is none of that name.
+            NoSuchMethod: The class has no such method.
         """
         if isinstance(args, list) or isinstance(kw, list):
             args, kw = arguments_of(broker, args, kw)
@@ -163,10 +162,10 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         return method(*args, **kw)
 
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return what means the original to the end where it lives.
+        """Return the s-expression that stands for the original at its own end.
 
         Raises:
-            UnjellyableType: It would be sent to somebody else.
+            UnjellyableType: The copy would be sent to another peer.
         """
         if jellier.invoker is None:
             return getInstanceState(self, jellier)
@@ -190,7 +189,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         invoker.session.quotas.check_copies(len(caches.here))
         _belong(self, invoker, luid)
         mine = self._borgify()
-        # Where it has to be given what only the state has, it is left out.
+        # An __init__ that needs arguments is not run: the state alone has their values.
         if not needs_arguments(type(mine)):
             mine.__init__()  # type: ignore[misc]
         _belong(self, invoker, luid)
@@ -201,7 +200,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
             try:
                 mine.setCopyableState(state)
             finally:
-                # Programs assign __dict__ or update it: both are to work.
+                # A program's method may update __dict__ or assign a new one.
                 object.__setattr__(self, "__dict__", mine.__dict__)
                 _belong(self, invoker, luid)
 
@@ -215,7 +214,7 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         return blank
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether ``other`` is the same copy."""
+        """Return True if ``other`` is the same copy."""
         if not isinstance(other, RemoteCache):
             return NotImplemented
         return self.__dict__ is other.__dict__
@@ -225,20 +224,20 @@ class RemoteCache(Called, RemoteCopy, Serializable):
         return id(self.__dict__)
 
     def __del__(self) -> None:
-        """Tell the other end that one instance is gone."""
+        """Release one instance at the other end."""
         if self.broker is not None and self.luid is not None:
             self.broker.decCacheRef(self.luid)
 
 
-# No method: an attribute that the peer sends may have the name of any.
+# A function and no method: an attribute that the peer sends may hide a method.
 def _belong(cache: RemoteCache, broker: Any, luid: int) -> None:
-    # Past a class that is frozen.
+    # Past the __setattr__ of a frozen class.
     object.__setattr__(cache, "broker", broker)
     object.__setattr__(cache, "luid", luid)
 
 
 class _Shared:
-    """An attribute that is in the ``__dict__`` although the class has a slot for it.
+    """A descriptor that keeps the value of a slot in the ``__dict__``.
 
     Args:
         name: The name of the attribute.
@@ -251,7 +250,7 @@ class _Shared:
 
     def __get__(self, inst: Any, owner: type[Any] | None = None) -> Any:
         if inst is None:
-            # To the decorator of dataclasses it would be the default of the field.
+            # The dataclass decorator would take the descriptor for a field's default.
             raise AttributeError(f"an attribute of instances: {self._name!r}")
         try:
             return inst.__dict__[self._name]
@@ -276,7 +275,7 @@ _needing: WeakKeyDictionary[type[Any], bool] = WeakKeyDictionary()
 
 
 def needs_arguments(cls: type[Any]) -> bool:
-    """Say whether ``__init__`` of a class has to be given arguments."""
+    """Return True if ``__init__`` of a class has required arguments."""
     needs = _needing.get(cls)
     if needs is None:
         try:
@@ -285,7 +284,7 @@ def needs_arguments(cls: type[Any]) -> bool:
         except TypeError:
             needs = True
         except ValueError:
-            # It is written in C, and does not say.
+            # A function in C may have no signature.
             needs = False
         _needing[cls] = needs
     return needs
@@ -298,7 +297,7 @@ class RemoteCacheMethod:
         name: The method's name.
         broker: The connection's broker.
         cached: The original.
-        perspective: Who has the copy.
+        perspective: The perspective of the peer that has the copy.
     """
 
     def __init__(
@@ -310,7 +309,7 @@ class RemoteCacheMethod:
         self.perspective = perspective
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether ``other`` is the same method of the same copy."""
+        """Return True if ``other`` is the same method of the same copy."""
         if not isinstance(other, RemoteCacheMethod):
             return NotImplemented
         return (
@@ -335,7 +334,8 @@ class RemoteCacheMethod:
         broker = self.broker
         answer: Answer[Any]
         if broker.disconnected and broker.session.has_yet_to_leave(self.cached):
-            # The original has not been told yet, and its other observers come next.
+            # The original's stoppedObserving has not run yet: an error raised here
+            # would keep it from calling its other observers.
             answer = broker.shell.failed(Failure(broker.gone()))
             if kw.get("pbanswer", True):
                 return answer
@@ -364,12 +364,12 @@ def _luid_of_copy(broker: Any, cached: Cacheable) -> int:
 class RemoteCacheObserver(Caller):
     """The peer's copy of a :class:`Cacheable`, as the original sees it.
 
-    Two are equal if they mean the same copy for the same perspective.
+    Two observers are equal if they are of the same copy for the same perspective.
 
     Args:
         broker: The connection's broker.
         cached: The original.
-        perspective: Who has the copy.
+        perspective: The perspective of the peer that has the copy.
     """
 
     def __init__(self, broker: Any, cached: Cacheable, perspective: Any) -> None:
@@ -398,11 +398,11 @@ class RemoteCacheObserver(Caller):
         return self.remoteMethod(_name)(*args, **kw)
 
     def remoteMethod(self, key: str | bytes) -> RemoteCacheMethod:
-        """Return the method called ``key`` as something to call."""
+        """Return the method called ``key``, as a callable object."""
         return RemoteCacheMethod(key, self.broker, self.cached, self.perspective)
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether ``other`` means the same copy."""
+        """Return True if ``other`` is of the same copy."""
         if not isinstance(other, RemoteCacheObserver):
             return NotImplemented
         return (

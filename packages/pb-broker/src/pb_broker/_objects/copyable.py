@@ -1,4 +1,4 @@
-"""This module defines objects that go to a peer as copies."""
+"""This module defines copyable objects, and the copies that a peer gets of them."""
 
 from __future__ import annotations
 
@@ -33,27 +33,26 @@ __all__ = ["Copyable", "RemoteCopy", "allows_shadowing", "attributes_of"]
 class Copyable(Serializable):
     """An object of which the peer gets a copy each time it is sent.
 
-    What the copy consists of may depend on who gets it: override the methods with
-    ``For`` in their names to look at the perspective, the ones without it to treat
-    everybody alike.
+    The state of the copy may depend on its receiver: override the methods with ``For``
+    in their names to distinguish perspectives, and those without to treat all alike.
     """
 
     def getStateToCopy(self) -> Any:
-        """Return what the copy shall hold.
+        """Return the state of the copy.
 
         Returns:
             By default all attributes, those in slots included, but for values that a
-            `functools.cached_property` has computed: the ``__dict__`` itself, wherever
-            that is all.
+            `functools.cached_property` has computed; the ``__dict__`` itself, if it has
+            all of them.
         """
         return state_of_instance(self)
 
     def getStateToCopyFor(self, perspective: Any) -> Any:
-        """Return what the copy for ``perspective`` shall hold."""
+        """Return the state of the copy for ``perspective``."""
         return self.getStateToCopy()
 
     def getTypeToCopy(self) -> bytes | str:
-        """Return the name under which the receiver looks for a class."""
+        """Return the name by which the receiver finds the class of the copy."""
         return qual(type(self)).encode()
 
     def getTypeToCopyFor(self, perspective: Any) -> bytes | str:
@@ -75,14 +74,14 @@ class Copyable(Serializable):
 
 
 def attributes_of(state: Any) -> dict[str, Any]:
-    """Return the attributes that a copy's state stands for.
+    """Return the attributes in a copy's state.
 
     Args:
-        state: A dict from attribute names to values, or an empty value.  Python 2
-            peers send the names as bytes.
+        state: A dict from attribute names to values, or an empty value.  Peers on
+            Python 2 send the names as bytes.
 
     Raises:
-        MalformedJelly: The state is something else.
+        MalformedJelly: The state is of another type.
     """
     if not state:
         return {}
@@ -113,11 +112,11 @@ class RemoteCopy(Unjellyable):
         """Fill this copy.
 
         Args:
-            state: What the original's ``getStateToCopyFor`` returned.
+            state: The state, from the original's ``getStateToCopyFor``.
 
         Raises:
             MalformedJelly: The state cannot be attributes: one has the name of a method
-                of the class, for one, or there is neither a slot nor a ``__dict__``
+                of the class, for example, or there is neither a slot nor a ``__dict__``
                 for it.
         """
         set_attributes(self, attributes_of(state), safe=not _shadowing_allowed.get())
@@ -136,20 +135,20 @@ class RemoteCopy(Unjellyable):
 
 
 def allows_shadowing(broker: Any) -> bool:
-    """Say whether a broker is one that copies ``twisted.spread`` in this, too.
+    """Return True if a broker lets the state of a copy hide methods of its class.
 
-    There, state that a peer sends may stand in the place of a method of the class.
+    ``twisted.spread`` does, and so does the drop-in for it.
     """
     profile = getattr(broker, "profile", None)
     return getattr(profile, "lenient", False) is True
 
 
-#: Whether the state that is being set comes through such a broker.
+#: True while state is being set that comes through such a broker.
 _shadowing_allowed: Final[ContextVar[bool]] = ContextVar("shadowing", default=False)
 
 
 def _shadowing(set_state: Callable[[Any], object], state: Any) -> None:
-    """Set state, whatever the names of the attributes are."""
+    """Set state that may hide methods of the class."""
     token = _shadowing_allowed.set(True)
     try:
         set_state(state)

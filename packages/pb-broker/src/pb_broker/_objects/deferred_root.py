@@ -1,4 +1,4 @@
-"""This module stands in for a root object that is not there at once."""
+"""This module has the deferred root, a stand-in for a root object that comes later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LaterRoot"]
 
 
 class LaterRoot(Referenceable):
-    """What is served until the root object is there, and passes on what is called.
+    """A stand-in that keeps calls until the root object is there, and passes them on.
 
     Args:
         coming: A Deferred of the root object.
@@ -47,8 +47,7 @@ class LaterRoot(Referenceable):
     ) -> Any:
         """Pass a call on to the root object, when it is there.
 
-        Raises:
-            Exception: Why there is none.
+        The call fails with the reason if there is none.
         """
         if self._is_here:
             return self._root.remoteMessageReceived(broker, message, args, kw)

@@ -1,7 +1,7 @@
-"""This module lists the callbacks that are run when a connection is lost.
+"""This module has the disconnect notices: callbacks for the loss of a connection.
 
-A peer decides how many there are: a program asks for one with each reference or page
-that it is sent.  So each is found, and taken back, without a look at the others.
+A peer decides their number: a program registers one for each reference or page that it
+receives.  So each is found, and removed, without a search through the others.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Notices(MutableSequence[Callable[..., object]]):
 
     def __init__(self, callbacks: Iterable[Callable[..., object]] = ()) -> None:
         self._last = _ABSENT
-        # By numbers that only grow, which keeps the order.
+        # The callbacks by number; numbers only grow, which keeps the order.
         self._callbacks: dict[int, Callable[..., object]] = {}
-        # The number of each callback; or the numbers, of one registered repeatedly.
+        # The number of each callback, or all numbers if it is registered repeatedly.
         self._numbers: dict[Callable[..., object], int | deque[int]] = {}
-        # Numbers of the callbacks that no dict takes as a key.
+        # The callbacks that cannot be hashed, by number.
         self._unhashable: dict[int, Callable[..., object]] = {}
         for callback in callbacks:
             self.append(callback)
@@ -55,10 +55,10 @@ class Notices(MutableSequence[Callable[..., object]]):
         self._callbacks[number] = value
 
     def remove(self, value: Callable[..., object]) -> None:
-        """Take back the oldest registration of a callback.
+        """Remove the oldest registration of a callback.
 
         Raises:
-            ValueError: There is none.
+            ValueError: The callback is not registered.
         """
         number = self._number_of(value)
         if number is _ABSENT:
@@ -88,7 +88,7 @@ class Notices(MutableSequence[Callable[..., object]]):
         return numbers
 
     def _assign(self, callbacks: list[Callable[..., object]]) -> None:
-        """Have other callbacks in place of all."""
+        """Replace all callbacks."""
         self._callbacks.clear()
         self._numbers.clear()
         self._unhashable.clear()
@@ -99,7 +99,7 @@ class Notices(MutableSequence[Callable[..., object]]):
         return self._number_of(value) is not _ABSENT
 
     def __iter__(self) -> Iterator[Callable[..., object]]:
-        # A copy: a callback may take others back.
+        # A copy: a callback may remove others.
         return iter(list(self._callbacks.values()))
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class Notices(MutableSequence[Callable[..., object]]):
             return list(self) == list(other)
         return NotImplemented
 
-    # As a list's.
+    # Unhashable, as a list is.
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:

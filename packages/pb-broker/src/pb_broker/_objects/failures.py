@@ -1,13 +1,13 @@
-"""This module carries exceptions from one end of a connection to the other.
+"""This module carries failures from one end of a connection to the other.
 
-On the wire an exception is a *copyable failure*: the names of its class and of
-that class's bases, its text, and perhaps a traceback.  Nobody makes a class from a
-name that a peer sent: a name is looked up in the table of exceptions that are
-known here (builtin ones, PB's own, and those that the program registered).
+On the wire an exception is a *copyable failure*: the names of its class and of that
+class's bases, its text, and perhaps a traceback.  No class is made or imported for a
+name that a peer sent: the name is looked up in the table of exceptions that are known
+here (builtin ones, PB's own, and those that the program registered).
 
-PB's own exceptions have the names on the wire that they have always had
-(``twisted.spread.pb.Error`` ...), so that ``failure.trap(pb.NoSuchMethod)`` works
-whatever the other end is.
+PB's own exceptions keep their published names on the wire
+(``twisted.spread.pb.Error`` ...), so that ``failure.trap(pb.NoSuchMethod)`` works with
+every implementation at the other end.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _WIRE_NAMES: dict[type, str] = {
 
 
 def wire_name(cls: type) -> str:
-    """Return the name that an exception class has on the wire.
+    """Return the name of an exception class on the wire.
 
     Args:
         cls: The class.
@@ -96,8 +96,9 @@ def wire_name(cls: type) -> str:
 
 
 _GROUP: Final[Any] = getattr(builtins, "ExceptionGroup", None)
-#: Builtin exceptions that no remote one is an instance of by its name.  Two of them end
-#: a loop where they are raised; the others are no errors of a call, or take more.
+#: Builtin exceptions that no remote exception becomes an instance of.  Two of them
+#: would end a loop at the caller; the others are no errors of a call, or have a state
+#: of their own.
 _UNUSABLE: Final = (StopIteration, StopAsyncIteration, SyntaxError, Warning)
 
 
@@ -117,13 +118,13 @@ def _known_exceptions() -> dict[str, type[Exception]]:
             and not issubclass(value, _UNUSABLE)
         ):
             known[f"builtins.{value.__name__}"] = value
-            # Python 2 peers.
+            # The name at peers on Python 2.
             known[f"exceptions.{value.__name__}"] = value
     return known
 
 
 class _ErrorClasses:
-    """The RemoteError that stands for each remote class; made when first needed."""
+    """The table of remote classes, and a class of RemoteError for each one needed."""
 
     def __init__(self) -> None:
         self._known = _known_exceptions()
@@ -133,7 +134,7 @@ class _ErrorClasses:
         self._known[name] = cls
 
     def known(self, name: str) -> type[Exception] | None:
-        """Return the class here that a name on the wire stands for, or None."""
+        """Return the class of a name on the wire; None if it is not known here."""
         return self._known.get(name)
 
     def find(self, names: tuple[str, ...], is_group: bool) -> type[RemoteError]:
@@ -166,17 +167,16 @@ _classes = _ErrorClasses()
 def register_exception(
     cls: type[Exception], name: str | None = None
 ) -> type[Exception]:
-    """Let a remote exception of a class of yours be caught as one here.
+    """Register an exception class, so that remote exceptions of it are caught by it.
 
-    The RemoteError that is raised here for it is then also an instance of ``cls``,
+    The RemoteError that is raised here for one is then also an instance of ``cls``,
     made without calling ``cls.__new__`` or ``cls.__init__``: it has the text, and no
-    other state but what a builtin base of it has, such as ``errno``.  Can
-    be used as a decorator.
+    other state but that of a builtin base, such as ``errno``.  Can be used as a
+    decorator.
 
     Args:
         cls: The exception class.
-        name: The full name that it has at the other end; by default, the one it
-            has here.
+        name: Its full name at the other end; None for the name that it has here.
 
     Returns:
         ``cls``.
@@ -198,15 +198,14 @@ def remote_error(
     parents: tuple[str, ...] = (),
     details: Details | None = None,
 ) -> RemoteError:
-    """Return the exception to raise here for one that was raised at the other end.
+    """Return the exception to raise here for an exception of the other end.
 
     Args:
-        type_name: Full name of the remote class, as ``RemoteError.remoteType``
-            shall have it.
+        type_name: Full name of the remote class, for ``RemoteError.remoteType``.
         text: The remote exception's text.
         traceback: The remote traceback.
         parents: Full names of the remote class and its bases, nearest first.
-        details: Parts of the remote exception; None for those that the text has.
+        details: Parts of the remote exception; None for the text alone.
 
     Returns:
         A RemoteError; it is an instance of the nearest known class too.
@@ -216,14 +215,14 @@ def remote_error(
     error = _blank(type_name, parents, details.get("message", text), members)
     RemoteError.__init__(error, type_name, text, traceback, parents)
     if members and not _is_group(error):
-        # Where Python has no groups.
+        # Python 3.10 has no class of groups.
         error.exceptions = tuple(members)  # type: ignore[attr-defined]
     set_details(error, details, _inner_error)
     return error
 
 
 def _inner_error(described: Details) -> RemoteError:
-    """Return an exception that came within another, as a member or a cause."""
+    """Return the exception of an entry within another: a member or a cause."""
     return remote_error(
         described["type"],
         described["value"],
@@ -242,7 +241,7 @@ def _blank(
     message: str,
     members: list[RemoteError],
 ) -> RemoteError:
-    """Return an exception of the right class that is yet to be filled."""
+    """Return a blank exception of the nearest known class."""
     name = (
         type_name.decode("utf-8", "replace")
         if isinstance(type_name, bytes)
@@ -255,15 +254,16 @@ def _blank(
             return RemoteError.__new__(RemoteError)
         group: RemoteError = _GROUP.__new__(cls, message, members)
         return group
-    # Whatever constructors the class has, they are not meant for one text.
+    # Constructors of the class are not called: they may have other parameters.
     error: RemoteError = native_base(cls).__new__(cls)
     return error
 
 
-#: Ends of a call that a method has made itself.  What they say of that call does not
-#: hold for the method's, and their names are published: peers look for these.
+#: Errors of a call that a method has made itself.  Their promise about that call does
+#: not hold for the method, but their names are published, and peers look for them.
 _OUTCOMES = (DeadReferenceError, PBConnectionLost)
-#: Names of the errors that say whether a call was executed begin so on the wire.
+#: Beginning of the names, on the wire, of errors that promise whether a call was
+#: executed.
 _OWN = f"{NotExecuted.__module__}."
 
 
@@ -272,9 +272,10 @@ def _name_text(name: bytes) -> str:
 
 
 def _without_promise(names: list[str]) -> list[str]:
-    """Return the names of a remote class and its bases that promise no caller anything.
+    """Return the names of a remote class and its bases without those that promise.
 
-    A method that was begun passes on what a call of its own ended with.
+    A method that has begun may fail with the error of a call of its own, which promises
+    that it was not executed; for the method's caller that is not true.
 
     Args:
         names: The full names, nearest first.
@@ -290,7 +291,7 @@ def _without_promise(names: list[str]) -> list[str]:
 
 
 def _reduced(error: RemoteError) -> Any:
-    """Return how one whose class was made here is pickled and copied: by its names."""
+    """Return the function, arguments and state that restore a made class."""
     state = dict(vars(error))
     state["args"] = error.args
     state["__cause__"] = error.__cause__
@@ -309,9 +310,9 @@ def _restored(
     message: str,
     members: list[RemoteError],
 ) -> RemoteError:
-    """Return what was pickled, for its state to be set.
+    """Return a blank exception from a pickle, for its state to be set.
 
-    In a process that has not registered the class, the next one that is known is taken.
+    A process that has not registered the class takes the nearest one that it knows.
     """
     return _blank(type_name, parents, message, members)
 
@@ -322,7 +323,7 @@ def _sendable(text: str) -> str:
 
 
 def _blank_failure(cls: type[Failure]) -> Failure:
-    """Return a failure whose state is yet to be set."""
+    """Return a blank failure from a pickle, for its state to be set."""
     return cls.__new__(cls)
 
 
@@ -330,16 +331,16 @@ class CopyableFailure(Failure, Copyable):
     """A Failure that goes to a peer as a copy.
 
     Args:
-        x: A Failure, a :class:`CopiedFailure`, an exception, or nothing for the
-            exception that is being handled.
+        x: A Failure, a :class:`CopiedFailure` or an exception; None for the exception
+            that is being handled.
 
     Attributes:
         type: Class of the exception.
         value: The exception; ``str()`` of it is the message.
-        explains: Whether notes, members of a group and causes go along, in the text and
-            as parts that have names.
-        unsafeTracebacks: Whether the traceback goes along.  It shows paths and
-            source lines of this program.
+        explains: True to send notes, members of a group and causes, in the text and as
+            named parts.
+        unsafeTracebacks: True to send the traceback, which discloses paths and source
+            lines of this program.
     """
 
     unsafeTracebacks: Any = False
@@ -347,7 +348,8 @@ class CopyableFailure(Failure, Copyable):
 
     def __init__(self, x: Any = None) -> None:
         Failure.__init__(self, x.value if isinstance(x, CopiedFailure) else x)
-        #: Type, parents and traceback of a failure that came from elsewhere.
+        #: Type, parents and traceback of a failure that came from a peer; None for a
+        #: failure of this process.
         self._forwarded: tuple[bytes, list[str], str] | None = None
         value = self.value
         if isinstance(value, RemoteError):
@@ -356,18 +358,18 @@ class CopyableFailure(Failure, Copyable):
 
     @cached_property
     def traceback(self) -> str:
-        """Text of the traceback; the peer's own, for a failure that came from one."""
+        """Text of the traceback; for a failure that came from a peer, the peer's."""
         if self._forwarded is not None:
             return self._forwarded[2]
         text: str = self.getTraceback()
         return text
 
     def getTypeToCopy(self) -> bytes:
-        """Return the name that a copyable failure has on the wire."""
+        """Return the name of a copyable failure on the wire."""
         return WIRE_NAME
 
     def getStateToCopy(self) -> dict[str, Any]:
-        """Return names and texts: nothing of this process but what they say."""
+        """Return the state for the peer, of names and texts alone."""
         if self._forwarded is not None:
             name, parents, traceback = self._forwarded
             if isinstance(self.value, NotExecuted):
@@ -381,11 +383,11 @@ class CopyableFailure(Failure, Copyable):
             name = parents[0].encode()
             traceback = _sendable(self.getTraceback()) if self.unsafeTracebacks else ""
         if not self.unsafeTracebacks:
-            # One that another program has shown to this one was not meant for others.
+            # Nor is a peer's traceback shown to another peer.
             traceback = NO_TRACEBACK
         value = self.value
         text = full_text(value) if self.explains else message_of(value)
-        # Legacy peers take each of these for an attribute of a Failure.
+        # Legacy peers set each of these as an attribute of a Failure.
         state = {
             "count": self.count,
             "type": name,
@@ -404,7 +406,7 @@ class CopyableFailure(Failure, Copyable):
         return state
 
     def __reduce__(self) -> Any:
-        """Return how this is pickled: as what it is, and not as a mere Failure."""
+        """Return the function and state that restore this class, not a Failure."""
         state: Any = Failure.__getstate__(self)
         return _blank_failure, (type(self),), state
 
@@ -420,7 +422,7 @@ def _check(names: set[str], value: Any, error_types: tuple[Any, ...]) -> Any:
         if inspect.isclass(wanted):
             if wire_name(wanted) in names or qual(wanted) in names:
                 return wanted
-            # What is raised here is one too: trap() and except must agree.
+            # trap() has to agree with an except clause for the exception raised here.
             if isinstance(value, wanted):
                 return wanted
         elif wanted in names:
@@ -440,17 +442,17 @@ class CopiedFailure(RemoteCopy, Failure):
 
     remote_type_bytes: ClassVar[bool] = False
 
-    # What Failure says of these holds for a failure of this process.
+    # Annotated anew: Failure's annotations are those of a failure of this process.
     type: Any
     value: Any
     traceback: str
 
     def __init__(self) -> None:
-        # Made by filling a blank; there is nothing here to be a failure of.
+        # Instances are blanks that setCopyableState fills.
         raise TypeError("a CopiedFailure comes from the wire")
 
     def setCopyableState(self, state: Any) -> None:
-        """Take what the peer says of its failure, and nothing else.
+        """Set the parts of a failure from the peer's state, and ignore all others.
 
         Raises:
             MalformedJelly: The state is not a failure's.
@@ -475,7 +477,7 @@ class CopiedFailure(RemoteCopy, Failure):
         if not all(isinstance(name, str) for name in names):
             raise MalformedJelly("a failure's parents are names")
         details = take_details(attributes.get("details", {}))
-        # All of this may be logged, and passed on to others.
+        # Bounded, for all of it may be logged, and passed on to other peers.
         names = [name[:MAX_NAME] for name in names]
         kind = kind[:MAX_NAME]
         traceback = cut(traceback, MAX_RECEIVED_TEXT)
@@ -496,7 +498,7 @@ class CopiedFailure(RemoteCopy, Failure):
             "captureVars": False,
         }
         self.parents = names
-        # A traceback travels as text.
+        # The traceback comes as text, without frames.
         self.frames = []
 
     def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
@@ -516,19 +518,19 @@ class CopiedFailure(RemoteCopy, Failure):
         return _check(set(names), self.value, errorTypes)
 
     def cleanFailure(self) -> None:
-        """Let go of the frames that the exception was raised through here."""
+        """Drop the frames of this process that the exception was raised through."""
         self.value.__traceback__ = None
 
     def __reduce__(self) -> Any:
-        """Return how this is pickled: as what it is, and not as a mere Failure."""
+        """Return the function and state that restore this class, not a Failure."""
         return _blank_failure, (type(self),), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without anything of this process."""
+        """Return the state, which is all the peer's."""
         return dict(self.__dict__)
 
     def __setstate__(self, state: dict[str, Any] | None) -> None:
-        """Take such a state."""
+        """Set the state of a pickle."""
         self.__dict__.update(state or {})
 
     def printTraceback(
@@ -537,10 +539,10 @@ class CopiedFailure(RemoteCopy, Failure):
         elideFrameworkCode: object = False,
         detail: str = "default",
     ) -> None:
-        """Write one line on the remote failure, in which nothing is written raw.
+        """Write one line on the remote failure, with the peer's text escaped.
 
         Args:
-            file: Where to; by default, the log.
+            file: The file to write to; None for the log.
             elideFrameworkCode: Ignored; Failure has it.
             detail: Ignored; Failure has it.
         """
@@ -573,7 +575,7 @@ def failure2Copyable(
 
     Args:
         fail: Any Failure.
-        unsafeTracebacks: Whether its traceback goes along.
+        unsafeTracebacks: True to send its traceback.
     """
     copyable = CopyableFailure(fail)
     copyable.unsafeTracebacks = unsafeTracebacks
@@ -581,7 +583,7 @@ def failure2Copyable(
 
 
 def is_silent(error: object) -> bool:
-    """Tell whether a method that raises ``error`` means it for its caller only."""
+    """Return True for an error that is meant for the caller, and not for the log."""
     return isinstance(error, Error) and not isinstance(
         error, (DeadReferenceError, PBConnectionLost, RemoteError)
     )

@@ -1,4 +1,4 @@
-"""This module tells the identity of an object: which instances are one to a peer."""
+"""This module has the identity of objects, which is equal for objects that are one."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ __all__ = ["OWN_ID", "Identified", "process_unique_id"]
 
 
 def process_unique_id(instance: object) -> Any:
-    """Return what identifies ``instance`` in this process.
+    """Return the identity of ``instance`` in this process.
 
     Args:
-        instance: Any object; one with ``processUniqueID`` (a ``ViewPoint``, say,
-            whose instances are made anew each time) is asked.
+        instance: Any object.  Its ``processUniqueID``, if it has one, gives the
+            identity: that of a ``ViewPoint``, for one, which is made anew each time.
 
     Returns:
-        Something hashable: equal for objects that the peer shall see as one.
+        A hashable value, equal for objects that the peer shall see as one.
     """
     ask = getattr(type(instance), "processUniqueID", None)
     return id(instance) if ask is None or ask is OWN_ID else ask(instance)
 
 
 class Identified:
-    """An object that says what it is to a peer: by default, nothing but itself."""
+    """An object with an identity for peers: by default, that of the instance."""
 
     def processUniqueID(self) -> Any:
-        """Return what identifies this object in this process.
+        """Return the identity of this object in this process.
 
-        Override it where several instances shall be one to the peer.
+        Override it to make several instances one to the peer.
         """
         return id(self)
 
 
-#: By which most objects are identified.
+#: The default method, for which the identity is computed without a call.
 OWN_ID: Final = Identified.processUniqueID

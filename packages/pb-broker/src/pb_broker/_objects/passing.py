@@ -1,8 +1,8 @@
-"""This module says of what kind an object is that is passed by reference.
+"""This module types the passing of objects by reference.
 
-A caller passes an object, and the method that is called gets a reference to it.  For
-type checkers one interface has to be true of both, so that what is passed is a
-:class:`~pb_broker.Passed` at either end.  At run time :func:`passed` changes nothing.
+A caller passes an object, and the called method gets a reference to it.  For type
+checkers one declaration has to hold at both ends, so the argument is a
+:class:`~pb_broker.Passed` at either.  At run time :func:`passed` returns the object.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ def passed(value: object, interface: Callable[..., _T]) -> Passed[_T]: ...
 
 
 def passed(value: object, interface: Any = None) -> Passed[Any]:
-    """Return an object, as what the other end gets for it.
+    """Return an object, typed as the reference that the other end gets for it.
 
-    For example, where an interface has ``async def watch(self, by: Passed[Listener])``
-    the caller says::
+    For example, if an interface has ``async def watch(self, by: Passed[Listener])``,
+    the caller writes::
 
         await door.watch(pb.passed(listener))
 
     Args:
         value: An object of this end that goes by reference, such as a
             :class:`~pb_broker.Referenceable`; or a reference, or a stub.
-        interface: What the class of the object exposes, for type checkers, where its
-            methods have a prefix (``remote_hear``) and cannot be told by their names;
-            None where they have the interface's own.
+        interface: The interface that the object's class exposes, for type checkers, if
+            its methods have a prefix (``remote_hear``); None if their names are those
+            of the interface.
 
     Returns:
         The object itself.
 
     Raises:
-        TypeError: It goes by value, or cannot be sent at all; or its class does not
-            expose the interface.
+        TypeError: The object goes by value, or cannot be sent at all; or its class does
+            not expose the interface.
     """
     goes = isinstance(value, (Serializable, Passed, Stub))
     if not goes or isinstance(value, Copyable):

@@ -1,4 +1,4 @@
-"""This module defines objects that stay where they are and are called from afar."""
+"""This module defines referenceable objects, which peers call through references."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class Serializable(Identified, Jellyable):
     """An object that can be sent to a peer: the base of all flavors.
 
     Derive from one of :class:`Referenceable`, :class:`~pb_broker.Viewable`,
-    :class:`~pb_broker.Copyable` and :class:`~pb_broker.Cacheable`, which say *how*
-    it is sent.
+    :class:`~pb_broker.Copyable` and :class:`~pb_broker.Cacheable`: the flavor decides
+    *how* the object is sent.
     """
 
 
 class Referenceable(Called, Serializable):
     """An object that goes to a peer as a reference.
 
-    The peer gets a :class:`~pb_broker.RemoteReference`; what it calls as ``x``
-    runs here as ``remote_x``.  The method may be an ordinary one, may return a
-    Deferred, or may be an ``async def``.
+    The peer gets a :class:`~pb_broker.RemoteReference`; its call of ``x`` runs
+    ``remote_x`` here.  The method may be an ordinary one, may return a Deferred, or may
+    be an ``async def``.
 
     Attributes:
         perspective: The perspective for which results are serialized; None for an
-            object that is the same for everybody.
+            object without one.
     """
 
     perspective: Any = None
@@ -65,7 +65,7 @@ class Referenceable(Called, Serializable):
             kw: The keyword arguments.
 
         Returns:
-            What the method returned; the broker serializes it.
+            The method's result, which the broker serializes.
 
         Raises:
             NoSuchMethod: There is no ``remote_`` method of that name.
@@ -97,7 +97,7 @@ class Referenceable(Called, Serializable):
 
     @numbered_hook(b"remote", "_referrer")
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return the reference to this object that the peer will see.
+        """Return the s-expression of a reference to this object.
 
         Raises:
             UnjellyableType: There is no broker to refer through.
@@ -114,10 +114,10 @@ def call_method(
     args: tuple[Any, ...],
     kw: dict[str, Any],
 ) -> Deferred[Any]:
-    """Find a local method and call it, with whatever happens in a Deferred.
+    """Find a local method and call it, with the result or failure in a Deferred.
 
     Args:
-        find: Called with ``where``; returns the method or raises.
+        find: Function from ``where`` to the method; it may raise.
         where: Arguments of ``find``.
         args: Positional arguments of the method.
         kw: Keyword arguments of the method.
@@ -151,7 +151,7 @@ class AsReferenceable(Referenceable):
 
     Args:
         object: The object; it has a method ``<messageType>MessageReceived``.
-        messageType: ``"remote"`` or ``"perspective"`` or a kind of one's own.
+        messageType: ``"remote"`` or ``"perspective"``, or a kind of the program's own.
     """
 
     def __init__(self, object: Any, messageType: str = "remote") -> None:

@@ -1,4 +1,4 @@
-"""This module defines references to objects at the other end of a connection."""
+"""This module defines the remote reference to an object at the other end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .stubs import Caller
 __all__ = ["Passed", "RemoteMethod", "RemoteReference", "TimedReference"]
 
 if TYPE_CHECKING:
-    # With a default, so that a plain RemoteReference is a complete type.
+    # The default makes a plain RemoteReference a complete type.
     from typing_extensions import TypeVar as _TypeVar
 
     _Interface = _TypeVar("_Interface", covariant=True, default=Any)
@@ -39,11 +39,11 @@ else:
 
 
 class Passed(_Typed[_Interface], Caller):
-    """An object that was passed by reference, of a kind that an interface says.
+    """An object that was passed by reference, with the methods of an interface.
 
-    ``Passed[Listener]`` is how a parameter of an interface is annotated: the caller
-    gives it ``pb.passed(listener)``, and the method that is called gets a reference,
-    with a :meth:`stub`.
+    It annotates the parameters of interfaces: for a ``Passed[Listener]`` the caller
+    gives ``pb.passed(listener)``, and the called method gets a reference, with a
+    :meth:`stub`.
     """
 
     __slots__ = ()
@@ -64,7 +64,7 @@ class RemoteMethod:
         self.name = name
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether ``other`` is the same method of the same object."""
+        """Return True if ``other`` is the same method of the same object."""
         if not isinstance(other, RemoteMethod):
             return NotImplemented
         return self.name == other.name and self.obj == other.obj
@@ -80,7 +80,7 @@ class RemoteMethod:
 
 
 class TimedReference(Caller):
-    """A reference with a limit on how long answers are waited for.
+    """A reference with a time limit on the answers to its calls.
 
     A call whose answer is late fails with :class:`~pb_broker.CallTimeout`.  In the
     dialect "pb2" the other end knows the limit, and cancels what it does; in "pb" it is
@@ -88,7 +88,7 @@ class TimedReference(Caller):
 
     Args:
         reference: The reference.
-        seconds: How long; None for ever.
+        seconds: The time limit of each call, in seconds; None for no limit.
 
     Attributes:
         reference: As above.
@@ -127,10 +127,10 @@ class TimedReference(Caller):
 
 
 class _NoSession:
-    """The session of a reference whose broker is none of ours: it has none.
+    """A stand-in for the session of a reference whose broker is of another class.
 
     Args:
-        broker: The broker.
+        broker: The broker, which has no session.
     """
 
     __slots__ = ("broker",)
@@ -143,21 +143,22 @@ class _NoSession:
 class RemoteReference(Passed[_Interface]):
     """A reference to an object at the other end.
 
-    ``RemoteReference[Calculator]`` is how an annotation says of what kind the object
-    is; at run time it makes no difference.
+    ``RemoteReference[Calculator]`` in an annotation names the object's interface; at
+    run time it makes no difference.
 
-    Two references are equal if they mean the same object over the same
-    connection.  When the last one that came in one message is let go of, the
-    other end is told, so that it need not keep the object for us.
+    Two references are equal if they are to the same object over the same connection.
+    When a reference is collected, the other end is told, so that it need not keep the
+    object any longer.
 
     Args:
-        perspective: The perspective that is served when it is used.
+        perspective: The perspective for which arguments of its calls are serialized.
         broker: The connection's broker.
         luid: The other end's id of the object.
-        doRefCount: Whether the other end counts this reference.
+        doRefCount: True if the other end counts this reference, and has to be told of
+            its end.
 
     Attributes:
-        session: The session that the reference belongs to.
+        session: The session of the reference's connection.
     """
 
     __slots__ = (
@@ -169,7 +170,7 @@ class RemoteReference(Passed[_Interface]):
         "session",
     )
 
-    #: As all that can be sent has it.
+    #: The method of all objects that can be sent.
     processUniqueID = OWN_ID
 
     def __init__(
@@ -183,7 +184,7 @@ class RemoteReference(Passed[_Interface]):
 
     @property
     def broker(self) -> Any:
-        """The broker that the session has now."""
+        """The present broker of the session."""
         return self.session.broker
 
     @overload
@@ -200,18 +201,17 @@ class RemoteReference(Passed[_Interface]):
         """Call a method of the object at the other end.
 
         Args:
-            _name: The method's name, without the prefix that it has over there.
+            _name: The method's name, without its prefix at the other end.
             *args: Positional arguments.
-            **kw: Keyword arguments.  One is not passed on: ``pbanswer=False`` says
-                that no answer is wanted (then None is returned at once, and the
-                other end reports nothing).
+            **kw: Keyword arguments.  One is not passed on: ``pbanswer=False`` makes a
+                call without an answer (None is returned at once, and the other end
+                sends neither a result nor an error).
 
         Returns:
             An :class:`Answer`, to be awaited: a Deferred on Twisted's reactor, a Future
-            on asyncio.  It is there exactly once: with the
-            answer, with the remote exception as a :class:`~pb_broker.RemoteError`,
-            with what made the call or its answer impossible to send or understand,
-            or with :class:`~pb_broker.PBConnectionLost`.
+            on asyncio.  It fires exactly once: with the answer, with the remote
+            exception as a :class:`~pb_broker.RemoteError`, with the error of a value
+            that cannot be sent or read, or with :class:`~pb_broker.PBConnectionLost`.
 
         Raises:
             DeadReferenceError: The connection is gone already.
@@ -228,7 +228,7 @@ class RemoteReference(Passed[_Interface]):
         )
 
     def remoteMethod(self, key: str) -> RemoteMethod:
-        """Return the method called ``key`` as something to call."""
+        """Return the method called ``key``, as a callable object."""
         return RemoteMethod(self, key)
 
     def stream(
@@ -236,17 +236,17 @@ class RemoteReference(Passed[_Interface]):
     ) -> RemoteStream[Any]:
         """Call a method of the object that yields its results one by one.
 
-        It is an async generator at the other end, or does as
-        ``docs/protocol.md`` says of streams.
+        It is an async generator at the other end, or follows the protocol of streams in
+        ``docs/protocol.md``.
 
         Args:
             _name: The method's name, as for :meth:`callRemote`.
             *args: Its positional arguments.
-            batch: How many items to ask for at a time.  It is not passed on.
+            batch: The number of items to ask for at a time.  It is not passed on.
             **kw: Its keyword arguments.
 
         Returns:
-            An async iterator; nothing is called before it is used.
+            An async iterator; the call is made at its first use.
 
         Raises:
             TypeError: The name is no text.
@@ -255,18 +255,18 @@ class RemoteReference(Passed[_Interface]):
         return RemoteStream(lambda: self.callRemote(_name, *args, **kw), batch)
 
     def with_timeout(self, seconds: float | None) -> TimedReference:
-        """Return this reference, with a limit on how long answers are waited for.
+        """Return this reference, with a time limit on the answers to its calls.
 
         Args:
-            seconds: How long, instead of what the factory says; None for ever.
+            seconds: The limit in seconds, in place of the factory's; None for no limit.
         """
         return TimedReference(self, seconds)
 
     def notifyOnDisconnect(self, callback: Callable[[RemoteReference], object]) -> None:
-        """Have ``callback`` called with this reference when the connection is lost.
+        """Call ``callback`` with this reference when the connection is lost.
 
         Raises:
-            DeadReferenceError: It is lost already.
+            DeadReferenceError: The connection is lost already.
         """
         first = not self.disconnectCallbacks
         if first:
@@ -277,7 +277,7 @@ class RemoteReference(Passed[_Interface]):
     def dontNotifyOnDisconnect(
         self, callback: Callable[[RemoteReference], object]
     ) -> None:
-        """Take back one :meth:`notifyOnDisconnect`.
+        """Remove a callback of :meth:`notifyOnDisconnect`, once.
 
         Raises:
             ValueError: ``callback`` is not registered.
@@ -295,10 +295,10 @@ class RemoteReference(Passed[_Interface]):
 
     @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return what means this object to the end where it lives.
+        """Return the s-expression that stands for the object at its own end.
 
         Raises:
-            UnjellyableType: It would be sent to somebody else.
+            UnjellyableType: The reference would be sent to another peer.
         """
         if jellier.invoker is None:
             raise UnjellyableType("a remote reference means nothing without its broker")
@@ -316,14 +316,14 @@ class RemoteReference(Passed[_Interface]):
         if len(jellyList) != 2 or type(jellyList[1]) is not int:
             raise MalformedJelly("a remote reference is a number")
         invoker.session.imports.add(jellyList[1])
-        # From here on the other end's count is ours to give back, whatever happens.
+        # From here on, the end of this instance releases the other end's count.
         RemoteReference.__init__(
             self, invoker.unserializingPerspective, invoker, jellyList[1], 1
         )
         return self
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether ``other`` means the same object over the same connection."""
+        """Return True if ``other`` is to the same object over the same connection."""
         if not isinstance(other, RemoteReference):
             return NotImplemented
         return self.broker is other.broker and self.luid == other.luid
@@ -338,18 +338,18 @@ class RemoteReference(Passed[_Interface]):
         if isinstance(luid, bytes):
             luid = luid[:40]
         elif isinstance(luid, int) and luid.bit_length() > 128:
-            # Python may refuse to write it.
+            # Python may refuse to convert it to text.
             luid = f"of {luid.bit_length()} bits"
         kind, where = type(self).__name__, type(self.broker).__name__
         return f"<{kind} {luid!r} of {where} at {id(self.broker):#x}>"
 
     def __reduce__(self) -> Any:
-        """Refuse to be pickled: a reference means something on one connection only."""
+        """Refuse to be pickled: a reference is of no use on another connection."""
         raise TypeError("a remote reference cannot be pickled")
 
     def __del__(self) -> None:
-        """Tell the other end that this reference is gone."""
-        # A blank instance that never was filled has no attributes.
+        """Release the reference at the other end."""
+        # A blank instance that was never filled has no attributes.
         if getattr(self, "doRefCount", False):
             self.session.imports.count -= 1
             self.session.broker.sendDecRef(self.luid)

@@ -1,15 +1,15 @@
-"""This module sends what an async generator yields, as fast as it is taken.
+"""This module has streams: the items of an async generator, sent as they are taken.
 
 Theory of operation
 -------------------
 On the wire a stream is an ordinary reference, to an object with two methods:
 ``next(most)`` answers ``(items, done)``, and ``close()`` ends it.  It ends as well when
-the last reference to it is let go of, or the connection is lost.
+the last reference to it is released, or the connection is lost.
 
-The generator is run as one coroutine (on asyncio: one task), and only as far as it was
-asked for: what ``next`` wanted and has not been yielded is the room that it has.  A
-``next`` is answered when there is as much as it wanted, or when there is something and
-the generator lets the event loop have its turn.
+The generator is run as one coroutine (on asyncio: one task), and only as far as the
+reader asks: its *room* is the number of items that ``next`` wants and that are not
+yielded yet.  A ``next`` is answered when all the items that it wants are there, or
+when there is an item and the generator yields to the event loop.
 """
 
 from __future__ import annotations
@@ -50,28 +50,29 @@ _T = TypeVar("_T")
 
 _log = SafeLogger(namespace="pb_broker")
 
-#: How many items a ``next`` may have for an answer, whatever it asks for.
+#: Most items of one answer to ``next``.
 _MOST_ITEMS: Final = 10_000
 
-#: How many are asked for at a time where nobody says.
+#: Default number of items that a reader asks for at a time.
 _BATCH: Final = 100
 
-#: Types whose length is the number of bytes, or nearly, that they take in a message.
+#: Types whose length is about the number of their bytes in a message.
 _STRINGS: Final = frozenset({bytes, str})
-#: Types whose length is at most the number of nodes that they take.
+#: Types whose length is at most the number of their nodes in a message.
 _CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})
 
-#: Share of a message's limits that items may seem to take: there is more in a message.
+#: Most of a message's limits that items may seem to take; the rest is for the message
+#: around them.
 _FULL: Final = 0.9
 
 
 class Batch:
-    """Items of a stream that are to be sent in one answer.
+    """The items of a stream for one answer.
 
     Args:
         source: The stream's source.
         items: The items.
-        is_last: Whether there are no more.
+        is_last: True if the stream has no more.
 
     Attributes:
         value: The answer.
@@ -87,7 +88,7 @@ class Batch:
         """Leave the second half for the next answer, because this one cannot be sent.
 
         Returns:
-            Whether there is a second half.
+            True if there is a second half; False for a single item.
         """
         items = self.value[0]
         if len(items) < 2:
@@ -98,7 +99,7 @@ class Batch:
         return True
 
     def locate(self, error: BaseException) -> None:
-        """Have an error say which item of the stream it is about."""
+        """Set the path of an error to the item of the stream that it is about."""
         if isinstance(error, JellyError):
             number = self._source.sent - len(self.value[0])
             root = "answer[0][0]"
@@ -109,15 +110,15 @@ class Batch:
 class StreamSource(Referenceable):
     """The object by which a peer takes the items of an async generator.
 
-    It can be called when no call is taken any more: it has begun.
+    A connection that drains still takes its calls, because the stream has begun.
 
     Args:
         broker: The connection's broker.
         generator: The generator.
-        perspective: For whom its items are serialized.
+        perspective: The perspective for which its items are serialized.
 
     Attributes:
-        sent: How many items have been given in answers.
+        sent: Number of items that have been given in answers.
     """
 
     continues = True
@@ -130,19 +131,20 @@ class StreamSource(Referenceable):
         self._broker = broker
         self._generator = generator
         self._items: deque[Any] = deque()
-        # Share of a message's limits that these take, by their lengths.
+        # Share of a message's limits that the queue takes, by lengths of items.
         self._weight = 0.0
-        # With how many in the queue the generator has to wait; none if nobody asks.
+        # Length of the queue with which the generator waits; 0 without a `next`.
         self._room = 0
-        # How many could be sent in one answer, where the most could not.
+        # Most items of an answer, as learnt from answers that could not be sent.
         self._most_sent = _MOST_ITEMS
         self._running: Deferred[Any] | None = None
         self._is_closed = False
         self._is_over = False
         self._failure: Failure | None = None
-        # What the generator waits with for room, and how to end that.
+        # Ends the generator's wait for room; None if it does not wait.
         self._make_room: Callable[[], None] | None = None
-        # The call of `next` that waits for an answer, and when it is given one.
+        # The `next` that waits for an answer, the most items for it, and the timer for
+        # an answer with fewer; None for none.
         self._asked: Deferred[Any] | None = None
         self._most = 0
         self._timer: Any = None
@@ -152,14 +154,14 @@ class StreamSource(Referenceable):
         """Return the next items.
 
         Args:
-            most: How many at most; at least one is waited for.
+            most: The most items to return; the call waits for at least one.
 
         Returns:
-            A Deferred with a list of items, and whether there are no more.  It fails
-            with what the generator raised, once what it had yielded is gone.
+            A Deferred with a list of items, and True if there are no more.  It fails
+            with the exception of the generator, after all items that it had yielded.
 
         Raises:
-            Error: That is no number of items; or another call waits for some.
+            Error: ``most`` is no number of items, or another call waits for items.
         """
         if type(most) is not int or most < 1:
             raise Error("a number of items is a positive integer")
@@ -187,7 +189,7 @@ class StreamSource(Referenceable):
         try:
             async for item in generator:
                 if self._is_closed:
-                    # It, or what it awaits, has taken no notice of being cancelled.
+                    # The generator, or its awaitable, has ignored the cancellation.
                     break
                 self._items.append(item)
                 self._weight += self._weight_of(item)
@@ -196,13 +198,13 @@ class StreamSource(Referenceable):
                     awaitable, self._make_room = self._broker.shell.waiter()
                     await awaitable
         except (CancelledError, AsyncioCancelledError):
-            # If not from here, from what it has waited for.
+            # If this end has not cancelled it, the generator's awaitable was cancelled.
             if not self._is_closed:
                 self._failure = Failure()
         except ENDINGS:
             self._failure = Failure()
         finally:
-            # Where it was left at a ``yield``, its own clean-up is still to be run.
+            # A generator that was left at a ``yield`` has yet to clean up.
             try:
                 await generator.aclose()
             except ENDINGS:
@@ -217,7 +219,7 @@ class StreamSource(Referenceable):
             self._look()
 
     def _weight_of(self, item: Any) -> float:
-        """Return what share of a message's limits an item takes, by its length."""
+        """Return the share of a message's limits that an item takes, by its length."""
         kind = type(item)
         most: int
         if kind in _STRINGS:
@@ -229,11 +231,11 @@ class StreamSource(Referenceable):
         return len(item) / most
 
     def _has_enough(self, number: int) -> bool:
-        """Tell whether so many items are there, or as many as go into a message."""
+        """Return True for so many items in the queue, or as many as a message holds."""
         return len(self._items) >= number or self._weight >= _FULL
 
     def _look(self) -> None:
-        """Answer the call that waits, now or soon, if there is anything to say."""
+        """Answer the waiting `next`: at once in full or at the end, soon with fewer."""
         if self._asked is None:
             return
         if self._is_over or self._has_enough(self._most):
@@ -242,7 +244,7 @@ class StreamSource(Referenceable):
             self._timer = clock_of(self._broker).callLater(0, self._answer)
 
     def _answer(self) -> None:
-        """Answer the call that waits."""
+        """Answer the waiting `next` with the items in the queue."""
         if self._timer is not None:
             if self._timer.active():
                 self._timer.cancel()
@@ -261,16 +263,16 @@ class StreamSource(Referenceable):
         most = self._most_sent
         asked.callback(Batch(self, items, done))
         if most == self._most_sent < _MOST_ITEMS and len(items) == most:
-            # As many as are known to be possible: perhaps there may be more.
+            # An answer of the learnt size was sent: try somewhat more the next time.
             self._most_sent += 1 + most // 4
         if done and not self._items:
             self._broker.stream_ended(self)
 
     def cut_off(self, failure: Failure) -> None:
-        """End the stream where it is.
+        """End the stream with a failure.
 
         Args:
-            failure: What the peer gets in place of more items.
+            failure: The failure that the peer gets in place of the next items.
         """
         self._items.clear()
         self._weight = 0.0
@@ -297,7 +299,7 @@ class StreamSource(Referenceable):
                 items.append(self._items.popleft())
             self._weight -= weight
         if not self._items:
-            # Without what differences of fractions leave.
+            # Drops the rounding errors of the differences.
             self._weight = 0.0
         return items
 
@@ -311,11 +313,11 @@ class StreamSource(Referenceable):
         self._most_sent = max(1, len(items))
 
     def close(self) -> None:
-        """End the generator, wherever it is."""
+        """Cancel the generator and end the stream."""
         self._is_closed = True
         running = self._running
         if running is None and not self._is_over:
-            # It has not begun, so that it has nothing to clean up.
+            # The generator has not begun, so it has no clean-up to run.
             self._is_over = True
         self._items.clear()
         self._weight = 0.0
@@ -329,14 +331,14 @@ class StreamSource(Referenceable):
 class _Arrival:
     """Receiver of one answer to a stream.
 
-    The call that waits for the answer holds this, and so only holds the stream while
-    a reader waits as well: a stream that is left early is to be collected.
+    The waiting call holds this object, and through it the stream only while a reader
+    waits as well, so that a stream that is left early is collected.
 
     Args:
         stream: The stream.
 
     Attributes:
-        waiting: The stream while a reader waits for this answer, else None.
+        waiting: The stream while a reader waits for this answer; None otherwise.
     """
 
     __slots__ = ("_stream", "waiting")
@@ -346,7 +348,7 @@ class _Arrival:
         self.waiting: RemoteStream[Any] | None = None
 
     def listen(self, answer: Any) -> None:
-        """Receive what a call gives."""
+        """Receive the answer of a call."""
         if isinstance(answer, Deferred):
             answer.addCallbacks(self._received, self._failed)
         else:
@@ -381,13 +383,13 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
     it at a definite place.  A stream is ended as well when a loop over it is left early
     and no reference to it is kept.
 
-    One reader waits for an item at a time; a second one has :class:`StreamBusy`.  A
+    One reader waits for an item at a time; a second one gets :class:`StreamBusy`.  A
     reader that is cancelled, by a time limit for instance, takes no item with it.
 
     Args:
-        begin: Makes the call; returns what its answer can be awaited with.
-        batch: How many items to ask for at a time; as many again are asked for while
-            those are used.
+        begin: Makes the call, and returns its answer, to be awaited.
+        batch: Number of items to ask for at a time; the next batch is asked for while
+            one is used.
     """
 
     def __init__(self, begin: Callable[[], Any], batch: int = _BATCH) -> None:
@@ -396,15 +398,15 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         self._begin: Callable[[], Any] | None = begin
         self._batch = batch
         self._items: deque[_T] = deque()
-        # The answer that comes after those, once it has come.
+        # The answer with the items after those; None if it has not come.
         self._answer: tuple[list[_T], bool] | None = None
-        # Why there is no answer; raised when the items have been taken.
+        # Error in place of an answer, raised when the items have been taken; or None.
         self._error: BaseException | None = None
         self._source: Any = None
-        # The call whose answer is to come, and its receiver.
+        # The call that waits for an answer, and its receiver; None for none.
         self._coming: Any = None
         self._arrival: _Arrival | None = None
-        # Ends the wait of the reader.
+        # Ends the wait of the reader; None if no reader waits.
         self._wake: Callable[[], None] | None = None
         self._is_over = False
 
@@ -417,8 +419,8 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
 
         Raises:
             StreamBusy: Another reader waits for it.
-            Exception: The exception that the method raised, or the reason why its
-                items cannot be had; then there are no more.
+            Exception: The exception of the remote method, or of a failed call; the
+                stream is then at its end.
         """
         if self._wake is not None:
             raise StreamBusy(
@@ -438,7 +440,7 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         return self._items.popleft()
 
     async def _wait(self) -> None:
-        """Wait for the answer that is to come."""
+        """Wait for the next answer; ask for it if need be."""
         if self._source is not None and self._source.broker is not None:
             self._source.broker.check_thread()
         if self._coming is None:
@@ -473,7 +475,7 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
             self._end(ProtocolError("a stream needs an answer"))
             return
         if iscoroutine(answer):
-            # Of a program's own, which stands in for a reference.
+            # From a program's own stand-in for a reference.
             has_loop = _get_running_loop() is not None
             answer = ensure_future(answer) if has_loop else ensureDeferred(answer)
         self._coming = answer
@@ -481,7 +483,7 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         self._arrival.listen(answer)
 
     def _arrived(self, arrival: _Arrival, value: Any) -> None:
-        """Take note of an answer."""
+        """Keep an answer: the source of the stream first, and then its items."""
         if arrival is not self._arrival:
             # The stream was closed.
             return
@@ -499,20 +501,20 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         self._wake_reader()
 
     def _keep_waiting(self) -> None:
-        """Have the reader wait for the answer that is to come now."""
+        """Let the reader wait for the answer after the present one."""
         if self._arrival is None:
             self._wake_reader()
         else:
             self._arrival.waiting = self
 
     def _broken(self, arrival: _Arrival, error: BaseException) -> None:
-        """Take note that there is no answer."""
+        """End the stream with the error of a failed call."""
         if arrival is self._arrival:
             self._end(error)
             self._wake_reader()
 
     def _take_in(self, items: list[_T], is_last: bool) -> None:
-        """Take in an answer, and ask for more."""
+        """Queue the items of an answer, and ask for the next batch."""
         self._answer = None
         self._items.extend(items)
         if is_last:
@@ -528,7 +530,7 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         if self._source is not None and isinstance(
             error, (DeadReferenceError, NotSent)
         ):
-            # No more was asked for, but the method has begun.
+            # The call of `next` was not sent, but the method has begun.
             begun = MaybeExecuted(self._source.broker.lost_reason)
             begun.__cause__ = error
             error = begun
@@ -564,14 +566,14 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         await self.aclose()
 
     def __del__(self) -> None:
-        """End the stream: what was asked for is not wanted any more."""
+        """Cancel the call that waits for an answer."""
         coming = getattr(self, "_coming", None)
         if coming is not None:
             _give_up(coming)
 
 
 def _waiter(answer: Any) -> tuple[Any, Callable[[], None]]:
-    """Return an awaitable of the kind of a call's answer, and what ends the wait.
+    """Return an awaitable of the kind of a call's answer, and a function that ends it.
 
     The answer itself would be cancelled with the coroutine that awaits it.
     """
@@ -587,7 +589,7 @@ def _waiter(answer: Any) -> tuple[Any, Callable[[], None]]:
 
 
 def _give_up(answer: Any) -> None:
-    """Cancel a call, in whatever thread this is."""
+    """Cancel a call, from any thread."""
     if isinstance(answer, Deferred):
         TWISTED.call_in_thread(answer.cancel)
         return
@@ -595,16 +597,16 @@ def _give_up(answer: Any) -> None:
     if _get_running_loop() is loop:
         answer.cancel()
     else:
-        # A loop that has been closed has no calls.
+        # A closed loop has no calls.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(answer.cancel)
 
 
 def _source(value: Any) -> Any:
-    """Return the object that gives a stream's items.
+    """Return the source of a stream, from the answer to its call.
 
     Raises:
-        ProtocolError: It is none.
+        ProtocolError: The answer is no reference.
     """
     if not hasattr(value, "callRemote"):
         raise ProtocolError("the method's answer is no stream")
@@ -612,10 +614,10 @@ def _source(value: Any) -> Any:
 
 
 def _checked(answer: Any) -> tuple[list[Any], bool]:
-    """Return what a stream answered.
+    """Return the items in an answer to `next`, and True if they are the last.
 
     Raises:
-        ProtocolError: It answered something else.
+        ProtocolError: The answer is malformed.
     """
     if type(answer) in (tuple, list) and len(answer) == 2 and type(answer[0]) is list:
         return answer[0], bool(answer[1])

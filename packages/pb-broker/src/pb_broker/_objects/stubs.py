@@ -1,15 +1,15 @@
-"""This module makes stubs: objects that call remote methods as an interface has them.
+"""This module makes stubs: objects with the methods of an interface, for remote calls.
 
 Theory of operation
 -------------------
 For each interface there is one class, made when it is first asked for and kept as
-long as the interface.  Its methods do two things: they bind the arguments to what the
-interface says, with a function of that signature which does nothing else, so that
-Python itself says what is wrong with a call; and they hand the arguments, as they
-came, to ``callRemote``.  Defaults of the interface are not sent: the other end has
-its own.  A call is begun at once.  What ``callRemote`` returns is what the caller gets,
-as a coroutine unless the interface declares a Deferred or a Future; a method that gives
-items one after the other returns a stream.
+long as the interface.  Its methods do two things: they bind the arguments to the
+signature in the interface, with an empty function of that signature, so that Python
+itself raises the error of a wrong call; and they hand the arguments, unchanged, to
+``callRemote``.  Defaults of the interface are not sent: the other end has its own.  A
+call is begun at once.  The caller gets the result of ``callRemote``, as a coroutine
+unless the interface declares a Deferred or a Future; a method that gives items one
+after the other returns a stream.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _T = TypeVar("_T")
 
 
 class Stub:
-    """The base of the classes that stand for interfaces.
+    """The base of the stub classes of interfaces.
 
-    Its public names are those of the interface.
+    The public names of a stub are those of the interface.
 
     Args:
-        reference: What the calls go to.
+        reference: The reference that the calls go to.
     """
 
     __slots__ = ("_call", "_reference")
@@ -53,7 +53,7 @@ class Stub:
         self._call = reference.callRemote
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether ``other`` calls the same object by the same interface."""
+        """Return True if ``other`` calls the same object by the same interface."""
         if type(other) is not type(self):
             return NotImplemented
         return bool(self._reference == cast(Any, other)._reference)
@@ -72,10 +72,10 @@ class Stub:
 
     @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return what the reference is sent as.
+        """Return the s-expression of the reference.
 
         Raises:
-            UnjellyableType: The stub is of something that cannot be sent.
+            UnjellyableType: The stub is of an object that cannot be sent.
         """
         hook = getattr(self._reference, "jellyFor", None)
         if hook is None:
@@ -85,45 +85,44 @@ class Stub:
 
 
 class Caller:
-    """What has a ``callRemote``, and so can have stubs."""
+    """The base of classes with a ``callRemote``, which can have stubs."""
 
     __slots__ = ()
 
     def stub(self, interface: Callable[..., _T]) -> _T:
-        """Return an object whose methods are those of the other end.
+        """Return an object with the methods of the other end.
 
-        Type checkers take it for an ``interface``.  A call is ``callRemote`` of the
+        Its type for type checkers is ``interface``.  A call is ``callRemote`` of the
         method's name: it is sent at once, and returns a coroutine that waits for the
         answer, with a ``cancel()``.  A method that is declared to return a Deferred or
-        a Future gives what ``callRemote`` gives.  One that is
-        declared as an async generator, or to return an ``AsyncIterator``, gives a
+        a Future gives the result of ``callRemote``.  One that is declared as an async
+        generator, or to return an ``AsyncIterator``, gives a
         :class:`~pb_broker.RemoteStream`.
 
         Args:
-            interface: A class that says what there is to call: usually a
+            interface: A class with the methods that can be called: usually a
                 ``Protocol``, whose methods are ``async def`` or return a Deferred.
 
         Returns:
-            The stub.  A name that the interface does not have is an AttributeError,
-            and a call that does not fit its signature a TypeError; nothing is sent
-            then.
+            The stub.  A name that the interface does not have is an AttributeError, and
+            a call that does not fit its signature a TypeError, before it is sent.
 
         Raises:
-            TypeError: It is no interface, or has what cannot be called from afar.
+            TypeError: It is no interface, or has a member that is no remote method.
         """
-        # Not type[T]: mypy takes no Protocol for one.
+        # Callable and not type[T]: mypy accepts no Protocol for the latter.
         made: Any = _stub_class(interface)(self)
         return cast(_T, made)
 
 
 def reference_of(stub: object) -> Any:
-    """Return what a stub's calls go to: what its ``stub`` method was called on.
+    """Return the reference of a stub, whose ``stub`` method made it.
 
     Args:
         stub: The stub.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The object is no stub.
     """
     if not isinstance(stub, Stub):
         raise TypeError(f"a {type(stub).__qualname__} is no stub")
@@ -138,14 +137,14 @@ def _stub_class(interface: Any) -> type[Stub]:
     try:
         made = _classes.get(interface)
     except TypeError:
-        # Of what is no class there may be no weak reference.
+        # An interface that is no class may not allow weak references.
         made = None
     if made is not None:
         return made
     cls = interface_class(interface)
     made = _classes.get(cls)
     if made is None:
-        # Nothing in it refers to the interface, which would then live for ever.
+        # It must not refer to the interface, which would then live for ever.
         methods = {name: _made(each) for name, each in methods_of(cls).items()}
         doc = f"Calls what {cls.__qualname__} has at the other end."
         namespace = {"__slots__": (), "__doc__": doc, **methods}
@@ -178,7 +177,7 @@ def _made(method: Method) -> Any:
 
 
 def _call(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
-    """Return the method of a stub that makes a call, which is a coroutine."""
+    """Return the method of a stub that makes a call and returns a coroutine."""
 
     def method(self: Stub, /, *args: Any, **kw: Any) -> Any:
         bind(*args, **kw)
@@ -189,7 +188,7 @@ def _call(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _answer(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
-    """Return the method of a stub that makes a call, and gives what that gives."""
+    """Return the method of a stub that makes a call and returns its result as it is."""
 
     def method(self: Stub, /, *args: Any, **kw: Any) -> Any:
         bind(*args, **kw)
@@ -199,7 +198,7 @@ def _answer(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _stream(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
-    """Return the method of a stub that asks for items one after the other."""
+    """Return the method of a stub that makes a stream."""
 
     def method(self: Stub, /, *args: Any, **kw: Any) -> Any:
         bind(*args, **kw)
@@ -209,7 +208,7 @@ def _stream(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _binder(method: Method) -> Callable[..., None]:
-    """Return a function that takes what a method does, and does nothing."""
+    """Return an empty function with the signature of a method."""
     body = "pass"
     for each in method.signature.parameters.values():
         if each.kind is each.VAR_KEYWORD:

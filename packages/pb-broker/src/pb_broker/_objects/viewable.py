@@ -1,4 +1,4 @@
-"""This module defines objects that know who is calling them."""
+"""This module defines viewable objects, whose methods get the caller's perspective."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["ViewPoint", "Viewable"]
 
 
 class ViewPoint(Referenceable):
-    """One object as it is seen from one perspective.
+    """One object as seen from one perspective.
 
-    What the peer calls as ``x`` runs as ``object.view_x(perspective, ...)``.
+    The peer's call of ``x`` runs ``object.view_x(perspective, ...)``.
 
     Args:
-        perspective: Who is looking.
-        object: What at.
+        perspective: The perspective.
+        object: The object.
     """
 
     def __init__(self, perspective: Any, object: Any) -> None:
@@ -32,7 +32,7 @@ class ViewPoint(Referenceable):
         return self.object
 
     def processUniqueID(self) -> Any:
-        """Return the same for every ViewPoint of this perspective on this object."""
+        """Return the same id for every ViewPoint of this perspective on this object."""
         return (id(self.perspective), id(self.object))
 
     def remoteMessageReceived(
@@ -41,7 +41,7 @@ class ViewPoint(Referenceable):
         """Run the object's ``view_`` method, the perspective being its first argument.
 
         Raises:
-            NoSuchMethod: It has none of that name.
+            NoSuchMethod: The object has no such method.
         """
         args, kw = arguments_of(broker, args, kw, self.perspective)
         method = find_method(self.object, "view_", message)
@@ -55,13 +55,13 @@ class Viewable(Called, Serializable):
     """An object that goes to each peer as a :class:`ViewPoint` of its own."""
 
     _pb_prefix = "view_"
-    # Themselves, and who is looking.
+    # ``self`` and the perspective.
     _pb_given = 2
-    # Through a ViewPoint.
+    # Calls arrive at a ViewPoint.
     _pb_entry = None
 
     @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:
-        """Return a reference to this object as seen by the one it is sent to."""
+        """Return a reference to the ViewPoint of the receiver's perspective."""
         perspective = None if jellier.invoker is None else perspective_of(jellier)
         return ViewPoint(perspective, self).jellyFor(jellier)

@@ -1,7 +1,7 @@
-"""This module lists the kinds of value that are PB's own.
+"""This module lists the wire types of PB itself.
 
-A broker accepts these five whatever its policy says: they stand for objects that
-one of the two ends has already, and for failures.
+A broker accepts these five under every policy: they stand for objects of one of the
+two ends, and for failures.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def _number(unjellier: Unjellier, expression: list[Any], names: bool = False) ->
 
 
 def unjellyLocal(unjellier: Unjellier, expression: list[Any]) -> Any:
-    """Return the object of ours to which the peer had a reference.
+    """Return the object of ours to which the peer has a reference.
 
     Raises:
-        MalformedJelly: It has none of that id.
+        MalformedJelly: The peer has no reference of that id.
     """
     number = _number(unjellier, expression, names=True)
     invoker: Any = unjellier.invoker
@@ -44,7 +44,7 @@ def unjellyCached(unjellier: Unjellier, expression: list[Any]) -> Any:
     """Return the cached copy that the peer sent before.
 
     Raises:
-        MalformedJelly: There is none of that number.
+        MalformedJelly: There is no copy of that number.
     """
     number = _number(unjellier, expression)
     invoker: Any = unjellier.invoker
@@ -52,7 +52,7 @@ def unjellyCached(unjellier: Unjellier, expression: list[Any]) -> Any:
         cache = invoker.cachedLocallyAs(number)
     except KeyError:
         raise MalformedJelly("there is no cached copy of that number") from None
-    # Of the class: an attribute that the peer sent may have the name of any method.
+    # Called on the class: an attribute that the peer sent may hide the method.
     return type(cache)._borgify(cache)
 
 
@@ -60,7 +60,7 @@ def unjellyLCache(unjellier: Unjellier, expression: list[Any]) -> Any:
     """Return the object of ours of which the peer has a cached copy.
 
     Raises:
-        MalformedJelly: It has none of that number.
+        MalformedJelly: The peer has no copy of that number.
     """
     number = _number(unjellier, expression)
     invoker: Any = unjellier.invoker

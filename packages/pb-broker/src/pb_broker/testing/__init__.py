@@ -1,16 +1,16 @@
-"""This module connects brokers without sockets, for tests.
+"""This module is for testing: it connects brokers without sockets.
 
-:func:`connected_pair` returns both ends with a :class:`MemoryTransport` each.
-Nothing moves until the test says so: :meth:`Pair.pump` carries what each end has
+:func:`connected_pair` returns both ends with a :class:`MemoryTransport` each.  Bytes
+move only when the test says so: :meth:`Pair.pump` carries those that each end has
 written to the other, :meth:`Pair.flush` does so until both are silent.  Either end
 may be of another implementation of PB, such as ``twisted.spread``'s.
 
 :class:`SimulatedNetwork` has any number of connections on a clock of its own, with
 delays, cuts and losses by a seed.
 
-What is left of connections that are over, :func:`left_behind` tells, and
-:meth:`SimulatedNetwork.close`.  :class:`PBTestMixin` sees to it in test cases of
-``unittest`` and trial.  For pytest there are modules of fixtures:
+:func:`left_behind` and :meth:`SimulatedNetwork.close` list the leftovers of connections
+that are over.  :class:`PBTestMixin` checks for them in test cases of ``unittest`` and
+trial.  For pytest there are modules of fixtures:
 
 - ``pb_broker.testing.fixtures``: simulated networks and pairs;
 - ``pb_broker.testing.fixtures_asyncio``: sockets, for pytest-asyncio and for anyio;

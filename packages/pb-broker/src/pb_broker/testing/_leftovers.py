@@ -1,4 +1,4 @@
-"""This module says what is left of connections that are over."""
+"""This module finds the leftovers of connections that are over."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from pb_broker.errors import shown_name
 
 __all__ = ["Witness", "check", "due_calls", "left_behind", "left_of_ends"]
 
-#: How many things of a kind are named.
+#: Most leftovers of a kind that are named.
 _MOST_NAMED: Final = 5
 
 
 def left_behind(broker: Broker) -> list[str]:
-    """Return what a broker still holds although its connection is over.
+    """Return the leftovers of a broker whose connection is over.
 
-    What a method does for a peer that is gone is the program's own, and not listed.
+    The work of a method for a peer that is gone is the program's own, and not listed.
 
     Args:
-        broker: One of ours, at either end.
+        broker: A broker of this package, at either end.
 
     Returns:
-        A short text for each kind of thing: calls that wait for answers, objects that
-        the peer could call, caches, clean-ups, callbacks, timers, producers, and what
-        waits to be sent or to be handled.  That the connection is not over at all is
-        said first.  It is empty if nothing is left.
+        A short text for each kind of leftover: calls that wait for answers, objects
+        that the peer could call, caches, clean-ups, callbacks, timers, producers, and
+        messages or bytes that wait to be sent or to be handled.  The first text says so
+        if the connection is not over at all.  The list is empty without leftovers.
     """
     session = broker.session
     exports = session.exports
-    # Not by the properties, which make what is not there.
+    # The tables are read without the published properties, which make missing ones.
     kept: dict[str, Iterable[Any]] = {
         "calls that wait for answers": map(
             _name_of_call, session.outgoing.pending.values()
@@ -55,7 +55,7 @@ def left_behind(broker: Broker) -> list[str]:
 
 
 def _name_of_call(call: Any) -> str:
-    # A program may have put a Deferred of its own there.
+    # A program may have put a Deferred of its own into the table.
     return shown_name(getattr(call, "name", b"?"))
 
 
@@ -91,7 +91,7 @@ def _verb(message: Any) -> str:
 
 
 def _listed(kind: str, things: list[Any]) -> str:
-    """Return a text with how many things there are and what the first few are."""
+    """Return a text with the number of leftovers and the names of the first few."""
     if not things:
         return ""
     names = [_name_of(thing) for thing in things[:_MOST_NAMED]]
@@ -101,7 +101,7 @@ def _listed(kind: str, things: list[Any]) -> str:
 
 
 def _name_of(thing: Any) -> str:
-    """Return what something is; never its ``repr``, which may be of any length."""
+    """Return a name for a leftover; its ``repr`` may be of any length."""
     if isinstance(thing, str):
         return thing
     if isinstance(thing, bytes):
@@ -112,7 +112,7 @@ def _name_of(thing: Any) -> str:
 
 
 def due_calls(clock: Clock) -> list[str]:
-    """Return a text for each call that a clock has yet to make, with a limit."""
+    """Return a text for each pending call of a clock, up to a limit."""
     calls: list[Any] = list(clock.getDelayedCalls())
     now = clock.seconds()
     left = [
@@ -125,11 +125,11 @@ def due_calls(clock: Clock) -> list[str]:
 
 
 def left_of_ends(ends: dict[str, Any]) -> list[str]:
-    """Return what several brokers have left behind.
+    """Return the leftovers of several brokers.
 
     Args:
-        ends: The ends of connections, by name; those that are not ours are not
-            looked at.
+        ends: The ends of connections, by name; those of another implementation are left
+            out.
     """
     return [
         f"{name}: {text}"
@@ -140,7 +140,7 @@ def left_of_ends(ends: dict[str, Any]) -> list[str]:
 
 
 class Witness:
-    """Knows each broker that a factory makes a connection with.
+    """A record of all brokers of a factory.
 
     Args:
         factory: The factory.
@@ -159,10 +159,10 @@ class Witness:
         self._made(broker)
 
     def left(self, name: str) -> list[str]:
-        """Return what the brokers have left behind.
+        """Return the leftovers of the brokers.
 
         Args:
-            name: What to call them.
+            name: Their name in the texts, which a number follows.
         """
         return left_of_ends(
             {f"{name} {number}": each for number, each in enumerate(self.brokers)}
@@ -170,16 +170,16 @@ class Witness:
 
 
 def check(left: list[str], note: str = "") -> None:
-    """Check that nothing is left.
+    """Check that there are no leftovers.
 
     Args:
-        left: Texts that say what is.
-        note: What to say besides.
+        left: Texts on the leftovers.
+        note: A remark for the error.
 
     Raises:
-        AssertionError: Something is.
+        AssertionError: There are leftovers.
     """
-    # For pytest: what matters is the test, not where this is.
+    # Hides this frame in pytest's traceback, which then ends in the test.
     __tracebackhide__ = True
     if left:
         lines = "".join(f"\n  {text}" for text in left)

@@ -1,4 +1,4 @@
-"""This module has what test cases of unittest and trial can be mixed with."""
+"""This module has the mixin for test cases of unittest and trial."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["PBTestMixin"]
 
 
 class PBTestMixin:
-    """Connects brokers for a ``TestCase``, and checks that nothing is left of them.
+    """A mixin that connects brokers for a ``TestCase``, and checks for leftovers.
 
-    Mix it with that of ``unittest``, or with trial's, on the left::
+    Put it on the left of ``unittest``'s class, or of trial's::
 
         class CalculatorTests(PBTestMixin, TestCase): ...
 
-    What its methods make is closed after ``tearDown``, as clean-ups are.  A test fails
-    if anything is left behind then.
+    Connections of its methods are closed after ``tearDown``, as clean-ups are.  A test
+    with leftovers fails.
     """
 
     def network(self, seed: int = 0) -> SimulatedNetwork:
         """Return a simulated network.
 
         Args:
-            seed: For its random numbers.
+            seed: The seed of its random numbers.
         """
         network = SimulatedNetwork(seed)
         test: Any = self
@@ -48,8 +48,8 @@ class PBTestMixin:
 
         Args:
             root: The server's root object, if no factory is given.
-            server_factory: Makes the server's end.
-            client_factory: Makes the client's end.
+            server_factory: The factory of the server's end; None for a new one.
+            client_factory: The factory of the client's end; None for a new one.
 
         Returns:
             The pair, as :func:`~pb_broker.testing.connected_pair` does.
@@ -65,7 +65,7 @@ class PBTestMixin:
         """Serve a root object on a socket of this machine; for trial alone.
 
         Args:
-            root: What a :class:`~pb_broker.PBServerFactory` takes, or such a factory.
+            root: A root of a :class:`~pb_broker.PBServerFactory`, or such a factory.
 
         Returns:
             A Deferred with a reference to the root object, over a connection.
@@ -77,7 +77,7 @@ class PBTestMixin:
         return await self._enter(connecting(port))
 
     async def _enter(self, manager: AbstractAsyncContextManager[Any]) -> Any:
-        """Enter a context that a clean-up leaves; what is added last is done first."""
+        """Enter a context that a clean-up leaves, the last one first."""
         test: Any = self
         entered = await manager.__aenter__()
         test.addCleanup(lambda: ensureDeferred(_leave(manager)))

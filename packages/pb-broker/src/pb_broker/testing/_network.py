@@ -1,7 +1,7 @@
-"""This module simulates connections, and what happens to them, on a virtual clock.
+"""This module is a simulated network of connections, on a virtual clock.
 
-Everything that takes time is a call of the network's clock, and everything that is up
-to chance comes from its random numbers: the same seed gives the same run, to the byte.
+All that takes time is a call of the network's clock, and all chance comes from its
+random numbers: the same seed gives the same run, to the byte.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._leftovers import due_calls, left_of_ends
 
 __all__ = ["Link", "SimulatedNetwork", "SimulatedTransport"]
 
-#: The most that is carried at a time where a link does not say.
+#: Default for the most bytes that a link carries at a time.
 _SEGMENT = 1460
 
 
@@ -32,11 +32,11 @@ class SimulatedTransport:
     """One end of a simulated connection.
 
     Attributes:
-        connected: Whether there is a connection.
-        disconnecting: Whether this end is closing it.
-        producer: What is registered to be asked for more.
-        received: How many bytes have come to this end.
-        undelivered: What was written and has not come to the other end.
+        connected: False once the connection is over.
+        disconnecting: True once this end closes it.
+        producer: The registered producer; None for none.
+        received: Number of bytes that have come to this end.
+        undelivered: Bytes that were written and have not come to the other end.
     """
 
     def __init__(self, link: Link, name: str) -> None:
@@ -67,7 +67,7 @@ class SimulatedTransport:
             self.write(piece)
 
     def loseConnection(self, *args: Any) -> None:
-        """Close the connection when what was written has come to the other end."""
+        """Close the connection when all written bytes have come to the other end."""
         if self.connected and not self.disconnecting:
             self.disconnecting = True
             self._deliver_later()
@@ -80,36 +80,36 @@ class SimulatedTransport:
             self._link.end(ConnectionAborted(), ConnectionLost(), first=self)
 
     def pauseProducing(self) -> None:
-        """Take nothing from the other end for now."""
+        """Pause the delivery of bytes from the other end."""
         self._is_reading = False
 
     def resumeProducing(self) -> None:
-        """Take what the other end has sent."""
+        """Resume the delivery of bytes from the other end."""
         self._is_reading = True
         self._other._deliver_later()
 
     stopProducing = loseConnection
 
     def registerProducer(self, producer: Any, streaming: Any) -> None:
-        """Take a producer; unless it is streaming, it is asked when there is room."""
+        """Register a producer; unless it streams, it is asked when there is room."""
         self.producer = producer
         if not streaming:
             self._deliver_later()
 
     def unregisterProducer(self) -> None:
-        """Let go of the producer."""
+        """Remove the producer."""
         self.producer = None
 
     def getPeer(self) -> IPv4Address:
-        """Return an address that means nothing."""
+        """Return an address for documentation, the same at each end."""
         return IPv4Address("TCP", "192.0.2.1", 1)
 
     def getHost(self) -> IPv4Address:
-        """Return an address that means nothing."""
+        """Return an address for documentation, the same at each end."""
         return IPv4Address("TCP", "192.0.2.2", 2)
 
     def _is_busy(self) -> bool:
-        """Say whether something is on its way from here."""
+        """Return True if bytes are on their way from here."""
         return self._delivery is not None
 
     def _deliver_later(self) -> None:
@@ -129,7 +129,7 @@ class SimulatedTransport:
             return
         other = self._other
         if not other._is_reading:
-            # It goes on when that end says so.
+            # Delivery goes on with that end's resumeProducing.
             return
         data, is_last = self._link._portion(self.undelivered)
         del self.undelivered[: len(data)]
@@ -157,12 +157,12 @@ class Link:
     """A simulated connection between two protocols.
 
     Args:
-        network: Where it is.
-        client: The protocol of the one that opened it.
-        server: The protocol of the other.
+        network: The network.
+        client: The protocol of the end that opened it.
+        server: The protocol of the other end.
         latency: The least and the most seconds that bytes take.
         chunk: The least and the most bytes that are carried at a time.
-        cut_after: After how many bytes, both ways together, it is lost; None for
+        cut_after: Number of bytes, both ways together, after which it is lost; None for
             never.
 
     Attributes:
@@ -170,9 +170,9 @@ class Link:
         server: As above.
         client_transport: The client's end.
         server_transport: The server's end.
-        carried: How many bytes it has carried, both ways together.
-        is_ending: Whether it has been closed, cut or lost.
-        is_frozen: Whether nothing comes through, and nobody is told.
+        carried: Number of bytes that it has carried, both ways together.
+        is_ending: True once it has been closed, cut or lost.
+        is_frozen: True if it delivers no bytes, and tells neither end.
     """
 
     def __init__(
@@ -210,20 +210,20 @@ class Link:
 
     @property
     def is_connected(self) -> bool:
-        """Whether either end has a connection."""
+        """True if either end has a connection."""
         return any(end.connected for end in self._ends)
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is on its way."""
+        """True if bytes are on their way."""
         return any(end._is_busy() for end in self._ends)
 
     def cut(self) -> None:
-        """Lose the connection, without a word from either end."""
+        """Lose the connection, which neither end has closed."""
         self.end(ConnectionLost(), ConnectionLost())
 
     def freeze(self) -> None:
-        """Let nothing through from now on, as if a cable were pulled.
+        """Deliver no bytes from now on, as if a cable were pulled.
 
         Neither end is told: the connection is *half-open*.
         """
@@ -242,27 +242,27 @@ class Link:
         """End the connection.
 
         Args:
-            reason: What the end is told that ends it.
-            others: What the other end is told, if it can be.
+            reason: The reason for the end that ends it.
+            others: The reason for the other end, which it gets unless it is frozen.
             first: The end that ends it; None for the client's.
         """
         if self.is_ending:
             return
         self.is_ending = True
         first = self.client_transport if first is None else first
-        # Not from within whatever an end is doing.
+        # In a later turn, for this may be called from within a protocol's method.
         self._network.clock.callLater(0, first._end, reason)
         if not self.is_frozen:
             self._later(lambda: first._other._end(others))
 
     def close(self) -> None:
-        """End the connection at both ends, even where it is frozen.
+        """End the connection at both ends, even if it is frozen.
 
-        Each is told that it was closed.  What is on its way is lost.
+        Each end sees a clean close.  Bytes on their way are lost.
         """
         self.is_ending = True
         for end in self._ends:
-            # Not from within whatever an end is doing.
+            # In a later turn, for this may be called from within a protocol's method.
             self._network.clock.callLater(0, end._end, ConnectionDone())
 
     def _later(self, function: Any) -> Any:
@@ -270,7 +270,7 @@ class Link:
         return self._network.clock.callLater(delay, function)
 
     def _portion(self, undelivered: bytearray) -> tuple[bytes, bool]:
-        """Return what is carried next, and whether it is the last that ever is."""
+        """Return the next bytes to carry, and True if the link is cut after them."""
         size = self._network.random.randint(*self._chunk)
         if self._cut_after is not None:
             size = min(size, self._cut_after - self.carried)
@@ -280,13 +280,13 @@ class Link:
 
 
 class SimulatedNetwork:
-    """Any number of connections in one process, on a clock that moves when told to.
+    """Any number of connections in one process, on a clock that the test moves.
 
     Args:
-        seed: For the random numbers by which bytes are cut and delayed.
+        seed: The seed of the random numbers by which bytes are cut and delayed.
 
     Attributes:
-        clock: The clock; brokers of our factories that it connects go by it.
+        clock: The clock, also for the timers of the brokers that it connects.
         links: The connections.
         random: The random numbers.
     """
@@ -308,16 +308,16 @@ class SimulatedNetwork:
         """Connect two ends.
 
         Args:
-            client_factory: Makes the client's end: one of our factories, or one of
+            client_factory: The factory of the client's end: one of this package, or of
                 another implementation of PB, such as ``twisted.spread``'s.
-            server_factory: Makes the server's end.
+            server_factory: The factory of the server's end.
             latency: The least and the most seconds that bytes take.
             chunk: The least and the most bytes that are carried at a time.
-            cut_after: After how many bytes, both ways together, the connection is
-                lost; None for never.
+            cut_after: Number of bytes, both ways together, after which the connection
+                is lost; None for never.
 
         Returns:
-            The connection.  Nothing has been carried yet.
+            The connection, which has not carried a byte yet.
         """
         for factory in (client_factory, server_factory):
             factory.clock = self.clock
@@ -337,8 +337,8 @@ class SimulatedNetwork:
         """Let time pass.
 
         Args:
-            seconds: How much; None for until nothing is on its way, and nothing is
-                due.
+            seconds: The time to pass; None to run until no bytes are on their way and
+                no call is due.
         """
         clock: Any = self.clock
         end = None if seconds is None else clock.seconds() + seconds
@@ -355,15 +355,15 @@ class SimulatedNetwork:
             clock.advance(max(0.0, due - clock.seconds()))
 
     def close(self, seconds: float = 60.0) -> list[str]:
-        """End all connections, and say what is left of them.
+        """End all connections, and return their leftovers.
 
         Args:
-            seconds: How long, on the clock, what is going on may take to end by itself.
+            seconds: Time, in seconds on the clock, for timers and calls to end.
 
         Returns:
-            A short text for each thing that is left: what
-            :func:`~pb_broker.testing.left_behind` says of each broker, and calls that
-            the clock has yet to make.  It is empty if nothing is.
+            A short text for each leftover: those of
+            :func:`~pb_broker.testing.left_behind` for each broker, and pending calls of
+            the clock.  It is empty without leftovers.
         """
         for link in self.links:
             link.close()

@@ -1,4 +1,4 @@
-"""This module joins two protocols in memory, where nothing moves by itself."""
+"""This module connects pairs of protocols in memory, where the test moves the bytes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ._leftovers import due_calls, left_of_ends
 
 __all__ = ["MemoryTransport", "Pair", "PairMaker", "connected_pair", "end_pair"]
 
-#: How much time passes for a pair that is over, so that what ends by itself may.
+#: Seconds that pass on the clock of a pair that is over, for its timers to end.
 _LAST_SECONDS: Final = 60.0
 
 
 @implementer(ITransport, IConsumer)
 class MemoryTransport:
-    """One end of a connection that is no more than two lists of bytes.
+    """One end of a connection in memory: a list of written bytes.
 
     Args:
-        name: For the address that it reports.
+        name: The name of the end.
 
     Attributes:
-        disconnecting: Whether this end wants the connection closed.
-        aborted: Whether it wants that without delivering what it wrote.
-        is_reading: Whether this end takes what the other has written.
-        written: What was written and has not been carried over.
+        disconnecting: True once this end closes the connection.
+        aborted: True if it does so without delivering the written bytes.
+        is_reading: False while this end is paused, and gets no bytes.
+        written: Bytes that were written and have not been carried over.
     """
 
     def __init__(self, name: str = "memory") -> None:
@@ -46,17 +46,17 @@ class MemoryTransport:
         self.producer: Any = None
 
     def write(self, data: bytes) -> None:
-        """Take ``data``, unless the connection is closed."""
+        """Keep ``data`` for the next pump, unless the connection is closed."""
         if not self.disconnecting:
             self.written.append(bytes(data))
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Take each piece of ``data``."""
+        """Keep each piece of ``data`` for the next pump."""
         for piece in data:
             self.write(piece)
 
     def loseConnection(self, *args: Any) -> None:
-        """Close the connection when what was written is carried over."""
+        """Close the connection when all written bytes are carried over."""
         self.disconnecting = True
 
     def abortConnection(self) -> None:
@@ -65,31 +65,31 @@ class MemoryTransport:
         self.written.clear()
 
     def pauseProducing(self) -> None:
-        """Take nothing more from the other end for now."""
+        """Pause the delivery of bytes from the other end."""
         self.is_reading = False
 
     def resumeProducing(self) -> None:
-        """Take what the other end has written."""
+        """Resume the delivery of bytes from the other end."""
         self.is_reading = True
 
     def registerProducer(self, producer: Any, streaming: Any) -> None:
-        """Take a producer, which is asked for more at each pump."""
+        """Register a producer, which is asked for data at each pump."""
         self.producer = producer
 
     def unregisterProducer(self) -> None:
-        """Let go of the producer."""
+        """Remove the producer."""
         self.producer = None
 
     def getPeer(self) -> IPv4Address:
-        """Return an address that means nothing."""
+        """Return a made-up address, the same at each end."""
         return IPv4Address("TCP", "127.0.0.1", 1)
 
     def getHost(self) -> IPv4Address:
-        """Return an address that means nothing."""
+        """Return a made-up address, the same at each end."""
         return IPv4Address("TCP", "127.0.0.1", 2)
 
     def take(self) -> bytes:
-        """Return what was written, and forget it."""
+        """Return the written bytes, and forget them."""
         data = b"".join(self.written)
         self.written.clear()
         return data
@@ -99,12 +99,12 @@ class Pair:
     """Two connected protocols.
 
     Args:
-        client: The one that opened the connection.
-        server: The one that accepted it.
+        client: The protocol that opened the connection.
+        server: The protocol that accepted it.
 
     Attributes:
-        client_factory: The client's factory, if it was made with one.
-        server_factory: The server's.
+        client_factory: The client's factory; None for a client made without one.
+        server_factory: The server's factory; None for a server made without one.
     """
 
     def __init__(self, client: Any, server: Any) -> None:
@@ -124,22 +124,22 @@ class Pair:
 
     @property
     def clock(self) -> Clock:
-        """The clock that both ends go by, if they are ours; it moves when told to."""
+        """The clock for the timers of both ends, if they are of this package."""
         return self._clock
 
     def pump(self, chunk: int = 0) -> bool:
-        """Carry what each end has written to the other.
+        """Carry the written bytes of each end to the other.
 
         Args:
             chunk: The size of the pieces in bytes; 0 for one piece.
 
         Returns:
-            Whether anything moved.
+            True if bytes moved, or an end had a batch left to handle.
         """
         for transport in (self.client_transport, self.server_transport):
             if transport.producer is not None:
                 transport.producer.resumeProducing()
-        # What was left for the next turn.
+        # Calls that were left for the event loop's next turn.
         self._clock.advance(0)
         client, server = self.client_transport, self.server_transport
         to_server = client.take() if server.is_reading else b""
@@ -164,8 +164,8 @@ class Pair:
         """End the connection at both ends.
 
         Args:
-            reason: What both are told; by default, that it was closed cleanly, or
-                lost if one end has aborted it.
+            reason: The reason for both ends; None for a clean close, or for a loss if
+                one end has aborted the connection.
         """
         if self.closed:
             return
@@ -195,7 +195,7 @@ def _deliver(protocol: Any, data: bytes, chunk: int) -> None:
 
 
 def _finish(protocol: Any) -> bool:
-    """Do what a broker left for the reactor's next turn; tell whether it did."""
+    """Run a broker's batches for the reactor's next turn; return True if it had any."""
     has_left = False
     while getattr(protocol, "reading", None) and protocol.reading.continuation:
         has_left = True
@@ -214,8 +214,8 @@ def connected_pair(
 
     Args:
         root: The server's root object, if no factory is given.
-        server_factory: Makes the server's end.
-        client_factory: Makes the client's end.
+        server_factory: The factory of the server's end; None for a new one.
+        client_factory: The factory of the client's end; None for a new one.
 
     Returns:
         The pair.  End it with :meth:`Pair.close`.
@@ -235,7 +235,7 @@ def connected_pair(
 
 
 class PairMaker(Protocol):
-    """What connects pairs for a test, as the fixture ``pb_pair`` does."""
+    """A function that connects pairs for a test, such as the fixture ``pb_pair``."""
 
     def __call__(
         self,
@@ -249,7 +249,7 @@ class PairMaker(Protocol):
 
 
 def end_pair(pair: Pair) -> list[str]:
-    """Close a pair, and return a text for each thing that is left of it."""
+    """Close a pair, and return a text for each of its leftovers."""
     pair.close()
     pair.clock.advance(_LAST_SECONDS)
     left = left_of_ends({"client": pair.client, "server": pair.server})

@@ -1,4 +1,4 @@
-"""This module has the fixture that the ones with sockets have in common."""
+"""This module has the fixture of the root object, for the fixtures with sockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["pb_root"]
 
 @pytest.fixture
 def pb_root() -> Any:
-    """Return what is served; to be overridden."""
+    """Return the root object to serve; to be overridden."""
     pytest.fail(
         "there is no root object to be served: define a fixture pb_root"
         " that returns one",

@@ -1,4 +1,4 @@
-"""This module serves a root object on a socket, over Twisted's reactor, for a test."""
+"""This module connects brokers over sockets, on Twisted's reactor, for a test."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["connecting", "serving"]
 
 @asynccontextmanager
 async def serving(root: Any) -> AsyncIterator[Any]:
-    """Give a listening port on this machine, and check what is left in the end.
+    """Give a listening port on this machine, and check for leftovers in the end.
 
     Args:
-        root: What a :class:`~pb_broker.PBServerFactory` takes, or such a factory.
+        root: A root of a :class:`~pb_broker.PBServerFactory`, or such a factory.
     """
     factory = root if isinstance(root, PBServerFactory) else PBServerFactory(root)
     witness = Witness(factory)
@@ -33,7 +33,7 @@ async def serving(root: Any) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def connecting(port: Any) -> AsyncIterator[Any]:
-    """Give a reference to what a port serves, and check what is left in the end."""
+    """Give a reference to the root of a port, and check for leftovers in the end."""
     async with client(f"tcp:127.0.0.1:{port.getHost().port}") as root:
         yield root
     await _next_turn()
@@ -41,8 +41,8 @@ async def connecting(port: Any) -> AsyncIterator[Any]:
 
 
 async def _next_turn() -> None:
-    """Let a broker end that is just telling us that its connection is lost."""
-    # Not before it is needed: whoever imports it first decides which it is.
+    """Let a broker end that is running its callbacks for the loss of a connection."""
+    # Imported as late as possible: the first import installs the default reactor.
     from twisted.internet import reactor
 
     clock: Any = reactor

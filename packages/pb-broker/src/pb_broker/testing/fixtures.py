@@ -4,7 +4,7 @@ Ask for them in a ``conftest.py`` at the root of the tests, or in a module of te
 
     pytest_plugins = ["pb_broker.testing.fixtures"]
 
-A test that uses one fails if anything of its connections is left behind.
+A test that uses one fails if its connections have leftovers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""This module has fixtures for pytest-asyncio, and for anyio's plugin on asyncio.
+"""This module has fixtures on asyncio, for pytest-asyncio and for anyio's plugin.
 
 Ask for them in a ``conftest.py`` at the root of the tests, or in a module of tests, and
-say what is served::
+define the root object::
 
     pytest_plugins = ["pb_broker.testing.fixtures_asyncio"]
 
@@ -9,9 +9,9 @@ say what is served::
     def pb_root():
         return Calculator()
 
-A test that has anyio's ``anyio_backend`` gets what runs on anyio's event loop, and any
-other what runs on that of pytest-asyncio, be that strict or automatic.  A test fails if
-anything of the connections is left behind.
+A test that has anyio's ``anyio_backend`` gets a server and a client on anyio's event
+loop, and any other test gets them on that of pytest-asyncio, in its strict and its
+automatic mode.  A test fails if its connections have leftovers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Decorator = Callable[[Callable[..., Any]], Any]
 
 
 def _decorator_of_pytest_asyncio() -> _Decorator:
-    # By name: it need not be there, neither now nor when types are checked.
+    # By name: it may be missing, now or when types are checked.
     try:
         decorator: _Decorator = import_module("pytest_asyncio").fixture
     except ImportError:
@@ -91,7 +91,7 @@ async def _pb_client_of_anyio(
 
 
 def _value_of(request: pytest.FixtureRequest, name: str) -> Any:
-    """Return what a fixture gives on the event loop of the test."""
+    """Return the value of a fixture on the event loop of the test."""
     if "anyio_backend" in request.fixturenames:
         backend = request.getfixturevalue("anyio_backend")
         if (backend if isinstance(backend, str) else backend[0]) != "asyncio":

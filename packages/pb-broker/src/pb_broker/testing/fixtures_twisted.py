@@ -1,7 +1,7 @@
 """This module has fixtures for pytest-twisted.
 
 Ask for them in a ``conftest.py`` at the root of the tests, or in a module of tests, and
-say what is served::
+define the root object::
 
     pytest_plugins = ["pb_broker.testing.fixtures_twisted"]
 
@@ -9,7 +9,7 @@ say what is served::
     def pb_root():
         return Calculator()
 
-A test fails if anything of the connections is left behind.
+A test fails if its connections have leftovers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ._sockets import connecting, serving
 
 __all__ = ["pb_client", "pb_root", "pb_server"]
 
-# By name: it need not be there when types are checked.
+# By name: it may be missing when types are checked.
 _async_yield_fixture: Callable[[Callable[..., Any]], Any] = import_module(
     "pytest_twisted"
 ).async_yield_fixture

@@ -544,7 +544,9 @@ def _refuse_call(expression: Any, error: ProtocolError, sink: Sink) -> bool:
     if type(expression) is not list or len(expression) < 2:
         return False
     verb, request = expression[:2]
-    if verb not in messages.CALLS or type(request) is not int:
+    # A list in the place of the verb has no hash.
+    is_call = type(verb) is bytes and verb in messages.CALLS
+    if not is_call or type(request) is not int:
         return False
     wanted = len(expression) < 5 or bool(expression[4])
     sink.incoming.refuse(request, wanted, error)
