@@ -63,9 +63,6 @@ NOT_YET: Final = (
     "packages/pb-broker/src/pb_broker/paging.py",
     "packages/pb-broker/src/pb_broker/publishing.py",
     "packages/pb-broker/src/pb_broker/testing",
-    "packages/pb-cred/src/pb_cred/_client",
-    "packages/pb-cred/src/pb_cred/_server",
-    "packages/pb-cred/src/pb_cred/drop_in",
 )
 
 #: Relative clause at the beginning of a summary or of a comment.
