@@ -38,7 +38,7 @@ __all__ = ["client", "greeting", "reconnecting", "serve"]
 
 
 def greeting(credentials: object, mind: object) -> Greeting | None:
-    """Return what logs in over a new connection; None without credentials."""
+    """Return a function that logs in on a connection; None without credentials."""
     if credentials is None:
         return None
     return partial(log_in, credentials=credentials, mind=mind)

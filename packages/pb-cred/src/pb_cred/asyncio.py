@@ -1,4 +1,4 @@
-"""This module logs in on asyncio alone, whatever else runs.
+"""This module logs in on asyncio alone, beside any other event loop.
 
 :func:`pb_cred.client`, :func:`pb_cred.serve` and :func:`pb_cred.reconnecting` find out
 on which event loop they run; those of the same names here run on asyncio, as those of

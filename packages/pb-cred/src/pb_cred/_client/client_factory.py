@@ -1,4 +1,4 @@
-"""This module defines the client factory, which logs in."""
+"""This module defines the client factory, which logs in over its connection."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PBClientFactory(pb_broker.PBClientFactory):
         ValueError: There is no such mechanism, or a time is negative.
     """
 
-    # Subclasses may have an __init__ of their own.
+    # Class attributes, for subclasses whose __init__ does not call this one.
     mechanisms: tuple[ClientMechanism, ...] | None = None
     allow_legacy_md5: bool = False
 
@@ -71,14 +71,15 @@ class PBClientFactory(pb_broker.PBClientFactory):
                 :mod:`pb_cred.certificates`, :mod:`pb_cred.tokens` or
                 :mod:`pb_cred.tickets`.
             client: The *mind*: an object of ours for the avatar to talk to.
-            mechanisms: By which mechanisms; None for those of the factory.
+            mechanisms: Mechanisms to log in by, the best first; None for those of the
+                factory.
 
         Returns:
             A Deferred with a reference to the avatar.  It fails with
             ``twisted.cred.error.UnauthorizedLogin`` if the server does not know the
             name with this password, with :class:`~pb_cred.NoMechanism` if it offers no
-            way that is good enough, and with :class:`~pb_cred.MechanismError` if it
-            cannot show that it is the right server.  Cancelling it gives up.
+            mechanism that is good enough, and with :class:`~pb_cred.MechanismError` if
+            it cannot show that it is the right server.  Cancelling it gives up.
 
         Raises:
             ValueError: There is no such mechanism.

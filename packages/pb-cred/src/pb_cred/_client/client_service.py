@@ -1,4 +1,4 @@
-"""This module keeps a client connected and logged in."""
+"""This module defines the client service, which stays connected and logged in."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ class PBClientService(pb_broker.PBClientService):
     Args:
         endpoint: As for :class:`pb_broker.PBClientService`, like the rest.
         factory: Makes our end of each connection.
-        credentials: Who to log in as; None for not at all.  A function is called for
-            them each time that they are needed; it may return a Deferred or a
+        credentials: Credentials of the user; None for no login.  A function is called
+            for them each time that they are needed; it may return a Deferred or a
             coroutine, and if it fails, so has the attempt.
         mind: An object of ours for the avatar to talk to.
-        retry_policy: How long to wait after attempts that failed.  A login that is
-            refused is such an attempt.
-        on_connected: Called with what calls go to: the avatar, where there is one.
+        retry_policy: Called with the number of failed attempts, returns the seconds
+            until the next one.  A refused login is a failed attempt.
+        on_connected: Called with the target of calls: the avatar, or the root without
+            credentials.
         on_lost: Called with the reason when the connection is lost.
         clock: An ``IReactorTime``; None for the reactor.
-        tickets: Whether to ask for a ticket after a login with the credentials, and to
+        tickets: True to ask for a ticket after a login with the credentials, and to
             log in by it from then on; or a ticket from before, to begin with.  Where
             the server has none, or refuses it, the credentials are used.
         on_ticket: Called with each ticket that is given, to save it.
@@ -50,7 +51,7 @@ class PBClientService(pb_broker.PBClientService):
         **keywords: Single options, as for :class:`PBClientFactory`.
 
     Attributes:
-        ticket: What the next login is by; None if it is by the credentials.
+        ticket: The ticket of the next login; None if it is by the credentials.
 
     Raises:
         ValueError: There are to be tickets, and no credentials.
@@ -91,7 +92,8 @@ class PBClientService(pb_broker.PBClientService):
         self._mind = mind
         self._asks_for_tickets = tickets is not False
         self._on_ticket = on_ticket
-        #: What the program was asked for, until the server has said yes or no to it.
+        #: Credentials that the function gave, until the server has accepted or refused
+        #: them; None for none.
         self._asked: Any = None
         self.ticket: Ticket | None = None
         if isinstance(tickets, Ticket):
@@ -124,14 +126,14 @@ class PBClientService(pb_broker.PBClientService):
             return root
         if self.ticket is None:
             return self._log_in(root)
-        # Whatever the factory's mechanisms are: they are for the credentials.
+        # The mechanisms of the factory are for the credentials.
         by_ticket = (TicketClientMechanism(),)
         login = log_in(root, self.ticket, self._mind, by_ticket)
         return login.addErrback(self._fall_back, root)
 
     def _fall_back(self, failure: Failure, root: Any) -> Deferred[Any]:
-        """Log in with the credentials: the server does not take the ticket."""
-        # Nothing else: not at one that does not keep to the mechanism.
+        """Log in with the credentials, at a server that does not take the ticket."""
+        # A server that violates the mechanism gets no credentials.
         failure.trap(LoginFailed)
         if failure.check(UnauthorizedLogin) is not None:
             self.ticket = None
@@ -152,7 +154,8 @@ class PBClientService(pb_broker.PBClientService):
             return answer if waiting is None else waiting
 
         def keep(credentials: Any) -> Any:
-            # The connection may be lost before they are of use.
+            # Kept for the next attempt, should the connection be lost before this one
+            # is answered.
             self._asked = credentials
             return credentials
 
@@ -175,7 +178,7 @@ class PBClientService(pb_broker.PBClientService):
         return failure
 
     def _ask_for_ticket(self, avatar: RemoteReference) -> Deferred[Any]:
-        """Ask for a ticket before the avatar is used; do without if there is none."""
+        """Ask for a ticket before the avatar is used; none is no failure."""
         asked = ticket_request.ask(avatar, self._on_ticket)
         asked.addCallbacks(self._take, self._do_without)
         return asked.addCallback(lambda _: avatar)
@@ -187,7 +190,7 @@ class PBClientService(pb_broker.PBClientService):
     def _do_without(self, failure: Failure) -> None:
         if failure.check(LoginFailed, NoTicket) is None:
             kind = failure.trap(MechanismError, RemoteError, CallTimeout)
-            # Not the server's words, which could be any.
+            # The kind alone: the server's words are not for our log.
             _log.warn(
                 "A server gave no ticket: {kind}",
                 pb_event="ticket_not_given",

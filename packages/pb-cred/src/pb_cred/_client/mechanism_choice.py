@@ -1,4 +1,4 @@
-"""This module is the client's side of a login: which mechanism, and its messages."""
+"""This module makes the mechanism choice of a client, and carries its messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pb_cred.mechanisms import ClientExchange, ClientMechanism, LoginContext, is
 
 __all__ = ["log_in"]
 
-#: What a peer says of a call of an object that it does not have.
+#: Text of the error by which a peer refuses a call of an unknown object.
 _NOT_THERE: Final = "Invalid Object ID"
 _NO_LOGIN: Final = (
     "the server has no login: it serves an object to whoever comes; connect without"
@@ -34,12 +34,12 @@ _ONLY_LEGACY: Final = (
     "the server is one of twisted.spread, whose only login for users is by MD5, and"
     " this client does not use that"
 )
-#: What a client shows to no server that it has not verified.
+#: Mechanisms that show their secret to the server, used with verified ones only.
 _VERIFIED_ONLY: Final = frozenset({"OAUTHBEARER", "PB-TICKET", "PLAIN"})
-#: How many mechanisms a server may offer.
+#: Largest number of mechanisms in an offer.
 _MOST_OFFERED: Final = 64
 
-#: One login at a time, on each connection.
+#: Locks of connections, so that each has one login at a time.
 _locks: WeakKeyDictionary[Broker, DeferredLock] = WeakKeyDictionary()
 
 
@@ -54,12 +54,11 @@ def log_in(
 
     Args:
         root: The server's login root.
-        credentials: Who we are, and how we show it.
+        credentials: Credentials of the user.
         mind: Our object for the avatar to talk to, or None.
-        mechanisms: Those that we may use, the best first; None for the usual, and
-            none at all to log in as legacy peers do.
-        allow_legacy_md5: Whether we may log in by MD5 where the server knows nothing
-            else.
+        mechanisms: Mechanisms to use, the best first; None for the usual ones; empty to
+            log in as legacy peers do.
+        allow_legacy_md5: True to log in by MD5 at a server that knows no mechanism.
 
     Returns:
         A Deferred with the avatar.
@@ -73,6 +72,8 @@ def log_in(
 
 
 class _Login:
+    """One login of a client, from the question for the offer to the avatar."""
+
     _exchange: ClientExchange
 
     def __init__(
@@ -90,7 +91,7 @@ class _Login:
         self._allow_legacy_md5 = allow_legacy_md5
 
     def begin(self) -> Deferred[Any]:
-        """Ask what the server offers, unless that is of no use."""
+        """Ask for the server's offer, unless legacy logins alone are wanted."""
         if not self._mechanisms:
             return self._log_in_as_legacy()
         login = self._root.broker.remoteForName(LOGIN_NAME)
@@ -103,7 +104,7 @@ class _Login:
             return failure
         if IAnonymous.providedBy(self._credentials) or self._can_use_md5():
             return self._log_in_as_legacy()
-        # A legacy server logs this, but nobody can log in there from here anyway.
+        # A legacy server logs this call; the credentials are of no use there anyway.
         offered = as_deferred(self._root.callRemote("mechanisms"))
         return offered.addCallbacks(self._choose, self._have_no_mechanisms)
 
@@ -131,8 +132,8 @@ class _Login:
         return login.addErrback(_without_login)
 
     def _refuse_legacy(self) -> Deferred[Any]:
-        """Find out whether the server has a legacy login at all, and say so."""
-        # A challenge for nobody, which is not answered.
+        """Ask whether the server has a legacy login, and raise the error that fits."""
+        # The challenge for this empty name is not answered.
         asked = as_deferred(self._root.callRemote("login", b""))
 
         def is_legacy(_: Any) -> Any:
@@ -141,7 +142,7 @@ class _Login:
         def is_none(failure: Failure) -> Any:
             failure = _without_login(failure)
             failure.trap(RemoteError)
-            # Whatever else it has against the question.
+            # Any other error of its login shows that there is one.
             return is_legacy(None)
 
         return asked.addCallbacks(is_legacy, is_none)
@@ -168,7 +169,7 @@ class _Login:
         return answer.addCallback(self._go_on)
 
     def _go_on(self, answer: Any) -> Any:
-        """Answer the server's message, or end with an avatar."""
+        """Answer a message of the server, or return the avatar at the end."""
         data, server, avatar = _parts(answer)
         if server is None:
             self._exchange.finish(data)
@@ -179,7 +180,7 @@ class _Login:
         return _call(server, "step", data).addCallback(self._go_on)
 
     def _made(self, step: Any, *args: Any) -> Deferred[bytes]:
-        """Return what a mechanism makes of a message."""
+        """Return a Deferred with the message that a mechanism answers."""
         return maybeDeferred(self._start, step, *args).addCallback(_message)
 
     def _start(self, step: Any, *args: Any) -> Any:
@@ -189,7 +190,7 @@ class _Login:
 
 
 def _call(target: RemoteReference, *args: Any) -> Deferred[Any]:
-    """Call the server."""
+    """Call an object of the server; keep secrets out of the failure."""
     answer = maybeDeferred(lambda: as_deferred(target.callRemote(*args)))
     return answer.addErrback(cleaned)
 
@@ -204,7 +205,7 @@ def _checked_offer(offered: Any) -> tuple[str, ...]:
     """Return the names of the mechanisms that a server offers.
 
     Raises:
-        MechanismError: They are not that.
+        MechanismError: The value is no list of names.
     """
     is_list = isinstance(offered, (list, tuple)) and len(offered) <= _MOST_OFFERED
     if not is_list or not all(map(is_name, offered)):
@@ -213,10 +214,10 @@ def _checked_offer(offered: Any) -> tuple[str, ...]:
 
 
 def _parts(answer: Any) -> tuple[bytes, RemoteReference | None, Any]:
-    """Return what a server answers: a message, what takes the next one, the avatar.
+    """Return the parts of an answer: message, object for the next one, avatar.
 
     Raises:
-        MechanismError: It is not that.
+        MechanismError: The answer has other parts.
     """
     if isinstance(answer, (tuple, list)) and len(answer) == 3:
         data, server, avatar = answer
@@ -227,13 +228,13 @@ def _parts(answer: Any) -> tuple[bytes, RemoteReference | None, Any]:
 
 
 def _is_not_there(failure: Failure) -> bool:
-    """Tell whether a peer has no object of a name that was called."""
-    # Nothing else is said of it on the wire.
+    """Return True if a peer has no object of the name that was called."""
+    # The wire has no other sign of it than this text.
     return failure.check(Error) is not None and str(failure.value) == _NOT_THERE
 
 
 def _without_login(failure: Failure) -> Failure:
-    """Return the failure of a legacy login, or that there is none."""
+    """Return the failure of a legacy login; NoLogin where the server has none."""
     if failure.check(NoSuchMethod) is None:
         return failure
     return Failure(NoLogin(_NO_LOGIN))
@@ -251,7 +252,7 @@ def _why_none(context: LoginContext, kind: str) -> str:
 
 
 def _fault_of(credentials: Any) -> str | None:
-    """Return why credentials are none that can be sent by mechanisms, if so."""
+    """Return the fault that keeps credentials from all mechanisms; None for none."""
     if IAnonymous.providedBy(credentials):
         return None
     if not hasattr(credentials, "username"):

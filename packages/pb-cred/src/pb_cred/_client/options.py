@@ -1,4 +1,4 @@
-"""This module has the options of clients that can log in, each described once.
+"""This module defines the options of clients that can log in, each described once.
 
 They are those of :class:`pb_broker.ClientOptions` and those of logins.  The keyword
 arguments of the factory and of :func:`pb_cred.client` are the fields' names.
@@ -19,7 +19,7 @@ __all__ = ["ClientFactoryKeywords", "ClientKeywords", "ClientOptions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions(pb_broker.ClientOptions):
-    """Options of a client: those of its connection, and how it logs in.
+    """Options of a client: of its connection and of its login.
 
     Raises:
         TypeError: A value is of the wrong type.
@@ -33,13 +33,13 @@ class ClientOptions(pb_broker.ClientOptions):
     peers do, if that is allowed."""
 
     allow_legacy_md5: bool | None = None
-    """Whether to log in by MD5 at a server that knows nothing else, as a
+    """True to log in by MD5 at a server that knows no mechanism, as a
     ``twisted.spread`` one; None for False, and in the drop-in for True."""
 
     def __post_init__(self) -> None:
-        """Keep the mechanisms: an iterator would give them once."""
+        """Keep the mechanisms in a tuple: an iterator would give them once."""
         pb_broker.ClientOptions.__post_init__(self)
-        # One name in place of several is refused where they are looked up.
+        # A single name in place of a list is refused where names are looked up.
         if self.mechanisms is not None and not isinstance(self.mechanisms, str):
             object.__setattr__(self, "mechanisms", tuple(self.mechanisms))
 

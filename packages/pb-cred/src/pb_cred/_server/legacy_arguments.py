@@ -1,8 +1,8 @@
-"""This module has the order of arguments that ``twisted.spread`` gave its factory.
+"""This module sorts legacy arguments, in the order of ``twisted.spread``'s factory.
 
 There a bool or an int in the second place is ``unsafeTracebacks``, and a policy in the
-third is ``security``, where ours have ``security`` and ``portal``.  The drop-in goes by
-it; our own factory still does for one minor version, and warns.
+third is ``security``, where ours have ``security`` and ``portal``.  The drop-in
+accepts them; our own factory still does for one minor version, and warns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["in_our_order"]
 def in_our_order(
     security: Any, portal: Any, unsafe_tracebacks: Any
 ) -> tuple[Any, Any, Any]:
-    """Return ``security``, ``portal`` and ``unsafeTracebacks``, told by their types.
+    """Return ``security``, ``portal`` and ``unsafeTracebacks``, sorted by their types.
 
     Args:
         security: The second argument of a server's factory.

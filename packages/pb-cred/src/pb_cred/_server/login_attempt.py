@@ -1,4 +1,4 @@
-"""This module is one try to log in, from its beginning to what becomes of it."""
+"""This module defines the login attempt, from its first message to its result."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .login_throttle import Tries
 
 __all__ = ["LoginAttempt", "Withdrawn"]
 
-#: The attempt that a realm is asked for an avatar for; None outside of a realm.
+#: Attempt for which a realm is making an avatar; None outside of a realm.
 _served: ContextVar[LoginAttempt | None] = ContextVar("pb_cred_attempt", default=None)
 
 
 class Withdrawn(LoginRefused):
-    """A login is refused for what has been decided at this end while it was under way.
+    """A decision at this end has withdrawn a login that was under way.
 
-    It is not held against the peer.
+    It is not counted against the peer.
 
     Args:
-        reason: Why, for the audit.
+        reason: Reason for the audit log.
 
     Attributes:
         reason: As above.
@@ -43,21 +43,20 @@ class Withdrawn(LoginRefused):
 
 
 class LoginAttempt:
-    """One try to log in.
+    """One attempt to log in.
 
     Args:
-        broker: The connection's.
-        tries: Those before it.
+        broker: The broker of the connection.
+        tries: The refused tries at the server.
         mechanism: The name of its mechanism.
-        context: What is known of the connection; the mechanism puts the user's name
-            there.
+        context: Context of the login; the mechanism puts the user's name there.
 
     Attributes:
         context: As above.
         mechanism: As above.
-        is_offered: Tells whether its mechanism is still one to log in by; None where
-            that does not change.
-        explains_refusals: Whether the checker wants its refusals told to the peer.
+        is_offered: Returns True while the mechanism is offered; None for a mechanism
+            that is always offered.
+        explains_refusals: True if the checker's own words go to a refused peer.
     """
 
     is_offered: Callable[[], bool] | None = None
@@ -72,26 +71,26 @@ class LoginAttempt:
         self._tries = tries
         self._source = source_of(context.peer)
         self._source_has_waited = False
-        # For how many seconds it has had to wait.
+        # Time that it has waited for its turn, in seconds.
         self._waited = 0.0
         self._user_has_waited = False
-        # The avatar id in a tuple, once it is known.
+        # The avatar id, in a tuple since it may be None; None until it is known.
         self._identity: tuple[Any] | None = None
-        # The family of the ticket that was shown, likewise.
+        # The family of the ticket that was shown; None for no ticket.
         self._ticket: bytes | None = None
         self._is_ended = False
 
     @property
     def username(self) -> bytes | None:
-        """Whose it is, as far as is known, cut off after some bytes."""
+        """User's name in bytes, cut off for the audit log; None if not known yet."""
         return shown_username(self.context.username)
 
     def turn(self) -> Deferred[None] | None:
-        """Wait until it is this one's turn, as far as it has come.
+        """Wait for the attempt's turn, by its source and by its user if known.
 
         Returns:
-            A Deferred; or None if that is now.  It fails with LoginRefused if the
-            connection is lost meanwhile.
+            A Deferred; None if its turn is now.  The Deferred fails with LoginRefused
+            if the connection is lost meanwhile.
         """
         now = clock_of(self._broker).seconds()
         seconds = 0.0
@@ -102,7 +101,7 @@ class LoginAttempt:
         if username is not None and not self._user_has_waited:
             self._user_has_waited = True
             more = self._tries.wait_for_user(self._source, username, now)
-            # It has waited for its source already, and does so once.
+            # The time that it has waited for its source counts for its user as well.
             seconds = max(seconds, more - self._waited)
         self._waited += seconds
         return self._wait(seconds) if seconds else None
@@ -128,23 +127,23 @@ class LoginAttempt:
         return waiting.addBoth(end, timer)
 
     def after_turn(self, function: Callable[[], Any]) -> Any:
-        """Return what ``function`` gives, when it is this one's turn."""
+        """Call a function at the attempt's turn; return its result."""
         waiting = self.turn()
         if waiting is None:
             return function()
         return waiting.addCallback(lambda _: function())
 
     def identify(self, avatar_id: Any, ticket: bytes | None = None) -> None:
-        """Note whose it has turned out to be, and by which family of tickets."""
+        """Note the user that was found out, and the family of the shown ticket."""
         self._identity = (avatar_id,)
         self._ticket = ticket
 
     def is_by_ticket(self, family: bytes) -> bool:
-        """Tell whether it is by a ticket of a family."""
+        """Return True if a ticket of a family was shown."""
         return self._ticket is not None and self._ticket == family
 
     def is_of(self, avatar_id: Any) -> bool:
-        """Tell whether it is a user's, or says that it is.
+        """Return True if the attempt is a user's, or claims the user's name.
 
         Args:
             avatar_id: The user.
@@ -160,21 +159,21 @@ class LoginAttempt:
         return bool(name == claimed)
 
     def is_anybodys(self) -> bool:
-        """Tell whether it has come so far that it is somebody's."""
+        """Return True once it has a user, or claims a name."""
         return self._identity is not None or self.context.username is not None
 
     def end(self) -> None:
-        """Let nobody in by it: the user's sessions are being ended.
+        """Withdraw the attempt, since the user's sessions are being ended.
 
         A realm that ends the user's other sessions before it gives an avatar does not
-        mean the login that it is asked for.
+        end the login that it gives the avatar for.
         """
         if _served.get() is not self:
             self._is_ended = True
 
     @contextmanager
     def served_by_realm(self) -> Iterator[None]:
-        """Have what a realm ends meanwhile be other logins than this one."""
+        """Except this attempt from the logins that a realm ends meanwhile."""
         _served.set(self)
         try:
             yield
@@ -183,10 +182,10 @@ class LoginAttempt:
             _served.set(None)
 
     def check(self) -> None:
-        """See that nothing decided meanwhile stands in its way.
+        """Check that no decision at this end has withdrawn the attempt.
 
         Raises:
-            Withdrawn: Something does.
+            Withdrawn: It is ended, or its mechanism is not offered any more.
         """
         if self._is_ended:
             raise Withdrawn("ended")
@@ -194,10 +193,10 @@ class LoginAttempt:
             raise Withdrawn("no such mechanism")
 
     def refused(self) -> None:
-        """Count it against those that come after it."""
+        """Count the attempt as refused, against later ones."""
         now = clock_of(self._broker).seconds()
         self._tries.refused(self._source, self.username, now)
 
     def admitted(self) -> None:
-        """Have those that come after it not wait for those before."""
+        """Clear the user's count of refused tries, so that later ones do not wait."""
         self._tries.admitted(self._source, self.username)

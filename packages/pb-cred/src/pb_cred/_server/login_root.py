@@ -1,4 +1,4 @@
-"""This module defines the root objects of a server that has users log in.
+"""This module defines the login root, the root object of a server with logins.
 
 Each connection finds a :class:`LoginRoot` under "root".  Some of its methods are for
 all mechanisms, the others for legacy peers; all logins end in :meth:`LoginRoot.admit`,
@@ -54,26 +54,25 @@ if TYPE_CHECKING:
 
 __all__ = ["LoginRoot", "PortalRoot"]
 
-#: Credentials that mechanisms here make of what a peer has sent.
+#: Credentials of the mechanisms here, whose user name may be changed to text.
 _CLAIMS: Final = (legacy_md5.MD5Credentials, PlainCredentials, ScramCredentials)
-#: How often one session may ask for a ticket.
+#: Largest number of tickets for one session.
 _MOST_TICKETS: Final = 4
 
 
 class LoginRoot(Referenceable):
-    """What one connection's peer can call before it has logged in.
+    """The root object of one connection until its peer has logged in.
 
     Args:
-        portal: Decides who may come in, and as whom.
+        portal: Decides on credentials, and gives avatars.
         broker: The connection's broker.
-        login_service: What all connections of the server have in common; None for one
-            of its own.
+        login_service: The login service of the server; None for one of its own.
 
     Attributes:
-        explains_refusals: Whether peers are told why they are refused, whatever the
-            checker says of that.
-        keeps_names: Whether checkers get a name as the peer has sent it, where it may
-            be text or bytes.
+        explains_refusals: True to tell peers the checker's reason for a refusal, even
+            if the checker does not ask for that.
+        keeps_names: True to give checkers a name as the peer has sent it, text or
+            bytes.
     """
 
     explains_refusals: ClassVar[bool] = False
@@ -97,7 +96,7 @@ class LoginRoot(Referenceable):
         broker.setNameForLocal(LOGIN_NAME, self)
         self._exchanges = SaslExchanges(self)
         self._refusals = 0
-        # How many are being decided on, and who waits for that.
+        # Number of logins being decided on, and the logins that wait for a decision.
         self._deciding = 0
         self._waiting: list[Deferred[None]] = []
 
@@ -107,7 +106,7 @@ class LoginRoot(Referenceable):
         """Run a method of the login.
 
         Raises:
-            LoginRequired: That is none: the peer has yet to log in.
+            LoginRequired: There is no such method: the peer has yet to log in.
         """
         try:
             find_method(self, "remote_", message)
@@ -123,7 +122,7 @@ class LoginRoot(Referenceable):
         return legacy_md5.MD5Credentials(username, challenge, response)
 
     def remote_mechanisms(self) -> list[str]:
-        """Return the names of the mechanisms that are offered, in our order."""
+        """Return the names of the offered mechanisms, the best first."""
         return self._exchanges.names()
 
     def remote_begin(self, name: Any, data: Any, mind: Any = None) -> Deferred[Any]:
@@ -135,21 +134,21 @@ class LoginRoot(Referenceable):
             mind: The peer's object for the avatar to talk to, or None.
 
         Returns:
-            A Deferred with a message, with what takes the next one or None, and with
-            None or the avatar.
+            A Deferred with a message, with the object for the next one or None, and
+            with None or the avatar.
         """
         if self.is_over():
             return fail(LoginRefused())
         return self._exchanges.begin(name, data, mind)
 
     def remote_ticket(self, avatar: Any) -> Deferred[Any]:
-        """Give a ticket to somebody who has logged in.
+        """Give a ticket to the user of a session.
 
         Args:
             avatar: The peer's reference to its avatar.
 
         Returns:
-            A Deferred with the ticket, and for how many seconds it is good.
+            A Deferred with the ticket, and its validity in seconds.
 
         Raises:
             NoSuchMethod: There are no tickets here.
@@ -183,13 +182,13 @@ class LoginRoot(Referenceable):
         return asked.addCallback(issued)
 
     def remote_login(self, username: Any) -> Any:
-        """Begin a login with a password: return a challenge and who takes the response.
+        """Begin a login by MD5: return a challenge, and the object for the response.
 
         Args:
-            username: Who the peer says it is, as bytes or text.
+            username: Name that the peer claims, as bytes or text.
 
         Raises:
-            LoginRefused: That is no name, or nobody may log in so.
+            LoginRefused: The name is none, or logins by MD5 are not allowed.
         """
         if not self.login_service.allow_legacy_md5:
             attempt = self.login_service.attempt(self.broker, legacy_md5.MECHANISM)
@@ -199,7 +198,7 @@ class LoginRoot(Referenceable):
         return self._challenges.issue(username)
 
     def remote_loginAnonymous(self, mind: Any = None) -> Deferred[Any]:
-        """Log a peer in that does not say who it is.
+        """Log a peer in anonymously.
 
         Args:
             mind: The peer's object for the avatar to talk to, or None.
@@ -230,21 +229,21 @@ class LoginRoot(Referenceable):
         """Ask the portal, and hand out the avatar that it gives.
 
         Args:
-            credentials: What the peer has shown.
+            credentials: Credentials of the peer.
             mind: The peer's object for the avatar to talk to, or None.
-            mechanism: How it was shown.
-            confirm: Gives the mechanism's last message, once the portal has let the
+            mechanism: The name of the mechanism.
+            confirm: Returns the mechanism's last message, once the portal has let the
                 peer in.
-            attempt: The try that this is of; None for one that begins here.
+            attempt: The attempt to log in; None for one that begins here.
 
         Returns:
-            A Deferred with what to answer the peer: the avatar, or what ends an
-            exchange of messages, with the avatar in it.  It fails with LoginRefused
-            where the portal says UnauthorizedLogin, or has said so often enough not
-            to be asked any more; all else that goes wrong is passed on.
+            A Deferred with the answer: the avatar, or the last answer of an exchange of
+            messages, with the avatar in it.  It fails with LoginRefused where the
+            portal says UnauthorizedLogin, or has said so often enough not to be asked
+            any more; any other failure is passed on.
         """
         if self.is_over():
-            # What came together with those that were refused: the end is near.
+            # The connection is about to be closed for the refusals before this login.
             return fail(LoginRefused())
         if attempt is None:
             attempt = self.login_service.attempt(self.broker, mechanism)
@@ -283,7 +282,7 @@ class LoginRoot(Referenceable):
         except UnauthorizedLogin:
             refusal = Failure()
         except Exception:
-            # Told as well, but not held against anybody: it may be our own fault.
+            # Audited as well, but not counted: the fault may be ours.
             self._tell_refusal(attempt, "error", is_logged=self.broker.may_log())
             raise
         finally:
@@ -302,7 +301,7 @@ class LoginRoot(Referenceable):
     async def _decide(
         self, attempt: LoginAttempt, credentials: Any, mind: Any, decision: _Decision
     ) -> tuple[Who, Any]:
-        """Return who somebody is, and what the realm gives for that."""
+        """Return the identity of a peer, and the answer of the realm."""
         known = await self._identify(attempt, credentials)
         if known is not None:
             attempt.identify(known.avatar_id, known.ticket)
@@ -325,9 +324,10 @@ class LoginRoot(Referenceable):
         return who, result
 
     def _told(self, attempt: LoginAttempt, refusal: Failure | None) -> LoginRefused:
-        """Return what the peer is told of a refusal.
+        """Return the error of a refusal that the peer is told.
 
-        By default, not the checker's own words: they may say which half was wrong.
+        By default it has none of the checker's own words, which may say which of name
+        and password was wrong.
         """
         reason: Any = None if refusal is None else refusal.value
         if reason is None or isinstance(reason, LoginRefused):
@@ -338,12 +338,13 @@ class LoginRoot(Referenceable):
         return LoginRefused()
 
     async def _have_room(self) -> bool:
-        """Wait while all that may be refused are being decided on.
+        """Wait while as many logins are being decided on as may be refused.
 
-        Who sends many at once has no more of them than who sends one after the other.
+        A peer that sends many logins at once has no more of them than one that sends
+        them one after the other.
 
         Returns:
-            Whether that took any time.
+            True if it had to wait.
         """
         has_waited = False
         while self._deciding:
@@ -360,11 +361,11 @@ class LoginRoot(Referenceable):
         waiting, self._waiting = self._waiting, []
         for room in waiting:
             if not room.called:
-                # When this one has been counted.
+                # Later, when the present login has been counted.
                 clock_of(self.broker).callLater(0, partial(_fire, room))
 
     async def _identify(self, attempt: LoginAttempt, credentials: Any) -> Who | None:
-        """Find out who somebody is; None if only the portal as a whole can tell."""
+        """Find out the identity of a peer; None if only a login of the portal can."""
         if isinstance(credentials, Verified):
             return self._who(
                 attempt,
@@ -376,8 +377,8 @@ class LoginRoot(Referenceable):
         portal: Any = self.portal
         if type(portal).login is not Portal.login:
             return None
-        # As Portal does, which runs a checker's coroutine on Twisted's terms and keeps
-        # what the checker says to itself.
+        # In place of Portal.login, which runs a checker's coroutine on Twisted's terms
+        # and hides the checker's answer.
         for kind, checker in portal.checkers.items():
             if kind.providedBy(credentials):
                 attempt.explains_refusals = getattr(checker, "explains_refusals", False)
@@ -402,10 +403,10 @@ class LoginRoot(Referenceable):
     async def _avatar(
         self, attempt: LoginAttempt, who: Who | None, credentials: Any, mind: Any
     ) -> tuple[Who, Any, bool]:
-        """Have an avatar made.
+        """Ask the realm for an avatar.
 
         Returns:
-            Whose it is, the realm's answer, and whether that may have taken a while.
+            The identity, the realm's answer, and True if that may have taken a while.
         """
         portal: Any = self.portal
         with attempt.served_by_realm():
@@ -420,11 +421,11 @@ class LoginRoot(Referenceable):
         return who, result, is_late
 
     async def _ask(self, attempt: LoginAttempt, checker: Any, credentials: Any) -> Any:
-        """Have a checker look at credentials, with the name in each of its two forms.
+        """Ask a checker about credentials, with the name in each of its two forms.
 
         Names come as bytes, and a checker may have them as text.  Both are tried for
-        each name alike, so that nobody is told from others by the number of questions;
-        but for a checker that says which it takes (``username_forms``).
+        each name alike, so that the number of questions tells no user from others; but
+        for a checker that declares its forms (``username_forms``).
         """
         other = None if self._is_as_given(attempt) else _other_form(credentials)
         forms: Any = getattr(checker, "username_forms", None)
@@ -438,7 +439,7 @@ class LoginRoot(Referenceable):
         try:
             return await self._result(checker.requestAvatarId(credentials))
         except (AttributeError, TypeError, UnauthorizedLogin) as error:
-            # The first two are how a checker fails that takes names as text.
+            # A checker that takes names as text fails with one of the first two.
             first = error
         if self.broker.disconnected:
             raise first
@@ -449,7 +450,7 @@ class LoginRoot(Referenceable):
             if isinstance(first, UnauthorizedLogin):
                 raise
         except Exception:
-            # It does not take names as text, and the first answer is the one.
+            # The checker does not take names as text: its first answer holds.
             pass
         credentials.username = given
         raise first
@@ -458,10 +459,10 @@ class LoginRoot(Referenceable):
         return self.keeps_names and attempt.mechanism == legacy_md5.MECHANISM
 
     async def _verified_again(self, verified: Verified) -> Verified:
-        """Have a mechanism verify again what was shown a while ago.
+        """Ask a mechanism to verify an identity again, after a wait.
 
         Raises:
-            LoginRefused: It does not hold any more.
+            LoginRefused: The identity does not hold any more.
         """
         again = verified
         if verified.verify_again is not None:
@@ -480,20 +481,20 @@ class LoginRoot(Referenceable):
     async def _stands(
         self, checker: Any, credentials: Any, avatar_id: Any
     ) -> Verified | None:
-        """Ask a checker whether it still stands by its answer.
+        """Ask a checker whether its answer still holds, after a wait.
 
         Raises:
-            LoginRefused: It does not.
+            LoginRefused: The answer does not hold any more.
         """
         if not await self._result(checker.still_holds(credentials, avatar_id)):
             raise LoginRefused("the credentials have been changed meanwhile")
         return None
 
     async def _holding(self, who: Who) -> Who:
-        """Return who somebody is, once it is known that this holds after a wait.
+        """Return an identity that was verified again, after a wait.
 
         Raises:
-            LoginRefused: It does not.
+            LoginRefused: The identity does not hold any more.
         """
         if who.holds is None:
             return who
@@ -507,7 +508,7 @@ class LoginRoot(Referenceable):
         result: Any,
         confirm: Callable[[], bytes] | None,
     ) -> Any:
-        """Hand an avatar out."""
+        """Begin the session, and return the answer with the avatar."""
         data: bytes | None = None
         try:
             if confirm is not None:
@@ -521,12 +522,12 @@ class LoginRoot(Referenceable):
         return handed_out if confirm is None else (data, None, handed_out)
 
     async def _result(self, result: Any) -> Any:
-        """Return what a checker or realm gives, at once or later."""
+        """Return the result of a checker or realm, which may be late."""
         found, _ = await self._result_and_wait(result)
         return found
 
     async def _result_and_wait(self, result: Any) -> tuple[Any, bool]:
-        """Return likewise, and whether that may have taken a while."""
+        """Return a result that may be late, and True if it was."""
         if isinstance(result, Failure):
             result.raiseException()
         waiting = self.broker.shell.awaitable(result)
@@ -548,20 +549,20 @@ class LoginRoot(Referenceable):
         *,
         detail: str = "",
     ) -> None:
-        """Take note of a login that came to nothing.
+        """Count a refused login; close the connection after the last one allowed.
 
         Args:
             attempt: The login.
-            reason: Why, for the audit.
-            failure: Why, if the portal has said so.
-            detail: What the mechanism says about it besides.
+            reason: Reason for the audit log.
+            failure: The portal's reason; None for another's.
+            detail: The mechanism's own words on it, for the audit log.
         """
         attempt.refused()
         is_logged = self._logs_refusal(failure or Failure(LoginRefused()))
         self._tell_refusal(attempt, reason, is_logged=is_logged, detail=detail)
         self._refusals += 1
         if self.is_over() and not self.broker.disconnected:
-            # When this has been answered.
+            # Later, when the present call has been answered.
             clock_of(self.broker).callLater(0, self.broker.transport.loseConnection)
 
     def _tell_refusal(
@@ -578,36 +579,36 @@ class LoginRoot(Referenceable):
         )
 
     def is_over(self) -> bool:
-        """Say whether as many logins were refused as are borne with."""
+        """Return True if the connection has had all its refused logins."""
         tries = self.login_service.login_tries
         return tries is not None and self._refusals >= tries
 
     def _logs_refusal(self, failure: Failure) -> bool:
-        """Say whether the log is to be told of a refusal; or tell it otherwise."""
+        """Return True to log a refusal; a subclass may log it in its own way."""
         return self.broker.may_log()
 
 
 class _Decision:
-    """A decision on one login: how far it has come.
+    """The decision on one login: its room among the sessions, and its next refusal.
 
     Args:
-        sessions: The server's.
-        broker: The connection's.
+        sessions: The sessions of the server.
+        broker: The broker of the connection.
 
     Attributes:
-        reason: Why the login is refused, if it is refused now.
+        reason: Reason for the audit log, if the login is refused at this point.
     """
 
     def __init__(self, sessions: Sessions, broker: Broker) -> None:
         self.reason = "credentials"
         self._sessions = sessions
         self._broker = broker
-        # What was reserved, and by which policy; None for nothing yet.
+        # The reserved room, and the policy by which; None for no room yet.
         self._reserved: Any = None
         self._policy: SessionPolicy | None = None
 
     def reserve(self, avatar_id: Any) -> None:
-        """Have room for the session, unless that is so by the present policy.
+        """Reserve room for the session, unless there is room by the present policy.
 
         Raises:
             LoginRefused: There is none.
@@ -619,7 +620,7 @@ class _Decision:
             self._reserved = self._sessions.reserve(avatar_id, self._broker)
 
     def release(self) -> None:
-        """Give the room back."""
+        """Give the reserved room back."""
         reserved, self._reserved = self._reserved, None
         self._sessions.release(reserved)
 
@@ -646,17 +647,17 @@ def _is_triple(result: Any) -> bool:
 
 @implementer(IPBRoot)
 class PortalRoot:
-    """What a factory serves in order to have its peers log in.
+    """The root of a server with logins, which gives each connection a login root.
 
     Args:
-        portal: Decides who may come in, and as whom.
-        login_limits: What a connection may cost as long as nobody has logged in;
-            None means the same as afterwards.
-        login_tries: How many refused logins end a connection; None for none.
+        portal: Decides on credentials, and gives avatars.
+        login_limits: Limits of a connection until its peer has logged in; None for the
+            same as afterwards.
+        login_tries: Number of refused logins that end a connection; None for no limit.
         **options: As for :class:`LoginService`.
 
     Attributes:
-        login_service: What all connections have in common.
+        login_service: The login service of all connections.
 
     Raises:
         ValueError: There is no such mechanism, or the portal cannot serve it.

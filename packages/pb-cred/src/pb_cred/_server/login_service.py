@@ -1,4 +1,4 @@
-"""This module is what the logins of one server have in common."""
+"""This module defines the login service, which all logins of a server share."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _USUAL: Final = usual_server_mechanisms()
 
 
 class LoginService:
-    """Who may come in, and how.
+    """The options, the offer and the counts that all logins of a server share.
 
     Args:
-        portal: Decides who may come in, and as whom.
-        mechanisms: What to offer: names, or mechanisms; None for the usual, as far as
-            the portal serves them.
-        allow_legacy_md5: Whether legacy peers may log in by MD5.
-        login_tries: How many refused logins end a connection; None for none.
-        login_timeout: How many seconds a login may take once it has begun.
-        login_delays: How long those wait who try again and again; None for the default.
+        portal: Decides on credentials, and gives avatars.
+        mechanisms: Mechanisms to offer, or their names; None for the usual ones that
+            the portal serves.
+        allow_legacy_md5: True to let legacy peers log in by MD5.
+        login_tries: Number of refused logins that end a connection; None for no limit.
+        login_timeout: Time from the first message of a login to its last, in seconds.
+        login_delays: Delays of repeated tries; None for the defaults.
         sessions: The server's sessions; None for sessions of its own.
         tickets: The server's tickets; None for none.
 
@@ -57,7 +57,7 @@ class LoginService:
         portal: As above.
         sessions: The server's sessions.
         tickets: As above.
-        tries: The tries that were refused.
+        tries: The refused tries.
 
     Raises:
         ValueError: There is no such mechanism, or the portal cannot serve it.
@@ -92,14 +92,14 @@ class LoginService:
 
     @property
     def audit(self) -> Audit:
-        """Whom events are told."""
+        """Audit log of the server."""
         return self.sessions.audit
 
     def set_mechanisms(self, wanted: Iterable[str | ServerMechanism] | None) -> None:
         """Offer other mechanisms from now on.
 
         Args:
-            wanted: Which; None for the usual.
+            wanted: Mechanisms, or their names; None for the usual ones.
 
         Raises:
             ValueError: There is no such mechanism, or the portal cannot serve it.
@@ -119,13 +119,13 @@ class LoginService:
         return (self.tickets, *mechanisms)
 
     def mechanism_names(self) -> tuple[str, ...] | None:
-        """Return what is offered, as far as that has been said; None for the usual."""
+        """Return the names of the configured mechanisms; None for the usual ones."""
         if self._mechanisms is None:
             return None
         return tuple(each.name for each in self._mechanisms)
 
     def offer(self, context: LoginContext) -> dict[str, ServerMechanism]:
-        """Return what is offered on a connection, and note it in the context."""
+        """Return the mechanisms offered on a connection; note them in its context."""
         mechanisms = self._mechanisms
         if mechanisms is None:
             mechanisms = self._with_tickets(served(_USUAL, self.portal))
@@ -134,9 +134,9 @@ class LoginService:
         return offer
 
     def revoke_ticket(self, family: bytes) -> None:
-        """Revoke a ticket that a session was shown or given."""
+        """Revoke a family of tickets, of which a session has shown or was given one."""
         if self.tickets is not None:
-            # The store may take a while to forget it.
+            # At once, for the store may take a while to revoke it.
             self.sessions.refuse_ticket(family)
             revoked = maybeDeferred(self.tickets.revoke_family, family)
             revoked.addErrback(_not_revoked)
@@ -147,18 +147,18 @@ class LoginService:
             revoked.addErrback(_not_revoked)
 
     def attempt(self, broker: Broker, mechanism: str) -> LoginAttempt:
-        """Return a new try to log in."""
+        """Return a new attempt to log in."""
         attempt = LoginAttempt(broker, self.tries, mechanism, context_of(broker))
         self.sessions.begin(attempt)
         return attempt
 
     def still_offers(self, mechanism: ServerMechanism, context: LoginContext) -> bool:
-        """Tell whether a mechanism is offered now."""
+        """Return True if a mechanism is offered now."""
         offered = context.offered
         try:
             return self.offer(context).get(mechanism.name) is mechanism
         finally:
-            # What the client was told is what it proves.
+            # The client proves the offer that it was told.
             context.offered = offered
 
 

@@ -1,16 +1,16 @@
-"""This module has those wait who try to log in again and again.
+"""This module defines the login throttle, which delays repeated tries.
 
 Theory of operation
 -------------------
 Tries that were refused are counted for each source, and for each user and source
 together, whether there is such a user or not.  After some of them the next one waits,
 before anything is done for it; each refusal doubles the wait, up to a limit, and tries
-made side by side wait one after the other.  Nobody is turned away: the right password
-is let in, from anywhere, after half a minute at the most.  As a user alone is not
-counted, nobody can make others wait from elsewhere.
+made side by side wait one after the other.  No user is locked out: the right password
+is let in, from anywhere, after half a minute at the most.  Tries are never counted for
+a user alone, so that an attacker elsewhere cannot make the user wait.
 
-Success makes a user's tries from that source forgotten, and not the source's: somebody
-with an account could go on and on with other names.
+A success clears the count of the user from that source, and not the count of the
+source: an attacker with an account could otherwise go on with other names.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from typing import Final
 
 __all__ = ["LoginDelays", "Tries"]
 
-#: How many sources are remembered, and as many users and sources.
+#: Largest number of sources that are counted, and of pairs of user and source.
 _MOST_REMEMBERED: Final = 10_000
-#: To what power of two waits grow at most: longer than anybody has.
+#: Largest power of two by which a wait grows, so that the float does not overflow.
 _MOST_DOUBLINGS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class LoginDelays:
-    """How long those wait who try to log in again and again.
+    """Delays of repeated tries to log in.
 
     Args:
-        free: How many refused tries of one user from one source make nobody wait.
-        free_from_source: How many from one source, of whatever users.
-        first: How many seconds the next one waits.  Each refusal doubles it.
-        longest: How many seconds one waits at most; 0 for never.
-        forget_after: After how many seconds without a refusal all is forgotten.
+        free: Number of refused tries of one user from one source without a delay.
+        free_from_source: Number of refused tries from one source, of all users,
+            without a delay.
+        first: Delay of the next try, in seconds.  Each refusal doubles it.
+        longest: Longest delay, in seconds; 0 for no delays.
+        forget_after: Time without a refusal after which a count is cleared, in seconds.
 
     Raises:
-        ValueError: One of them is negative.
+        ValueError: A value is negative.
     """
 
     free: int = 3
@@ -56,12 +57,12 @@ class LoginDelays:
 
 
 class _Refused:
-    """What is remembered of refused tries.
+    """The count of refused tries of one key.
 
     Attributes:
-        count: How many there were.
-        last: When the last one was refused, or waited.
-        ready: When the next may be made.
+        count: Number of refused tries.
+        last: Time of the last refusal, in seconds of the clock.
+        ready: Time at which the next try may be made, in seconds of the clock.
     """
 
     __slots__ = ("count", "last", "ready")
@@ -73,15 +74,15 @@ class _Refused:
 
 
 class _Table:
-    """Refused tries of one kind.
+    """The counts of one kind of keys: sources, or pairs of user and source.
 
     Args:
-        free: How many of each make nobody wait.
+        free: Number of refused tries of a key without a delay.
     """
 
     def __init__(self, free: int) -> None:
         self._free = free
-        # The oldest first.
+        # The least recently refused first, so that it is the first to be dropped.
         self._refused: OrderedDict[Hashable, _Refused] = OrderedDict()
 
     def __len__(self) -> int:
@@ -95,7 +96,7 @@ class _Table:
         return min(doubled, delays.longest)
 
     def wait(self, key: Hashable, delays: LoginDelays, now: float) -> float:
-        """Take a place for a try; return how many seconds it waits."""
+        """Take a place in the queue of a key; return the wait in seconds."""
         refused = self._refused.get(key)
         if refused is None:
             return 0.0
@@ -110,7 +111,7 @@ class _Table:
         return start - now
 
     def add(self, key: Hashable, delays: LoginDelays, now: float) -> None:
-        """Count a try that was refused."""
+        """Count a refused try."""
         refused = self._refused.pop(key, None)
         if refused is None or now - refused.last > delays.forget_after:
             refused = _Refused()
@@ -122,15 +123,15 @@ class _Table:
             self._refused.popitem(last=False)
 
     def forget(self, key: Hashable) -> None:
-        """Forget tries."""
+        """Clear the count of a key."""
         self._refused.pop(key, None)
 
 
 class Tries:
-    """The tries to log in at one server that were refused.
+    """The refused tries to log in at one server.
 
     Args:
-        delays: How long others wait for it.
+        delays: Delays that they cause.
     """
 
     def __init__(self, delays: LoginDelays) -> None:
@@ -138,7 +139,7 @@ class Tries:
 
     @property
     def delays(self) -> LoginDelays:
-        """How long others wait; whoever sets it begins to count anew."""
+        """Delays of tries; an assignment clears all counts."""
         return self._delays
 
     @delays.setter
@@ -148,22 +149,22 @@ class Tries:
         self._users = _Table(delays.free)
 
     def wait_for_source(self, source: Hashable, now: float) -> float:
-        """Return how many seconds a try waits because of where it comes from."""
+        """Return the wait of a try because of its source, in seconds."""
         if source is None:
             return 0.0
         return self._sources.wait(source, self._delays, now)
 
     def wait_for_user(self, source: Hashable, username: bytes, now: float) -> float:
-        """Return how many seconds it waits besides because of whose it is."""
+        """Return the wait of a try because of its user, in seconds."""
         return self._users.wait((username, source), self._delays, now)
 
     def refused(self, source: Hashable, username: bytes | None, now: float) -> None:
-        """Count a try that was refused.
+        """Count a refused try.
 
         Args:
-            source: Where it came from.
-            username: Whose it was, if it came so far.
-            now: The time, in seconds.
+            source: Its source; None for no address.
+            username: Its user's name; None if it was refused before it had one.
+            now: Time, in seconds of the clock.
         """
         if not self._delays.longest:
             return
@@ -173,6 +174,6 @@ class Tries:
             self._users.add((username, source), self._delays, now)
 
     def admitted(self, source: Hashable, username: bytes | None) -> None:
-        """Forget what a user was refused from a source."""
+        """Clear the count of a user from a source."""
         if username is not None:
             self._users.forget((username, source))

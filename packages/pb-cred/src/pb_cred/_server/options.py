@@ -1,4 +1,4 @@
-"""This module has the options of servers that peers log in to, each described once.
+"""This module defines the options of servers with logins, each described once.
 
 They are those of :class:`pb_broker.ServerOptions`, and :class:`LoginOptions` in one
 field of them.  The keyword arguments of the factory and of :func:`pb_cred.serve` are
@@ -46,11 +46,11 @@ class LoginOptions:
     password."""
 
     allow_legacy_md5: bool | None = None
-    """Whether peers that know no mechanism, as ``twisted.spread`` ones, may log in by
-    MD5; None for False, and in the drop-in for True."""
+    """True to let peers log in by MD5 that know no mechanism, as ``twisted.spread``
+    ones; None for False, and in the drop-in for True."""
 
     login_limits: BrokerLimits | None = None
-    """Limits on what a connection may cost until its peer has logged in; None for
+    """Limits of a connection until its peer has logged in; None for
     16 KiB, 256 nodes and 8 levels for a message, and 16 references, in the drop-in for
     as much as afterwards.  They mean nothing without a portal."""
 
@@ -63,21 +63,21 @@ class LoginOptions:
     :class:`LoginDelays`."""
 
     session_policy: SessionPolicy | None = None
-    """Policy on how long sessions last, and how many each user may have; None for as
-    long and as many as they like."""
+    """Policy of the duration of sessions, and of their number for each user; None for
+    no limits."""
 
     tickets: Tickets | None = None
     """Source of tickets, which are given after a login and taken in place of
     credentials; None for none."""
 
     audit: Callable[[AuditEvent], object] | None = None
-    """Called with an :class:`AuditEvent` for each login, refusal and logout, and for
-    what else concerns who may come in; None for no record."""
+    """Called with an :class:`AuditEvent` for each login, refusal and logout, each
+    change of the policy and each ticket; None for no record."""
 
     def __post_init__(self) -> None:
-        """See that limits are limits; keep the mechanisms, which may be an iterator."""
+        """Check the types; keep the mechanisms, perhaps an iterator, in a tuple."""
         checked_options(login_limits=self.login_limits)
-        # One name in place of several is refused where they are looked up.
+        # A single name in place of a list is refused where names are looked up.
         if self.mechanisms is not None and not isinstance(self.mechanisms, str):
             object.__setattr__(self, "mechanisms", tuple(self.mechanisms))
 
@@ -98,7 +98,7 @@ class ServerOptions(pb_broker.ServerOptions):
     """Options of logins; they mean nothing without a portal."""
 
     def __post_init__(self) -> None:
-        """See that each option is of its type."""
+        """Check the type of each option."""
         pb_broker.ServerOptions.__post_init__(self)
         if not isinstance(self.login, LoginOptions):
             raise TypeError(
@@ -121,7 +121,7 @@ class ServerFactoryKeywords(_ConnectionKeywords, total=False):
 
 
 class ServerKeywords(ServerFactoryKeywords, total=False):
-    """Options as keyword arguments, with those that the factory has places for."""
+    """Options as keyword arguments, those with a place in the factory included."""
 
     unsafeTracebacks: bool
     security: SecurityOptions | None
@@ -133,12 +133,12 @@ _OF_LOGINS: Final = frozenset(each.name for each in fields(LoginOptions))
 def server_options_of(
     options: ConnectionOptions | None, keywords: Mapping[str, Any], shown: str
 ) -> ServerOptions:
-    """Return options: those that are given, with what keyword arguments say instead.
+    """Return given options, with keyword arguments in place of single ones.
 
     Args:
         options: Options of a server, with or without logins; None for the defaults.
         keywords: Keyword arguments: names of fields of both classes.
-        shown: The name of what was called, for an error.
+        shown: The name of the called function or class, for an error.
 
     Raises:
         TypeError: There is no such option, or one is of the wrong type.

@@ -1,8 +1,8 @@
-"""This module is the server's side of a login: what its messages go through.
+"""This module defines the SASL exchange, the server's side of a login's messages.
 
 A connection has one exchange at a time.  It ends with the login's success, with any
 message that is wrong, out of turn or late, or when another begins; its reference is
-good for nothing afterwards.
+refused afterwards.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "SaslExchanges"]
 
-#: How much of a mechanism's words on a refusal is told, in characters.
+#: Longest part kept of a mechanism's own words on a refusal, in characters.
 _MOST_DETAIL: Final = 200
 
 
 class _Root(Protocol):
-    """What exchanges need of a login root."""
+    """The part of a login root that exchanges use."""
 
     portal: Any
     broker: Broker
@@ -47,22 +47,22 @@ class _Root(Protocol):
         confirm: Callable[[], bytes] | None = None,
         attempt: LoginAttempt | None = None,
     ) -> Deferred[Any]:
-        """Ask the portal."""
+        """Admit a peer, if the portal does."""
         ...
 
     def count_refusal(
         self, attempt: LoginAttempt, reason: str, *, detail: str = ""
     ) -> None:
-        """Take note of a login that came to nothing."""
+        """Count a refused login."""
         ...
 
     def is_over(self) -> bool:
-        """Say whether as many came to nothing as are borne with."""
+        """Return True if the connection has had all its refused logins."""
         ...
 
 
 class SaslExchanges:
-    """The exchange that one connection is in.
+    """The exchanges of one connection, which has one at a time.
 
     Args:
         root: The connection's login root.
@@ -73,7 +73,7 @@ class SaslExchanges:
         self._current: Exchange | None = None
 
     def names(self) -> list[str]:
-        """Return the names of what is offered, in our order."""
+        """Return the names of the offered mechanisms, the best first."""
         return list(self._root.login_service.offer(context_of(self._root.broker)))
 
     def begin(self, name: Any, data: Any, mind: Any) -> Deferred[Any]:
@@ -85,7 +85,7 @@ class SaslExchanges:
             mind: The peer's object for the avatar to talk to, or None.
 
         Returns:
-            A Deferred with what to answer.
+            A Deferred with the answer.
         """
         begun = maybeDeferred(self._begin, name, data, mind)
         return begun.addErrback(cleaned)
@@ -93,7 +93,7 @@ class SaslExchanges:
     def _begin(self, name: Any, data: Any, mind: Any) -> Deferred[Any]:
         root = self._root
         if self._current is not None:
-            # It came to nothing.
+            # The peer has given it up by beginning another.
             attempt = self._current.attempt
             self._end(self._current)
             root.count_refusal(attempt, "given up")
@@ -116,14 +116,14 @@ class SaslExchanges:
         return self.step(exchange, data)
 
     def step(self, exchange: Exchange, data: Any) -> Deferred[Any]:
-        """Take a message.
+        """Take a message of an exchange.
 
         Args:
-            exchange: Where it belongs.
+            exchange: The exchange.
             data: The message.
 
         Returns:
-            A Deferred with what to answer.
+            A Deferred with the answer.
         """
         if exchange is not self._current:
             return fail(LoginRefused())
@@ -146,7 +146,7 @@ class SaslExchanges:
         return exchange.attempt.after_turn(step)
 
     def _taken(self, result: Any, exchange: Exchange) -> Any:
-        """Answer what the mechanism has made of a message."""
+        """Return the answer for a mechanism's result: a message, or an avatar."""
         if exchange is not self._current:
             raise LoginRefused
         exchange.turn = None
@@ -194,14 +194,14 @@ class SaslExchanges:
         return fail(LoginRefused())
 
     def _lost(self) -> None:
-        """Give up what was under way: nobody is there any more."""
+        """Give up the exchange, since the connection is lost."""
         if self._current is not None:
             attempt = self._current.attempt
             self._end(self._current)
             self._root.count_refusal(attempt, "given up")
 
     def _end(self, exchange: Exchange) -> None:
-        """Take an exchange back."""
+        """End an exchange, and take its reference back."""
         self._current = None
         self._root.broker.dontNotifyOnDisconnect(self._lost)
         turn, exchange.turn = exchange.turn, None
@@ -212,18 +212,19 @@ class SaslExchanges:
 
 
 class Exchange(TemporaryReference):
-    """What a peer sends the messages of one login to.
+    """The exchange of one login, an object to which the peer sends messages.
 
     Args:
-        exchanges: Where it belongs.
-        mechanism: What the messages are for.
-        attempt: The try to log in.
+        exchanges: The exchanges of the connection.
+        mechanism: The mechanism's half of the exchange.
+        attempt: The attempt to log in.
         mind: The peer's object for the avatar to talk to, or None.
-        deadline: When it is too late, on the connection's clock.
+        deadline: Time of the last message that is taken, in seconds of the connection's
+            clock.
 
     Attributes:
-        turn: What answers the message before; None if that is answered.
-        is_given_up: Whether it was ended before that was answered.
+        turn: A Deferred with the answer to the message before; None once it is sent.
+        is_given_up: True if the exchange was ended before that answer.
     """
 
     def __init__(
@@ -243,12 +244,12 @@ class Exchange(TemporaryReference):
         self._exchanges = exchanges
 
     def remote_step(self, data: Any) -> Deferred[Any]:
-        """Go on with the login.
+        """Take the next message of the login.
 
         Args:
-            data: The next message.
+            data: The message.
 
         Returns:
-            A Deferred with what to answer, or with LoginRefused.
+            A Deferred with the answer, or with LoginRefused.
         """
         return self._exchanges.step(self, data)

@@ -1,4 +1,4 @@
-"""This module defines the server factory, which serves a Portal."""
+"""This module defines the server factory, which serves a portal or a root."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["PBServerFactory"]
 
 
 class _Same:
-    """What stands for an argument that was left out."""
+    """The mark of an argument that was left out."""
 
     def __repr__(self) -> str:
         return "as it is"
@@ -53,18 +53,17 @@ class PBServerFactory(pb_broker.PBServerFactory):
             :class:`LoginOptions` have for them, in place of those in ``options``.
 
     Attributes:
-        sessions: The sessions of those who have logged in: to be listed and ended.
+        sessions: The sessions of logged-in users: to be listed and ended.
 
     Raises:
-        TypeError: There is nothing to serve, or two things; there are options of
-            logins, and no portal; or there is no such option, or one is of the wrong
-            type.
+        TypeError: There is no root to serve, or two; there are options of logins, and
+            no portal; or there is no such option, or one is of the wrong type.
         ValueError: There is no such mechanism, or the portal's checkers cannot serve
             it; or a time is negative.
     """
 
     portal_root: type[PortalRoot] = PortalRoot
-    # Subclasses may have an __init__ of their own.
+    # Class attributes, for subclasses whose __init__ does not call this one.
     allow_legacy_md5: bool = False
     _sessions: Sessions | None = None
 
@@ -124,12 +123,12 @@ class PBServerFactory(pb_broker.PBServerFactory):
 
     @property
     def sessions(self) -> Sessions:
-        """The sessions of those who have logged in."""
+        """The sessions of logged-in users."""
         login_service: LoginService | None = getattr(
             getattr(self, "root", None), "login_service", None
         )
         if login_service is not None:
-            # A program may have made the root in its own way.
+            # A program may have made the root, and its sessions, itself.
             return login_service.sessions
         if self._sessions is None:
             self._sessions = Sessions(SessionPolicy(), Audit())
@@ -144,10 +143,10 @@ class PBServerFactory(pb_broker.PBServerFactory):
         login_delays: LoginDelays | _Same = _SAME,
         session_policy: SessionPolicy | _Same = _SAME,
     ) -> None:
-        """Change who may log in from now on, and how; each change is audited.
+        """Change the options of later logins; each change is audited.
 
         Args:
-            mechanisms: As when the factory is made; what is left out stays as it is.
+            mechanisms: As when the factory is made; left out for no change.
             allow_legacy_md5: Likewise.
             login_tries: Likewise; None for any number.
             login_delays: Likewise.
@@ -193,12 +192,12 @@ class PBServerFactory(pb_broker.PBServerFactory):
             )
 
     def startFactory(self) -> None:
-        """Begin to have an eye on connections and sessions."""
+        """Begin to watch connections and sessions."""
         super().startFactory()
         self.sessions.start(clock_of(self))
 
     def stopFactory(self) -> None:
-        """Have an eye on nothing any more."""
+        """Stop watching connections and sessions."""
         super().stopFactory()
         self.sessions.stop()
 
@@ -208,6 +207,6 @@ def _or(given: Any, usual: Any) -> Any:
 
 
 def _adapted(root: Any) -> Any:
-    """Return what provides IPBRoot for ``root``, or None."""
+    """Return the IPBRoot that ``root`` provides or is adapted to; None for none."""
     interface: Any = IPBRoot
     return interface(root, None)

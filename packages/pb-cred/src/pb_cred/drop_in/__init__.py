@@ -1,7 +1,7 @@
-"""This module puts us in the place of ``twisted.spread``, for programs that use it.
+"""This module installs the drop-in, in the place of ``twisted.spread``.
 
 After :func:`install`, ``from twisted.spread import pb`` and the like import modules
-of ours, with the names that programs know and the ways that they rely on.  A program
+of ours, with the names and the behaviour that programs rely on.  A program
 that cannot be edited is started through it::
 
     python -m pb_cred.drop_in /usr/bin/twistd -n web --path=.
@@ -37,13 +37,13 @@ _STAND_INS: Final[dict[str, ModuleType]] = {
 
 
 def install() -> None:
-    """Have every later import of a module of ``twisted.spread`` get one of ours.
+    """Replace the modules of ``twisted.spread`` for all later imports.
 
-    Calling it again does nothing.
+    A second call has no effect.
 
     Raises:
-        DropInError: A module of ``twisted.spread`` has been imported already, by
-            somebody who keeps what is in it.  Nothing has been changed.
+        DropInError: A module of ``twisted.spread`` has been imported already, and the
+            importer keeps its names.  No module has been replaced.
     """
     package = twisted.spread.__name__
     for name, stand_in in _STAND_INS.items():

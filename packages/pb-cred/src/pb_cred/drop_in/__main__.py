@@ -1,4 +1,4 @@
-"""This module starts a program that then finds us where it expects twisted.spread."""
+"""This module starts a program on the drop-in, in place of ``twisted.spread``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> None:
         arguments: A script, or ``-m`` and a module, and the program's arguments.
 
     Raises:
-        SystemExit: The program says so; or there is none to run.
+        SystemExit: The program ends so; or no program is named.
     """
     is_module = arguments[:1] == ["-m"]
     program = arguments[1:] if is_module else arguments

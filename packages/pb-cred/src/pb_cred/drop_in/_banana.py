@@ -1,6 +1,6 @@
 """This module stands in for ``twisted.spread.banana``.
 
-``SIZE_LIMIT`` is live: what a program assigns to it holds from then on.
+``SIZE_LIMIT`` is live: a value that a program assigns holds from then on.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ setPrefixLimit = _legacy.set_prefix_limit
 class Banana(_Banana):
     """A Protocol whose messages are s-expressions, with the process's limits."""
 
-    # A list, as there, which subclasses add to.
+    # A list, as in the original, to which subclasses add.
     knownDialects = [b"pb", b"none"]  # noqa: RUF012
 
     def _limits(self) -> Limits:
@@ -75,7 +75,7 @@ def decode(st: bytes) -> Any:
     """Return the first expression in some bytes, in the dialect "none".
 
     Raises:
-        BananaError: There is none.
+        BananaError: The bytes have no complete expression.
     """
     return pb_banana.decode(st, limits=_legacy.wire_limits())
 

@@ -1,4 +1,4 @@
-"""This module gives received failures the form that they have in twisted.spread."""
+"""This module defines the copied failures of ``twisted.spread``."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ class CopiedFailure(pb_broker.CopiedFailure):
 
 
 FAILURES: Final[dict[bytes, Any]] = {WIRE_NAME: CopiedFailure}
-"""What a failure on the wire is turned into."""
+"""Class of a received failure, by its type on the wire."""

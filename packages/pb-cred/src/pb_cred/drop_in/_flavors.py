@@ -79,7 +79,7 @@ setCopierForClassTree = setUnjellyableForClassTree
 setFactoryForClass = setUnjellyableFactoryForClass
 copyTags = unjellyableRegistry
 
-# What programs take from there although it is not exported.
+# Name that programs import from the original although it is not exported.
 _ALSO = (_createBlank,)
 
 __getattr__ = _imported.of("flavors")

@@ -1,7 +1,7 @@
-"""This module has what the modules of ``twisted.spread`` have imported themselves.
+"""This module lists imported names, which programs reach through ``twisted.spread``.
 
-Programs take such names from there, as ``pb.defer`` or ``jelly.qual``.  They are looked
-up when they are asked for.
+Examples are ``pb.defer`` and ``jelly.qual``.  Each is imported at its first use, so
+that the drop-in itself starts quickly.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def of(module: str) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of one of the modules.
 
     Args:
-        module: Its name, without that of the package.
+        module: The name of the module, without that of the package.
     """
     names = _STANDARD[module]
 

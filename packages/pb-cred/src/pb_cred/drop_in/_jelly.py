@@ -94,7 +94,7 @@ _Unjellier = Unjellier
 
 
 def _createBlank(cls: Any) -> Any:
-    """Return an instance without ``__init__``; None if that is no class."""
+    """Return an instance without ``__init__``; None for a value that is no class."""
     make: Any = cls
     return make.__new__(cls) if isinstance(cls, type) else None
 
@@ -102,7 +102,7 @@ def _createBlank(cls: Any) -> Any:
 def _newInstance(cls: Any, state: Any) -> Any:
     """Return an instance without ``__init__``, with some state."""
     instance = _createBlank(cls)
-    # From Python 3.11 on, object itself has one of the other, __getstate__.
+    # Not __getstate__, which every object has from Python 3.11 on.
     setter = getattr(instance, "__setstate__", None)
     if setter is not None:
         setter(state)
@@ -122,12 +122,12 @@ _EVERYTHING = DummySecurityOptions()
 
 
 class SecurityOptions(pb_jelly.SecurityOptions):
-    """A policy that lets every class through that was registered anywhere."""
+    """A policy that allows every class in the registry of classes."""
 
     def isTypeAllowed(self, typeName: str | bytes) -> bool:
-        """Tell whether the policy lists a type; a name with a dot is left to others.
+        """Return True for a type that the policy lists, and for a name with a dot.
 
-        Whether a class may be made is asked of the registry of classes and then of
+        A name with a dot is a class: the registry of classes decides on it, and then
         :meth:`isModuleAllowed` and :meth:`isClassAllowed`.
         """
         name = typeName.encode() if isinstance(typeName, str) else typeName
@@ -143,11 +143,11 @@ def jelly(
     """Return an object as an s-expression.
 
     Args:
-        object: Any object.  What has no form, or is not allowed, is replaced by an
-            *unpersistable* that says so.
+        object: Any object.  A value without a form, or one that is not allowed, is
+            replaced by an *unpersistable* that says so.
         taster: The policy; by default everything is allowed.
-        persistentStore: Called with an object and the jellier; what it returns,
-            unless None, is stored in place of the object.
+        persistentStore: Called with an object and the jellier; its result, unless
+            None, is stored in place of the object.
         invoker: A broker, or None.
 
     Raises:
@@ -167,7 +167,7 @@ def unjelly(
     Args:
         sexp: The expression.
         taster: The policy; by default everything is allowed.
-        persistentLoad: Called with what ``persistentStore`` returned, and the
+        persistentLoad: Called with the result of ``persistentStore``, and the
             unjellier; returns the object.
         invoker: A broker, or None.
 

@@ -1,8 +1,8 @@
-"""This module says in what way the drop-in differs from us.
+"""This module defines the legacy profile and limits of the drop-in.
 
-There is one :class:`~pb_broker.extending.Compatibility` for all its brokers, and
-one place for the limits that ``twisted.spread`` lets a program change for the whole
-process by writing to a module.
+All its brokers have one profile, a :class:`~pb_broker.extending.Compatibility`.  The
+limits hold for the whole process, since a program changes those of ``twisted.spread``
+by writing to a module.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ __all__ = [
     "wire_limits",
 ]
 
+#: Largest string in bytes, and list in items, until a program changes it.
 _SIZE: Final = 640 * 1024
-#: A message has no limit in the original but that on each of its parts; ours has
-#: one, which no program that works with the original is likely to meet.
+#: Length of the longest message, in bytes.  The original limits the parts of a message
+#: alone; a program that works with the original is not likely to meet this limit.
 _MESSAGE: Final = 256 * 1024 * 1024
+#: Largest number of values in a message.
 _NODES: Final = 16 * 1024 * 1024
-#: The original's recursion ends at some 300 nested values, each of two levels.
+#: Deepest nesting, in levels.  The original's recursion ends at some 300 nested values,
+#: each of two levels.
 _DEPTH: Final = 1000
 
 PROFILE: Final = Compatibility(
@@ -61,16 +64,16 @@ PROFILE: Final = Compatibility(
     login_tries=None,
     # Programs compare the texts of exceptions.
     explains_failures=False,
-    # Tests of programs wait for such errors.
+    # Tests of programs wait for these errors in the log.
     logs_misdirected=True,
-    # Programs may rely on each call being made when it comes.
+    # Programs may rely on each call being made at its arrival.
     shares_turns=False,
 )
 """The profile of the drop-in's brokers."""
 
 
 def wire_limits() -> Limits:
-    """Return the limits of a message, as they are now."""
+    """Return the present limits of a message."""
     return PROFILE.defaults.broker.wire
 
 
@@ -79,15 +82,15 @@ def _set_wire(limits: Limits) -> None:
 
 
 def size_limit() -> int:
-    """Return what ``banana.SIZE_LIMIT`` is now."""
+    """Return the present value of ``banana.SIZE_LIMIT``."""
     return wire_limits().string_bytes
 
 
 def set_size_limit(limit: int) -> None:
-    """Allow strings of so many bytes, and lists of so many items.
+    """Set the largest string in bytes, and the largest list in items.
 
     Args:
-        limit: The number.  A message may always have room for two of the largest.
+        limit: The number.  A message has room for two of the largest in any case.
     """
     _set_wire(
         replace(
@@ -101,22 +104,22 @@ def set_size_limit(limit: int) -> None:
 
 
 def prefix_limit() -> int:
-    """Return how many bytes of prefix a token may have."""
+    """Return the longest prefix of a token, in bytes."""
     return wire_limits().prefix_bytes
 
 
 def set_prefix_limit(limit: int) -> None:
-    """Allow tokens so many bytes of prefix, on connections made from now on."""
+    """Set the longest prefix of a token in bytes, for later connections."""
     _set_wire(replace(wire_limits(), prefix_bytes=limit))
 
 
 def reference_limit() -> int:
-    """Return what ``pb.MAX_BROKER_REFS`` is now."""
+    """Return the present value of ``pb.MAX_BROKER_REFS``."""
     return PROFILE.defaults.broker.exported_references
 
 
 def set_reference_limit(limit: int) -> None:
-    """Let each peer hold so many references, from now on."""
+    """Set the largest number of references that a peer may hold."""
     PROFILE.defaults.broker = replace(
         PROFILE.defaults.broker, exported_references=limit
     )

@@ -1,6 +1,6 @@
 """This module stands in for ``twisted.spread.pb``.
 
-``MAX_BROKER_REFS`` is live: what a program assigns to it holds from then on.
+``MAX_BROKER_REFS`` is live: a value that a program assigns holds from then on.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ __all__ = [
 #: A property of the module's class, below.
 MAX_BROKER_REFS: int
 
-# Names that programs take from there although it does not export them, and one that
-# its documentation promises.
+# Names that programs import from the original although it does not export them, and
+# one that its documentation promises.
 _ALSO = (
     IJellyable,
     IUnjellyable,
@@ -158,10 +158,10 @@ class PBClientFactory(client_factory.PBClientFactory):
     """Makes the client's end of a connection, and logs in."""
 
     protocol: Any = Broker
-    #: Programs wait for the lines that Twisted's factories log.
+    #: True, as in the original: programs wait for the lines that its factories log.
     noisy = True
 
-    #: As the original does, whose every byte programs may rely on: by MD5.
+    #: Empty, for the login by MD5 alone: programs may rely on every byte of it.
     mechanisms: tuple[ClientMechanism, ...] | None = ()
     allow_legacy_md5 = True
 
@@ -179,7 +179,7 @@ def getObjectAt(host: str, port: int, timeout: float | None = 30) -> Deferred[An
     return pb_broker.getObjectAt(host, port, timeout, factory=PBClientFactory())
 
 
-#: Of logins that subclasses have seen to, in their own way.
+#: Sessions of the logins that subclasses have carried out themselves.
 _sessions = Sessions(SessionPolicy(), Audit())
 
 
@@ -187,16 +187,16 @@ class _JellyableAvatarMixin:
     broker: Any
 
     def _cbLogin(self, result: Any) -> Any:
-        """Hand out the avatar of a login that a subclass has seen to."""
+        """Hand out the avatar of a login that a subclass has carried out."""
         who = Who("", context_of(self.broker))
         return open_session(_sessions, self.broker, who, result)
 
 
 @implementer(IUsernameHashedPassword, IUsernameMD5Password)
 class _PortalAuthChallenger(MD5Credentials, Referenceable, _JellyableAvatarMixin):
-    """What checkers get, and what takes the response where a subclass hands it out.
+    """Credentials for checkers, and the object for the response to a challenge.
 
-    The response to its challenge is taken once.
+    A subclass may hand it out.  It takes one response.
     """
 
     response: Any = b""
