@@ -520,8 +520,8 @@ async def test_much_at_a_time() -> None:
         assert broker.transport.undelivered() == 0
 
 
-@on_a_loop
 @pytest.mark.dialect("pb")
+@on_a_loop
 async def test_small_and_large_in_one_turn() -> None:
     """What was written first goes first, however it is sent."""
     root = Patient()

@@ -59,9 +59,10 @@ def test_bytes_are_news_as_well() -> None:
 @pytest.mark.parametrize("sizes", [[1] * 9, [60, 60], [1, 500]])
 def test_more_than_the_credit_is_a_violation(sizes: list[int]) -> None:
     given_ = CreditGiven(8, 100)
+    for size in sizes[:-1]:
+        given_.begin(size)
     with pytest.raises(ProtocolError, match="8 calls and 100 bytes"):
-        for size in sizes:
-            given_.begin(size)
+        given_.begin(sizes[-1])
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.booleans()), max_size=60))

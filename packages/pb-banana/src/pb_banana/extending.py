@@ -1,4 +1,4 @@
-"""This module has what a package that goes with pb-banana takes of it beyond its API.
+"""This module is the API of pb-banana for the packages that go with it.
 
 It is for packages that are made and released together with this one, such as pb-broker,
 and for no program: a name here may change with each minor version.

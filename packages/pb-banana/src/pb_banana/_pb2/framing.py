@@ -249,7 +249,7 @@ class FrameReader:
         return _Lane(total)
 
     def drop(self, number: int) -> None:
-        """Forget what has come on a lane: the message is not sent to its end.
+        """Forget the message that is coming on a lane: it is not sent to its end.
 
         Args:
             number: The lane.

@@ -90,7 +90,7 @@ class LaneMessage:
 
 
 class LaneQueue:
-    """The large messages of one connection that are being sent, and what waits.
+    """The large messages of one connection, and those that wait for them.
 
     Args:
         max_frame: The most bytes of a frame that the other end takes.
@@ -111,7 +111,7 @@ class LaneQueue:
         self._free: list[int] = []
 
     def __bool__(self) -> bool:
-        """Return True if there is anything to be sent."""
+        """Return True if there are messages to be sent."""
         return bool(self._begun or self._waiting)
 
     def has_to_wait(self, needs: frozenset[Key]) -> bool:
@@ -137,7 +137,7 @@ class LaneQueue:
         self._begin_those_that_can()
 
     def _begin_those_that_can(self) -> None:
-        """Put those that wait for nothing on lanes, as far as there are any."""
+        """Put messages that no other holds back on lanes, as far as there are lanes."""
         kept: deque[LaneMessage] = deque()
         blocked: set[Key] = set()
         for message in self._begun:
@@ -153,7 +153,7 @@ class LaneQueue:
         self._waiting = kept
 
     def remove(self, message: LaneMessage) -> bool:
-        """Send a message no more, if nothing of it has been sent.
+        """Take a message back, if no piece of it has been sent.
 
         Args:
             message: The message.
@@ -173,7 +173,7 @@ class LaneQueue:
         return True
 
     def next_piece(self) -> list[bytes | memoryview]:
-        """Take the next piece, with its head; nothing if there is none to send.
+        """Take the next piece, with its head; no parts if there is none.
 
         Returns:
             The bytes, in parts.

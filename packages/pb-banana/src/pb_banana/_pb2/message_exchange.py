@@ -95,7 +95,7 @@ class MessageReceiver(Protocol):
     """The receiver of the messages that come; each method has the name of one."""
 
     def hello(self, terms: Mapping[Any, Any]) -> None:
-        """Learn what the other end speaks, and how much it takes."""
+        """Learn the other end's terms: versions, features, limits."""
 
     def call(
         self,
@@ -158,7 +158,7 @@ class MessageReceiver(Protocol):
         """Learn that no later message is begun there."""
 
     def drop(self, lane: int) -> None:
-        """Forget what has come on a lane."""
+        """Forget the message that is coming on a lane."""
 
 
 class Sent:
@@ -501,7 +501,7 @@ def _hand_hello(receiver: MessageReceiver, message: tuple[Any, ...]) -> None:
     receiver.hello(message[1])
 
 
-#: How the rarer messages are handed on.
+#: Functions that hand on the rarer messages, by number.
 _HANDS: Final[dict[int, Any]] = {
     messages.HELLO: _hand_hello,
     messages.RELEASE: _hand_releases,
@@ -514,7 +514,7 @@ _HANDS: Final[dict[int, Any]] = {
     messages.DROP: lambda receiver, message: receiver.drop(message[1]),
 }
 
-#: How many integers each of the messages has that have nothing else.
+#: Numbers of integers in the messages that consist of integers.
 _INTEGERS: Final[dict[int, int]] = {
     messages.CANCEL: 1,
     messages.ACK: 3,
@@ -606,7 +606,7 @@ def farewell(received: int, reason: str) -> bytes:
 
 
 def _framed(out: BytesWriter) -> bytes:
-    """Return what was written, in a frame."""
+    """Return the written bytes in a frame."""
     data = out.getvalue()
     return frame_head(len(data)) + data
 

@@ -63,7 +63,7 @@ _SHARED: Final = tags.SHARED
 _REFERENCE: Final = tags.REFERENCE
 _TUPLE: Final = tags.TUPLE
 
-# The kinds of what is read as a whole.
+# Kinds of items that are read whole.
 _VALUE: Final = 0
 _ARGUMENTS: Final = 1
 _KEYWORDS: Final = 2
@@ -90,7 +90,7 @@ class Reader(TagReader):
 
     def __init__(self) -> None:
         super().__init__()
-        # The exceptions that end one value of a message and nothing else.
+        # Exceptions that end one value of a message and not the message.
         self._endings: Any = Exception
         self._cache: KeyCache = KeyCache()
 
@@ -321,7 +321,7 @@ class Reader(TagReader):
         except DecodeError:
             raise
         except self._endings as error:
-            # What a hook has raised ends that value alone, whatever it is.
+            # An exception of a hook ends that value alone.
             # No reference to a part of it is good any more; but its marks count.
             del self._shared[shared:]
             del self._classes[classes:]

@@ -204,7 +204,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self.connectionReady()
 
     def send_late(self, data: bytes) -> None:
-        """Send bytes of a message that nothing waits for.
+        """Send the bytes of a message outside of a step that returns bytes.
 
         Args:
             data: The bytes.

@@ -238,7 +238,7 @@ class TransportOutbox:
         if waiting > allowed:
             broker.give_up(Error(f"over the limit of {allowed} bytes of output"))
         elif waiting <= _HIGH_WATER or codec.is_modern:
-            # Where there is credit, the peer's calls are held back by that alone.
+            # Credit alone holds the peer's calls back, in a dialect that has it.
             self._is_wary = True
         elif self._is_wary and not (broker.reading.is_held or broker.session.pending):
             broker.reading.hold()

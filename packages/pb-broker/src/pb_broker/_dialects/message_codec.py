@@ -48,7 +48,7 @@ class Jellied(list[Any]):
 
 
 class Serialized:
-    """A value that is to be written on somebody's behalf: the same for "pb2".
+    """A value to be written on a given beneficiary's behalf: the form of "pb2".
 
     Args:
         value: The value.
@@ -435,7 +435,7 @@ class MessageCodec(Protocol):
         ...
 
     def next_piece(self) -> bytes:
-        """Return the next piece of a message; nothing if there is none."""
+        """Return the next piece of a message; empty if there is none."""
         ...
 
     @property
@@ -467,7 +467,7 @@ class MessageCodec(Protocol):
 
     @property
     def held(self) -> list[list[Any]]:
-        """The messages that are held, for reports on what is left of a connection."""
+        """The held messages, for reports on the remains of a connection."""
         ...
 
     def held_calls(self) -> set[int]:

@@ -43,12 +43,12 @@ class Undecided:
         self._pb = pb
         self._pb2 = pb2
         self._serializer = serializer
-        # The messages in "pb", each with the journal of what was counted for it.
+        # The messages in "pb", each with the journal of its counted references.
         self._held: list[tuple[list[Any], ServingContext]] = []
         self.busy = 0
 
     def chosen(self, dialect: bytes) -> MessageCodec:
-        """Return the codec of the dialect that was agreed on, with what was held.
+        """Return the codec of the agreed dialect, with the held messages.
 
         Args:
             dialect: The name of the dialect.
@@ -102,13 +102,13 @@ class Undecided:
     def call_body(
         self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
     ) -> bytes | None:
-        """Return None: what is shared is not known yet."""
+        """Return None: the dialect, and so the shared bytes, are not known yet."""
         return None
 
     def shared_call(
         self, request: int, luid: int, to_copy: bool, body: bytes, wanted: bool
     ) -> bytes:
-        """Return nothing: there is no body."""
+        """Return no bytes: there is no body."""
         return b""
 
     def sharing(self) -> tuple[object, ...]:
@@ -116,52 +116,52 @@ class Undecided:
         return (self,)
 
     def shares(self, sharing: tuple[object, ...] | None) -> bool:
-        """Return False: what is shared is not known yet."""
+        """Return False: the dialect, and so the shared bytes, are not known yet."""
         return False
 
     def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
-        """Return nothing: no call has come yet."""
+        """Return no bytes: no call has come yet."""
         return []
 
     def error(self, request: int, value: Any) -> list[bytes]:
-        """Return nothing: no call has come yet."""
+        """Return no bytes: no call has come yet."""
         return []
 
     def plain_error(self, request: int, failure: Any) -> list[bytes]:
-        """Return nothing: no call has come yet."""
+        """Return no bytes: no call has come yet."""
         return []
 
     def release(self, luid: int | bytes, of_copy: bool) -> bytes:
-        """Return nothing: no reference has come yet."""
+        """Return no bytes: no reference has come yet."""
         return b""
 
     def forget_copy(self, luid: int) -> list[bytes]:
-        """Return nothing: no copy has been sent yet."""
+        """Return no bytes: no copy has been sent yet."""
         return []
 
     def did_not_understand(self, verb: bytes) -> list[bytes]:
-        """Return nothing: no message has come yet."""
+        """Return no bytes: no message has come yet."""
         return []
 
     def cancel(self, request: int) -> None:
-        """Tell the peer nothing."""
+        """Leave the held call as it is."""
 
     def ended(self, request: int) -> None:
-        """Note nothing: no call has come yet."""
+        """Ignore the end: no call has come yet."""
 
     def widen(self) -> None:
-        """Note nothing: the credit is told with the greeting."""
+        """Wait: the credit is told with the greeting."""
 
     def ping(self, answered: Callable[[], None] | None) -> bytes:
-        """Return nothing: the peer has said nothing yet."""
+        """Return no bytes: the peer has not been heard yet."""
         return b""
 
     def goodbye(self) -> bytes:
-        """Return nothing: the peer has said nothing yet."""
+        """Return no bytes: the peer has not been heard yet."""
         return b""
 
     def next_piece(self) -> bytes:
-        """Return nothing."""
+        """Return no bytes: messages are held whole."""
         return b""
 
     def absorb(self, data: bytes) -> bool:
@@ -173,7 +173,7 @@ class Undecided:
         self._pb.offered()
 
     def ready(self, version: int) -> list[bytes]:
-        """Return nothing: there is no dialect."""
+        """Return no bytes: there is no dialect."""
         return []
 
     @property

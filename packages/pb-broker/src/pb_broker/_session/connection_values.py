@@ -71,12 +71,12 @@ class _StateTaker:
         """Accept the copy, which may be referred to from here on."""
 
     def unjelly_state(self, state: Any, take: Callable[[Any], object]) -> None:
-        """Note what is to be done with the state."""
+        """Keep the function that takes the state."""
         self.take = take
 
 
 class ConnectionValues:
-    """The values of one connection that mean something to its two ends alone.
+    """The values of one connection that have no meaning beyond its two ends.
 
     Args:
         broker: The broker, as hooks of values know it.
@@ -112,7 +112,7 @@ class ConnectionValues:
         self._perspective: Any = None
         self._called: int | bytes | None = None
         self._answered: int | None = None
-        # What is to be done with the states of copies that are being read, by id.
+        # Functions that take the states of the copies being read, by id.
         self._fills: dict[int, Callable[[Any], object]] = {}
         self.carried: list[tuple[str, int | bytes]] = []
         self.mentioned: list[tuple[str, int | bytes]] = []
@@ -205,7 +205,7 @@ class ConnectionValues:
             self._answered = request
 
     def begin_reading(self) -> Any:
-        """Go on to values that come; return what `end_reading` is given back."""
+        """Go on to received values; return the argument for `end_reading`."""
         before = self._is_reading, self._serializer.context
         self._is_reading = True
         self._serializer.context = None
@@ -342,5 +342,5 @@ class SharedValues:
         return self._values.tag_of(cls)
 
     def content(self, value: Any, tag: int, /) -> tuple[int, Any]:
-        """Refuse: the value means something on one connection alone."""
+        """Refuse: the value has a meaning on one connection alone."""
         raise UnjellyableType("a value of one connection is written for each")

@@ -149,7 +149,7 @@ class IncomingCalls:
         self.is_over = False
         self.refusal: str | None = None
         self.serving = 0
-        # What the calls are waited for with that can be cancelled, by number.
+        # Calls that wait and can be cancelled, by number.
         self._running: dict[int, _Running] = _NOTHING_RUNS
         self.streams: dict[int, StreamSource] = _NO_STREAMS
         self.thread = get_ident()

@@ -103,7 +103,7 @@ class Serializer:
         self.tables = current_tables(security, lenient=self.is_lenient)
         self.modern_tables = current_tables(security, modern=True)
 
-    #: The exceptions of hooks that end one value and nothing else.
+    #: Exceptions of hooks that end one value and not the connection.
     endings: Final = ENDINGS
 
     @property
@@ -113,7 +113,7 @@ class Serializer:
 
     @property
     def types(self) -> Mapping[bytes, Any]:
-        """Kinds of value that are accepted whatever the policy says."""
+        """Kinds of value that are accepted under any policy."""
         return self._invoker.pb_types
 
     @property

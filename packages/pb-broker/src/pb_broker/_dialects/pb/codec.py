@@ -143,7 +143,7 @@ class PbCodec:
         self._discard: Callable[[list[Any]], object] = imports.discard
         self._remote: Callable[[int, list[Any]], Any] | None = None
 
-    #: Nothing but reading less holds a peer's calls back, and none can be cancelled.
+    #: Paused reading alone holds a peer's calls back, and no call can be cancelled.
     is_modern: Final = False
 
     # Messages out
@@ -326,21 +326,21 @@ class PbCodec:
         return self.message([messages.DID_NOT_UNDERSTAND, verb])
 
     def cancel(self, request: int) -> None:
-        """Tell the peer nothing: the dialect has no message for it."""
+        """Do no more than forget the call: the dialect has no message for it."""
 
     def ended(self, request: int) -> None:
-        """Note nothing: the dialect has no credit."""
+        """Ignore the end: the dialect has no credit."""
 
     def ping(self, answered: Callable[[], None] | None) -> bytes:
-        """Return nothing: a call of no object is made for a sign of life."""
+        """Return no bytes: a call of no object is made for a sign of life."""
         return b""
 
     def goodbye(self) -> bytes:
-        """Return nothing: a call of no object is made to say it."""
+        """Return no bytes: a call of no object is made to say it."""
         return b""
 
     def widen(self) -> None:
-        """Tell the peer nothing: the dialect has no credit."""
+        """Send no message: the dialect has no credit."""
 
     @property
     def unsent(self) -> int:
@@ -353,7 +353,7 @@ class PbCodec:
         return False
 
     def next_piece(self) -> bytes:
-        """Return nothing: messages are sent whole."""
+        """Return no bytes: messages are sent whole."""
         return b""
 
     def offered(self) -> None:

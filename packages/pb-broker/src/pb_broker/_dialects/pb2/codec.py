@@ -383,7 +383,7 @@ class Pb2Codec:
         )
 
     def did_not_understand(self, verb: bytes) -> list[bytes]:
-        """Return nothing: a message that is not known ends the connection."""
+        """Return no bytes: a message that is not known ends the connection."""
         return []
 
     def cancel(self, request: int) -> None:
@@ -414,7 +414,7 @@ class Pb2Codec:
         return bool(self.outgoing.lanes)
 
     def next_piece(self) -> bytes:
-        """Return the next piece of a message; nothing if there is none."""
+        """Return the next piece of a message; empty if there is none."""
         return self.outgoing.next_piece()
 
     # Messages in

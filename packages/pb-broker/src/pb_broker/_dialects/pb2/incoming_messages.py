@@ -42,7 +42,7 @@ class Greeter(Protocol):
         """Learn that the greetings have crossed: messages can be sent."""
 
     def send_late(self, data: bytes) -> None:
-        """Send bytes that nothing waits for to return them.
+        """Send bytes outside of a step that returns bytes.
 
         Args:
             data: The bytes.
@@ -89,7 +89,7 @@ class IncomingMessages:
         self._is_client = is_client
         self.given = given
         self.open: dict[int, int] = {}
-        # What is called when a ping is answered, by its number.
+        # Callbacks for the answers to pings, by their numbers; None for no callback.
         self._pings: dict[int, Callable[[], None] | None] = {}
         self._nonce = 0
 
@@ -108,7 +108,7 @@ class IncomingMessages:
         )
 
     def hello(self, terms: Mapping[Any, Any]) -> None:
-        """Learn what the peer speaks and takes; answer, if it was the first."""
+        """Take the peer's terms; answer, if it was the first to greet."""
         if self._outgoing.is_ready:
             raise ProtocolError("a second hello")
         version = terms.get("version")
@@ -215,7 +215,7 @@ class IncomingMessages:
             self.acknowledge()
 
     def acknowledge(self) -> None:
-        """Tell the peer what has come, and how much it may begin."""
+        """Send an `ack`: the messages received, and the credit."""
         octets, calls = self.given.tell()
         received = self._received()
         self._greeter.send_late(integers(messages.ACK, received, octets, calls))
@@ -272,7 +272,7 @@ class IncomingMessages:
         return integers(messages.PING, self._nonce)
 
     def ping(self, nonce: int) -> None:
-        """Answer a ping; what the peer may begin by now comes first."""
+        """Answer a ping; new credit goes first."""
         if self.given.has_news:
             self.acknowledge()
         self._greeter.send_late(integers(messages.PONG, nonce))
@@ -290,7 +290,7 @@ class IncomingMessages:
         self._sink.peer_closes()
 
     def drop(self, lane: int) -> None:
-        """Forget what has come on a lane."""
+        """Forget the message that is coming on a lane."""
         self._drop(lane)
 
 
@@ -307,11 +307,11 @@ def _refuse(refusal: Refusal, root: str) -> Any:
     if isinstance(error, JellyError):
         error.with_prefix(root)
     if isinstance(error, (JellyError, Error)):
-        # The frames that it went through hold what had been read.
+        # Frames of the traceback hold the values read before.
         error.__traceback__ = None
     raise error
 
 
 def _refuse_for(refusal: Refusal, root: str, context: ServingContext) -> Any:
-    """Raise the error of arguments that were refused, whoever they are for."""
+    """Raise the error of refused arguments, for any context."""
     _refuse(refusal, root)

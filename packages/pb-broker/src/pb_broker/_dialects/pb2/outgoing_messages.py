@@ -68,7 +68,7 @@ class Carrier(Protocol):
         """Ask for :meth:`OutgoingMessages.next_piece` as the transport has room."""
 
     def send_late(self, data: bytes) -> None:
-        """Send bytes that nothing waits for to return them.
+        """Send bytes outside of a step that returns bytes.
 
         Args:
             data: The bytes.
@@ -145,7 +145,7 @@ class OutgoingMessages:
         self._carrier = carrier
         self._undo = undo
         self._fail = fail
-        # What the peer takes; known from its greeting.
+        # Credit from the peer; known from its greeting.
         self._credit = CreditTaken(0, 0)
         self.lanes = LaneQueue(LEAST_FRAME)
         self.is_ready = False
@@ -159,7 +159,7 @@ class OutgoingMessages:
     # The greetings
 
     def agree(self, max_frame: int, lanes: int, calls: int, octets: int) -> None:
-        """Learn what the peer takes.
+        """Take the peer's limits.
 
         Args:
             max_frame: The most bytes of a frame's payload.
@@ -198,7 +198,7 @@ class OutgoingMessages:
         return unsent
 
     def forget_held(self, last: bool = False) -> None:
-        """Drop what was held, and take back what was counted for it.
+        """Drop held messages, and take back the counts of their values.
 
         Args:
             last: True to drop the last message alone.
@@ -224,7 +224,7 @@ class OutgoingMessages:
         needs: frozenset[Key] = NO_KEYS,
         begins: frozenset[Key] = NO_KEYS,
     ) -> list[bytes]:
-        """Return the frame of a message; nothing if it is kept.
+        """Return the frame of a message; no frame if it is kept.
 
         Args:
             sent: The message.
@@ -246,7 +246,7 @@ class OutgoingMessages:
         self.sent += 1
 
     def send_framed(self, data: bytes, needs: frozenset[Key] = NO_KEYS) -> list[bytes]:
-        """Return a message that has been framed already; nothing if it is kept.
+        """Return a framed message; an empty list if it is kept.
 
         Args:
             data: The frame.
@@ -258,7 +258,7 @@ class OutgoingMessages:
         return self.send(Sent([data[_HEAD:]], len(data) - _HEAD), needs)
 
     def next_piece(self) -> bytes:
-        """Return the next bytes of the lanes; none if there is nothing to send."""
+        """Return the next bytes of the lanes; empty if no message is on them."""
         return b"".join(self.lanes.next_piece())
 
     @property
