@@ -158,6 +158,7 @@ def test_what_a_peer_sends_is_logged_within_bounds() -> None:
     assert len(text_of(events)) < 20_000
 
 
+@pytest.mark.dialect("pb")
 def test_jelly_is_understood_too() -> None:
     pair = connected_pair(pb.Root())
     broker = pair.server

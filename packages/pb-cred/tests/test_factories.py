@@ -260,6 +260,7 @@ class TestBeforeTheLogin:
             pair.flush()
         return not pair.closed
 
+    @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("more", [-1, 0, 1])
     def test_bytes(self, more: int) -> None:
         encoder = Encoder(vocabulary=PB_VOCABULARY)
@@ -268,11 +269,13 @@ class TestBeforeTheLogin:
         room = 16 * 1024 - len(encoder.encode(empty)) - 1
         assert self.is_taken(b"x" * (room + more)) is (more <= 0)
 
+    @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("more", [-1, 0, 1])
     def test_nodes(self, more: int) -> None:
         # The message, its seven parts, what is in two of these, and the head.
         assert self.is_taken([b"list", *[5] * (256 - 12 + more)]) is (more <= 0)
 
+    @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("more", [-1, 0, 1])
     def test_depth(self, more: int) -> None:
         argument: Any = 5

@@ -109,6 +109,7 @@ def names_about(*things: Any) -> set[bytes]:
     return {name.encode() for name in found} | set(ODD_NAMES)
 
 
+@pytest.mark.dialect("pb")
 def test_names_at_the_door(pair: Pair) -> None:
     """Few of them are known there."""
     root = pair.server.localObjectForID("root")
@@ -122,6 +123,7 @@ def test_names_at_the_door(pair: Pair) -> None:
     assert set(pair.server.localObjects) == {b"pb-login", b"root"}
 
 
+@pytest.mark.dialect("pb")
 def test_names_of_what_takes_the_response(pair: Pair, realm: OneRealm) -> None:
     challenge, challenger = call(pair, pair.client.remoteForName("root"), "login", "a")
     assert type(pair.server.localObjectForID(challenger.luid)) is Challenger
@@ -133,6 +135,7 @@ def test_names_of_what_takes_the_response(pair: Pair, realm: OneRealm) -> None:
     assert realm.users == []
 
 
+@pytest.mark.dialect("pb")
 def test_names_of_an_avatars_methods(pair: Pair, realm: OneRealm) -> None:
     avatar = log_in(pair)
     (user,) = realm.users
@@ -143,6 +146,7 @@ def test_names_of_an_avatars_methods(pair: Pair, realm: OneRealm) -> None:
     assert user.logouts == 0
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("luid", [0, 1, 2, -1, 2**447, b"avatar", b"alice", b"", b"\0"])
 def test_there_is_nothing_but_the_door(luid: Any, pair: Pair) -> None:
     assert str(ask(pair, luid, b"name").value) == "Invalid Object ID"
@@ -151,6 +155,7 @@ def test_there_is_nothing_but_the_door(luid: Any, pair: Pair) -> None:
     assert not pair.server.is_authenticated
 
 
+@pytest.mark.dialect("pb")
 def test_an_avatar_is_its_own_peers(realm: OneRealm) -> None:
     """Numbers mean something on one connection, and to one peer."""
     factory = PBServerFactory(portal_of(realm))
@@ -173,6 +178,7 @@ def test_an_avatar_is_its_own_peers(realm: OneRealm) -> None:
             pair.close()
 
 
+@pytest.mark.dialect("pb")
 def test_an_avatar_that_was_let_go_of_is_gone(pair: Pair, realm: OneRealm) -> None:
     avatar = log_in(pair)
     luid = avatar.luid
@@ -204,6 +210,7 @@ MINDS: list[Any] = [
 ]
 
 
+@pytest.mark.dialect("pb")
 def test_minds_that_are_none(pair: Pair, realm: OneRealm) -> None:
     for mind in MINDS:
         challenged = call(pair, pair.client.remoteForName("root"), "login", "alice")
@@ -219,6 +226,7 @@ def test_minds_that_are_none(pair: Pair, realm: OneRealm) -> None:
     assert not pair.server.is_authenticated
 
 
+@pytest.mark.dialect("pb")
 def test_a_mind_may_be_the_door(pair: Pair, realm: OneRealm) -> None:
     """It is what the peer can call by itself, and no more."""
     args = [b"tuple", [b"local", b"root"]]
@@ -274,6 +282,7 @@ def test_a_name_is_only_a_name(name: bytes) -> None:
     assert len(text_of(refusals).splitlines()) == 1
 
 
+@pytest.mark.dialect("pb")
 def test_arguments_of_a_login_in_any_number(pair: Pair, realm: OneRealm) -> None:
     for args in ([], [b"a", b"b"], [b"a"] * 20, [[b"list"]], [[b"None"]], [5]):
         for name in (b"login", b"loginAnonymous"):
@@ -300,6 +309,7 @@ class Note(pb.Cacheable, pb.RemoteCache):
 pb.setUnjellyableForClass(b"test.cred.hostile.Note", Note)
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_a_stranger_makes_us_keep_few_copies(more: int, pair: Pair) -> None:
     refused = 0
@@ -357,6 +367,7 @@ class Indiscreet:
             raise self.error from error
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize(
     "error",
     [UnauthorizedLogin(SECRET), UnauthorizedLogin(), ConnectionError("no database")],
@@ -448,6 +459,7 @@ class Teller(User):
         raise ValueError("went wrong")
 
 
+@pytest.mark.dialect("pb")
 def test_a_users_secrets_are_not_the_others(realm: OneRealm) -> None:
     """What one user was told stays with that user, though both have one server."""
     users: list[Teller] = []

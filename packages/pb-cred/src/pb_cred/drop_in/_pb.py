@@ -158,6 +158,8 @@ class PBClientFactory(client_factory.PBClientFactory):
     """Makes the client's end of a connection, and logs in."""
 
     protocol: Any = Broker
+    #: None for the original's dialects, which programs rely on to the byte.
+    dialects = None
     #: True, as in the original: programs wait for the lines that its factories log.
     noisy = True
 
@@ -243,6 +245,8 @@ class PBServerFactory(server_factory.PBServerFactory):
     """Makes the server's end of each connection: a root object, or a login."""
 
     protocol: Any = Broker
+    #: None for the original's dialects, which programs rely on to the byte.
+    dialects = None
     portal_root = _PortalRoot
     allow_legacy_md5 = True
 

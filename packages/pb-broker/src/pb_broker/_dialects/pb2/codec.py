@@ -167,9 +167,7 @@ class Pb2Codec:
         self._values: SessionValues = values
         self._shared = shared
         self._limits = limits
-        now = limits()
-        most = now.wire.message_bytes
-        frames = FrameReader(MAX_FRAME, most, 2 * most)
+        frames = FrameReader(MAX_FRAME, 0, 0)
         exchange = MessageExchange(policy, values, values, frames)
         self._exchange = exchange
         self._failures = MessageExchange(_OpenPolicy(policy), values, values, frames)
@@ -182,7 +180,7 @@ class Pb2Codec:
             self.outgoing,
             lambda: exchange.received,
             frames.drop,
-            CreditGiven(now.calls_in_flight, 2 * most),
+            CreditGiven(0, 0),
             is_client,
         )
         served = self.incoming.open
@@ -203,6 +201,10 @@ class Pb2Codec:
             rest: Bytes that came behind the negotiation.
             is_client: True for the end that greets first.
         """
+        # The limits that hold by now: whether the peer has to log in is known.
+        limits = self._take_limits()
+        window = 2 * limits.wire.message_bytes
+        self.incoming.given = CreditGiven(limits.calls_in_flight, window)
         self._exchange.frames.feed(rest)
         return self.incoming.greeting() if is_client else b""
 
@@ -228,15 +230,20 @@ class Pb2Codec:
 
     def widen(self) -> None:
         """Give the peer as much credit as the limits allow now."""
+        limits = self._take_limits()
+        given = self.incoming.given
+        given.widen(limits.calls_in_flight, 2 * limits.wire.message_bytes)
+        if self.is_ready and given.has_news:
+            self.incoming.acknowledge()
+
+    def _take_limits(self) -> BrokerLimits:
+        """Hold messages on lanes to the limits that hold now, and return them."""
         limits = self._limits()
         most = limits.wire.message_bytes
         frames = self._exchange.frames
         frames.message_bytes = most
         frames.lane_bytes = 2 * most
-        given = self.incoming.given
-        given.widen(limits.calls_in_flight, 2 * most)
-        if self.is_ready and given.has_news:
-            self.incoming.acknowledge()
+        return limits
 
     # Messages out
 
