@@ -34,9 +34,9 @@ from pb_broker import BrokerLimits, NoSuchMethod, RemoteReference
 from pb_cred import NotLoggedIn, PBServerFactory, pb
 from pb_cred._mechanisms import legacy_md5
 from pb_cred._mechanisms.anonymous import AnonymousServerMechanism
-from pb_cred._mechanisms.legacy_md5 import MAX_CHALLENGES
 from pb_cred._mechanisms.scram import scram
 from pb_cred._server import login_service
+from pb_cred._server.md5_challenge import MAX_CHALLENGES
 from pb_jelly import JellyError
 
 __all__ = ["WORDS", "run"]

@@ -167,6 +167,10 @@ class Copied(Plain):
     pass
 
 
+class CopiedBoth(Both):
+    pass
+
+
 POLICY = SecurityOptions(ClassRegistry())
 POLICY.allowInstancesOf(
     *(Plain, Getting, Setting, Both, Slotted, Needing, Picky, Other, Words, Pair),
@@ -174,6 +178,7 @@ POLICY.allowInstancesOf(
     *(Carrying, Frozen, types.SimpleNamespace),
 )
 pb_jelly.copyable("Copied", policy=POLICY)(Copied)
+pb_jelly.copyable("CopiedBoth", policy=POLICY)(CopiedBoth)
 
 
 def filled(cls: Any, state: Any) -> Any:
@@ -182,10 +187,16 @@ def filled(cls: Any, state: Any) -> Any:
     return made
 
 
-def named(name: Any) -> Any:
-    made = Plain()
+def named(name: Any, cls: Any = Plain) -> Any:
+    made = cls()
     made.__dict__[name] = 1
     return made
+
+
+def released() -> memoryview:
+    view = memoryview(b"abc")
+    view.release()
+    return view
 
 
 def doubled(levels: int, kind: Callable[[Any, Any], Any]) -> Any:
@@ -241,6 +252,14 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "attribute named by a number": lambda: named(5),
     "attribute named by bytes": lambda: named(b"x"),
     "attribute named by a subclass": lambda: named(Text("x")),
+    "attribute of a copyable class named by a number": lambda: named(5, Copied),
+    "state of a copyable class with a number for a name": lambda: filled(
+        CopiedBoth, {1: 2}
+    ),
+    "memoryview that has been released": released,
+    "end of the process": lambda: SystemExit(1),
+    "interrupt": KeyboardInterrupt,
+    "end of a generator": GeneratorExit,
     "no blank instance": lambda: Needing(1),
     "blank instance that is refused": lambda: Picky(1),
     "blank instance of another class": lambda: Other(1),

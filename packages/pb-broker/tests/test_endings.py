@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 import pb_broker as pb
@@ -100,6 +100,55 @@ class AsyncioRaises(Raises):
             raise asyncio.CancelledError
 
         return asyncio.ensure_future(run())
+
+
+class Closed:
+    """An object that raises when anything is asked of it, its class included."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise LookupError(name)
+
+
+class GivesClosed(Echo):
+    """Gives such an object, at once and later."""
+
+    def remote_plain(self) -> Any:
+        return Closed()
+
+    async def remote_coroutine(self) -> Any:
+        return Closed()
+
+    def remote_deferred(self) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred()
+        waiting.callback(Closed())
+        return waiting
+
+    def remote_inside(self) -> Any:
+        return [Closed()]
+
+    async def remote_items(self) -> Any:
+        yield Closed()
+
+
+@pytest.mark.parametrize("name", ["plain", "coroutine", "deferred", "inside"])
+def test_result_that_raises_when_asked_for_its_class(name: str) -> None:
+    with connected(GivesClosed()) as pair, logged():
+        root = root_of(pair)
+        other = root.callRemote("wait")
+        failure = failure_of(root.callRemote(name), pair)
+        assert failure.check(pb.RemoteError)
+        assert not pair.closed
+        assert not other.called
+        other.addErrback(lambda failure: None)
+
+
+def test_item_that_raises_when_asked_for_its_class() -> None:
+    with connected(GivesClosed()) as pair, logged():
+        root = root_of(pair)
+        reading = ensureDeferred(root.stream("items").__anext__())
+        failure = failure_of(reading, pair)
+        assert failure.check(pb.RemoteError)
+        assert not pair.closed
 
 
 def _type_of(kind: str) -> str:

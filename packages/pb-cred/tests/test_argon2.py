@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pb_cred._passwords.argon2 import Argon2Error, Hash, compute, parse
 from pb_cred._passwords.hashing import Password, PasswordHashing, Record, is_password
+from pb_cred._passwords.scram_verifier import prepared
 
 SECRET = b"planted-secret"
 
@@ -33,7 +34,7 @@ def test_hashes_equal_those_of_argon2_cffi(
     like = Hash(8 * lanes + more, passes, lanes, salt, bytes(length), version)
     password = Password(word or "x")
     assert compute(password, like) == low_level.hash_secret_raw(
-        password.prepared(),
+        prepared(password),
         salt,
         passes,
         8 * lanes + more,

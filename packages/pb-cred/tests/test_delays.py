@@ -11,8 +11,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import LoginDelays, PBClientFactory, PBServerFactory
-from pb_cred._channel.source_address import source_of
-from pb_cred._server.login_throttle import _MOST_REMEMBERED, Tries
+from pb_cred._server.login_throttle import _MOST_REMEMBERED, Tries, source_of
 
 from .support import (
     ALICE,

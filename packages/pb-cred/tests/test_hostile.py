@@ -24,8 +24,8 @@ from zope.interface import implementer
 
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb
-from pb_cred._mechanisms.legacy_md5 import Challenger
 from pb_cred._server.login_root import LoginRoot
+from pb_cred._server.md5_challenge import Challenger
 from pb_jelly import InsecureJelly, MalformedJelly
 
 from .support import (

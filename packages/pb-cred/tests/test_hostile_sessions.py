@@ -26,9 +26,9 @@ from pb_broker.testing import connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, SessionPolicy, pb
 from pb_cred import asyncio as pb_asyncio
 from pb_cred._channel import login_context
-from pb_cred._channel.source_address import source_of
 from pb_cred._channel.tls import Security
 from pb_cred._server.login_root import PortalRoot
+from pb_cred._server.login_throttle import source_of
 from pb_cred._sessions.audit_log import Audit
 
 from .support import ALICE, OneRealm, User, call, log_in, logged, outcome, portal_of

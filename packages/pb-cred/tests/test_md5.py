@@ -16,7 +16,8 @@ from zope.interface.verify import verifyObject
 
 from pb_broker.testing import Pair
 from pb_cred import pb
-from pb_cred._mechanisms.legacy_md5 import MAX_CHALLENGES, MAX_NAME, MD5Credentials
+from pb_cred._mechanisms.legacy_md5 import MD5Credentials
+from pb_cred._server.md5_challenge import MAX_CHALLENGES, MAX_NAME
 
 from .support import OneRealm, call, outcome, portal_of, trapped
 from .support import legacy_connected as connected

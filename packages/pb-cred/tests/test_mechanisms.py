@@ -470,7 +470,7 @@ def test_messages_out_of_turn_end_it() -> None:
         got.append
     )
     pair.flush()
-    exchange: Any = pair.server.localObjectForID("root")._exchanges._current
+    exchange: Any = pair.server.localObjectForID("root")._current
     failing = exchange.remote_step(b"x")
     failing.addErrback(got.append)
     pair.flush()
@@ -497,9 +497,9 @@ def test_waiting_mechanism_is_cancelled_with_the_connection() -> None:
 
 def test_a_message_that_comes_late_is_refused_and_no_try() -> None:
     pair = connected(portal_of(OneRealm()))
-    exchanges: Any = pair.server.localObjectForID("root")._exchanges
+    root: Any = pair.server.localObjectForID("root")
     begun(pair)
-    old = exchanges._current
+    old = root._current
     begun(pair)
     for _ in range(6):
         late: list[Any] = []

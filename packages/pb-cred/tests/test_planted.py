@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 import pb_broker
 from pb_broker.testing import MemoryTransport
 from pb_cred import pb
-from pb_cred._mechanisms.scram.scram import derive, prepared
+from pb_cred._passwords.scram_verifier import derive, prepared
 from pb_cred._tickets import server as ticket_server
 
 from .planted import (

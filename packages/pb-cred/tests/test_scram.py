@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from zope.interface.verify import verifyObject
 from pb_cred._mechanisms.scram import scram
 from pb_cred._mechanisms.scram.messages import (
     Malformed,
-    encoded,
     hash_of_offer,
     parse_client_final,
     parse_client_first,
@@ -30,9 +29,8 @@ from pb_cred._mechanisms.scram.scram import (
     ScramClient,
     ScramServer,
     derive,
-    prepared,
 )
-from pb_cred._passwords.scram_verifier import Verifier, make_verifier
+from pb_cred._passwords.scram_verifier import Verifier, make_verifier, prepared
 from pb_cred.errors import LoginRefused, MechanismError
 from pb_cred.mechanisms import Claim, LoginContext, Verified
 
@@ -141,7 +139,7 @@ def test_a_client_says_what_the_rfc_says_and_what_it_was_offered() -> None:
     nonce = b"rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
     final = result(us.step(b"r=" + nonce + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"))
     without_proof = final.rpartition(b",p=")[0]
-    offer = encoded(hash_of_offer([NAME]))
+    offer = b64encode(hash_of_offer([NAME]))
     assert without_proof == b"c=biws,r=" + nonce + b",o=" + offer
 
 
@@ -390,7 +388,7 @@ def test_refusal_of_proofs_of_another_length() -> None:
     us, them = client(), server()
     final = result(us.step(them.step(us.begin())))
     with pytest.raises(LoginRefused):
-        them.step(final.rpartition(b",p=")[0] + b",p=" + encoded(b"short"))
+        them.step(final.rpartition(b",p=")[0] + b",p=" + b64encode(b"short"))
 
 
 def test_a_proof_is_good_once() -> None:

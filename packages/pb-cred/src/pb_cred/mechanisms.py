@@ -45,8 +45,13 @@ __all__ = [
 #: The group of the entry points that mechanisms are found in.
 ENTRY_POINTS: Final = "pb_cred.mechanisms"
 
-# As SASL has it (RFC 4422).
-_NAME: Final = re.compile(r"[A-Z0-9_-]{1,20}")
+#: Names of mechanisms, as SASL has them (RFC 4422).
+NAME: Final = re.compile(r"[A-Z0-9_-]{1,20}")
+
+
+def _at_once(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function without a thread, where there is no event loop."""
+    return function(*args)
 
 
 @dataclass(eq=False)
@@ -66,6 +71,8 @@ class LoginContext:
         offered: The mechanisms that the server offers on this connection, in its order.
         acceptable: On a client's side: those that it would use if they were offered.
         username: Who logs in, as far as it is known; the mechanism sets it.
+        in_thread: Called with a function and its arguments, runs a slow computation in
+            a thread, beside the event loop; returns the result, or a Deferred with it.
     """
 
     peer: object = None
@@ -77,19 +84,7 @@ class LoginContext:
     offered: tuple[str, ...] = ()
     acceptable: tuple[str, ...] = ()
     username: bytes | None = None
-    _run: Callable[..., Any] | None = field(default=None, repr=False)
-
-    def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a slow computation beside the event loop.
-
-        Args:
-            function: What computes it, in a thread.
-            *args: Its arguments.
-
-        Returns:
-            The result, or a Deferred with it.
-        """
-        return function(*args) if self._run is None else self._run(function, *args)
+    in_thread: Callable[..., Any] = field(default=_at_once, repr=False)
 
 
 # The server's half
@@ -184,7 +179,10 @@ class ServerMechanism(ABC):
         """
 
     def is_available(self, context: LoginContext) -> bool:
-        """Tell whether it can be offered on a connection."""
+        """Tell whether it can be offered on a connection.
+
+        It is asked by each client that asks for the offer, and as each login begins.
+        """
         return True
 
     @abstractmethod
@@ -261,7 +259,7 @@ class Mechanism:
 
 def is_name(name: object) -> bool:
     """Tell whether a mechanism can be called so."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+    return isinstance(name, str) and NAME.fullmatch(name) is not None
 
 
 def load(name: str) -> Mechanism:

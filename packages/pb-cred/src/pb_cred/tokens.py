@@ -35,7 +35,7 @@ from ._jwt.keys import Key, checked_algorithms
 from ._jwt.signed_token import SignedToken, as_type, is_for, time_in
 from ._mechanisms.oauthbearer.mechanism import BearerToken
 from ._mechanisms.oauthbearer.messages import NAME, authzid_in, token_in
-from ._mechanisms.scram.messages import saslname
+from ._mechanisms.scram.scram import saslname
 from ._threads.maybe_await import called
 from .errors import LoginRefused, TokenKeyError
 from .mechanisms import LoginContext, ServerExchange, ServerMechanism, Verified

@@ -95,13 +95,17 @@ def view_parts(view: memoryview) -> tuple[int, list[int], memoryview | bytes]:
     """Return tag, shape and bytes of a memoryview.
 
     Raises:
-        UnjellyableType: Its items are not numbers.
+        UnjellyableType: Its items are not numbers, or it has been released.
     """
-    kind = _KINDS.get(view.format.lstrip("@"))
+    try:
+        form = view.format
+    except ValueError:
+        raise UnjellyableType("a memoryview that has been released") from None
+    kind = _KINDS.get(form.lstrip("@"))
     tag = None if kind is None else _tag(kind, view.itemsize, not _IS_LITTLE)
     if tag is None or not view.shape:
         raise UnjellyableType(
-            f"a memoryview of the format {view.format!r}: give one of numbers"
+            f"a memoryview of the format {form!r}: give one of numbers"
         )
     raw = view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
     return tag, list(view.shape), raw

@@ -316,11 +316,16 @@ class IncomingCalls:
         """Answer with a result that may have to be waited for."""
         if self.hooks is not None:
             served = self.hooks.waiting(served)
-        if isinstance(result, AsyncGeneratorType):
-            self._answer_stream(result, request, wanted, served)
+        try:
+            is_stream = isinstance(result, AsyncGeneratorType)
+            later = None if is_stream else self._host.shell.awaitable(result)
+        except ENDINGS:
+            # A result that says itself what its class is has raised instead.
+            self.fail(Failure(), request, wanted)
             return
-        later = self._host.shell.awaitable(result)
-        if later is not None:
+        if is_stream:
+            self._answer_stream(result, request, wanted, served)
+        elif later is not None:
             self.serving += 1
             if self.codec.is_modern:
                 if self._running is _NOTHING_RUNS:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ssl import CERT_REQUIRED
 from typing import Any, Final
 
-__all__ = ["Security", "security_of"]
+__all__ = ["Security", "of_openssl", "of_ssl"]
 
 # RFC 9266, section 2.
 _LABEL: Final = b"EXPORTER-Channel-Binding"
@@ -31,22 +31,12 @@ class Security:
     channel_binding: bytes | None = field(default=None, repr=False)
 
 
-def security_of(transport: Any) -> Security:
-    """Return the TLS state of a connection.
+def of_ssl(tls: Any) -> Security:
+    """Return the TLS state of an asyncio connection.
 
     Args:
-        transport: A broker's.
+        tls: The object that ``ssl`` has for it; None for a connection without TLS.
     """
-    extra = getattr(transport, "get_extra_info", None)
-    if extra is not None:
-        return _of_ssl(extra("ssl_object"))
-    handle = getattr(transport, "getHandle", lambda: None)()
-    if hasattr(handle, "export_keying_material"):
-        return _of_openssl(handle)
-    return Security()
-
-
-def _of_ssl(tls: Any) -> Security:
     if tls is None:
         return Security()
     context = tls.context
@@ -64,7 +54,8 @@ def _of_ssl(tls: Any) -> Security:
     )
 
 
-def _of_openssl(connection: Any) -> Security:
+def of_openssl(connection: Any) -> Security:
+    """Return the TLS state of a connection of Twisted's, an ``SSL.Connection``."""
     certificate = connection.get_peer_certificate()
     encoded = None if certificate is None else _encoded(certificate)
     sent = map(_encoded, connection.get_peer_cert_chain() or ())

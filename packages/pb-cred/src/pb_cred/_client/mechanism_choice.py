@@ -7,20 +7,22 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from twisted.cred.credentials import IAnonymous, ICredentials
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from pb_broker import Broker, Error, NoSuchMethod, RemoteError, RemoteReference
 from pb_broker.extending import as_deferred
-from pb_cred._channel.login_context import context_of
-from pb_cred._channel.plaintext_warning import warn_client
+from pb_cred._channel.login_context import context_of, warn_client
 from pb_cred._mechanisms import anonymous, legacy_md5
 from pb_cred._mechanisms.external import OwnCertificate
 from pb_cred._mechanisms.login_rules import LOGIN_NAME, MAX_MESSAGE, cleaned
-from pb_cred._mechanisms.mechanism_table import client_mechanisms
+from pb_cred._mechanisms.mechanism_table import (
+    USUAL_CLIENT_MECHANISMS,
+    client_mechanisms,
+)
 from pb_cred._user_names import MAX_NAME, is_text
 from pb_cred.errors import MechanismError, NoLogin, NoMechanism, UnusableCredentials
-from pb_cred.mechanisms import ClientExchange, ClientMechanism, LoginContext, is_name
+from pb_cred.mechanisms import NAME, ClientExchange, ClientMechanism, LoginContext
 
 __all__ = ["log_in"]
 
@@ -63,7 +65,9 @@ def log_in(
     Returns:
         A Deferred with the avatar.
     """
-    usable = client_mechanisms(mechanisms)
+    usable = USUAL_CLIENT_MECHANISMS
+    if mechanisms is not None:
+        usable = client_mechanisms(mechanisms)
     lock = _locks.get(root.broker)
     if lock is None:
         lock = _locks[root.broker] = DeferredLock()
@@ -148,16 +152,19 @@ class _Login:
         return asked.addCallbacks(is_legacy, is_none)
 
     def _choose(self, offered: Any) -> Deferred[Any]:
+        names = _checked_offer(offered)
+        acceptable = tuple(each.name for each in self._mechanisms)
         context = context_of(self._root.broker)
-        context.offered = _checked_offer(offered)
-        context.acceptable = tuple(each.name for each in self._mechanisms)
+        context.offered, context.acceptable = names, acceptable
         for mechanism in self._mechanisms:
-            is_offered = mechanism.name in context.offered
+            is_offered = mechanism.name in names
             if is_offered and mechanism.is_usable(self._credentials, context):
-                warn_client(mechanism.name, context)
                 self._exchange = mechanism.start(self._credentials, context)
-                first = self._made(self._exchange.begin)
-                return first.addCallback(self._send_first, mechanism.name)
+                first = self._exchange.begin()
+                warn_client(mechanism.name, context)
+                return self._message(first).addCallback(
+                    self._send_first, mechanism.name
+                )
         fault = _fault_of(self._credentials)
         if fault:
             raise UnusableCredentials(fault)
@@ -174,19 +181,17 @@ class _Login:
         if server is None:
             self._exchange.finish(data)
             return avatar
-        return self._made(self._exchange.step, data).addCallback(self._send, server)
+        answer = self._message(self._exchange.step(data))
+        return answer.addCallback(self._send, server)
 
     def _send(self, data: bytes, server: RemoteReference) -> Deferred[Any]:
         return _call(server, "step", data).addCallback(self._go_on)
 
-    def _made(self, step: Any, *args: Any) -> Deferred[bytes]:
-        """Return a Deferred with the message that a mechanism answers."""
-        return maybeDeferred(self._start, step, *args).addCallback(_message)
-
-    def _start(self, step: Any, *args: Any) -> Any:
-        found = step(*args)
-        waiting = self._root.broker.shell.awaitable(found)
-        return found if waiting is None else waiting
+    def _message(self, made: Any) -> Deferred[bytes]:
+        """Return a Deferred with a message that a mechanism may make later."""
+        waiting = self._root.broker.shell.awaitable(made)
+        message: Deferred[Any] = succeed(made) if waiting is None else waiting
+        return message.addCallback(_checked_message)
 
 
 def _call(target: RemoteReference, *args: Any) -> Deferred[Any]:
@@ -195,7 +200,7 @@ def _call(target: RemoteReference, *args: Any) -> Deferred[Any]:
     return answer.addErrback(cleaned)
 
 
-def _message(made: Any) -> bytes:
+def _checked_message(made: Any) -> bytes:
     if not isinstance(made, bytes):
         raise TypeError(f"a mechanism gives bytes, not {type(made).__qualname__}")
     return made
@@ -208,7 +213,9 @@ def _checked_offer(offered: Any) -> tuple[str, ...]:
         MechanismError: The value is no list of names.
     """
     is_list = isinstance(offered, (list, tuple)) and len(offered) <= _MOST_OFFERED
-    if not is_list or not all(map(is_name, offered)):
+    if not is_list or not all(
+        isinstance(name, str) and NAME.fullmatch(name) for name in offered
+    ):
         raise MechanismError("the server's list of mechanisms is not one")
     return tuple(offered)
 

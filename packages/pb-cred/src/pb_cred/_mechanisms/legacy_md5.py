@@ -12,7 +12,6 @@ ties the exchange to the connection.  Use it inside TLS.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import md5
 from hmac import compare_digest
 from secrets import token_bytes
@@ -22,17 +21,13 @@ from twisted.cred.credentials import IUsernameHashedPassword
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from pb_broker import Broker, ProtocolError, RemoteReference
+from pb_broker import ProtocolError, RemoteReference
 from pb_broker.extending import as_deferred
 from pb_cred._passwords.hashing import Password
-from pb_cred.errors import LoginRefused
 from pb_cred.interfaces import IUsernameMD5Password
-
-from .temporary_reference import TemporaryReference
 
 __all__ = [
     "MECHANISM",
-    "Challenges",
     "MD5Credentials",
     "challenge",
     "log_in",
@@ -40,11 +35,6 @@ __all__ = [
 ]
 
 MECHANISM: Final = "md5"
-
-#: Largest number of unanswered challenges on one connection.
-MAX_CHALLENGES: Final = 256
-#: The longest name that a peer may log in with, in bytes.
-MAX_NAME: Final = 1024
 
 
 def challenge() -> bytes:
@@ -98,107 +88,6 @@ class MD5Credentials:
     def checkMD5Password(self, password: bytes) -> bool:
         """Tell whether it was made with the password whose MD5 digest is given."""
         return compare_digest(self.response, _response(self.challenge, password))
-
-
-class Challenges:
-    """The challenges of one connection that were not answered yet.
-
-    A peer may begin as many logins as it likes, and finish none: only so many
-    stay, and the oldest is forgotten first.
-
-    Args:
-        broker: The connection's broker.
-        admit: Called with credentials and a mind; decides.
-        claim: Makes the credentials of a name, a challenge and a response.
-        keeps_names: Whether a name is left as the peer has sent it; otherwise text
-            becomes bytes, so that no peer chooses what its avatar id is.
-
-    Attributes:
-        admit: As above.
-        claim: As above.
-    """
-
-    def __init__(
-        self,
-        broker: Broker,
-        admit: Callable[[Any, Any, str], Deferred[Any]],
-        *,
-        claim: Callable[[bytes | str, bytes, bytes], MD5Credentials] = MD5Credentials,
-        keeps_names: bool = False,
-    ) -> None:
-        self.admit = admit
-        self.claim = claim
-        self._keeps_names = keeps_names
-        self._broker = broker
-        # A dict as an ordered set: the oldest challenge is the first to go.
-        self._open: dict[Challenger, None] = {}
-
-    def issue(self, username: Any) -> tuple[bytes, Challenger]:
-        """Return a challenge, and the object that takes the response to it.
-
-        Args:
-            username: Who the peer says it is, as bytes or text.
-
-        Raises:
-            LoginRefused: That is no name.
-        """
-        if isinstance(username, str):
-            if len(username) > MAX_NAME:
-                raise LoginRefused
-            if not self._keeps_names:
-                username = username.encode(errors="surrogatepass")
-        elif type(username) is not bytes:
-            raise LoginRefused
-        if len(username) > MAX_NAME:
-            raise LoginRefused
-        if len(self._open) >= MAX_CHALLENGES:
-            self.close(next(iter(self._open)))
-        challenger = Challenger(self, username, challenge())
-        self._open[challenger] = None
-        return challenger.challenge, challenger
-
-    def close(self, challenger: Challenger) -> bool:
-        """Take a challenge back; tell whether it was open until now."""
-        if challenger not in self._open:
-            return False
-        del self._open[challenger]
-        challenger.take_back(self._broker)
-        return True
-
-
-class Challenger(TemporaryReference):
-    """The object that a peer sends its response to; it accepts one.
-
-    Args:
-        challenges: Where it belongs.
-        username: Who the peer says it is.
-        challenge: What it was sent.
-    """
-
-    def __init__(
-        self, challenges: Challenges, username: bytes | str, challenge: bytes
-    ) -> None:
-        self.challenge = challenge
-        self._challenges = challenges
-        self._username = username
-
-    def remote_respond(self, response: Any, mind: Any = None) -> Deferred[Any]:
-        """Finish the login.
-
-        Args:
-            response: The response to the challenge.
-            mind: The peer's object for the avatar to talk to, or None.
-
-        Returns:
-            A Deferred with the avatar, or with LoginRefused.
-
-        Raises:
-            LoginRefused: There was a response before, or this is none.
-        """
-        if not self._challenges.close(self) or type(response) is not bytes:
-            raise LoginRefused
-        credentials = self._challenges.claim(self._username, self.challenge, response)
-        return self._challenges.admit(credentials, mind, MECHANISM)
 
 
 # The client's side

@@ -13,6 +13,7 @@ from .oauthbearer import mechanism as bearer_token
 from .scram import scram
 
 __all__ = [
+    "USUAL_CLIENT_MECHANISMS",
     "client_mechanisms",
     "served",
     "server_mechanisms",
@@ -43,6 +44,9 @@ _CLIENTS: Final[dict[str, ClientMechanism]] = {
     plain.NAME: plain.PlainClientMechanism(),
     anonymous.NAME: anonymous.AnonymousClientMechanism(),
 }
+
+#: Mechanisms of a client that was not told any, the best first.
+USUAL_CLIENT_MECHANISMS: Final = tuple(_CLIENTS.values())
 
 
 def server_mechanisms(
@@ -111,7 +115,7 @@ def client_mechanisms(
         ValueError: There is none of that name, or one is there twice.
     """
     if wanted is None:
-        return tuple(_CLIENTS.values())
+        return USUAL_CLIENT_MECHANISMS
     found = [
         each if isinstance(each, ClientMechanism) else _client(each)
         for each in _checked(wanted)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
-from .secret_password import Password
+from .scram_verifier import Password, prepared
 
 __all__ = ["Argon2Error", "Hash", "compute", "parse"]
 
@@ -113,7 +113,7 @@ def compute(password: Password, like: Hash) -> bytes:
     ffi = argon2.ffi
     digest = ffi.new(_BYTES, len(like.digest))
     # They live as long as these names do.
-    shown, salt = ffi.new(_BYTES, password.prepared()), ffi.new(_BYTES, like.salt)
+    shown, salt = ffi.new(_BYTES, prepared(password)), ffi.new(_BYTES, like.salt)
     context = ffi.new(
         "argon2_context *",
         {

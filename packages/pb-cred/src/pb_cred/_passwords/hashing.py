@@ -23,10 +23,10 @@ from . import argon2
 from .scram_verifier import (
     LEAST_ITERATIONS,
     MOST_ITERATIONS,
+    Password,
     Verifier,
     make_verifier,
 )
-from .secret_password import Password
 
 __all__ = ["Keep", "Password", "PasswordHashing", "Record"]
 

@@ -1,26 +1,33 @@
 """This module makes the SCRAM verifier, which a server keeps of a password.
 
-RFC 5802 says how, RFC 7677 says so with SHA-256.  Who has a verifier can check a
-client's proof and give a proof of its own, and cannot log in elsewhere with it.
+RFC 5802 defines it, RFC 7677 its form with SHA-256.  A server with the verifier can
+check a client's proof and give a proof of its own, and cannot log in elsewhere with it.
+On its way to here a password is a :class:`Password`, which nothing shows.
 """
 
 from __future__ import annotations
 
 import hmac
 import stringprep
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import new as hash_of
 from hashlib import pbkdf2_hmac, shake_256
+from operator import xor
 from unicodedata import ucd_3_2_0
 
 __all__ = [
     "LEAST_ITERATIONS",
     "MOST_ITERATIONS",
     "Keys",
+    "Password",
     "ScramCost",
     "Verifier",
+    "derive",
+    "fits",
     "keys_of",
     "make_verifier",
+    "prepared",
     "saslprep",
     "stand_in",
 ]
@@ -85,6 +92,72 @@ class Keys:
     client_key: bytes = field(repr=False)
     stored_key: bytes = field(repr=False)
     server_key: bytes = field(repr=False)
+
+
+class Password:
+    """A password on its way: neither its repr nor a traceback shows it.
+
+    Args:
+        password: The password, as text or bytes.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, password: bytes | str) -> None:
+        if isinstance(password, str):
+            password = password.encode("utf-8", "surrogatepass")
+        self.raw = password
+
+    def __repr__(self) -> str:
+        return "<a password>"
+
+
+def prepared(password: bytes | str | Password) -> bytes:
+    """Return a password in the one form in which it is hashed.
+
+    As in other implementations, a password that SASLprep has no form for is taken as it
+    is: it may have been chosen for a program without SASLprep.
+    """
+    if isinstance(password, Password):
+        password = password.raw
+    with suppress(ValueError):
+        return saslprep(password)
+    if isinstance(password, str):
+        return password.encode(errors="surrogatepass")
+    return password
+
+
+def derive(
+    password: bytes | str | Password,
+    salt: bytes,
+    iterations: int,
+    digest: str = "sha256",
+) -> Keys:
+    """Derive the keys of a password, which takes a while.
+
+    Args:
+        password: The password, as text or in UTF-8.
+        salt: The user's salt.
+        iterations: Number of iterations of the hash.
+        digest: The name of the hash.
+    """
+    return keys_of(prepared(password), salt, iterations, digest)
+
+
+def fits(proof: bytes, stored_key: bytes, said: bytes, digest: str = "sha256") -> bool:
+    """Return True if a client's proof proves the knowledge of the password.
+
+    Args:
+        proof: The proof: the client key, masked by the signature of the messages.
+        stored_key: The stored key of the user's verifier.
+        said: The messages, RFC 5802's AuthMessage.
+        digest: The name of the hash.
+    """
+    mask = hmac.digest(stored_key, said, digest)
+    if len(proof) != len(mask):
+        return False
+    client_key = bytes(map(xor, proof, mask))
+    return hmac.compare_digest(hash_of(digest, client_key).digest(), stored_key)
 
 
 def keys_of(

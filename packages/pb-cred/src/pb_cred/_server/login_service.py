@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import repeat
 from math import inf
+from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
-from pb_broker import Broker
 from pb_broker.extending import SafeLogger
-from pb_cred._channel.login_context import context_of
 from pb_cred._mechanisms.mechanism_table import (
     served,
     server_mechanisms,
@@ -22,7 +22,6 @@ from pb_cred._sessions.audit_log import Audit
 from pb_cred._sessions.session_list import SessionPolicy, Sessions
 from pb_cred.mechanisms import LoginContext, ServerMechanism
 
-from .login_attempt import LoginAttempt
 from .login_throttle import LoginDelays, Tries
 
 if TYPE_CHECKING:
@@ -87,7 +86,11 @@ class LoginService:
         if tickets is not None:
             tickets.on_reuse.append(self.audit.ticket_reused)
             sessions.revoke_user = self._revoke_user
+        # The configured mechanisms; None for the usual ones.
         self._mechanisms: tuple[ServerMechanism, ...] | None = None
+        # The usual ones that the portal serves, and the facts that this depends on.
+        self._served: tuple[ServerMechanism, ...] = ()
+        self._served_by: tuple[object, ...] = ()
         self.set_mechanisms(mechanisms)
 
     @property
@@ -106,6 +109,7 @@ class LoginService:
         """
         if wanted is None:
             self._mechanisms = None
+            self._present()
         else:
             self._mechanisms = self._with_tickets(
                 server_mechanisms(wanted, self.portal)
@@ -126,12 +130,29 @@ class LoginService:
 
     def offer(self, context: LoginContext) -> dict[str, ServerMechanism]:
         """Return the mechanisms offered on a connection; note them in its context."""
-        mechanisms = self._mechanisms
-        if mechanisms is None:
-            mechanisms = self._with_tickets(served(_USUAL, self.portal))
-        offer = {each.name: each for each in mechanisms if each.is_available(context)}
+        offer: dict[str, ServerMechanism] = {}
+        for each in self._present():
+            if each.is_available(context):
+                offer[each.name] = each
         context.offered = tuple(offer)
         return offer
+
+    def _present(self) -> tuple[ServerMechanism, ...]:
+        """Return the mechanisms of the server: configured, or usual and served now."""
+        if self._mechanisms is not None:
+            return self._mechanisms
+        portal: Any = self.portal
+        checkers: Any = getattr(portal, "checkers", None)
+        if type(checkers) is not dict:
+            return self._with_tickets(served(_USUAL, portal))
+        # A program may add or remove a checker, or set another portal, at any time; the
+        # mechanisms are asked again after that alone, since each asks all checkers.
+        facts = (_USUAL, portal, type(portal), *checkers.keys(), *checkers.values())
+        before = self._served_by
+        if len(facts) != len(before) or not all(map(is_, facts, before)):
+            self._served = self._with_tickets(served(_USUAL, portal))
+            self._served_by = facts
+        return self._served
 
     def revoke_ticket(self, family: bytes) -> None:
         """Revoke a family of tickets, of which a session has shown or was given one."""
@@ -146,20 +167,10 @@ class LoginService:
             revoked = maybeDeferred(self.tickets.revoke_user, avatar_id)
             revoked.addErrback(_not_revoked)
 
-    def attempt(self, broker: Broker, mechanism: str) -> LoginAttempt:
-        """Return a new attempt to log in."""
-        attempt = LoginAttempt(broker, self.tries, mechanism, context_of(broker))
-        self.sessions.begin(attempt)
-        return attempt
-
-    def still_offers(self, mechanism: ServerMechanism, context: LoginContext) -> bool:
-        """Return True if a mechanism is offered now."""
-        offered = context.offered
-        try:
-            return self.offer(context).get(mechanism.name) is mechanism
-        finally:
-            # The client proves the offer that it was told.
-            context.offered = offered
+    def still_offers(self, mechanism: ServerMechanism) -> bool:
+        """Return True if a mechanism of an offer is still one of the server's."""
+        # By identity, since a third party's mechanism may compare in its own way.
+        return any(map(is_, self._present(), repeat(mechanism)))
 
 
 def _not_revoked(failure: Failure) -> None:

@@ -18,9 +18,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final
 
-__all__ = ["LoginDelays", "Tries"]
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pb_broker import Broker
+from pb_broker.extending import clock_of
+from pb_cred._sessions.audit_log import MOST_NAME, shown_username
+from pb_cred.errors import LoginRefused
+from pb_cred.mechanisms import LoginContext
+
+__all__ = ["LoginDelays", "Tries", "Turn", "source_of"]
 
 #: Largest number of sources that are counted, and of pairs of user and source.
 _MOST_REMEMBERED: Final = 10_000
@@ -177,3 +188,113 @@ class Tries:
         """Clear the count of a user from a source."""
         if username is not None:
             self._users.forget((username, source))
+
+
+@dataclass(eq=False)
+class Turn:
+    """The turn of one attempt to log in, for which it may have to wait.
+
+    It waits once for its source, and once for its user when the name is known.
+
+    Args:
+        tries: The refused tries at the server.
+        broker: The broker of the connection.
+        context: Context of the login, with the user's name once it is known.
+
+    Attributes:
+        waited: Time that the attempt has waited, in seconds.
+        is_source_done: True once it has taken its place in the queue of its source.
+        is_user_done: True once it has taken its place in the queue of its user.
+    """
+
+    tries: Tries
+    broker: Broker
+    context: LoginContext
+    waited: float = 0.0
+    is_source_done: bool = False
+    is_user_done: bool = False
+
+    @cached_property
+    def source(self) -> Hashable:
+        """Source of the attempt; None for a peer without an address."""
+        return source_of(self.context.peer)
+
+    @property
+    def username(self) -> bytes | None:
+        """User's name in bytes, cut off for the audit log; None if not known yet."""
+        name: Any = self.context.username
+        return name[:MOST_NAME] if type(name) is bytes else shown_username(name)
+
+    def wait(self) -> Deferred[None] | None:
+        """Take a place in each queue that the attempt has not been in.
+
+        Returns:
+            A Deferred; None if its turn is now.  The Deferred fails with LoginRefused
+            if the connection is lost meanwhile.
+        """
+        now = clock_of(self.broker).seconds()
+        seconds = 0.0
+        if not self.is_source_done:
+            self.is_source_done = True
+            seconds = self.tries.wait_for_source(self.source, now)
+        if self.context.username is not None and not self.is_user_done:
+            self.is_user_done = True
+            username = self.username
+            if username is not None:
+                more = self.tries.wait_for_user(self.source, username, now)
+                # The time that it has waited for its source counts here as well.
+                seconds = max(seconds, more - self.waited)
+        self.waited += seconds
+        return self._wait(seconds) if seconds else None
+
+    def _wait(self, seconds: float) -> Deferred[None]:
+        broker = self.broker
+        if broker.disconnected:
+            raise LoginRefused
+
+        def end(result: Any, timer: Any) -> Any:
+            broker.dontNotifyOnDisconnect(lost)
+            if timer.active():
+                timer.cancel()
+            return result
+
+        def lost() -> None:
+            if not waiting.called:
+                waiting.errback(Failure(LoginRefused()))
+
+        waiting: Deferred[None] = Deferred()
+        timer = clock_of(broker).callLater(seconds, waiting.callback, None)
+        broker.notifyOnDisconnect(lost)
+        return waiting.addBoth(end, timer)
+
+    def refused(self) -> None:
+        """Count the attempt as refused, against later ones."""
+        now = clock_of(self.broker).seconds()
+        self.tries.refused(self.source, self.username, now)
+
+    def admitted(self) -> None:
+        """Clear the user's count of refused tries, so that later ones do not wait."""
+        self.tries.admitted(self.source, self.username)
+
+
+def source_of(peer: object) -> Hashable:
+    """Return the key by which tries from an address are counted; None for no address.
+
+    Args:
+        peer: The address, as the transport tells it.
+
+    Returns:
+        The host; of IPv6, the network, in which one host has as many addresses as it
+        likes.
+    """
+    host: Any = getattr(peer, "host", None)
+    if not isinstance(host, str):
+        return None
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return address.packed
+    mapped = address.ipv4_mapped
+    return address.packed[:8] if mapped is None else mapped.packed

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from pb_broker.extending import SafeLogger
 from pb_jelly.codec import visible
 
-__all__ = ["Audit", "AuditEvent", "AuditKind", "shown_username"]
+__all__ = ["MOST_NAME", "Audit", "AuditEvent", "AuditKind", "shown_username"]
 
 _log = SafeLogger(namespace="pb_cred")
 
@@ -27,7 +27,7 @@ AuditKind: TypeAlias = Literal[
 ]
 
 #: Longest part kept of a name that a peer has given, in bytes.
-_MOST_NAME: Final = 256
+MOST_NAME: Final = 256
 #: Longest part kept of a text, in characters.
 _MOST_TEXT: Final = 1024
 
@@ -76,7 +76,7 @@ def shown_username(username: object) -> bytes | None:
     """Return a name that a peer has given, as an event shows it."""
     if isinstance(username, str):
         username = username.encode(errors="replace")
-    return username[:_MOST_NAME] if isinstance(username, bytes) else None
+    return username[:MOST_NAME] if isinstance(username, bytes) else None
 
 
 class Audit:

@@ -146,13 +146,15 @@ class Who:
 class Login:
     """An avatar that was handed out, until it is taken back.
 
+    It is the answer to the login: it goes to the peer as the reference to the avatar.
+
     Args:
-        sessions: Those of the server.
-        broker: The connection's.
-        who: Whose login it is.
+        sessions: The sessions of the server.
+        broker: The broker of the connection.
+        who: The identity of the user.
         avatar: The user's avatar.
-        logout: What the realm wants called at the end.
-        outgoing: What the peer is given for the avatar.
+        logout: The realm's function to call at the end.
+        outgoing: The object that is sent for the avatar.
 
     Attributes:
         asked: How often it has asked for a ticket.
@@ -198,7 +200,7 @@ class Login:
             broker=broker,
             avatar_id=who.avatar_id,
             username=context.username,
-            number=sessions.new_number(),
+            number=next(sessions.numbers),
             is_tls=context.is_tls,
             certificate=context.certificate,
             expires=who.expires,
@@ -228,7 +230,6 @@ class Login:
         together.logins[self] = None
         self._together = together
         broker.notifyOnDisconnect(self._lost)
-        sessions.add(self)
 
     @property
     def is_over(self) -> bool:
@@ -249,13 +250,25 @@ class Login:
     def _lost(self) -> None:
         self.end("disconnected")
 
-    def jelly(self, jellier: Jellier) -> Any:
-        """Return the expression of the avatar's reference, counted for this login."""
-        if self._owner is None:
-            return self.outgoing.jellyFor(jellier)
-        ownership = Ownership.of(self.session.broker)
-        with ownership.giving(frozenset((self._owner,))):
-            return self.outgoing.jellyFor(jellier)
+    def jellyFor(self, jellier: Jellier) -> Any:
+        """Return the expression of the avatar's reference, counted for this login.
+
+        If the avatar cannot go to the peer, the login ends.
+
+        Raises:
+            SessionEnded: The login has ended meanwhile.
+        """
+        if self._logout is None:
+            raise SessionEnded("ended")
+        try:
+            if self._owner is None:
+                return self.outgoing.jellyFor(jellier)
+            ownership = Ownership.of(self.session.broker)
+            with ownership.giving(frozenset((self._owner,))):
+                return self.outgoing.jellyFor(jellier)
+        except ENDINGS:
+            self.end("undeliverable")
+            raise
 
     def why_due(self, now: float) -> Reason:
         """Return why it has to end now that its deadline has come."""
@@ -319,30 +332,6 @@ class Login:
             broker.unregisterReference(luid)
 
 
-class _Handover:
-    """An avatar on its way to the peer: if it cannot go, its login ends."""
-
-    __slots__ = ("_login",)
-
-    def __init__(self, login: Login) -> None:
-        self._login = login
-
-    def jellyFor(self, jellier: Jellier) -> Any:
-        """Return the expression of the avatar's reference.
-
-        Raises:
-            SessionEnded: The login has ended meanwhile.
-        """
-        login = self._login
-        if login.is_over:
-            raise SessionEnded("ended")
-        try:
-            return login.jelly(jellier)
-        except ENDINGS:
-            login.end("undeliverable")
-            raise
-
-
 def run_logout(logout: Callable[[], Any], shell: Shell) -> None:
     """Call a realm's logout function, which may be async; log its exceptions."""
 
@@ -374,7 +363,7 @@ def open_session(sessions: Sessions, broker: Broker, who: Who, result: Any) -> A
         result: What the portal gave: an interface, an avatar, a logout function.
 
     Returns:
-        What to answer the peer; None if the peer is gone.
+        The login, which is sent as a reference to the avatar; None if the peer is gone.
 
     Raises:
         TypeError: The realm gave something else.
@@ -394,6 +383,8 @@ def open_session(sessions: Sessions, broker: Broker, who: Who, result: Any) -> A
             raise TypeError(f"an avatar must provide IPerspective; {kind} does not")
         outgoing = AsReferenceable(avatar, "perspective")
     login = Login(sessions, broker, who, avatar, logout, outgoing)
+    facts = login.fields()
+    sessions.add(login)
     broker.authenticated()
-    sessions.audit.tell("login", **login.fields())
-    return _Handover(login)
+    sessions.audit.tell("login", **facts)
+    return login

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import count
 from math import inf
 from typing import Any, Final, Literal, Protocol
 from weakref import WeakSet
@@ -150,7 +151,9 @@ class Sessions:
 
     Attributes:
         audit: As above.
+        numbers: Numbers of later sessions; each is given once.
         revoke_user: Revokes the tickets of a user, if there are tickets.
+        under_way: Logins that have begun and may come to be sessions.
     """
 
     revoke_user: Callable[[Any], object] | None = None
@@ -164,9 +167,8 @@ class Sessions:
         self._coming: dict[Any, int] = {}
         # Likewise, by connection.
         self._awaited: dict[Broker, int] = {}
-        # Logins that have begun and may come to be sessions.
-        self._attempts: WeakSet[LoginUnderWay] = WeakSet()
-        self._last = 0
+        self.under_way: WeakSet[LoginUnderWay] = WeakSet()
+        self.numbers = count(1)
         self._clock: Any = None
         self._is_stopped = False
         # The timer of the next check, None for none, and its time in seconds of the
@@ -205,7 +207,7 @@ class Sessions:
         Returns:
             How many sessions there were.
         """
-        for attempt in list(self._attempts):
+        for attempt in list(self.under_way):
             if attempt.is_of(avatar_id):
                 attempt.end()
         ended = self.of(avatar_id)
@@ -221,7 +223,7 @@ class Sessions:
         Returns:
             How many sessions there were.
         """
-        for attempt in list(self._attempts):
+        for attempt in list(self.under_way):
             if attempt.is_anybodys():
                 attempt.end()
         ended = list(self)
@@ -262,13 +264,9 @@ class Sessions:
 
     # Logins
 
-    def begin(self, attempt: LoginUnderWay) -> None:
-        """Learn of a login that begins."""
-        self._attempts.add(attempt)
-
     def refuse_ticket(self, family: bytes) -> None:
         """Refuse logins under way by tickets of a family, which is being revoked."""
-        for attempt in list(self._attempts):
+        for attempt in list(self.under_way):
             if attempt.is_by_ticket(family):
                 attempt.end()
 
@@ -322,11 +320,6 @@ class Sessions:
     def is_awaited(self, broker: Broker) -> bool:
         """Tell whether a session is about to begin over a connection."""
         return broker in self._awaited
-
-    def new_number(self) -> int:
-        """Return a number that no session has had."""
-        self._last += 1
-        return self._last
 
     def add(self, login: ListedLogin) -> None:
         """Learn that a session has begun."""

@@ -7,14 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
-
-from pb_broker import Broker
-from pb_broker.extending import TWISTED, clock_of
+from twisted.internet.defer import Deferred
 
 from .thread_pool import answer_of, default_workers
 
-__all__ = ["in_thread"]
+__all__ = ["run_in_thread"]
 
 _MOST_THREADS: Final = 4
 
@@ -25,23 +22,17 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="pb_cred")
 
 
-def in_thread(
-    broker: Broker, function: Callable[..., Any], *args: Any
+def run_in_thread(
+    tell: Callable[[Callable[[], None]], Any], function: Callable[..., Any], *args: Any
 ) -> Deferred[Any]:
     """Call a function in a thread.
 
     Args:
-        broker: The connection that it is for, on whose loop the result is needed.
+        tell: Calls a function in the thread of the event loop that needs the result.
         function: The function.
         *args: Its arguments.
 
     Returns:
-        A Deferred with its result.  For a connection in memory, whose clock is not one
-        that a thread could tell anything, the function is called at once.
+        A Deferred with its result.
     """
-    tell: Any = broker.shell.call_in_thread
-    if broker.shell is TWISTED:
-        tell = getattr(clock_of(broker), "callFromThread", None)
-    if tell is None:
-        return maybeDeferred(function, *args)
     return answer_of(_pool().submit(function, *args), tell)

@@ -221,7 +221,9 @@ class TypeDispatch:
             kind.refusal = InsecureJelly(
                 f"the policy does not allow the type {shown(head)}"
             )
-        return kind.op == EXCEPTION and cls is kind.base
+        # As for the reader: SystemExit and its like take a permission.
+        known = extended.BUILTIN_EXCEPTIONS.get(full_name(cls))
+        return kind.op == EXCEPTION and known is cls
 
 
 def _loss(cls: type[Any]) -> UnjellyableType | None:

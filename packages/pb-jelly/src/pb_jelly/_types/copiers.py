@@ -21,6 +21,7 @@ from pb_jelly._types.attributes import is_generated, layout_of
 from pb_jelly._types.builtin_subclasses import enum_key, enum_member
 from pb_jelly._types.instance_state import (
     attributes_in,
+    check_names,
     has_own_getstate,
     has_own_setstate,
     why_not_blank,
@@ -760,8 +761,10 @@ class _Attributes(_Varying):
                 raise UnjellyableType(
                     f"{self._name}: __getstate__ returned {shown(state)}, and no dict"
                 )
+            check_names(type(inst), state)
             return dict(state)
         attributes: dict[str, Any] = getattr(inst, "__dict__", {})
+        check_names(type(inst), attributes)
         found = {
             name: value for name, value in attributes.items() if self._is_state(name)
         }

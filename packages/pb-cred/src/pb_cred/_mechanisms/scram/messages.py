@@ -10,24 +10,23 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from pb_cred._user_names import MAX_NAME, is_text
+from pb_cred._user_names import MAX_NAME
 
 __all__ = [
     "ClientFinal",
     "ClientFirst",
     "Malformed",
     "ServerFirst",
-    "encoded",
     "hash_of_offer",
     "parse_client_final",
     "parse_client_first",
     "parse_server_final",
     "parse_server_first",
-    "saslname",
 ]
 
 #: The longest nonce of one end, in bytes.
@@ -91,25 +90,18 @@ class ClientFinal:
     proof: bytes = field(repr=False)
 
 
-def saslname(name: bytes) -> bytes:
-    """Return a name as it stands in a message."""
-    return name.replace(b"=", b"=3D").replace(b",", b"=2C")
-
-
 def _name(value: bytes) -> bytes:
     """Return a name of a message, with its escapes replaced."""
     parts = value.split(b"=")
     if any(part[:2] not in (b"2C", b"3D") for part in parts[1:]):
         raise Malformed
     name = value.replace(b"=2C", b",").replace(b"=3D", b"=")
-    if len(name) > MAX_NAME or not is_text(name):
+    is_text = False
+    with suppress(UnicodeDecodeError):
+        is_text = "\0" not in name.decode()
+    if len(name) > MAX_NAME or not is_text:
         raise Malformed
     return name
-
-
-def encoded(value: bytes) -> bytes:
-    """Return bytes as they stand in a message."""
-    return b64encode(value)
 
 
 def _decoded(value: bytes) -> bytes:

@@ -18,10 +18,11 @@ any other, and costs as much.
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from hashlib import new as hash_of
+from operator import xor
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -32,18 +33,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pb_cred._passwords.hashing import Password
 from pb_cred._passwords.scram_verifier import (
     LEAST_ITERATIONS,
     MOST_ITERATIONS,
     Keys,
+    Password,
     ScramCost,
     Verifier,
-    keys_of,
-    saslprep,
+    derive,
+    fits,
     stand_in,
 )
-from pb_cred._user_names import MAX_NAME, is_text
+from pb_cred._user_names import MAX_NAME
 from pb_cred.errors import LoginRefused, MechanismError
 from pb_cred.interfaces import IScramVerifiers
 from pb_cred.mechanisms import (
@@ -57,7 +58,7 @@ from pb_cred.mechanisms import (
 )
 
 from . import messages
-from .messages import Malformed, encoded
+from .messages import Malformed
 
 __all__ = [
     "NAME",
@@ -69,7 +70,9 @@ __all__ = [
     "ScramPlusServerMechanism",
     "ScramServer",
     "ScramServerMechanism",
+    "as_name",
     "derive",
+    "saslname",
     "takes",
 ]
 
@@ -86,62 +89,6 @@ _PLAIN_TEXT_COST: Final = ScramCost(PLAIN_TEXT_ITERATIONS)
 _BINDING: Final = b"p=tls-exporter"
 _NONCE_BYTES: Final = 24
 _KEY_BYTES: Final = 32
-
-
-# Computations of both ends
-
-
-def prepared(password: bytes | str) -> bytes:
-    """Return a password in the one form in which it is hashed.
-
-    As others do, one that SASLprep has no form for is taken as it is: it may have been
-    chosen before anybody thought of SASLprep.
-    """
-    with suppress(ValueError):
-        return saslprep(password)
-    if isinstance(password, str):
-        return password.encode(errors="surrogatepass")
-    return password
-
-
-def derive(
-    password: bytes | str | Password,
-    salt: bytes,
-    iterations: int,
-    digest: str = "sha256",
-) -> Keys:
-    """Derive the keys of a password, which takes a while.
-
-    Args:
-        password: The password, as text or in UTF-8.
-        salt: The user's salt.
-        iterations: How often to hash.
-        digest: The hash.
-    """
-    if isinstance(password, Password):
-        return derive(password.raw, salt, iterations, digest)
-    return keys_of(prepared(password), salt, iterations, digest)
-
-
-def _hash(data: bytes, digest: str) -> bytes:
-    return hash_of(digest, data).digest()
-
-
-def _xor(a: bytes, b: bytes) -> bytes:
-    return bytes(x ^ y for x, y in zip(a, b, strict=True))
-
-
-def _fits(proof: bytes, stored_key: bytes, said: bytes, digest: str) -> bool:
-    """Return True if a proof proves the knowledge of the password."""
-    mask = hmac.digest(stored_key, said, digest)
-    if len(proof) != len(mask):
-        return False
-    return hmac.compare_digest(_hash(_xor(proof, mask), digest), stored_key)
-
-
-def _said(*parts: bytes) -> bytes:
-    """Return the AuthMessage of RFC 5802: all messages, joined by commas."""
-    return b",".join(parts)
 
 
 # The server's side
@@ -190,7 +137,7 @@ class ScramCredentials:
         """
         self._was_asked = True
         keys = derive(password, self._salt, self._iterations, self._digest)
-        if not _fits(self._proof, keys.stored_key, self._said, self._digest):
+        if not fits(self._proof, keys.stored_key, self._said, self._digest):
             return False
         self.server_key = keys.server_key
         return True
@@ -228,7 +175,7 @@ class ScramServer(ServerExchange):
         self._secret = secret
         self._context = context
         self._is_plus = is_plus
-        self._nonce = encoded(token_bytes(_NONCE_BYTES)) if nonce is None else nonce
+        self._nonce = b64encode(token_bytes(_NONCE_BYTES)) if nonce is None else nonce
         self._digest = digest
         self._next: Callable[[bytes], Any] = self._begin
         self._first: messages.ClientFirst
@@ -293,7 +240,7 @@ class ScramServer(ServerExchange):
         self._server_first = b"r=%b%b,s=%b,i=%d" % (
             self._first.nonce,
             self._nonce,
-            encoded(self._verifier.salt),
+            b64encode(self._verifier.salt),
             self._verifier.iterations,
         )
         self._next = self._end
@@ -313,7 +260,8 @@ class ScramServer(ServerExchange):
         )
         if not is_same:
             raise Malformed
-        said = self._said = _said(first.bare, self._server_first, final.without_proof)
+        parts = (first.bare, self._server_first, final.without_proof)
+        said = self._said = b",".join(parts)
         if self._lookup is None:
             verifier = self._verifier
             self._credentials = ScramCredentials(
@@ -329,7 +277,7 @@ class ScramServer(ServerExchange):
         return self._look_up(partial(self._check, final.proof))
 
     def _check(self, proof: bytes, verifier: Verifier) -> Verified:
-        if not _fits(proof, verifier.stored_key, self._said, self._digest):
+        if not fits(proof, verifier.stored_key, self._said, self._digest):
             raise LoginRefused
         self._verifier = verifier
         again = partial(self._look_up, self._check_again)
@@ -354,7 +302,7 @@ class ScramServer(ServerExchange):
             key = self._credentials.server_key
         if key is None:
             raise LoginRefused
-        return b"v=" + encoded(hmac.digest(key, self._said, self._digest))
+        return b"v=" + b64encode(hmac.digest(key, self._said, self._digest))
 
     def refused(self) -> None:
         """Take as long as for a user that there is."""
@@ -402,6 +350,10 @@ class ScramServerMechanism(ServerMechanism):
             return True
         return takes(portal, IUsernameHashedPassword)
 
+    def is_available(self, context: LoginContext) -> bool:
+        """Return True if the connection has a channel binding, or needs none."""
+        return not self._is_plus or context.channel_binding is not None
+
     def start(self, portal: Any, context: LoginContext) -> ServerExchange:
         """Return the exchange of one login."""
         store = _verifiers_of(portal)
@@ -414,10 +366,6 @@ class ScramPlusServerMechanism(ScramServerMechanism):
 
     name = PLUS
     _is_plus = True
-
-    def is_available(self, context: LoginContext) -> bool:
-        """Return True if the connection has a channel binding."""
-        return context.channel_binding is not None
 
 
 # The client's side
@@ -445,15 +393,15 @@ class ScramClient(ClientExchange):
         nonce: bytes | None = None,
         digest: str = "sha256",
     ) -> None:
-        self._password = Password(password)
         self._context = context
-        self._nonce = encoded(token_bytes(_NONCE_BYTES)) if nonce is None else nonce
+        self._nonce = b64encode(token_bytes(_NONCE_BYTES)) if nonce is None else nonce
         self._digest = digest
-        self._bare = b"n=%b,r=%b" % (messages.saslname(username), self._nonce)
+        self._bare = b"n=%b,r=%b" % (saslname(username), self._nonce)
         self._header = self._flag(is_plus) + b",,"
         self._bound = self._header
         if is_plus:
             self._bound += context.channel_binding or b""
+        self._password = password
         self._has_answered = False
         self._signature: bytes | None = None
 
@@ -489,24 +437,24 @@ class ScramClient(ClientExchange):
                 f"the server asks for {first.iterations} iterations; "
                 f"{least} to {most} are allowed"
             )
+        final = b"c=%b,r=%b" % (b64encode(self._bound), first.nonce)
+        if self._context.offered:
+            offer = messages.hash_of_offer(self._context.offered)
+            final += b",o=" + b64encode(offer)
+        password = Password(self._password)
         keys = self._context.in_thread(
-            derive, self._password, first.salt, first.iterations, self._digest
+            derive, password, first.salt, first.iterations, self._digest
         )
         if not isinstance(keys, Deferred):
             keys = succeed(keys)
-        return keys.addCallback(self._prove, first, data)
+        return keys.addCallback(self._prove, data, final)
 
-    def _prove(
-        self, keys: Keys, first: messages.ServerFirst, server_first: bytes
-    ) -> bytes:
-        final = b"c=%b,r=%b" % (encoded(self._bound), first.nonce)
-        if self._context.offered:
-            offer = messages.hash_of_offer(self._context.offered)
-            final += b",o=" + encoded(offer)
-        said = _said(self._bare, server_first, final)
+    def _prove(self, keys: Keys, server_first: bytes, final: bytes) -> bytes:
+        """Return the client-final message with the proof of the password."""
+        said = b",".join((self._bare, server_first, final))
         mask = hmac.digest(keys.stored_key, said, self._digest)
         self._signature = hmac.digest(keys.server_key, said, self._digest)
-        return final + b",p=" + encoded(_xor(keys.client_key, mask))
+        return final + b",p=" + b64encode(bytes(map(xor, keys.client_key, mask)))
 
     def finish(self, data: bytes) -> None:
         """See whether the server knows the user.
@@ -521,6 +469,11 @@ class ScramClient(ClientExchange):
             raise MechanismError("the server has not shown that it knows the user")
 
 
+def saslname(name: bytes) -> bytes:
+    """Return a name as it stands in a message, with commas and equals signs escaped."""
+    return name.replace(b"=", b"=3D").replace(b",", b"=2C")
+
+
 class ScramClientMechanism(ClientMechanism):
     """SCRAM without channel binding."""
 
@@ -533,8 +486,7 @@ class ScramClientMechanism(ClientMechanism):
             return False
         if not isinstance(getattr(credentials, "password", None), (bytes, str)):
             return False
-        name = as_name(credentials)
-        return 0 < len(name) <= MAX_NAME and is_text(name)
+        return 0 < len(as_name(credentials)) <= MAX_NAME
 
     def start(self, credentials: Any, context: LoginContext) -> ClientExchange:
         """Return the exchange of one login."""
@@ -555,8 +507,11 @@ class ScramPlusClientMechanism(ScramClientMechanism):
 
 
 def as_name(credentials: Any) -> bytes:
-    """Return the name in credentials as bytes; none if it has none."""
+    """Return the name in credentials in UTF-8; empty if they have none that is text."""
     name: Any = getattr(credentials, "username", None)
-    if isinstance(name, str):
-        return name.encode(errors="surrogatepass")
-    return name if isinstance(name, bytes) else b""
+    with suppress(UnicodeError):
+        text = name.decode() if isinstance(name, bytes) else name
+        # A NUL ends strings in C, and so would another name.
+        if isinstance(text, str) and "\0" not in text:
+            return text.encode()
+    return b""
