@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 #: The dialects that connections speak where a test does not say: ``DIALECT=pb2`` runs
 #: every test over the second dialect.
 _DIALECTS = {"pb2": ("pb2", "pb"), "pb": ("pb",)}

@@ -42,7 +42,8 @@ class Peer:
         self.serve: Callable[[str, list[Any]], Any] = lambda name, args: None
         self.messages: list[bytes] = []
         self.lanes: set[int] = set()
-        self.credit = (0, 0)
+        #: The bytes and the calls that may have been begun in all.
+        self.credit: list[int] = []
         self._task = asyncio.create_task(self._read())
 
     @classmethod
@@ -127,7 +128,7 @@ class Peer:
             error = fields[1].value
             self._calls.pop(fields[0]).set_exception(Failed(*error[:2]))
         elif number == 12:
-            self.credit = fields[1:]
+            self.credit = list(fields[1:])
         elif number == 14:
             self._calls.pop(0).set_result(None)
 

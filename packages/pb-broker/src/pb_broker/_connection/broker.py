@@ -26,6 +26,7 @@ from pb_broker._dialects.pb.messages import PROTOCOL_VERSION
 from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._dialects.undecided import Undecided
 from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED, Shell, as_deferred
 from pb_broker._objects.wire_types import PB_TYPES
 from pb_broker._session.failure_policy import FailurePolicy
@@ -202,6 +203,18 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
     def greeted(self) -> None:
         """Learn that the greetings have crossed, in a dialect that has them."""
         self.connectionReady()
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
+        """Call a function after some time, by the connection's clock.
+
+        Args:
+            seconds: The time.
+            function: The function.
+
+        Returns:
+            The timer, an ``IDelayedCall``.
+        """
+        return clock_of(self).callLater(seconds, function)
 
     def send_late(self, data: bytes) -> None:
         """Send the bytes of a message outside of a step that returns bytes.

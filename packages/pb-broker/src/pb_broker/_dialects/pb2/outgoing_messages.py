@@ -30,7 +30,6 @@ from pb_banana.extending import (
     messages,
 )
 from pb_broker._dialects.serving_context import ServingContext
-from pb_broker._event_loops.clock import clock_of
 from pb_broker.errors import Error, NotExecuted
 
 from .credit import CreditTaken
@@ -53,13 +52,18 @@ _HEAD: Final = 4
 
 
 class Carrier(Protocol):
-    """A broker, as far as this codec needs it.
+    """A broker, as far as outgoing messages need it."""
 
-    Attributes:
-        clock: The ``IReactorTime`` that the connection goes by; None for the reactor.
-    """
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
+        """Call a function after some time, by the connection's clock.
 
-    clock: Any
+        Args:
+            seconds: The time.
+            function: The function.
+
+        Returns:
+            The timer, with ``cancel()``.
+        """
 
     def greeted(self) -> None:
         """Learn that the greetings have crossed: messages can be sent."""
@@ -280,7 +284,7 @@ class OutgoingMessages:
         size = call.sent.size
         if self._waiting or not self._credit.allows(size, self.is_serving()):
             late = partial(self._has_waited, call)
-            call.timer = clock_of(self._carrier).callLater(CREDIT_WAIT, late)
+            call.timer = self._carrier.call_later(CREDIT_WAIT, late)
             self._waiting.append(call)
             self._carrier.ask_for_credit()
             return []
