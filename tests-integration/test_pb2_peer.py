@@ -134,7 +134,7 @@ def test_large_messages_and_small_ones() -> None:
             answers = await asyncio.gather(
                 peer.call("root", "echo", large), peer.call("root", "echo", 1)
             )
-            assert answers == [[large], [1]]
+            assert list(answers) == [[large], [1]]
             assert peer.lanes == {1}
 
     asyncio.run(test())
