@@ -95,8 +95,11 @@ class Banana(Protocol):
     def _selectDialect(self, dialect: bytes) -> None:
         if self._connection.dialect != dialect:
             self._connection.select(dialect)
-        self.currentDialect = dialect
+        self._note_dialect(dialect)
         self.connectionReady()
+
+    def _note_dialect(self, dialect: bytes) -> None:
+        self.currentDialect = dialect
 
     def sendEncoded(self, obj: Any) -> None:
         """Send one expression.

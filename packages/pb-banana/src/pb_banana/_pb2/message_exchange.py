@@ -145,7 +145,7 @@ class MessageReceiver(Protocol):
     def uncache(self, luid: int) -> None:
         """Keep a cached copy up to date no more."""
 
-    def ack(self, received: int, most_bytes: int, most_calls: int) -> None:
+    def ack(self, received: int, most_octets: int, most_calls: int) -> None:
         """Learn how many messages have been received, and how much may be begun."""
 
     def ping(self, nonce: int) -> None:

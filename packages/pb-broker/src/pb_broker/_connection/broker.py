@@ -195,7 +195,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         if not isinstance(codec, Pb2Codec):
             super()._selectDialect(dialect)
             return
-        self.currentDialect = dialect
+        self._note_dialect(dialect)
         first = codec.begin(self._connection.take_rest(), bool(self.isClient))
         if first:
             self.outbox.send([first])

@@ -19,7 +19,7 @@ A codec that has no dialect yet holds what is to be sent, and returns no bytes f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pb_broker._dialects.serving_context import ServingContext
 
@@ -254,9 +254,7 @@ class MessageCodec(Protocol):
     """
 
     busy: int
-
-    @property
-    def is_modern(self) -> bool: ...
+    is_modern: ClassVar[bool]
 
     @property
     def is_ready(self) -> bool:

@@ -7,7 +7,7 @@ each dialect that may come: what it says is what its arguments are when it is ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar
 
 from pb_broker._dialects.message_codec import MessageCodec, Served, Sink
 from pb_broker._dialects.pb import messages
@@ -33,11 +33,7 @@ class Undecided:
 
     __slots__ = ("_held", "_pb", "_pb2", "_serializer", "busy")
 
-    is_modern: Final = False
-    is_ready: Final = False
-    has_pieces: Final = False
-    unsent: Final = 0
-    has_backlog: Final = False
+    is_modern: ClassVar[bool] = False
 
     def __init__(self, pb: PbCodec, pb2: Pb2Codec, serializer: Serializer) -> None:
         self._pb = pb
@@ -46,6 +42,26 @@ class Undecided:
         # The messages in "pb", each with the journal of its counted references.
         self._held: list[tuple[list[Any], ServingContext]] = []
         self.busy = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """False: there is no dialect."""
+        return False
+
+    @property
+    def has_pieces(self) -> bool:
+        """False: messages are held whole."""
+        return False
+
+    @property
+    def unsent(self) -> int:
+        """0: the held messages are few."""
+        return 0
+
+    @property
+    def has_backlog(self) -> bool:
+        """False: the bytes belong to the negotiation."""
+        return False
 
     def chosen(self, dialect: bytes) -> MessageCodec:
         """Return the codec of the agreed dialect, with the held messages.

@@ -103,8 +103,10 @@ class Serializer:
         self.tables = current_tables(security, lenient=self.is_lenient)
         self.modern_tables = current_tables(security, modern=True)
 
-    #: Exceptions of hooks that end one value and not the connection.
-    endings: Final = ENDINGS
+    @property
+    def endings(self) -> tuple[type[BaseException], ...]:
+        """Exceptions of hooks that end one value and not the connection."""
+        return ENDINGS
 
     @property
     def invoker(self) -> Any:

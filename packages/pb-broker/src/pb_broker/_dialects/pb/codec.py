@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from twisted.python.failure import Failure
 
@@ -144,7 +144,7 @@ class PbCodec:
         self._remote: Callable[[int, list[Any]], Any] | None = None
 
     #: Paused reading alone holds a peer's calls back, and no call can be cancelled.
-    is_modern: Final = False
+    is_modern: ClassVar[bool] = False
 
     # Messages out
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from pb_banana import BananaError, Limits
 from pb_banana.extending import (
@@ -91,6 +91,7 @@ def _basic_types() -> Taster:
 
 
 _BASIC: Final = _basic_types()
+_BASIC_TABLES: Final = current_tables(_BASIC, modern=True)
 
 
 class _OpenPolicy:
@@ -102,14 +103,28 @@ class _OpenPolicy:
 
     __slots__ = ("_policy",)
 
-    security: Final[Taster] = _BASIC
-    modern_tables: Final[CurrentTables] = current_tables(_BASIC, modern=True)
-    endings: Final = ENDINGS
-    invoker = None
-    types = None
-
     def __init__(self, policy: SessionPolicy) -> None:
         self._policy = policy
+
+    @property
+    def security(self) -> Taster:
+        return _BASIC
+
+    @property
+    def modern_tables(self) -> CurrentTables:
+        return _BASIC_TABLES
+
+    @property
+    def endings(self) -> tuple[type[BaseException], ...]:
+        return ENDINGS
+
+    @property
+    def invoker(self) -> None:
+        return None
+
+    @property
+    def types(self) -> None:
+        return None
 
     @property
     def limits(self) -> Limits:
@@ -151,7 +166,7 @@ class Pb2Codec:
         *("busy", "incoming", "outgoing"),
     )
 
-    is_modern: Final = True
+    is_modern: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -176,7 +176,8 @@ class IncomingMessages:
         incoming = self._sink.incoming
         serving = incoming.serving
         if type(args) is not tuple or type(kw) is not dict:
-            refused, root = (kw, "kw") if type(args) is tuple else (args, "args")
+            refused: Any = kw if type(args) is tuple else args
+            root = "args" if refused is args else "kw"
             read = partial(_refuse_for, refused, root)
             incoming.call_unread(number, target, to_copy, method, wanted, read)
         elif seconds is None:
