@@ -14,6 +14,7 @@ one.  Neither does input or output.  The specification is ``docs/protocol-pb2.md
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Final, final
 
 from pb_banana.errors import DecodeError, LimitExceeded
@@ -73,17 +74,15 @@ class _Lane:
     Attributes:
         size: The bytes of the whole message.
         got: The bytes that have come.
-        pieces: They themselves.
-        frames: The number of the frame that brought the newest piece.
+        body: A buffer of them, whose content is the message in the end without a copy.
     """
 
-    __slots__ = ("frames", "got", "pieces", "size")
+    __slots__ = ("body", "got", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.got = 0
-        self.pieces: list[bytes] = []
-        self.frames = 0
+        self.body = BytesIO()
 
 
 @final
@@ -233,10 +232,10 @@ class FrameReader:
             )
         if not is_last and size < LEAST_PIECE - LENGTH_BYTES:
             raise DecodeError(f"a piece of {size} bytes, which is not the last")
-        lane.pieces.append(self._buffer[start:end])
+        lane.body.write(memoryview(self._buffer)[start:end])
         if is_last:
             del self._lanes[number]
-            self.data = b"".join(lane.pieces)
+            self.data = lane.body.getvalue()
             self.position = 0
             self.end = lane.size
 
