@@ -86,8 +86,8 @@ class LoginAttempt:
     """
 
     is_offered: Callable[[], bool] | None = None
-    explains_refusals = False
-    keeps_name = False
+    explains_refusals: bool = False
+    keeps_name: bool = False
 
     def __init__(
         self,
@@ -98,8 +98,8 @@ class LoginAttempt:
     ) -> None:
         self.context = context
         self.mechanism = mechanism
-        self.reason = "credentials"
-        self.turn = Turn(service.tries, broker, context)
+        self.reason: str = "credentials"
+        self.turn: Turn = Turn(service.tries, broker, context)
         self._service = service
         self._sessions = service.sessions
         self._broker = broker

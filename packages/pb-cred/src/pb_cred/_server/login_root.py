@@ -190,7 +190,9 @@ class PortalRoot:
     ) -> None:
         self.portal = portal
         self.login_limits = login_limits
-        self.login_service = LoginService(portal, login_tries=login_tries, **options)
+        self.login_service: LoginService = LoginService(
+            portal, login_tries=login_tries, **options
+        )
 
     def rootObject(self, broker: Broker) -> LoginRoot:
         """Return a login root for one connection, which has to use it."""

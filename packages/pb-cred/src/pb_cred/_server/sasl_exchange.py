@@ -133,7 +133,7 @@ class SaslRoot(Referenceable):
     ) -> None:
         self.portal = portal
         self.broker = broker
-        self.login_service = (
+        self.login_service: LoginService = (
             LoginService(portal) if login_service is None else login_service
         )
         # A legacy server logs no call of an object that it does not have.
