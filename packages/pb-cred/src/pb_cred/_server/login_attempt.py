@@ -26,7 +26,7 @@ from twisted.cred.portal import Portal
 from twisted.python.failure import Failure
 
 from pb_broker import Broker
-from pb_cred._channel.login_context import warn_server
+from pb_cred._channel.tls import warn_server
 from pb_cred._mechanisms.legacy_md5 import MD5Credentials
 from pb_cred._mechanisms.plain import PlainCredentials
 from pb_cred._mechanisms.scram.scram import ScramCredentials

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from pb_broker import Broker, NoSuchMethod, Referenceable
 from pb_broker.extending import clock_of, find_method
-from pb_cred._channel.login_context import context_of
+from pb_cred._channel.tls import context_of
 from pb_cred._mechanisms.login_rules import LOGIN_NAME, MAX_MESSAGE, cleaned
 from pb_cred._sessions.audit_log import shown_username
 from pb_cred.errors import LoginRefused
