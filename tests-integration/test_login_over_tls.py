@@ -27,7 +27,7 @@ from twisted.internet import ssl
 
 from pb_cred import asyncio as pb_asyncio
 from pb_cred import pb
-from pb_cred._channel.login_context import security_of
+from pb_cred._channel.tls import security_of
 from tls_ends import Ends
 
 ALICE = UsernamePassword(b"alice", b"sesame")

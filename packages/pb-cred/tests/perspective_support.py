@@ -28,7 +28,7 @@ from pb_broker._session.session import Session
 from pb_broker.paging import CallbackPageCollector, StringPager
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._mechanisms.scram.scram import NAME, ScramClient
 from pb_cred.mechanisms import LoginContext
@@ -302,7 +302,7 @@ def encrypted() -> Iterator[None]:
     """
     tls = Security(is_tls=True, is_verified=True)
     with (
-        mock.patch.object(login_context, "security_of", return_value=tls),
+        mock.patch.object(channel, "security_of", return_value=tls),
         mock.patch.object(pb.Broker, "may_log", return_value=False),
     ):
         yield

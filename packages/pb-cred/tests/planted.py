@@ -32,8 +32,8 @@ import pb_cred
 import pb_jelly
 from pb_broker.testing import MemoryTransport
 from pb_cred._passwords.scram_verifier import saslprep
-from pb_cred._tickets import server as ticket_server
 from pb_cred._tickets import ticket
+from pb_cred._tickets import ticket_issuer as ticket_server
 
 _Secret = TypeVar("_Secret", bound="bytes | str")
 

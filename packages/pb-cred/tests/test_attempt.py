@@ -26,7 +26,7 @@ from pb_cred import (
     pb,
     tokens,
 )
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._server.login_throttle import source_of
 from pb_cred.certificates import ClientCertificates, OwnCertificate
@@ -74,7 +74,7 @@ def quiet() -> Any:
 def secured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each end take its connection for the best that there is."""
     security = Security(is_tls=True, is_verified=True, certificate=CERTIFICATE.der)
-    monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+    monkeypatch.setattr(channel, "security_of", lambda transport: security)
     monkeypatch.setattr(tokens, "_now", lambda: float(NOW))
 
 

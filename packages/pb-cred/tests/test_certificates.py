@@ -27,7 +27,7 @@ from twisted.internet.task import Clock
 
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._mechanisms.external import ExternalClientMechanism
 from pb_cred._mechanisms.mechanism_table import client_mechanisms
@@ -715,7 +715,7 @@ def over_tls(monkeypatch: pytest.MonkeyPatch) -> Any:
             certificate=found[0] if found else None,
             chain=found[1:],
         )
-        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(channel, "security_of", lambda transport: security)
 
     return show
 

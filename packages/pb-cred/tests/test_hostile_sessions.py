@@ -25,7 +25,7 @@ from zope.interface import implementer
 from pb_broker.testing import connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, SessionPolicy, pb
 from pb_cred import asyncio as pb_asyncio
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._server.login_root import PortalRoot
 from pb_cred._server.login_throttle import source_of
@@ -44,7 +44,7 @@ def quiet() -> Any:
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     security = Security(is_tls=True, is_verified=True)
-    monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+    monkeypatch.setattr(channel, "security_of", lambda transport: security)
 
 
 def checkers() -> Any:

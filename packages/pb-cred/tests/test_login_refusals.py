@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from pb_broker.testing import connected_pair
 from pb_cred import AuditEvent, ExplainedRefusal, PBServerFactory
-from pb_cred._channel.login_context import context_of
+from pb_cred._channel.tls import context_of
 from pb_cred._server.login_attempt import LoginAttempt
 from pb_cred._server.login_refusals import LoginRefusals, told_refusal
 from pb_cred.errors import LoginRefused, ToldRefusal

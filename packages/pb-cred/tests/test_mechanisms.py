@@ -29,7 +29,7 @@ from zope.interface import implementer
 
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, mechanisms, pb
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._mechanisms.scram import scram
 from pb_cred._mechanisms.scram.scram import NAME, PLUS, ScramClient, ScramServer, derive
@@ -118,7 +118,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(channel, "security_of", lambda transport: security)
 
     return secure
 
@@ -769,7 +769,7 @@ def test_a_channel_to_the_middle_is_not_one_to_the_server(
             Security(is_tls=True, channel_binding=b"%032d" % len(legs)),
         )
 
-    monkeypatch.setattr(login_context, "security_of", leg)
+    monkeypatch.setattr(channel, "security_of", leg)
     realm = OneRealm()
     result, middle = attacked(realm, lambda middle: None)
     trapped(result, UnauthorizedLogin)

@@ -129,11 +129,11 @@ def test_unusable_credentials_are_wrong_values_as_well() -> None:
 def test_a_server_that_wants_the_password_itself_has_to_be_verified(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pb_cred._channel import login_context
+    from pb_cred._channel import tls as channel
     from pb_cred._channel.tls import Security
 
     security = Security(is_tls=True)
-    monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+    monkeypatch.setattr(channel, "security_of", lambda transport: security)
     store = MemoryPasswords({"alice": SECRET}, executor=AtOnce())
     pair = connected(Portal(OneRealm(), [store]))
     text = told(log_in(pair), NoMechanism)

@@ -20,7 +20,7 @@ import pb_broker
 from pb_broker.testing import MemoryTransport
 from pb_cred import pb
 from pb_cred._passwords.scram_verifier import derive, prepared
-from pb_cred._tickets import server as ticket_server
+from pb_cred._tickets import ticket_issuer as ticket_server
 
 from .planted import (
     ANYWHERE,

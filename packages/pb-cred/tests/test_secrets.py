@@ -38,7 +38,7 @@ from zope.interface import implementer
 
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb, tokens
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._mechanisms.scram import scram
 from pb_cred._passwords import cost_census, scram_verifier
@@ -132,7 +132,7 @@ def secure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(channel, "security_of", lambda transport: security)
 
     return secure
 

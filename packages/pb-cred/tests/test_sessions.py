@@ -21,7 +21,7 @@ from pb_cred import (
     pb,
     tickets,
 )
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred.mechanisms import (
     ClientExchange,
@@ -576,7 +576,7 @@ def test_a_factory_that_makes_itself_in_its_own_way_has_sessions() -> None:
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     security = Security(is_tls=True, is_verified=True)
-    monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+    monkeypatch.setattr(channel, "security_of", lambda transport: security)
 
 
 def ask_for_ticket(pair: Pair, avatar: Any) -> Any:

@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._passwords import hashing as _hashing
 from pb_cred._passwords.memory_store import CHEAP
 from pb_cred._passwords.scram_verifier import Verifier, make_verifier
@@ -457,7 +457,7 @@ def test_peer_gets_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(store, "_find", broken)
     # What the log is told once for a process has been told.
-    monkeypatch.setattr(login_context, "_warned", {"client", "server"})
+    monkeypatch.setattr(channel, "_warned", {"client", "server"})
     with logged() as events:
         pairs = [connected(Portal(OneRealm(), [store])) for _ in range(3)]
         failures = [support.log_in(pair) for pair in pairs]

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from pb_broker._event_loops.shell import TWISTED
-from pb_cred._channel.login_context import in_thread
+from pb_cred._channel.tls import in_thread
 from pb_cred._threads import run_in_thread
 
 

@@ -25,10 +25,9 @@ from zope.interface.verify import verifyObject
 from pb_broker import RemoteError
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import PBClientFactory, PBClientService, PBServerFactory, pb
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
-from pb_cred._tickets import server as ticket_server
-from pb_cred._tickets.server import _MOST_TURNS
+from pb_cred._tickets import ticket_issuer as ticket_server
 from pb_cred._tickets.ticket import (
     NAME,
     TicketClientMechanism,
@@ -38,6 +37,7 @@ from pb_cred._tickets.ticket import (
     make,
     new_family,
 )
+from pb_cred._tickets.ticket_issuer import _MOST_TURNS
 from pb_cred.errors import (
     LoginUnavailable,
     MechanismError,
@@ -87,7 +87,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of connections; at first, the best."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(channel, "security_of", lambda transport: security)
 
     secure(VERIFIED)
     return secure

@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from OpenSSL import SSL, crypto
 
 from pb_broker.testing import MemoryTransport
-from pb_cred._channel.login_context import security_of
-from pb_cred._channel.tls import Security
+from pb_cred._channel.tls import Security, security_of
 
 from .certificate_support import Issued, altered, authority, issue
 

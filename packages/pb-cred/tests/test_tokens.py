@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pb_broker.testing import Pair, connected_pair
 from pb_cred import PBClientFactory, PBServerFactory, pb, tokens
-from pb_cred._channel import login_context
+from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._jwt.secret_token import MAX_TOKEN
 from pb_cred._mechanisms.mechanism_table import client_mechanisms
@@ -609,7 +609,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
     """Return what says what both ends know of the connection."""
 
     def secure(security: Security) -> None:
-        monkeypatch.setattr(login_context, "security_of", lambda transport: security)
+        monkeypatch.setattr(channel, "security_of", lambda transport: security)
 
     return secure
 

@@ -1,11 +1,22 @@
 """This module declares the interfaces of avatars and of password checkers."""
 
+# The methods of an interface have no self.
+# pyright: reportSelfClsParameterName=false
+
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
-from twisted.cred.credentials import ICredentials
-from zope.interface import Interface
+# mypy's plugin knows zope's interfaces; to pyright they are of an unknown kind, and so
+# would be each class here.  No system has this name: pyright, which knows that, reads
+# the second branch, and mypy, which does not, keeps the types of the first.
+if not TYPE_CHECKING or os.name == "one with mypy":
+    from twisted.cred.credentials import ICredentials
+    from zope.interface import Interface
+else:
+    from ._typed_interface import Interface  # type: ignore[assignment]
+    from ._typed_interface import Interface as ICredentials  # type: ignore[assignment]
 
 __all__ = [
     "IPerspective",
@@ -15,7 +26,7 @@ __all__ = [
 ]
 
 
-class IPerspective(Interface):  # pyright: ignore[reportGeneralTypeIssues]
+class IPerspective(Interface):
     """One user's view of an application, made by a realm for PB.
 
     Everything that the user's peer calls on its avatar arrives at one method.
@@ -57,7 +68,7 @@ class IUsernameMD5Password(ICredentials):
         """Tell likewise, given the MD5 digest of the password."""
 
 
-class IScramVerifiers(Interface):  # pyright: ignore[reportGeneralTypeIssues]
+class IScramVerifiers(Interface):
     """A password store that can serve SCRAM-SHA-256."""
 
     def scram_verifier(username: Any) -> Any:
@@ -74,7 +85,7 @@ class IScramVerifiers(Interface):  # pyright: ignore[reportGeneralTypeIssues]
         """
 
 
-class IStandingChecker(Interface):  # pyright: ignore[reportGeneralTypeIssues]
+class IStandingChecker(Interface):
     """A checker that can tell whether an answer of its own still holds.
 
     A realm may take its time for an avatar.  A password that is changed meanwhile is

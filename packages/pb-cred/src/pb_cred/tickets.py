@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._tickets.client import request_ticket
-from ._tickets.server import IssuedTicket, Tickets
 from ._tickets.store import Family, MemoryTickets, TicketStore
 from ._tickets.ticket import Ticket
+from ._tickets.ticket_issuer import IssuedTicket, Tickets
+from ._tickets.ticket_request import request_ticket
 from .errors import NoTicket, TicketStoreError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pb_broker import Answer, CallTimeout, RemoteError, RemoteReference
 from pb_broker.extending import ClientEndpoint, SafeLogger
 from pb_cred._client.client_factory import PBClientFactory, log_in
 from pb_cred._client.options import ClientKeywords
-from pb_cred._tickets import client as ticket_request
+from pb_cred._tickets import ticket_request
 from pb_cred._tickets.ticket import Ticket, TicketClientMechanism
 from pb_cred.errors import MechanismError, NoTicket
 

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from pb_broker import Broker, Error, NoSuchMethod, RemoteError, RemoteReference
 from pb_broker.extending import as_deferred
-from pb_cred._channel.login_context import context_of, warn_client
+from pb_cred._channel.tls import context_of, warn_client
 from pb_cred._mechanisms import anonymous, legacy_md5
 from pb_cred._mechanisms.external import OwnCertificate
 from pb_cred._mechanisms.login_rules import LOGIN_NAME, MAX_MESSAGE, cleaned

@@ -106,7 +106,7 @@ class Password:
     def __init__(self, password: bytes | str) -> None:
         if isinstance(password, str):
             password = password.encode("utf-8", "surrogatepass")
-        self.raw = password
+        self.raw: bytes = password
 
     def __repr__(self) -> str:
         return "<a password>"

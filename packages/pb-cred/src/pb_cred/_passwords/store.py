@@ -8,7 +8,7 @@ what is here for the event loop.  Each check does one verification for each sche
 any user of the store is verified with, and counts only that of the user in question: so
 an unknown user costs what a known one does, while some still have an imported hash.
 What it costs for an unknown name is what it costs for some of the users: see
-:mod:`._census`.
+:mod:`.cost_census`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from twisted.cred.portal import Portal
 from twisted.python.failure import Failure
 
 from pb_broker import Broker
-from pb_cred._channel.login_context import warn_server
+from pb_cred._channel.tls import warn_server
 from pb_cred._mechanisms.legacy_md5 import MD5Credentials
 from pb_cred._mechanisms.plain import PlainCredentials
 from pb_cred._mechanisms.scram.scram import ScramCredentials
@@ -86,8 +86,8 @@ class LoginAttempt:
     """
 
     is_offered: Callable[[], bool] | None = None
-    explains_refusals = False
-    keeps_name = False
+    explains_refusals: bool = False
+    keeps_name: bool = False
 
     def __init__(
         self,
@@ -98,8 +98,8 @@ class LoginAttempt:
     ) -> None:
         self.context = context
         self.mechanism = mechanism
-        self.reason = "credentials"
-        self.turn = Turn(service.tries, broker, context)
+        self.reason: str = "credentials"
+        self.turn: Turn = Turn(service.tries, broker, context)
         self._service = service
         self._sessions = service.sessions
         self._broker = broker

@@ -7,7 +7,7 @@ peers and for tickets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from twisted.cred.credentials import Anonymous
 from twisted.cred.portal import Portal
@@ -15,24 +15,18 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from pb_broker import Broker, BrokerLimits, IPBRoot, NoSuchMethod
-from pb_cred._channel.login_context import context_of
+from pb_cred._channel.tls import context_of
 from pb_cred._mechanisms import anonymous, legacy_md5
 from pb_cred._sessions.audit_log import shown_username
-from pb_cred._sessions.session_list import ListedLogin
-from pb_cred.errors import LoginRefused, LoginRequired, NoTicket
+from pb_cred.errors import LoginRefused, LoginRequired
 
 from .login_attempt import LoginAttempt
 from .login_service import LoginService
 from .md5_challenge import Challenges
 from .sasl_exchange import SaslRoot
-
-if TYPE_CHECKING:
-    from pb_cred.tickets import IssuedTicket, Tickets
+from .session_tickets import give_ticket
 
 __all__ = ["LoginRoot", "PortalRoot"]
-
-#: Largest number of tickets for one session.
-_MOST_TICKETS: Final = 4
 
 
 class LoginRoot(SaslRoot):
@@ -135,30 +129,7 @@ class LoginRoot(SaslRoot):
             LoginRefused: That is no avatar of the peer's, or the connection is not
                 encrypted.
         """
-        tickets = self.login_service.tickets
-        if tickets is None:
-            raise NoSuchMethod("there are no tickets here")
-        for login in self.login_service.sessions.over(self.broker):
-            if login.outgoing is avatar and login.session.is_tls:
-                return self._issue(tickets, login)
-        raise LoginRefused
-
-    def _issue(self, tickets: Tickets, login: ListedLogin) -> Deferred[Any]:
-        session = login.session
-        login.asked += 1
-        if login.asked > _MOST_TICKETS:
-            raise NoTicket("this session has had tickets enough")
-
-        def issued(ticket: IssuedTicket) -> tuple[bytes, int]:
-            login.tickets.append(ticket.family)
-            if login.is_over:
-                self.login_service.revoke_ticket(ticket.family)
-                raise LoginRefused
-            self.login_service.audit.tell("ticket_issued", **login.fields())
-            return ticket.data, ticket.seconds
-
-        asked = tickets.issue(session.avatar_id, session.mechanism, session.expires)
-        return asked.addCallback(issued)
+        return give_ticket(self.login_service, self.broker, avatar)
 
 
 @implementer(IPBRoot)
@@ -190,7 +161,9 @@ class PortalRoot:
     ) -> None:
         self.portal = portal
         self.login_limits = login_limits
-        self.login_service = LoginService(portal, login_tries=login_tries, **options)
+        self.login_service: LoginService = LoginService(
+            portal, login_tries=login_tries, **options
+        )
 
     def rootObject(self, broker: Broker) -> LoginRoot:
         """Return a login root for one connection, which has to use it."""

@@ -78,7 +78,7 @@ class LoginService:
         self.allow_legacy_md5 = allow_legacy_md5
         self.login_tries = login_tries
         self.login_timeout = login_timeout
-        self.tries = Tries(login_delays or LoginDelays())
+        self.tries: Tries = Tries(login_delays or LoginDelays())
         if sessions is None:
             sessions = Sessions(SessionPolicy(), Audit())
         self.sessions = sessions

@@ -17,7 +17,7 @@ from pb_broker.extending import ServerFactoryKeywords as _ConnectionKeywords
 from pb_broker.extending import checked_options, options_of
 from pb_cred._sessions.audit_log import AuditEvent
 from pb_cred._sessions.session_list import SessionPolicy
-from pb_cred._tickets.server import Tickets
+from pb_cred._tickets.ticket_issuer import Tickets
 from pb_cred.mechanisms import ServerMechanism
 
 from .login_throttle import LoginDelays

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from pb_broker import Broker, NoSuchMethod, Referenceable
 from pb_broker.extending import clock_of, find_method
-from pb_cred._channel.login_context import context_of
+from pb_cred._channel.tls import context_of
 from pb_cred._mechanisms.login_rules import LOGIN_NAME, MAX_MESSAGE, cleaned
 from pb_cred._sessions.audit_log import shown_username
 from pb_cred.errors import LoginRefused
@@ -133,7 +133,7 @@ class SaslRoot(Referenceable):
     ) -> None:
         self.portal = portal
         self.broker = broker
-        self.login_service = (
+        self.login_service: LoginService = (
             LoginService(portal) if login_service is None else login_service
         )
         # A legacy server logs no call of an object that it does not have.

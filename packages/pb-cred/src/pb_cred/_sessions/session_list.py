@@ -168,7 +168,7 @@ class Sessions:
         # Likewise, by connection.
         self._awaited: dict[Broker, int] = {}
         self.under_way: WeakSet[LoginUnderWay] = WeakSet()
-        self.numbers = count(1)
+        self.numbers: Iterator[int] = count(1)
         self._clock: Any = None
         self._is_stopped = False
         # The timer of the next check, None for none, and its time in seconds of the

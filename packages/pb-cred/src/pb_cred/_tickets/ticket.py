@@ -116,8 +116,8 @@ class Ticket:
         if not is_ticket(raw):
             raise ValueError("this is no ticket")
         self._raw = raw
-        self.expires = expires
-        self.on_change = on_change
+        self.expires: datetime | None = expires
+        self.on_change: Callable[[Ticket], object] | None = on_change
 
     def __repr__(self) -> str:
         return "<a ticket>"

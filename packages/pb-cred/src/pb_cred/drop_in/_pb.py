@@ -33,7 +33,7 @@ from pb_broker import (
     portno,
 )
 from pb_broker.extending import Compatibility, for_log
-from pb_cred._channel.login_context import context_of
+from pb_cred._channel.tls import context_of
 from pb_cred._client import client_factory
 from pb_cred._mechanisms import anonymous, legacy_md5
 from pb_cred._mechanisms.legacy_md5 import MD5Credentials, challenge, respond

@@ -1,4 +1,4 @@
-"""This module is the server's side of tickets: it issues, takes and revokes them.
+"""This module defines the ticket issuer, the server's side, which also revokes tickets.
 
 Theory of operation
 -------------------

@@ -1,4 +1,4 @@
-"""This module asks a server for a ticket."""
+"""This module makes the ticket request of a client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from pb_broker import NoSuchMethod, RemoteReference
 from pb_broker.extending import as_deferred
-from pb_cred._channel.login_context import context_of
+from pb_cred._channel.tls import context_of
 from pb_cred.errors import MechanismError, NoMechanism, NoTicket
 
 from .ticket import Ticket, is_ticket
