@@ -83,8 +83,6 @@ class Peer:
         number = len(self._calls) + 1
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         self.send([1, number, target, name, list(args), {}, options.get("options", {})])
-        if options.get("cancel"):
-            self.send([4, number])
         return await answer
 
     async def ping(self) -> None:

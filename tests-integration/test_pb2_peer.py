@@ -24,6 +24,7 @@ HERE = "127.0.0.1"
 
 class Root(pb.Root):
     def __init__(self) -> None:
+        self.begun = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.left: list[float | None] = []
 
@@ -38,6 +39,7 @@ class Root(pb.Root):
 
     async def remote_wait(self) -> None:
         self.left.append(pb.deadline())
+        self.begun.set()
         try:
             await asyncio.sleep(3600)
         finally:
@@ -112,8 +114,11 @@ def test_calls_back() -> None:
 def test_cancelling_and_deadlines() -> None:
     async def test() -> None:
         async with conversation() as (root, peer):
+            call = asyncio.ensure_future(peer.call("root", "wait"))
+            await root.begun.wait()
+            peer.send([4, 1])
             with pytest.raises(Failed, match="CancelledError"):
-                await peer.call("root", "wait", cancel=True)
+                await call
             assert root.cancelled.is_set()
             with pytest.raises(Failed, match="CancelledError"):
                 await peer.call("root", "wait", options={0: 200, 1: {"a": "b"}, 9: []})

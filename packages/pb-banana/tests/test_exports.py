@@ -7,6 +7,7 @@ from importlib import resources
 import pb_banana
 import pb_banana.errors
 import pb_jelly
+from pb_banana import extending
 
 #: What other packages and programs rely on.
 PROMISED = {
@@ -74,3 +75,9 @@ def test_docstrings_of_modules() -> None:
 
 def test_type_hints_are_published() -> None:
     assert resources.files("pb_banana").joinpath("py.typed").is_file()
+
+
+def test_names_for_the_packages_that_go_with_this_one() -> None:
+    assert {"MessageExchange", "FrameReader", "LaneQueue"} <= set(extending.__all__)
+    for name in extending.__all__:
+        assert hasattr(extending, name)

@@ -712,3 +712,11 @@ def test_instances_that_equal_others_within_their_own_state() -> None:
     one.friends = {one: 1}  # type: ignore[attr-defined]
     found = again([one])[0]
     assert list(found.friends) == [found]
+
+
+def test_a_state_that_has_occurred_before() -> None:
+    state = {"n": 1}
+    node = Node()
+    node.__dict__ = state
+    found = received(sent([state, node]))
+    assert found[0] == vars(found[1]) == state
