@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ._pb2 import messages, tags
 from ._pb2.class_hooks import Part, PartUnjellier
-from ._pb2.framing import FrameReader
+from ._pb2.framing import HEAD_BYTES, FrameReader
 from ._pb2.lanes import NO_KEYS, Key, LaneMessage, LaneQueue
 from ._pb2.message_exchange import (
     MessageExchange,
@@ -25,6 +25,7 @@ from ._pb2.message_exchange import (
 from ._pb2.reader import Refusal
 
 __all__ = [
+    "HEAD_BYTES",
     "NO_KEYS",
     "FrameReader",
     "Key",

@@ -655,7 +655,7 @@ def _read_options(reader: Reader) -> dict[int, Any]:
                 raise DecodeError("an option of a call whose key is no integer")
             reader.skip()
             reader.skip()
-            options[-1] = None
+            options[messages.UNKNOWN] = None
             continue
         key = reader.integer()
         if key == messages.DEADLINE:

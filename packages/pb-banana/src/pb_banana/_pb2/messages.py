@@ -23,6 +23,7 @@ __all__ = [
     "PONG",
     "RELEASE",
     "UNCACHE",
+    "UNKNOWN",
     "UPDATE",
     "VERSION",
 ]
@@ -54,3 +55,5 @@ COUNTED: Final = frozenset(
 DEADLINE: Final = 0
 #: Texts by name, such as a trace's context.
 METADATA: Final = 1
+#: Stands for each option that is not known and has to be understood.
+UNKNOWN: Final = -1

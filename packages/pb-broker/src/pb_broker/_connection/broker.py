@@ -196,7 +196,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             super()._selectDialect(dialect)
             return
         self._note_dialect(dialect)
-        first = codec.begin(self._connection.take_rest(), bool(self.isClient))
+        first = codec.begin(self._connection.take_rest())
         if first:
             self.outbox.send([first])
 

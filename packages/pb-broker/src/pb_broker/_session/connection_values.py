@@ -46,7 +46,6 @@ _HOOKS: Final[dict[Any, int]] = {
 
 #: The items of a failure: names of classes, text, traceback, and other parts.
 _LEAST_OF_FAILURE: Final = 2
-_NO_STATE: Final = object()
 
 
 class _StateTaker:

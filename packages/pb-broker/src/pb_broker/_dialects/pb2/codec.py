@@ -209,19 +209,18 @@ class Pb2Codec:
         """True if the greetings have crossed, so that messages can be sent."""
         return self.outgoing.is_ready
 
-    def begin(self, rest: bytes, is_client: bool) -> bytes:
+    def begin(self, rest: bytes) -> bytes:
         """Begin to speak the dialect; return the bytes to send first.
 
         Args:
             rest: Bytes that came behind the negotiation.
-            is_client: True for the end that greets first.
         """
         # The limits that hold by now: whether the peer has to log in is known.
         limits = self._take_limits()
         window = 2 * limits.wire.message_bytes
         self.incoming.given = CreditGiven(limits.calls_in_flight, window)
         self._exchange.frames.feed(rest)
-        return self.incoming.greeting() if is_client else b""
+        return self.incoming.greeting() if self.incoming.is_client else b""
 
     def offered(self) -> None:
         """Learn that the transport is there."""

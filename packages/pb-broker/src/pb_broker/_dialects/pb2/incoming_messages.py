@@ -31,9 +31,6 @@ LANES: Final = 127
 _MOST_LENGTH: Final = 2**24 - 1
 _MOST_NUMBER: Final = 2**53 - 1
 
-#: The key of the options of a call that are not known and have to be.
-_UNKNOWN: Final = -1
-
 
 class Greeter(Protocol):
     """A broker, as far as the greetings need it."""
@@ -63,12 +60,13 @@ class IncomingMessages:
 
     Attributes:
         given: As above.
+        is_client: As above.
         open: The bytes of the calls that are served here, by the peer's numbers.
     """
 
     __slots__ = (
-        *("_drop", "_greeter", "_is_client", "_nonce", "_outgoing", "_pings"),
-        *("_received", "_sink", "given", "open"),
+        *("_drop", "_greeter", "_nonce", "_outgoing", "_pings"),
+        *("_received", "_sink", "given", "is_client", "open"),
     )
 
     def __init__(
@@ -86,7 +84,7 @@ class IncomingMessages:
         self._outgoing = outgoing
         self._received = received
         self._drop = drop
-        self._is_client = is_client
+        self.is_client = is_client
         self.given = given
         self.open: dict[int, int] = {}
         # Callbacks for the answers to pings, by their numbers; None for no callback.
@@ -126,7 +124,7 @@ class IncomingMessages:
         lanes = _number(limits.get("lanes"), 1, LANES)
         calls = _number(limits.get("calls"), 1, _MOST_NUMBER)
         octets = _number(limits.get("bytes"), 1, _MOST_NUMBER)
-        if not self._is_client:
+        if not self.is_client:
             self._greeter.send_late(self.greeting())
         self._outgoing.agree(max_frame, lanes, calls, octets)
         self._greeter.greeted()
@@ -146,7 +144,7 @@ class IncomingMessages:
         """Have a method of an object called."""
         seconds: float | None = None
         if options is not None:
-            if _UNKNOWN in options:
+            if messages.UNKNOWN in options:
                 self._refused_option(request, size)
                 return
             if messages.DEADLINE in options:

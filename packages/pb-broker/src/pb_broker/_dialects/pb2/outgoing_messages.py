@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from pb_banana.extending import (
+    HEAD_BYTES,
     NO_KEYS,
     Key,
     LaneMessage,
@@ -47,9 +48,6 @@ CREDIT_WAIT: Final = 30.0
 #: The most calls that were given up here and have yet to be answered.
 _MOST_ABANDONED: Final = 10_000
 
-#: The bytes of the head of a frame.
-_HEAD: Final = 4
-
 
 class Carrier(Protocol):
     """A broker, as far as outgoing messages need it."""
@@ -64,9 +62,6 @@ class Carrier(Protocol):
         Returns:
             The timer, with ``cancel()``.
         """
-
-    def greeted(self) -> None:
-        """Learn that the greetings have crossed: messages can be sent."""
 
     def pump(self) -> None:
         """Ask for :meth:`OutgoingMessages.next_piece` as the transport has room."""
@@ -259,7 +254,7 @@ class OutgoingMessages:
         if self.is_ready and not self.lanes:
             self.sent += 1
             return [data]
-        return self.send(Sent([data[_HEAD:]], len(data) - _HEAD), needs)
+        return self.send(Sent([data[HEAD_BYTES:]], len(data) - HEAD_BYTES), needs)
 
     def next_piece(self) -> bytes:
         """Return the next bytes of the lanes; empty if no message is on them."""
