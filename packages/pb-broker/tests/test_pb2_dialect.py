@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 import pb_broker as pb
+from pb_banana import Limits
 from pb_banana.extending import hello, integers, messages, releases
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
 
@@ -407,6 +408,40 @@ def test_calls_wait_for_credit_and_are_made_in_their_order() -> None:
         root.waiting[5].callback("done")
         pair.flush()
         assert calls == [["done"]] * 6
+
+
+def test_a_large_call_is_begun_as_soon_as_there_is_credit() -> None:
+    """Although less than a quarter of the window has come free since the ping."""
+
+    class Holding(Echo):
+        def remote_hold(self, data: bytes) -> Deferred[Any]:
+            return self.remote_wait()
+
+    root = Holding()
+    limits = pb.BrokerLimits(wire=Limits(message_bytes=100_000))
+    with speaking(root, limits=limits) as pair:
+        reference = root_of(pair)
+        calls = [outcome(reference.callRemote("hold", b"x" * 40_000)) for _ in range(2)]
+        large = outcome(reference.callRemote("keep", b"y" * 99_000))
+        pair.flush()
+        assert (len(root.waiting), root.kept) == (2, [])
+        root.waiting[0].callback("done")
+        pair.flush()
+        assert (calls, large) == ([["done"], []], [None])
+
+
+def test_calls_that_wait_ask_once_for_credit() -> None:
+    root = Echo()
+    with speaking(root, limits=pb.BrokerLimits(calls_in_flight=1)) as pair:
+        reference = root_of(pair)
+        for _ in range(20):
+            outcome(reference.callRemote("wait"))
+        assert len(pair.client.session.codec.incoming._pings) == 1
+        for number in range(20):
+            pair.flush()
+            root.waiting[number].callback(1)
+        pair.flush()
+        assert len(root.waiting) == 20
 
 
 def test_a_call_that_waits_too_long_was_not_begun() -> None:

@@ -2,8 +2,8 @@
 
 The credit that the peer has is given back when the call that it was for has ended: at
 once for a method that returns a value, by :meth:`IncomingMessages.ended` for another.
-The peer is told when a quarter of its window has come free, or when it asks by a
-`ping`.
+The peer is told when a quarter of its window has come free; and when it asks by a
+`ping`, at once and when the next call has ended.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class IncomingMessages:
     """
 
     __slots__ = (
-        *("_drop", "_greeter", "_nonce", "_outgoing", "_pings"),
+        *("_drop", "_greeter", "_is_asked", "_nonce", "_outgoing", "_pings"),
         *("_received", "_sink", "given", "is_client", "open"),
     )
 
@@ -90,6 +90,8 @@ class IncomingMessages:
         # Callbacks for the answers to pings, by their numbers; None for no callback.
         self._pings: dict[int, Callable[[], None] | None] = {}
         self._nonce = 0
+        # True if the peer has sent a ping since it was told of its credit.
+        self._is_asked = False
 
     # The greetings
 
@@ -210,11 +212,12 @@ class IncomingMessages:
             number: The number that the session knows it by.
         """
         size = self.open.pop(number, None)
-        if size is not None and self.given.end(size):
+        if size is not None and (self.given.end(size) or self._is_asked):
             self.acknowledge()
 
     def acknowledge(self) -> None:
         """Send an `ack`: the messages received, and the credit."""
+        self._is_asked = False
         octets, calls = self.given.tell()
         received = self._received()
         self._greeter.send_late(integers(messages.ACK, received, octets, calls))
@@ -271,9 +274,10 @@ class IncomingMessages:
         return integers(messages.PING, self._nonce)
 
     def ping(self, nonce: int) -> None:
-        """Answer a ping; new credit goes first."""
+        """Answer a ping; new credit goes first, and is told at the next end as well."""
         if self.given.has_news:
             self.acknowledge()
+        self._is_asked = True
         self._greeter.send_late(integers(messages.PONG, nonce))
 
     def pong(self, nonce: int) -> None:

@@ -281,7 +281,8 @@ class OutgoingMessages:
             late = partial(self._has_waited, call)
             call.timer = self._carrier.call_later(CREDIT_WAIT, late)
             self._waiting.append(call)
-            self._carrier.ask_for_credit()
+            if len(self._waiting) == 1:
+                self._carrier.ask_for_credit()
             return []
         self._credit.begin(size)
         return self.send(call.sent, call.needs, call.begins)
@@ -316,6 +317,8 @@ class OutgoingMessages:
             self._credit.begin(call.sent.size)
             for part in self.send(call.sent, call.needs, call.begins):
                 self._carrier.send_late(part)
+        if waiting:
+            self._carrier.ask_for_credit()
 
     def cancel(self, request: int) -> None:
         """Give a call up: it is not sent, or the peer is told.
