@@ -137,9 +137,10 @@ def test_calls_that_many_connections_share() -> None:
         whole = here.call(messages.UPDATE, 3, 4, b"m", (1,), kw)
         assert sent.frame() == whole.frame()
     assert len(there.receive(sent.frame())) == 1
-    small = End(limits=Limits(message_bytes=20)).exchange
+    small = End(limits=Limits(message_bytes=40)).exchange
+    assert len(small.body(Sending(), b"m", (bytes(15),), {})) == 20
     with pytest.raises(LimitExceeded, match="message_bytes"):
-        small.shared(messages.CALL, 3, 4, b"\x85" + bytes(30))
+        small.body(Sending(), b"m", (bytes(18),), {})
 
 
 def test_messages_of_integers() -> None:

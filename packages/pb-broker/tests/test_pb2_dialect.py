@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 import pb_broker as pb
+import pb_jelly
 from pb_banana import Limits
 from pb_banana.extending import hello, integers, messages, releases
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
@@ -606,6 +607,19 @@ def test_observers_of_many_peers() -> None:
         pb.call_observers([child], "called_back", pbanswer=False)
         pair.flush()
         assert not pair.server.session.codec.incoming.open
+
+
+def test_arguments_at_the_limit_for_observers_fail_one_call_alone() -> None:
+    """The bytes that are shared fit, and with the numbers before them do not."""
+    with speaking() as pair:
+        pair.client.set_limits(pb.BrokerLimits(wire=Limits(message_bytes=1000)))
+        child = result_of(root_of(pair).callRemote("child"), pair)
+        for size in range(960, 990):
+            (answer,) = pb.call_observers([child], "called_back", b"x" * size)
+            ends = outcome(answer)
+            pair.flush()
+            assert len(ends) == 1
+        assert isinstance(ends[0], pb_jelly.LimitExceeded)
 
 
 # The end

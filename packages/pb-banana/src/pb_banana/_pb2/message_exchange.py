@@ -58,6 +58,10 @@ _REPLIES: Final = (_ANSWER, _ERROR)
 _METADATA_BYTES: Final = 8192
 _METADATA_NAMES: Final = 64
 
+#: The most bytes of the numbers before the body of a call: that of the message, of the
+#: call and of the object.
+_NUMBERS_BYTES: Final = 1 + 9 + 9
+
 # Idle readers and writers, shared by all connections: each is used for one message at a
 # time and keeps no state in between.
 _readers: Final[list[Reader]] = []
@@ -286,15 +290,21 @@ class MessageExchange:
             The bytes, for `shared`.
 
         Raises:
-            JellyError: A value cannot be sent.
+            JellyError: A value cannot be sent, or the message may be too large with
+                the numbers before it.
         """
         writer = self._writer(sent)
         try:
             writer.begin()
             writer.array(6 if kw else 5)
             _write_body(writer, method, args, kw, None)
-            writer.end()
-            return b"".join(writer.take())
+            # With the greatest numbers, so that no limit needs a look later.
+            size = writer.end() + _NUMBERS_BYTES
+            body = b"".join(writer.take())
+            most = self._policy.send_limits.message_bytes
+            if size > most:
+                raise LimitExceeded("message_bytes", size, most)
+            return body
         finally:
             writer.give_up()
             _writers.append(writer)
@@ -307,9 +317,6 @@ class MessageExchange:
             request: The number of the call; 0 if no answer is wanted.
             target: The other end's number of the object.
             body: What `body` has returned.
-
-        Raises:
-            LimitExceeded: The message is too large.
         """
         out = BytesWriter()
         out.write(body[:1])
@@ -317,9 +324,6 @@ class MessageExchange:
             write_head(out, UINT, each)
         out.write(body[1:])
         data = out.getvalue()
-        most = self._policy.send_limits.message_bytes
-        if len(data) > most:
-            raise LimitExceeded("message_bytes", len(data), most)
         return Sent([data], len(data))
 
     def reply(self, number: int, request: int, value: Any) -> Sent:
