@@ -152,26 +152,6 @@ class LaneQueue:
             blocked |= message.begins
         self._waiting = kept
 
-    def remove(self, message: LaneMessage) -> bool:
-        """Take a message back, if no piece of it has been sent.
-
-        Args:
-            message: The message.
-
-        Returns:
-            True if it was removed.
-        """
-        if message.lane and message.offset:
-            return False
-        if message.lane:
-            self._begun.remove(message)
-            self._free.append(message.lane)
-        else:
-            self._waiting.remove(message)
-        self.size -= message.size
-        self._begin_those_that_can()
-        return True
-
     def next_piece(self) -> list[bytes | memoryview]:
         """Take the next piece, with its head; no parts if there is none.
 
