@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from ._pb2 import messages, tags
 from ._pb2.class_hooks import Part, PartUnjellier
+from ._pb2.connection_values import Path
 from ._pb2.framing import HEAD_BYTES, FrameReader
 from ._pb2.lanes import NO_KEYS, Key, LaneMessage, LaneQueue
 from ._pb2.message_exchange import (
     MessageExchange,
     Sent,
     farewell,
+    finishes,
     hello,
     integers,
     releases,
@@ -34,9 +36,11 @@ __all__ = [
     "MessageExchange",
     "Part",
     "PartUnjellier",
+    "Path",
     "Refusal",
     "Sent",
     "farewell",
+    "finishes",
     "hello",
     "integers",
     "messages",

@@ -54,13 +54,14 @@ from ._objects.failures import (
 )
 from ._objects.passing import passed
 from ._objects.referenceable import AsReferenceable, Referenceable, Root, Serializable
+from ._objects.remote_promise import RemotePromise
 from ._objects.remote_reference import (
     Passed,
     RemoteMethod,
     RemoteReference,
     TimedReference,
 )
-from ._objects.streams import RemoteStream
+from ._objects.streams import RemoteStream, as_stream
 from ._objects.stubs import reference_of
 from ._objects.viewable import Viewable, ViewPoint
 from ._objects.wire_types import PB_TYPES
@@ -132,6 +133,7 @@ __all__ = [
     "RemoteCopy",
     "RemoteError",
     "RemoteMethod",
+    "RemotePromise",
     "RemoteReference",
     "RemoteStream",
     "Root",
@@ -147,6 +149,7 @@ __all__ = [
     "Viewable",
     "WrongThread",
     "as_deferred",
+    "as_stream",
     "call_observers",
     "client",
     "connect",

@@ -32,6 +32,8 @@ class BrokerLimits:
             above that, the connection is given up.
         open_streams: Most streams that the peer may have open at once.  A method that
             would open one more fails.
+        incoming_streams: Most streams of the peer's, in a dialect that has them, that
+            may be open here at once.
     """
 
     wire: Limits = field(default_factory=Limits)
@@ -40,6 +42,7 @@ class BrokerLimits:
     calls_in_flight: int = 10_000
     output_bytes: int = 256 * 1024 * 1024
     open_streams: int = 100_000
+    incoming_streams: int = 1_000
 
 
 #: Limits on the cost of a connection whose peer has yet to log in.
@@ -56,6 +59,7 @@ LOGIN_LIMITS: Final = BrokerLimits(
     calls_in_flight=16,
     output_bytes=2 * 1024 * 1024,
     open_streams=16,
+    incoming_streams=4,
 )
 
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-__all__ = ["ReceivedValues", "SentValues"]
+__all__ = ["Path", "ReceivedValues", "SentValues"]
+
+#: A part of an answer that may be on its way: the number of its call, and the indexes
+#: and keys that lead to the part.
+Path = tuple["int | str", ...]
 
 
 class SentValues(Protocol):
@@ -53,13 +57,15 @@ class ReceivedValues(Protocol):
         """Return the context that hooks of the message's values are handed."""
         ...
 
-    def opened(self, number: int, request: int, target: int | bytes | None, /) -> None:
+    def opened(
+        self, number: int, request: int, target: int | bytes | Path | None, /
+    ) -> None:
         """Learn which message the values belong to that are read next.
 
         Args:
             number: The number of the kind of message.
-            request: The number of the call.
-            target: The object that is called; None for an answer.
+            request: The number of the call, or of the stream.
+            target: The object that is called; None for a message of another kind.
         """
         ...
 

@@ -21,13 +21,14 @@ from pb_jelly.errors import JellyError
 
 from . import messages
 from .byte_output import BytesWriter, write_head
+from .connection_values import Path
 from .framing import FrameReader, frame_head
 from .head_writer import ARRAY, BYTES, MAP, NEGATIVE, TAG, TEXT, UINT
 from .reader import Reader, Refusal
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mypy_extensions import i64
 
@@ -42,6 +43,7 @@ __all__ = [
     "Sent",
     "ValuePolicy",
     "farewell",
+    "finishes",
     "hello",
     "integers",
     "releases",
@@ -53,10 +55,18 @@ _ERROR: Final = messages.ERROR
 _UPDATE: Final = messages.UPDATE
 _CALLS: Final = (_CALL, _UPDATE)
 _REPLIES: Final = (_ANSWER, _ERROR)
+_ITEMS: Final = messages.ITEMS
+_ENDS: Final = (messages.END, messages.STOP)
+
+#: The most indexes and keys in a path.
+_MOST_KEYS: Final = 16
 
 #: The most text in the metadata of a call, in bytes, and the most names.
 _METADATA_BYTES: Final = 8192
 _METADATA_NAMES: Final = 64
+
+#: The byte of the value true.
+_TRUE: Final = 0xF5
 
 #: The most bytes of the numbers before the body of a call: that of the message, of the
 #: call and of the object.
@@ -104,7 +114,7 @@ class MessageReceiver(Protocol):
     def call(
         self,
         request: int,
-        target: int | bytes,
+        target: int | bytes | Path,
         method: bytes,
         args: tuple[Any, ...] | Refusal,
         kw: dict[str, Any] | Refusal,
@@ -115,7 +125,7 @@ class MessageReceiver(Protocol):
 
         Args:
             request: The other end's number of the call; 0 if no answer is wanted.
-            target: The number or the name of the object.
+            target: The number or the name of the object, or its path in an answer.
             method: The name of the method, as UTF-8.
             args: The positional arguments.
             kw: The keyword arguments.
@@ -142,6 +152,27 @@ class MessageReceiver(Protocol):
 
     def cancel(self, request: int) -> None:
         """Cancel a call that is served here."""
+
+    def finish(self, request: int) -> None:
+        """Keep the answer of a call no longer."""
+
+    def items(self, stream: int, items: tuple[Any, ...] | Refusal, size: int) -> None:
+        """Take items of a stream.
+
+        Args:
+            stream: The other end's number of the stream.
+            items: The items.
+            size: The bytes of the message.
+        """
+
+    def end(self, stream: int, failure: Any) -> None:
+        """End a stream, with a failure or None for none."""
+
+    def credit(self, stream: int, most_items: int, most_octets: int) -> None:
+        """Learn how much of a stream may have been sent in all."""
+
+    def stop(self, stream: int, failure: Any) -> None:
+        """Send no more items of a stream; with a failure or None for none."""
 
     def release(self, luid: int, count: int) -> None:
         """Count references, or cached copies, less."""
@@ -233,7 +264,7 @@ class MessageExchange:
         self,
         number: int,
         request: int,
-        target: int | bytes,
+        target: int | bytes | Path,
         method: bytes,
         args: tuple[Any, ...],
         kw: dict[str, Any],
@@ -244,7 +275,8 @@ class MessageExchange:
         Args:
             number: `messages.CALL` or `messages.UPDATE`.
             request: The number of the call; 0 if no answer is wanted.
-            target: The other end's number or name of the object.
+            target: The other end's number or name of the object, or its path in an
+                answer.
             method: The name of the method, as UTF-8.
             args: The positional arguments.
             kw: The keyword arguments.
@@ -262,8 +294,10 @@ class MessageExchange:
             writer.integer(request)
             if isinstance(target, int):
                 writer.integer(target)
-            else:
+            elif isinstance(target, bytes):
                 writer.text(target)
+            else:
+                _write_path(writer, target)
             _write_body(writer, method, args, kw, options)
             size = writer.end()
             return Sent(writer.take(), size)
@@ -351,7 +385,64 @@ class MessageExchange:
             writer.give_up()
             _writers.append(writer)
 
+    def items(self, stream: int, items: tuple[Any, ...]) -> Sent:
+        """Write items of a stream.
+
+        Args:
+            stream: This end's number of the stream.
+            items: The items.
+
+        Raises:
+            JellyError: One cannot be sent; its path begins with ``items``.
+            Exception: What a hook has raised.
+        """
+        writer = self._writer(self._sent)
+        try:
+            writer.begin()
+            writer.array(3)
+            writer.integer(_ITEMS)
+            writer.integer(stream)
+            try:
+                writer.arguments(items)
+            except JellyError as error:
+                error.with_prefix("items")
+                raise
+            size = writer.end()
+            return Sent(writer.take(), size)
+        finally:
+            writer.give_up()
+            _writers.append(writer)
+
     # Messages in.
+
+    def value(self, data: bytes, received: ReceivedValues) -> Any:
+        """Read the value of an answer that this end has written.
+
+        Args:
+            data: The message, as `reply` has written it.
+            received: The meaning that the connection's values have here.
+
+        Raises:
+            JellyError: It is refused.
+            DecodeError: It is no answer.
+        """
+        policy = self._policy
+        reader = _readers.pop() if _readers else Reader()
+        try:
+            reader.set_options(
+                connection=received, invoker=policy.invoker, types=policy.types
+            )
+            reader.set_endings(policy.endings)
+            reading = policy.modern_tables.current().reading
+            reader.use(reading, policy.security, policy.limits)
+            reader.open(data, 0, len(data))
+            reader.array()
+            reader.integer()
+            reader.integer()
+            return reader.value()
+        finally:
+            reader.close()
+            _readers.append(reader)
 
     def read(self) -> tuple[Any, ...] | None:
         """Read one message, if a whole one has come.
@@ -407,6 +498,11 @@ class MessageExchange:
             self._arrived.opened(number, request, None)
             message = (number, request, reader.field())
             self._left -= 2
+        elif number == _ITEMS:
+            stream = reader.integer()
+            self._arrived.opened(number, stream, None)
+            message = (number, stream, reader.arguments())
+            self._left -= 2
         else:
             message = self._read_other(reader, number)
         if self._left < 0:
@@ -421,7 +517,10 @@ class MessageExchange:
         """Read the fields of a call, or of a call of a cached copy."""
         request = reader.integer()
         target: Any
-        if number == _CALL and reader.head() >= TEXT:
+        head = reader.head()
+        if number == _CALL and head >= ARRAY:
+            target = _read_path(reader)
+        elif number == _CALL and head >= TEXT:
             target = reader.name()
         else:
             target = reader.integer()
@@ -448,8 +547,13 @@ class MessageExchange:
         left, self._left = self._left, 0
         if number == messages.RELEASE:
             return (number, [_read_release(reader) for _ in range(left)])
-        if number == messages.UNCACHE:
+        if number in (messages.UNCACHE, messages.FINISH):
             return (number, [reader.integer() for _ in range(left)])
+        if number in _ENDS:
+            stream = reader.integer()
+            self._arrived.opened(number, stream, None)
+            self._left = left - 2 if left > 1 else left - 1
+            return (number, stream, reader.field() if left > 1 else None)
         if number == messages.HELLO:
             self._left = left - 1
             return (number, _read_terms(reader, 4))
@@ -478,6 +582,8 @@ class MessageExchange:
         elif number == _UPDATE:
             _, request, target, method, args, kw, _ = message
             receiver.update(request, target, method, args, kw, self.size)
+        elif number == _ITEMS:
+            receiver.items(message[1], message[2], self.size)
         else:
             _HANDS[number](receiver, message)
 
@@ -499,6 +605,11 @@ def _hand_uncached(receiver: MessageReceiver, message: tuple[Any, ...]) -> None:
         receiver.uncache(luid)
 
 
+def _hand_finished(receiver: MessageReceiver, message: tuple[Any, ...]) -> None:
+    for request in message[1]:
+        receiver.finish(request)
+
+
 def _hand_hello(receiver: MessageReceiver, message: tuple[Any, ...]) -> None:
     if type(message[1]) is not dict:
         raise DecodeError("a hello without terms")
@@ -510,6 +621,10 @@ _HANDS: Final[dict[int, Any]] = {
     messages.HELLO: _hand_hello,
     messages.RELEASE: _hand_releases,
     messages.UNCACHE: _hand_uncached,
+    messages.FINISH: _hand_finished,
+    messages.END: lambda receiver, message: receiver.end(*message[1:]),
+    messages.CREDIT: lambda receiver, message: receiver.credit(*message[1:]),
+    messages.STOP: lambda receiver, message: receiver.stop(*message[1:]),
     messages.CANCEL: lambda receiver, message: receiver.cancel(message[1]),
     messages.ACK: lambda receiver, message: receiver.ack(*message[1:]),
     messages.PING: lambda receiver, message: receiver.ping(message[1]),
@@ -521,6 +636,7 @@ _HANDS: Final[dict[int, Any]] = {
 #: Numbers of integers in the messages that consist of integers.
 _INTEGERS: Final[dict[int, int]] = {
     messages.CANCEL: 1,
+    messages.CREDIT: 3,
     messages.ACK: 3,
     messages.PING: 1,
     messages.PONG: 1,
@@ -541,6 +657,15 @@ def integers(number: int, *fields: int) -> bytes:
     for field in fields:
         write_head(out, UINT, field)
     return _framed(out)
+
+
+def finishes(requests: Iterable[int]) -> bytes:
+    """Return the frame of a message that lets go of the answers of calls.
+
+    Args:
+        requests: The numbers of the calls.
+    """
+    return integers(messages.FINISH, *requests)
 
 
 def releases(counts: Mapping[int, int]) -> bytes:
@@ -637,13 +762,39 @@ def _write_body(
         writer.mapping(len(options))
         for key, value in options.items():
             writer.integer(key)
-            if key == messages.METADATA:
+            if key == messages.KEEP:
+                writer.value(True)
+            elif key == messages.METADATA:
                 writer.mapping(len(value))
                 for name, text in value.items():
                     writer.text(name.encode())
                     writer.text(text.encode())
             else:
                 writer.integer(value)
+
+
+def _write_path(writer: Writer, path: Path) -> None:
+    """Write the path of a part of an answer."""
+    writer.array(len(path))
+    for key in path:
+        if isinstance(key, int):
+            writer.integer(key)
+        else:
+            writer.text(key.encode())
+
+
+def _read_path(reader: Reader) -> Path:
+    """Read the path of a part of an answer."""
+    count = reader.array() - 1
+    if not 0 <= count <= _MOST_KEYS:
+        raise DecodeError(f"a path of {count} keys")
+    path: list[int | str] = [reader.integer()]
+    for _ in range(count):
+        if TEXT <= reader.head() < ARRAY:
+            path.append(reader.name().decode())
+        else:
+            path.append(reader.integer())
+    return tuple(path)
 
 
 def _read_options(reader: Reader) -> dict[int, Any]:
@@ -666,6 +817,11 @@ def _read_options(reader: Reader) -> dict[int, Any]:
             options[key] = reader.integer()
         elif key == messages.METADATA:
             options[key] = _read_metadata(reader)
+        elif key == messages.KEEP:
+            if reader.head() != _TRUE:
+                raise DecodeError("an option to keep an answer that is not true")
+            reader.skip()
+            options[key] = True
         else:
             reader.skip()
     return options

@@ -21,13 +21,16 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from pb_banana import Limits
+from pb_banana.extending import Path
 from pb_broker._compatibility import MODERN, BrokerLimits, Compatibility
+from pb_broker._dialects.message_codec import CACHED_COPY, REFERENCE
 from pb_broker._dialects.pb.messages import PROTOCOL_VERSION
 from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._dialects.undecided import Undecided
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED, Shell, as_deferred
+from pb_broker._objects.streams import StreamSource
 from pb_broker._objects.wire_types import PB_TYPES
 from pb_broker._session.failure_policy import FailurePolicy
 from pb_broker._session.observers import CallObserver
@@ -216,6 +219,10 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """
         return clock_of(self).callLater(seconds, function)
 
+    def now(self) -> float:
+        """Return the time by the connection's clock, in seconds."""
+        return float(clock_of(self).seconds())
+
     def send_late(self, data: bytes) -> None:
         """Send the bytes of a message outside of a step that returns bytes.
 
@@ -396,6 +403,14 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         if self.session.incoming.refusal is not None:
             self.has_ended()
 
+    def list_stream(self, source: StreamSource) -> None:
+        """List a stream, so that it ends with the connection."""
+        self.session.incoming.list_stream(source)
+
+    def close_unless_sent(self, source: StreamSource) -> None:
+        """End a stream that the peer could not be given."""
+        self.session.incoming.close_unless_sent(source)
+
     def stream_ended(self, stream: Any) -> None:
         """Forget a stream that has ended."""
         if self.session.incoming.stream_ended(stream):
@@ -534,11 +549,12 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self,
         prefix: bytes,
         perspective: Any,
-        objectID: int | bytes,
+        objectID: int | bytes | Path,
         message: bytes,
         args: tuple[Any, ...],
         kw: dict[str, Any],
         seconds: float | None = None,
+        keep: bool = False,
     ) -> Deferred[Any] | None:
         callback = errback = None
         wanted = True
@@ -553,6 +569,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         answer: Deferred[Any] | None = self.session.outgoing.call(
             *(objectID, prefix == b"cache", message, wanted, args, kw, perspective),
             seconds=seconds,
+            keep=keep,
         )
         if answer is not None and (callback is not None or errback is not None):
             as_deferred(answer).addCallbacks(callback or _same, errback)
@@ -563,11 +580,11 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
 
         Safe to call at any moment and in any thread, as finalizers are.
         """
-        self.session.releases.add(objectID, False)
+        self.session.releases.add(objectID, REFERENCE)
 
     def decCacheRef(self, objectID: int) -> None:
         """Release one cached copy of an object of the peer's."""
-        self.session.releases.add(objectID, True)
+        self.session.releases.add(objectID, CACHED_COPY)
 
     # Pages
 

@@ -19,11 +19,16 @@ A codec that has no dialect yet holds what is to be sent, and returns no bytes f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
+from pb_banana.extending import Path
 from pb_broker._dialects.serving_context import ServingContext
 
 __all__ = [
+    "CACHED_COPY",
+    "KEPT_ANSWER",
+    "REFERENCE",
+    "STREAM",
     "AnswerSink",
     "CallSink",
     "Jellied",
@@ -31,7 +36,15 @@ __all__ = [
     "Serialized",
     "Served",
     "Sink",
+    "StreamSink",
 ]
+
+#: The kinds of objects that are let go of.  In a dialect without streams there are the
+#: first two alone.
+REFERENCE: Final = 0
+CACHED_COPY: Final = 1
+STREAM: Final = 2
+KEPT_ANSWER: Final = 3
 
 #: On whose behalf a value is written: the arguments of a `ServingContext`.
 Served = tuple[Any, Any, Any, Any]
@@ -183,18 +196,66 @@ class AnswerSink(Protocol):
         """
 
 
+class StreamSink(Protocol):
+    """The part of a session that is told of streams, in a dialect that has them."""
+
+    def items(self, number: int, items: tuple[Any, ...], size: int) -> None:
+        """Take items of a stream of the peer's.
+
+        Args:
+            number: The peer's number of the stream.
+            items: The items; none if the peer waits for credit.
+            size: The bytes of their message.
+        """
+
+    def items_refused(self, number: int, read: Callable[[], Any]) -> None:
+        """End a stream of the peer's, whose items are refused.
+
+        Args:
+            number: The peer's number of the stream.
+            read: Raises the error.
+        """
+
+    def ended(self, number: int, failure: Any) -> None:
+        """Learn that a stream of the peer's has ended.
+
+        Args:
+            number: The peer's number of the stream.
+            failure: An exception or a Failure; None for none.
+        """
+
+    def credit(self, number: int, most_items: int, most_octets: int) -> None:
+        """Learn how much of a stream from here may have been sent in all.
+
+        Args:
+            number: Our number of the stream.
+            most_items: The items.
+            most_octets: The bytes of the messages that they are in.
+        """
+
+    def stop(self, number: int) -> None:
+        """Send no more of a stream.
+
+        Args:
+            number: Our number of the stream.
+        """
+
+
 class Sink(Protocol):
     """A session, as far as a codec tells it of messages.
 
     Attributes:
         incoming: The part for calls.
         outgoing: The part for answers.
+        streams: The part for streams; None where the dialect has none.
     """
 
     @property
     def incoming(self) -> CallSink: ...
     @property
     def outgoing(self) -> AnswerSink: ...
+    @property
+    def streams(self) -> StreamSink | None: ...
 
     def released(self, luid: int | bytes) -> None:
         """Count one reference of the peer's less.
@@ -264,7 +325,7 @@ class MessageCodec(Protocol):
     def call(
         self,
         request: int,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -277,7 +338,8 @@ class MessageCodec(Protocol):
 
         Args:
             request: The number of the call.
-            luid: The peer's number or name of the object.
+            luid: The peer's number or name of the object; in a dialect that is modern
+                also its path in an answer that the peer keeps.
             to_copy: Whether that is the peer's cached copy of an object of ours.
             name: The name of the method.
             wanted: Whether an answer is wanted.
@@ -365,12 +427,12 @@ class MessageCodec(Protocol):
         """
         ...
 
-    def release(self, luid: int | bytes, of_copy: bool) -> bytes:
-        """Return the bytes that give one reference or cached copy back.
+    def release(self, luid: int | bytes, kind: int) -> bytes:
+        """Return the bytes that let go of an object of the peer's.
 
         Args:
             luid: The peer's number of the object.
-            of_copy: Whether a cached copy is given back.
+            kind: `REFERENCE`, or another kind of object.
         """
         ...
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from pb_banana.extending import Path
 from pb_broker._dialects.message_codec import MessageCodec, Served, Sink
 from pb_broker._dialects.pb import messages
 from pb_broker._dialects.pb.codec import PbCodec, Serializer
@@ -82,7 +83,7 @@ class Undecided:
     def call(
         self,
         request: int,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -147,7 +148,7 @@ class Undecided:
         """Return no bytes: no call has come yet."""
         return []
 
-    def release(self, luid: int | bytes, of_copy: bool) -> bytes:
+    def release(self, luid: int | bytes, kind: int) -> bytes:
         """Return no bytes: no reference has come yet."""
         return b""
 

@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from pb_broker.errors import WrongThread
 
-from .shell import Shell, forget, late_call
+from .shell import Shell, forget, late_call, result_of
 
 __all__ = ["AsyncioShell"]
 
@@ -54,6 +54,8 @@ class _CallFuture(asyncio.Future[Any]):
     pending: dict[int, Any]
     # Number of the call, its key in that table.
     request: int
+    # True if the other end keeps the answer until it is told to let go of it.
+    is_kept: bool = False
 
     # The names that sessions use, which are those of a Deferred.
     callback = asyncio.Future.set_result
@@ -208,7 +210,7 @@ class AsyncioShell(Shell):
         if asyncio.isfuture(result):
             waiting: Deferred[Any] = Deferred.fromFuture(result)
             return waiting
-        return self.run(_result_of(result))
+        return self.run(result_of(result))
 
     def waiter(self) -> tuple[Any, Callable[[], None]]:
         """Return an awaitable for a coroutine of ours, and a function that ends it."""
@@ -285,10 +287,6 @@ class AsyncioShell(Shell):
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
-
-
-async def _result_of(awaitable: Any) -> Any:
-    return await awaitable
 
 
 class _ContainedError(Exception):

@@ -28,6 +28,7 @@ __all__ = [
     "call_of",
     "forget",
     "late_call",
+    "result_of",
     "thrown",
 ]
 
@@ -56,6 +57,8 @@ class Call(Deferred[Any]):
     pending: dict[int, Any]
     # Number of the call, its key in that table.
     request: int
+    # True if the other end keeps the answer until it is told to let go of it.
+    is_kept: bool = False
 
     if not hasattr(Deferred, "send"):
         # Older versions of Twisted have the method.
@@ -197,7 +200,11 @@ class Shell:
         """
         if isinstance(result, CoroutineType):
             return self.run(result)
-        return result if isinstance(result, Deferred) else None
+        if isinstance(result, Deferred):
+            return result
+        if not hasattr(type(result), "__await__"):
+            return None
+        return self.run(result_of(result))
 
     def waiter(self) -> tuple[Any, Callable[[], None]]:
         """Return an awaitable for a coroutine of ours, and a function that ends it."""
@@ -249,6 +256,15 @@ class Shell:
 
             threads: Any = reactor
             threads.callFromThread(function)
+
+
+async def result_of(awaitable: Any) -> Any:
+    """Wait for an awaitable that is no coroutine, and return its result.
+
+    Args:
+        awaitable: The awaitable.
+    """
+    return await awaitable
 
 
 #: The shell of Twisted's reactor, the default of every broker.

@@ -16,6 +16,7 @@ from pb_broker.interfaces import IJellyable, IUnjellyable
 from pb_jelly import Jellier, MalformedJelly, Unjellier, UnjellyableType, leaf_hook
 
 from .disconnect_notices import Notices
+from .remote_promise import RemotePromise, promised
 from .streams import RemoteStream
 from .stubs import Caller
 
@@ -230,6 +231,30 @@ class RemoteReference(Passed[_Interface]):
     def remoteMethod(self, key: str) -> RemoteMethod:
         """Return the method called ``key``, as a callable object."""
         return RemoteMethod(self, key)
+
+    def promise(
+        self, _name: str | bytes, /, *args: Any, **kw: Any
+    ) -> RemotePromise[Any]:
+        """Call a method, and return a promise of its answer.
+
+        The promise can be called and passed on before the answer is there; in the
+        dialect "pb2" that takes no time of its own.
+
+        Args:
+            _name: The method's name, as for :meth:`callRemote`.
+            *args: Its positional arguments.
+            **kw: Its keyword arguments.
+
+        Raises:
+            DeadReferenceError: As :meth:`callRemote`, and so are the others.
+        """
+        name = _name.encode() if type(_name) is str else encoded_name(_name)
+        kw.pop("pbanswer", None)
+        session = self.session
+        answer = session.broker._sendMessage(
+            *(b"", self.perspective, self.luid, name, args, kw), keep=True
+        )
+        return promised(session, self.perspective, answer)
 
     def stream(
         self, _name: str, /, *args: Any, batch: int = 100, **kw: Any

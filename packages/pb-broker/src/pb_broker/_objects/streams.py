@@ -17,7 +17,7 @@ from __future__ import annotations
 from asyncio import CancelledError as AsyncioCancelledError
 from asyncio import _get_running_loop, ensure_future
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any, Final, Generic, TypeVar
@@ -42,9 +42,10 @@ from pb_broker.errors import (
 )
 from pb_jelly import JellyError
 
+from .incoming_stream import IncomingStream
 from .referenceable import Referenceable
 
-__all__ = ["Batch", "RemoteStream", "StreamSource"]
+__all__ = ["Batch", "RemoteStream", "StreamSource", "as_stream"]
 
 _T = TypeVar("_T")
 
@@ -124,7 +125,7 @@ class StreamSource(Referenceable):
     continues = True
 
     def __init__(
-        self, broker: Any, generator: AsyncGenerator[Any, None], perspective: Any
+        self, broker: Any, generator: AsyncIterator[Any], perspective: Any
     ) -> None:
         self.perspective = perspective
         self.sent = 0
@@ -206,7 +207,9 @@ class StreamSource(Referenceable):
         finally:
             # A generator that was left at a ``yield`` has yet to clean up.
             try:
-                await generator.aclose()
+                close = getattr(generator, "aclose", None)
+                if close is not None:
+                    await close()
             except ENDINGS:
                 if self._broker.may_log():
                     _log.failure(
@@ -389,7 +392,8 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
     Args:
         begin: Makes the call, and returns its answer, to be awaited.
         batch: Number of items to ask for at a time; the next batch is asked for while
-            one is used.
+            one is used.  In the dialect "pb2" items come without being asked for: 64 of
+            them at first, and twice this number ahead of the reader from then on.
     """
 
     def __init__(self, begin: Callable[[], Any], batch: int = _BATCH) -> None:
@@ -409,6 +413,23 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         # Ends the wait of the reader; None if no reader waits.
         self._wake: Callable[[], None] | None = None
         self._is_over = False
+        # The items that come by themselves, and their broker; None for answers.
+        self._inlet: IncomingStream | None = None
+        self._broker: Any = None
+
+    @classmethod
+    def received(cls, inlet: IncomingStream, broker: Any) -> RemoteStream[Any]:
+        """Return a stream that has come in a message.
+
+        Args:
+            inlet: Its items.
+            broker: The broker of the connection.
+        """
+        stream: RemoteStream[Any] = cls(_never)
+        stream._begin = None
+        stream._inlet = inlet
+        stream._broker = broker
+        return stream
 
     def __aiter__(self) -> RemoteStream[_T]:
         """Return this."""
@@ -428,6 +449,8 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
                 "have one reader, and pass the items on"
             )
         while not self._items:
+            if self._inlet is not None:
+                return await self._next_received(self._inlet)
             if self._answer is not None:
                 self._take_in(*self._answer)
             elif self._error is not None:
@@ -438,6 +461,26 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
             else:
                 await self._wait()
         return self._items.popleft()
+
+    async def _next_received(self, inlet: IncomingStream) -> _T:
+        """Return the next of the items that come by themselves."""
+        broker = self._broker
+        broker.check_thread()
+        while not inlet.has_items:
+            if inlet.error is not None:
+                error, inlet.error = inlet.error, None
+                raise error
+            if self._is_over or inlet.is_over:
+                raise StopAsyncIteration
+            waiting, self._wake = broker.shell.waiter()
+            inlet.wake = self._wake
+            inlet.wanted()
+            try:
+                await waiting
+            finally:
+                inlet.wake = self._wake = None
+        item: _T = inlet.take()
+        return item
 
     async def _wait(self) -> None:
         """Wait for the next answer; ask for it if need be."""
@@ -489,6 +532,12 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
             return
         self._coming = self._arrival = None
         try:
+            if isinstance(value, RemoteStream) and value._inlet is not None:
+                self._inlet, value._inlet = value._inlet, None
+                self._inlet.window = 2 * self._batch
+                self._broker = value._broker
+                self._wake_reader()
+                return
             if self._source is None:
                 self._source = _source(value)
                 self._ask()
@@ -545,6 +594,12 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         """
         source: Any = self._source
         coming = self._coming
+        if self._inlet is not None:
+            self._broker.check_thread()
+            self._is_over = True
+            self._inlet.stop()
+            self._wake_reader()
+            return
         broker: Any = None if source is None else source.broker
         if broker is not None:
             broker.check_thread()
@@ -566,10 +621,39 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         await self.aclose()
 
     def __del__(self) -> None:
-        """Cancel the call that waits for an answer."""
+        """Stop the stream, and cancel the call that waits for an answer."""
+        inlet = getattr(self, "_inlet", None)
+        if inlet is not None:
+            inlet.stop()
         coming = getattr(self, "_coming", None)
         if coming is not None:
             _give_up(coming)
+
+
+def as_stream(value: Any) -> RemoteStream[Any]:
+    """Return a stream that was passed as an argument, whatever the peer speaks.
+
+    In the dialect "pb2" such an argument is a stream already; in "pb" it is a reference
+    to an object that gives the items.
+
+    Args:
+        value: The argument.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(value, RemoteStream):
+        return value
+    if not hasattr(value, "callRemote"):
+        raise TypeError(f"a {type(value).__qualname__} is no stream")
+    stream: RemoteStream[Any] = RemoteStream(_never)
+    stream._begin = None
+    stream._source = value
+    return stream
+
+
+def _never() -> Any:
+    """Stand for the call of a stream that needs none."""
 
 
 def _waiter(answer: Any) -> tuple[Any, Callable[[], None]]:

@@ -17,21 +17,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from pb_banana.extending import Part, PartUnjellier, messages, tags
+from pb_banana.extending import Part, PartUnjellier, Path, messages, tags
 from pb_broker._dialects.message_codec import Served
+from pb_broker._dialects.pb2.kept_answers import KeptAnswers, PromisedPart
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver
 from pb_broker._objects.failures import WIRE_NAME, CopiedFailure, CopyableFailure
+from pb_broker._objects.identity import process_unique_id
+from pb_broker._objects.outgoing_stream import OutgoingStream, is_stream
 from pb_broker._objects.referenceable import Referenceable
+from pb_broker._objects.remote_promise import RemotePromise
 from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker._objects.viewable import Viewable, ViewPoint
 from pb_broker._objects.wire_types import unjellyCached, unjellyLCache, unjellyLocal
+from pb_broker.errors import Error
 from pb_jelly import MalformedJelly, UnjellyableType
 
 from .exports import ExportTable
 from .imports import Imports
 from .serializer import NOBODY, Serializer
+from .streams import Streams
 
 __all__ = ["ConnectionValues", "SharedValues"]
 
@@ -42,7 +48,10 @@ _HOOKS: Final[dict[Any, int]] = {
     RemoteReference.jellyFor: tags.YOURS,
     RemoteCache.jellyFor: tags.YOURS,
     Cacheable.jellyFor: tags.CACHED,
+    RemotePromise.jellyFor: tags.PROMISE,
 }
+
+_CALLS: Final = (messages.CALL, messages.UPDATE)
 
 #: The items of a failure: names of classes, text, traceback, and other parts.
 _LEAST_OF_FAILURE: Final = 2
@@ -87,13 +96,22 @@ class ConnectionValues:
         carried: Keys of what the message that is being written names of the peer's, and
             of the cached copies in it: messages about those come after it.
         mentioned: Keys of the cached copies that it takes the peer to have.
+        kept: The answers here that the peer's calls may name.
+        own: The values of answers that this end has written, when they are read here.
+        promised: Parts of answers that are not known yet, in the message that is read.
         served: On whose behalf the message is written.
+        streams: The streams that it carries.
+        streams_here: The streams of the connection.
+        unowned: References in the message that is read, if it is not known yet which
+            object is called with them.
     """
 
     __slots__ = (
         *("_broker", "_exports", "_imports", "_serializer"),
-        *("_answered", "_called", "_fills", "_is_reading", "_perspective"),
-        *("carried", "mentioned", "served"),
+        *("_answered", "_called", "_fills", "_is_call", "_is_reading", "_is_unowned"),
+        *("_perspective", "_stream"),
+        *("carried", "mentioned", "served", "streams", "streams_here"),
+        *("kept", "own", "promised", "unowned"),
     )
 
     def __init__(
@@ -111,11 +129,19 @@ class ConnectionValues:
         self._perspective: Any = None
         self._called: int | bytes | None = None
         self._answered: int | None = None
+        self._stream: int | None = None
+        self._is_call = self._is_unowned = False
         # Functions that take the states of the copies being read, by id.
         self._fills: dict[int, Callable[[Any], object]] = {}
         self.carried: list[tuple[str, int | bytes]] = []
         self.mentioned: list[tuple[str, int | bytes]] = []
         self.served: Served = NOBODY
+        self.streams: list[OutgoingStream] = []
+        self.streams_here: Streams
+        self.kept: KeptAnswers
+        self.own = OwnValues(exports)
+        self.promised: list[PromisedPart] = []
+        self.unowned: list[RemoteReference] = []
 
     def context(self) -> ServingContext:
         """Return the context of the present message; see `SentValues.context`."""
@@ -139,6 +165,8 @@ class ConnectionValues:
             )
             return tags.FAILURE if is_ours else 0
         hook = getattr(cls, "jellyFor", None)
+        if hook is None:
+            return tags.STREAM if is_stream(cls) else 0
         try:
             return _HOOKS.get(hook, 0)
         except TypeError:
@@ -156,6 +184,16 @@ class ConnectionValues:
             return tag, self._home(value)
         if tag == tags.FAILURE:
             return tag, _failure_items(value.getStateToCopy())
+        if tag == tags.PROMISE:
+            path = value.path_for(self._broker.session)
+            self.mentioned.append(("call", path[0] if type(path) is list else path))
+            return tag, path
+        if tag == tags.STREAM:
+            self.context()
+            stream = self.streams_here.begin(value, self.served)
+            self.streams.append(stream)
+            self.carried.append(("stream", stream.number))
+            return tag, stream.number
         return self._copy(value)
 
     def _home(self, value: Any) -> Any:
@@ -189,19 +227,49 @@ class ConnectionValues:
 
     # Received values
 
-    def opened(self, number: int, request: int, target: int | bytes | None, /) -> None:
+    def luid_of(self, value: Any) -> int | None:
+        """Return the number of an object that the peer can call; None if it cannot.
+
+        Args:
+            value: Any object.
+        """
+        try:
+            return self._exports.luids.get(process_unique_id(value))
+        except TypeError:
+            # An identity that is not hashable.
+            return None
+
+    def perspective_of(self, luid: int | bytes) -> Any:
+        """Return the perspective of an object that is called; None for none.
+
+        Args:
+            luid: Its number or name.
+        """
+        try:
+            return getattr(self._exports.find(luid), "perspective", None)
+        except ENDINGS:
+            # It is asked for again by the call, which fails with that.
+            return None
+
+    def opened(
+        self, number: int, request: int, target: int | bytes | Path | None, /
+    ) -> None:
         """Learn which message is read next; see `ReceivedValues.opened`."""
-        self._perspective = self._called = self._answered = None
-        if number == messages.CALL:
-            self._called = target
-            found = None if target is None else self._exports.find(target)
-            try:
-                self._perspective = getattr(found, "perspective", None)
-            except ENDINGS:
-                # It is asked for again by the call, which fails with that.
-                self._perspective = None
+        self._perspective = self._called = self._answered = self._stream = None
+        self._is_unowned = False
+        self._is_call = number in _CALLS
+        if number == messages.CALL and target is not None:
+            if isinstance(target, tuple):
+                self._perspective = self.kept.perspective(target)
+                self._is_unowned = self._perspective is None
+            else:
+                self._called = target
+                self._perspective = self.perspective_of(target)
         elif number == messages.ANSWER:
             self._answered = request
+        elif number == messages.ITEMS:
+            self._stream = request
+            self._perspective = self.streams_here.perspective(request)
 
     def begin_reading(self) -> Any:
         """Go on to received values; return the argument for `end_reading`."""
@@ -219,6 +287,10 @@ class ConnectionValues:
         self._is_reading, self._serializer.context = before
         if self._fills:
             self._fills.clear()
+        if self.promised:
+            self.promised = []
+        if self.unowned:
+            self.unowned = []
 
     def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
         """Return the blank of a cached copy; see `ReceivedValues.begin`.
@@ -249,6 +321,10 @@ class ConnectionValues:
                 self._fills.pop(id(blank))(content[2])
                 return blank
             return self._hooked_copy(content)
+        if tag == tags.STREAM:
+            return self._incoming_stream(content)
+        if tag == tags.PROMISE:
+            return self._promised(content)
         if tag == tags.FAILURE and type(content) is list:
             return self._failure(content)
         raise MalformedJelly(f"a value of the tag {tag} that is none")
@@ -259,12 +335,39 @@ class ConnectionValues:
             raise MalformedJelly("a remote reference is a number")
         kind = self._broker.pb_types.get(b"remote")
         if kind is RemoteReference:
-            return self._imports.make(
-                luid, self._perspective, self._called, self._answered
+            reference = self._imports.make(
+                luid, self._perspective, self._called, self._answered, self._stream
             )
+            if self._is_unowned:
+                self.unowned.append(reference)
+            return reference
         self.context()
         taker: Any = _StateTaker(self._broker)
         return kind.__new__(kind).unjellyFor(taker, [b"remote", luid])
+
+    def _promised(self, content: Any) -> Any:
+        """Return a part of an answer; something in its place if it is not known."""
+        path = tuple(content) if type(content) is list else (content,)
+        if not path or type(path[0]) is not int:
+            raise MalformedJelly("a promise is the number of a call, and keys")
+        if any(type(key) not in (int, str) for key in path):
+            raise MalformedJelly("a promise whose keys are neither numbers nor texts")
+        if not self._is_call:
+            raise MalformedJelly("a promise that is no argument of a call")
+        part = PromisedPart(path)
+        self.promised.append(part)
+        return part
+
+    def _incoming_stream(self, number: Any) -> Any:
+        """Return a stream of the peer's."""
+        if type(number) is not int:
+            raise MalformedJelly("a stream is a number")
+        if self._imports.hooks is not None:
+            # Its items come on the account of the message that it came in.
+            self._imports.hooks.imported(
+                number, self._called, self._answered, self._stream
+            )
+        return self.streams_here.receive(number, self._perspective)
 
     def _own(self, content: Any) -> Any:
         """Return an object of ours that the peer has a reference to, or a copy."""
@@ -308,6 +411,50 @@ class ConnectionValues:
         failure = kind.__new__(kind)
         failure.setCopyableState(state)
         return failure
+
+
+class OwnValues:
+    """The values of answers that this end has written, when they are read here.
+
+    A reference to an object of ours is that object.
+
+    Args:
+        exports: Our objects that the peer can call.
+    """
+
+    __slots__ = ("_exports",)
+
+    def __init__(self, exports: ExportTable) -> None:
+        self._exports = exports
+
+    def context(self) -> ServingContext:
+        """Return a context of nobody's."""
+        return ServingContext()
+
+    def opened(
+        self, number: int, request: int, target: int | bytes | Path | None, /
+    ) -> None:
+        """Learn which message is read next; see `ReceivedValues.opened`."""
+
+    def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
+        """Refuse: a cached copy is the peer's alone."""
+        raise _not_here()
+
+    def arrived(self, tag: int, content: Any, blank: Any, /) -> Any:
+        """Return the object of some content; see `ReceivedValues.arrived`."""
+        if tag != tags.MINE:
+            raise _not_here()
+        found = self._exports.objects.get(content)
+        if found is None:
+            raise Error("an object in the answer was let go of, or taken back")
+        return found
+
+
+def _not_here() -> UnjellyableType:
+    return UnjellyableType(
+        "an answer can be used before it is known if it is of plain values, and of "
+        "objects that are passed by reference"
+    )
 
 
 def _failure_items(state: dict[str, Any]) -> list[Any]:

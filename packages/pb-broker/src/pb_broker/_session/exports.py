@@ -245,6 +245,17 @@ class ExportTable:
             return None
         return self.unregister(luid)
 
+    def check(self, luid: int) -> None:
+        """Check that a number may have been that of an object once.
+
+        Args:
+            luid: The number.
+
+        Raises:
+            ProtocolError: Nothing ever had it.
+        """
+        self._local_ids.check(luid)
+
     def unregister(self, luid: int | bytes) -> Any:
         """Drop an object with any count, and return it.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from pb_broker._event_loops.shell import Shell
+from pb_broker._objects.streams import StreamSource
 
 from .failure_policy import FailurePolicy
 from .peer_log import PeerLog
@@ -79,6 +80,20 @@ class Host(Protocol):
     def reading(self) -> HeldReading:
         """The reading side; it has to go on where an answer is to be read."""
         ...
+
+    def list_stream(self, source: StreamSource) -> None:
+        """List a stream, so that it ends with the connection.
+
+        Args:
+            source: The stream.
+        """
+
+    def close_unless_sent(self, source: StreamSource) -> None:
+        """End a stream that the peer could not be given.
+
+        Args:
+            source: The stream.
+        """
 
     def call_answered(self) -> None:
         """Learn that a call of the peer's was answered some time after it came."""

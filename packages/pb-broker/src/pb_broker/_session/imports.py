@@ -86,6 +86,7 @@ class Imports:
         perspective: Any,
         called: int | bytes | None,
         answered: int | None,
+        stream: int | None = None,
     ) -> RemoteReference:
         """Return a reference that came in a message, and count it.
 
@@ -94,12 +95,13 @@ class Imports:
             perspective: The perspective that is served when it is used.
             called: The object of the call that it is an argument of; None for none.
             answered: The number of the call that it is the answer of; None for none.
+            stream: The number of the stream that it is an item of; None for none.
 
         Raises:
             Error: There are as many as there may be.
         """
         self._quotas.check_imports(self.count)
-        return self._made(luid, perspective, called, answered)
+        return self._made(luid, perspective, called, answered, stream)
 
     def _made(
         self,
@@ -107,12 +109,13 @@ class Imports:
         perspective: Any,
         called: int | bytes | None,
         answered: int | None,
+        stream: int | None = None,
     ) -> RemoteReference:
         """Return a reference, and count it."""
         self.count += 1
         reference: RemoteReference = RemoteReference(perspective, self._broker, luid, 1)
         if self.hooks is not None:
-            self.hooks.imported(luid, called, answered)
+            self.hooks.imported(luid, called, answered, stream)
         return reference
 
     def discard(self, references: list[RemoteReference]) -> None:

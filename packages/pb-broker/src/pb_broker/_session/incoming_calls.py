@@ -13,7 +13,7 @@ An async generator is answered with a reference to a :class:`StreamSource`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import copy_context
 from functools import partial
 from threading import get_ident
@@ -35,6 +35,7 @@ from pb_broker._objects.failures import (
     is_silent,
 )
 from pb_broker._objects.identity import process_unique_id
+from pb_broker._objects.outgoing_stream import OutgoingStream, is_stream
 from pb_broker._objects.streams import Batch, StreamSource
 from pb_broker.errors import ClosingDown, Error, NoSuchMethod, ProtocolError
 from pb_jelly import JellyError
@@ -59,7 +60,7 @@ _VALUES: Final = frozenset(
 _NOTHING_RUNS: Final[dict[int, _Running]] = {}
 
 #: The shared empty table; replaced before the first stream is listed.
-_NO_STREAMS: Final[dict[int, StreamSource]] = {}
+_NO_STREAMS: Final[dict[int, StreamSource | OutgoingStream]] = {}
 
 
 class _Running:
@@ -151,7 +152,7 @@ class IncomingCalls:
         self.serving = 0
         # Calls that wait and can be cancelled, by number.
         self._running: dict[int, _Running] = _NOTHING_RUNS
-        self.streams: dict[int, StreamSource] = _NO_STREAMS
+        self.streams: dict[int, StreamSource | OutgoingStream] = _NO_STREAMS
         self.thread = get_ident()
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
@@ -317,13 +318,13 @@ class IncomingCalls:
         if self.hooks is not None:
             served = self.hooks.waiting(served)
         try:
-            is_stream = isinstance(result, AsyncGeneratorType)
-            later = None if is_stream else self._host.shell.awaitable(result)
+            is_items = _is_unsent_stream(result) and not self.codec.is_modern
+            later = None if is_items else self._host.shell.awaitable(result)
         except ENDINGS:
             # A result that says itself what its class is has raised instead.
             self.fail(Failure(), request, wanted)
             return
-        if is_stream:
+        if is_items:
             self._answer_stream(result, request, wanted, served)
         elif later is not None:
             self.serving += 1
@@ -387,7 +388,7 @@ class IncomingCalls:
 
     def _answer_stream(
         self,
-        generator: AsyncGeneratorType[Any, Any],
+        generator: AsyncIterator[Any],
         request: int,
         wanted: Any,
         served: Served,
@@ -401,15 +402,31 @@ class IncomingCalls:
                 self.fail(Failure(), request, wanted)
                 return
             result = StreamSource(self._host, generator, served[0])
-            if self.streams is _NO_STREAMS:
-                self.streams = {}
-            self.streams[id(result)] = result
+            self.list_stream(result)
         self.answer(result, request, wanted, served)
-        if result is not None and process_unique_id(result) not in self._exports.luids:
-            # The peer could not be given it.
-            cleanup = self._exports.take_cleanup(result)
+        if result is not None:
+            self.close_unless_sent(result)
+
+    def close_unless_sent(self, source: StreamSource) -> None:
+        """End a stream that the peer could not be given.
+
+        Args:
+            source: The stream.
+        """
+        if process_unique_id(source) not in self._exports.luids:
+            cleanup = self._exports.take_cleanup(source)
             if cleanup is not None:
                 self._host.peer_log.run(cleanup)
+
+    def list_stream(self, stream: StreamSource | OutgoingStream) -> None:
+        """List a stream that the peer has open.
+
+        Args:
+            stream: The stream.
+        """
+        if self.streams is _NO_STREAMS:
+            self.streams = {}
+        self.streams[id(stream)] = stream
 
     def stream_ended(self, stream: object) -> bool:
         """Learn that a stream has ended; tell whether it was listed."""
@@ -429,14 +446,14 @@ class IncomingCalls:
             again = partial(self._answer_later, result, request, wanted, served, True)
             self._host.shell.call_in_thread(again)
             return
-        if isinstance(result, AsyncGeneratorType):
-            self._answer_stream(result, request, wanted, served)
-        elif type(result) is Batch:
+        if type(result) is Batch:
             self._batch = result
             try:
                 self.answer(result.value, request, wanted, served)
             finally:
                 self._batch = None
+        elif _is_unsent_stream(result) and not self.codec.is_modern:
+            self._answer_stream(result, request, wanted, served)
         else:
             self.answer(result, request, wanted, served)
         self._has_answered(request)
@@ -510,26 +527,51 @@ class IncomingCalls:
 
     def _send_failure(self, failure: Failure, request: int) -> None:
         """Tell the caller of a failure: as it is, as a copy, or that it cannot be."""
+        codec = self.codec
+
+        def write(value: Any, is_plain: bool) -> list[bytes]:
+            if is_plain:
+                return codec.plain_error(request, value)
+            return codec.error(request, value)
+
+        self._tell(failure, write)
+
+    def tell_failure(
+        self, failure: Failure, write: Callable[[Any, bool], list[bytes]]
+    ) -> None:
+        """Log the failure of a stream where it should be, and tell the peer.
+
+        Args:
+            failure: The failure.
+            write: Returns the bytes of an exception, or of a copy of it, which is plain
+                then: it has to go under any policy.
+        """
+        if not is_silent(failure.value) and self._host.peer_log.allows():
+            self._log_failed(failure, True)
+        self._tell(failure, write)
+
+    def _tell(
+        self, failure: Failure, write: Callable[[Any, bool], list[bytes]]
+    ) -> None:
         if self.is_over:
             return
         value = failure.value
         policy = self._host.failure_policy
-        if policy.goes_whole(type(value)) and self._send_error(value, request):
+        if policy.goes_whole(type(value)) and self._send_error(value, write):
             return
-        if self._send_error(policy.copy_of(failure), request):
+        if self._send_error(policy.copy_of(failure), write):
             return
         # The call has to end all the same.
         instead = Failure(Error("the call failed with what cannot be sent"))
-        self._send_error(failure2Copyable(instead), request)
+        self._send_error(failure2Copyable(instead), write)
 
-    def _send_error(self, value: Any, request: int) -> bool:
+    def _send_error(
+        self, value: Any, write: Callable[[Any, bool], list[bytes]]
+    ) -> bool:
         """Send an error; tell whether that could be done."""
         try:
-            if type(value) is CopyableFailure:
-                # A call that fails has to end, under any policy.
-                parts = self.codec.plain_error(request, value)
-            else:
-                parts = self.codec.error(request, value)
+            # A call that fails has to end, under any policy.
+            parts = write(value, type(value) is CopyableFailure)
         except ENDINGS:
             log = self._host.peer_log
             if log.allows():
@@ -550,6 +592,14 @@ class IncomingCalls:
         streams, self.streams = self.streams, _NO_STREAMS
         for stream in list(streams.values()):
             self._host.peer_log.run(stream.close)
+
+
+def _is_unsent_stream(result: object) -> bool:
+    """Tell whether a result is an async iterator that is no object to be sent."""
+    if isinstance(result, AsyncGeneratorType):
+        return True
+    kind = type(result)
+    return is_stream(kind) and not hasattr(kind, "jellyFor")
 
 
 def _continues(target: object) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from twisted.python.failure import Failure
 
+from pb_banana.extending import Path
 from pb_broker._event_loops.shell import Shell
 from pb_broker._interfaces.exposed_methods import has_method
 from pb_broker.errors import PBConnectionLost, shown_name
@@ -112,7 +113,7 @@ class ObserverHooks(SessionHooks):
 
     def calling(
         self,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,

@@ -23,14 +23,18 @@ from typing import Any, Final
 
 from twisted.python.failure import Failure
 
-from pb_banana.extending import messages
+from pb_banana.extending import Path, messages
 from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import forget, late_call
 from pb_broker._objects.failures import remote_error
+from pb_broker._objects.outgoing_stream import is_stream
+from pb_broker._objects.remote_promise import PromiseUnknown, with_promises_kept
+from pb_broker._objects.streams import StreamSource
 from pb_broker.errors import ClosingDown, Error, MaybeExecuted, NotSent
+from pb_jelly import JellyError
 
 from .call_deadline import left_of_deadline
 from .host import Host, Outbox
@@ -121,7 +125,7 @@ class OutgoingCalls:
 
     def call(
         self,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -130,11 +134,13 @@ class OutgoingCalls:
         perspective: Any,
         is_hooked: bool = False,
         seconds: float | None = None,
+        keep: bool = False,
     ) -> Any:
         """Send a call.
 
         Args:
-            luid: The peer's number or name of the object.
+            luid: The peer's number or name of the object, or its path in an answer that
+                the peer keeps.
             to_copy: Whether that is the peer's cached copy of an object of ours.
             name: The name of the method.
             wanted: Whether an answer is wanted.
@@ -145,6 +151,7 @@ class OutgoingCalls:
             seconds: The seconds in which it has to be answered; infinite for any time,
                 None for what the host says, and what is left of the call that is being
                 served.
+            keep: Whether the peer keeps the answer, where it can.
 
         Returns:
             What becomes of the call, of the event loop's own kind: it has failed
@@ -157,23 +164,28 @@ class OutgoingCalls:
             raise self._host.shell.wrong_thread()
         if self.hooks is not None and not is_hooked:
             call = (luid, to_copy, name, wanted, args, kw, perspective)
-            send = partial(self.call, *call, is_hooked=True, seconds=seconds)
+            send = partial(self.call, *call, is_hooked=True, seconds=seconds, keep=keep)
             return self.hooks.calling(luid, to_copy, name, wanted, perspective, send)
         left = self._inherited() if seconds is None else seconds
         options = None
         request = self.last = self.last + 1
         try:
             if self.codec.is_modern:
-                options = self._options(left, wanted)
+                options = self._options(left, wanted, keep)
             parts = self.codec.call(
                 request, luid, to_copy, name, wanted, args, kw, perspective, options
             )
         except Exception:
             # An exception of a hook of the caller's own values is the caller's.  Those
             # that end a program are let through, as from any other call.
-            return self._host.shell.failed(Failure())
+            first = luid, to_copy, name, wanted
+            return self._unsent(Failure(), first, args, kw, perspective, seconds)
         # First, since there are transports that bring the answer at once.
-        answer = self._begin(request, name, left) if wanted else None
+        answer = None
+        if wanted:
+            answer = self._begin(request, name, left)
+            if keep and options is not None:
+                answer.is_kept = True
         outbox = self.outbox
         gathered = outbox.gathered
         if gathered is not None and len(parts) == 1:
@@ -193,17 +205,122 @@ class OutgoingCalls:
         seconds = self._host.call_timeout
         return left if seconds is None or left < seconds else None
 
-    def _options(self, left: float | None, wanted: Any) -> dict[int, int] | None:
-        """Return the options of a call that says by when its answer has to be there.
+    def _options(
+        self, left: float | None, wanted: Any, keep: bool
+    ) -> dict[int, Any] | None:
+        """Return the options of a call: the deadline of its answer, and its keeping.
 
         Args:
-            left: The seconds in which it has to be; None for what the host says.
+            left: The seconds in which it has to be there; None for what the host says.
             wanted: Whether an answer is wanted.
+            keep: Whether it is kept.
         """
-        seconds = self._host.call_timeout if left is None else left
-        if seconds is None or not wanted or seconds > _LONGEST:
+        if not wanted:
             return None
-        return {messages.DEADLINE: max(1, int(seconds * 1000))}
+        seconds = self._host.call_timeout if left is None else left
+        options: dict[int, Any] = {}
+        if seconds is not None and seconds <= _LONGEST:
+            options[messages.DEADLINE] = max(1, int(seconds * 1000))
+        if keep:
+            options[messages.KEEP] = True
+        return options or None
+
+    def _unsent(
+        self,
+        failure: Failure,
+        first: tuple[int | bytes | Path, bool, bytes, Any],
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+        seconds: float | None,
+    ) -> Any:
+        """Return what becomes of a call that could not be written as it is.
+
+        Args:
+            failure: Why it could not.
+            first: The first arguments of :meth:`call`.
+            args: As for that, and so are the others.
+            kw: The keyword arguments.
+            perspective: The perspective.
+            seconds: The time limit.
+        """
+        if isinstance(failure.value, PromiseUnknown):
+            return self._call_later(first, args, kw, perspective, seconds)
+        failed = self._host.shell.failed(failure)
+        if self.codec.is_modern or not isinstance(failure.value, JellyError):
+            return failed
+        return self._call_with_streams(first, args, kw, perspective, failed)
+
+    def _call_later(
+        self,
+        first: tuple[int | bytes | Path, bool, bytes, Any],
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+        seconds: float | None,
+    ) -> Any:
+        """Send a call when the promises among its arguments are known here.
+
+        Args:
+            first: The first arguments of :meth:`call`.
+            args: As for that, and so are the others.
+            kw: The keyword arguments.
+            perspective: The perspective.
+            seconds: The time limit.
+        """
+
+        async def run() -> Any:
+            known = await with_promises_kept(args, kw)
+            answer = self.call(*first, *known, perspective, seconds=seconds)
+            return None if answer is None else await answer
+
+        shell = self._host.shell
+        answer = shell.given(shell.run(run()))
+        if first[-1]:
+            return answer
+        shell.ignore(answer)
+        return None
+
+    def _call_with_streams(
+        self,
+        first: tuple[int | bytes | Path, bool, bytes, Any],
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+        failed: Any,
+    ) -> Any:
+        """Send a call whose arguments could not be sent, if they are async iterators.
+
+        Objects that give their items go in their place.
+
+        Args:
+            first: The first arguments of :meth:`call`.
+            args: As for that, and so are the others.
+            kw: The keyword arguments.
+            perspective: The perspective.
+            failed: What becomes of the call otherwise.
+        """
+        host = self._host
+        sources: list[StreamSource] = []
+
+        def put(value: Any) -> Any:
+            kind = type(value)
+            if not is_stream(kind) or hasattr(kind, "jellyFor"):
+                return value
+            source = StreamSource(host, value, perspective)
+            host.list_stream(source)
+            sources.append(source)
+            return source
+
+        args = tuple(map(put, args))
+        kw = {key: put(value) for key, value in kw.items()}
+        if not sources:
+            return failed
+        host.shell.ignore(failed)
+        answer = self.call(*first, args, kw, perspective)
+        for source in sources:
+            host.close_unless_sent(source)
+        return answer
 
     def pop(self, request: int, default: object = None) -> object:
         """Take a call that was given up from the list, and have the peer told.

@@ -26,11 +26,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 from weakref import ref
 
 from twisted.python.failure import Failure
 
+from pb_banana.extending import Path
 from pb_broker._dialects.message_codec import Served
 from pb_broker._objects.identity import process_unique_id
 from pb_broker.errors import Error
@@ -241,13 +242,13 @@ class Ownership(SessionHooks):
         return self._of_caches.get(luid) if isinstance(luid, int) else None
 
     def owners_for(
-        self, perspective: object, luid: int | bytes
+        self, perspective: object, luid: int | bytes | Path
     ) -> frozenset[Owner] | None:
         """Return the owners of the arguments in a call of an object of the peer's.
 
         Args:
             perspective: For whom the call is made.
-            luid: The peer's id of the object.
+            luid: The peer's id of the object, or its path in an answer.
 
         Returns:
             The owners; None if they are unknown.
@@ -256,6 +257,9 @@ class Ownership(SessionHooks):
         if owner is None:
             over = self._over.get(id(perspective))
             if over is None or over() is not perspective:
+                if isinstance(luid, tuple):
+                    # A part of an answer that is on its way.
+                    return self.owners_of_call(cast(int, luid[0])) or self.caller
                 imported = self._of_imports.get(luid)
                 return self.caller if imported is None else imported[0]
             owner = _OVER
@@ -278,13 +282,19 @@ class Ownership(SessionHooks):
             del self._of_imports[luid]
 
     def imported(
-        self, luid: int, called: int | bytes | None, answered: int | None
+        self,
+        luid: int,
+        called: int | bytes | None,
+        answered: int | None,
+        stream: int | None = None,
     ) -> None:
         """Note on whose account a reference came."""
         if called is not None:
             owners = self.owners_of_export(called)
         elif answered is not None:
             owners = self.owners_of_call(answered)
+        elif stream is not None:
+            owners = self._of_imports.get(stream, (None, 0))[0]
         else:
             owners = self.caller
         self.note_import(luid, owners)
@@ -311,7 +321,7 @@ class Ownership(SessionHooks):
 
     def calling(
         self,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -319,7 +329,7 @@ class Ownership(SessionHooks):
         send: Callable[[], Any],
     ) -> Any:
         """Send a call on its owners' account; have it fail if they are all over."""
-        if to_copy:
+        if to_copy and not isinstance(luid, tuple):
             # Updates belong to all owners of the copy: one of them caused it.
             owners = self.owners_of_cache(luid)
         else:

@@ -78,6 +78,21 @@ class Quotas:
             "the peer may have {} streams open at once",
         )
 
+    def check_incoming_streams(self, open_now: int) -> None:
+        """Check that the peer may have one stream more of its own open here.
+
+        Args:
+            open_now: The number of its streams that are open.
+
+        Raises:
+            Error: There are as many as there may be.
+        """
+        _check(
+            open_now,
+            self.of_peer.incoming_streams,
+            "the peer may have {} streams of its own open at once",
+        )
+
     def check_imports(self, held: int) -> None:
         """Check that one reference more to an object of the peer's may be held.
 

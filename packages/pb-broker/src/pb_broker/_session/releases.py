@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from threading import get_ident
 
-from pb_broker._dialects.message_codec import MessageCodec
+from pb_broker._dialects.message_codec import REFERENCE, MessageCodec
 
 from .host import Host, Outbox
 from .session_hooks import SessionHooks
@@ -29,8 +29,8 @@ class Releases:
         hooks: The session's hooks; None for none.
         is_over: Whether nobody is left to be told.
         outbox: As above.
-        queue: What the peer has yet to be told: a luid, and whether it is that of a
-            cached copy.  A list, because finalizers may add to it at any time.
+        queue: What the peer has yet to be told: a luid, and the kind of object that it
+            is of.  A list, because finalizers may add to it at any time.
         thread: The identifier of the event loop's thread.
     """
 
@@ -42,22 +42,22 @@ class Releases:
         self.outbox = outbox
         self.hooks: SessionHooks | None = None
         self.is_over = False
-        self.queue: list[tuple[int | bytes, bool]] = []
+        self.queue: list[tuple[int | bytes, int]] = []
         self.thread = get_ident()
 
-    def add(self, luid: int | bytes, of_copy: bool) -> None:
-        """Give one reference back, now or soon.
+    def add(self, luid: int | bytes, kind: int) -> None:
+        """Let go of one object of the peer's, now or soon.
 
         Safe to call at any moment and in any thread.
 
         Args:
             luid: The peer's number of the object.
-            of_copy: Whether a cached copy is given back.
+            kind: `REFERENCE`, or another kind of object.
         """
         if self.is_over:
             return
         # First in the queue, then the question: a step under way looks afterwards.
-        self.queue.append((luid, of_copy))
+        self.queue.append((luid, kind))
         if self.codec.busy and get_ident() == self.thread:
             return
         self._host.shell.call_in_thread(self.flush)
@@ -73,10 +73,10 @@ class Releases:
         try:
             while queue:
                 some = queue[:]
-                for luid, of_copy in some:
-                    if self.hooks is not None and not of_copy:
+                for luid, kind in some:
+                    if self.hooks is not None and kind == REFERENCE:
                         self.hooks.import_ended(luid)
-                    parts.append(codec.release(luid, of_copy))
+                    parts.append(codec.release(luid, kind))
                 del queue[: len(some)]
         finally:
             codec.busy -= 1

@@ -51,6 +51,7 @@ from .quotas import Quotas
 from .releases import Releases
 from .serializer import Serializer
 from .session_hooks import SessionHooks, joined
+from .streams import Streams
 
 __all__ = ["Session", "SessionHost"]
 
@@ -100,6 +101,7 @@ class Session:
         quotas: What the peer may cost.
         releases: What the peer has yet to be told was let go of.
         serializer: Values.
+        streams: Streams, either way, in a dialect that has them; None in "pb".
     """
 
     __slots__ = (
@@ -118,6 +120,7 @@ class Session:
         "quotas",
         "releases",
         "serializer",
+        "streams",
     )
 
     def __init__(
@@ -131,6 +134,7 @@ class Session:
         self.observers: ObserverHooks | None = None
         self.hooks: SessionHooks | None = None
         self.ownership: Ownership | None = None
+        self.streams: Streams | None = None
         profile = host.profile
         invoker: Any = host
         self.local_ids = LocalIDs()
@@ -165,6 +169,7 @@ class Session:
             self.broker, self.serializer, self.imports, self.exports
         )
         carrier: Any = self.broker
+        invoker: Any = self.broker
         quotas = self.quotas
         pb2 = Pb2Codec(
             carrier,
@@ -173,7 +178,11 @@ class Session:
             SharedValues(values),
             self,
             lambda: quotas.of_peer,
+            lambda: quotas.current.incoming_streams,
             bool(self.broker.isClient),
+        )
+        self.streams = values.streams_here = Streams(
+            invoker, pb2, self.incoming, self.exports, self.quotas, self.releases
         )
         self._speak(Undecided(self.pb, pb2, self.serializer))
 
@@ -383,6 +392,8 @@ class Session:
             self.caches.forget(luid)
             self._stopped_observing(entry)
         self.outgoing.fail_all(pending, reason, unsent)
+        if self.streams is not None:
+            self.streams.close(reason)
         self.incoming.close()
         self.exports.clear()
         self.caches.close()

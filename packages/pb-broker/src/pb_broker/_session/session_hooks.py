@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
+from pb_banana.extending import Path
 from pb_broker._dialects.message_codec import Served
 
 __all__ = ["HookChain", "SessionHooks", "joined"]
@@ -27,7 +28,7 @@ class SessionHooks:
 
     def calling(
         self,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -37,7 +38,7 @@ class SessionHooks:
         """Take part in a call from here.
 
         Args:
-            luid: The peer's number or name of the object.
+            luid: The peer's number or name of the object, or its path in an answer.
             to_copy: Whether that is the peer's cached copy of an object of ours.
             name: The name of the method.
             wanted: Whether an answer is wanted.
@@ -159,7 +160,11 @@ class SessionHooks:
         """Learn that the peer has no cached copy of an object any more."""
 
     def imported(
-        self, luid: int, called: int | bytes | None, answered: int | None
+        self,
+        luid: int,
+        called: int | bytes | None,
+        answered: int | None,
+        stream: int | None = None,
     ) -> None:
         """Learn that the peer has given a reference to an object of its own.
 
@@ -169,6 +174,8 @@ class SessionHooks:
                 None for another message, and where the message is not known.
             answered: The number of the call that is answered with the reference; None
                 as above.
+            stream: The number of the peer's stream that the reference is an item of;
+                None as above.
         """
 
     def import_ended(self, luid: int | bytes) -> None:
@@ -198,7 +205,7 @@ class HookChain(SessionHooks):
 
     def calling(
         self,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -286,11 +293,15 @@ class HookChain(SessionHooks):
         self._inner.cache_ended(luid)
 
     def imported(
-        self, luid: int, called: int | bytes | None, answered: int | None
+        self,
+        luid: int,
+        called: int | bytes | None,
+        answered: int | None,
+        stream: int | None = None,
     ) -> None:
         """Learn that the peer has given a reference to an object of its own."""
-        self._outer.imported(luid, called, answered)
-        self._inner.imported(luid, called, answered)
+        self._outer.imported(luid, called, answered, stream)
+        self._inner.imported(luid, called, answered, stream)
 
     def import_ended(self, luid: int | bytes) -> None:
         """Learn that one reference to an object of the peer's is given back."""

@@ -82,7 +82,7 @@ def _timers(broker: Broker) -> list[str]:
     ]
 
 
-def _released(release: tuple[Any, bool]) -> str:
+def _released(release: tuple[Any, int]) -> str:
     return "decache" if release[1] else "decref"
 
 

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final, Protocol
 from twisted.python.failure import Failure
 
 from pb_banana import Connection, encode
+from pb_banana.extending import Path
 from pb_broker._dialects.message_codec import Jellied, Served, Sink
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
@@ -42,7 +43,7 @@ _LONGEST_NAME: Final = 256
 _MOST_NUMBERS: Final = 4096
 
 #: Names and numbers of late, as they are written in the dialect "pb".
-_names: Final[dict[bytes, bytes]] = {}
+_names: Final[dict[bytes | Path, bytes]] = {}
 _numbers: Final[dict[int, bytes]] = {}
 
 #: Beginning of a call with the greatest numbers that there may ever be.
@@ -205,7 +206,7 @@ class PbCodec:
     def call(
         self,
         request: int,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -312,9 +313,9 @@ class PbCodec:
         expression = [messages.COPYABLE_FAILURE, jelly(failure.getStateToCopy())]
         return self.message([messages.ERROR, request, expression])
 
-    def release(self, luid: int | bytes, of_copy: bool) -> bytes:
+    def release(self, luid: int | bytes, kind: int) -> bytes:
         """Return the bytes of a release; see `MessageCodec.release`."""
-        verb = messages.DECACHE if of_copy else messages.DECREF
+        verb = messages.DECACHE if kind else messages.DECREF
         return self._connection.encode([verb, luid])
 
     def forget_copy(self, luid: int) -> list[bytes]:
@@ -392,7 +393,7 @@ class PbCodec:
         held, self._held = self._held, None
         return {each[1] for each in held or () if each[0] in messages.CALLS}
 
-    def _name(self, name: bytes) -> bytes:
+    def _name(self, name: bytes | Path) -> bytes:
         """Return a name of a method or an object as it is written."""
         token = self.encode(name)
         if len(token) <= _LONGEST_NAME and self._connection.dialect == b"pb":

@@ -20,6 +20,7 @@ from pb_banana.extending import (
     FrameReader,
     Key,
     MessageExchange,
+    Path,
     Sent,
     farewell,
     integers,
@@ -27,7 +28,14 @@ from pb_banana.extending import (
     releases,
 )
 from pb_broker._compatibility import BrokerLimits
-from pb_broker._dialects.message_codec import Serialized, Served, Sink
+from pb_broker._dialects.message_codec import (
+    CACHED_COPY,
+    KEPT_ANSWER,
+    STREAM,
+    Serialized,
+    Served,
+    Sink,
+)
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker.errors import ProtocolError
@@ -36,7 +44,8 @@ from pb_jelly.codec import CurrentTables, current_tables
 
 from .credit import CreditGiven
 from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages
-from .outgoing_messages import Carrier, OutgoingCall, OutgoingMessages
+from .kept_answers import KeptAnswers, PromisedPart, number_of
+from .outgoing_messages import Carrier, OutgoingCall, OutgoingMessages, Startable
 
 __all__ = ["Pb2Codec", "Pb2Connection", "SessionPolicy", "SessionValues"]
 
@@ -56,6 +65,14 @@ class SessionValues(Protocol):
     carried: list[Key]
     mentioned: list[Key]
     served: Served
+    streams: list[Startable]
+    kept: KeptAnswers
+    promised: list[PromisedPart]
+    unowned: list[Any]
+    own: Any
+
+    def luid_of(self, value: Any) -> int | None: ...
+    def perspective_of(self, luid: int | bytes) -> Any: ...
 
     def begin_reading(self) -> Any: ...
     def end_reading(self, before: Any) -> None: ...
@@ -143,6 +160,11 @@ def _context_for(
     return before
 
 
+#: A message; the keys of what it names of the peer's and of what it takes the peer to
+#: have; the streams in it; and the journal of what was counted for it.
+_Written = tuple[Sent, list[Key], list[Key], "list[Startable]", "ServingContext | None"]
+
+
 class Pb2Codec:
     """The messages of the dialect "pb2" on one connection.
 
@@ -153,17 +175,20 @@ class Pb2Codec:
         shared: Refuses the values that are not the same for every connection.
         sink: The session, which is told of what comes.
         limits: Returns the limits that hold for the peer now.
+        most_streams: Returns the most streams that it may have open here at once, when
+            it has logged in.
         is_client: True for the end that opened the connection, which greets first.
 
     Attributes:
         busy: As `MessageCodec` has it.
         incoming: The messages of the peer.
+        kept: The answers of its calls that it names before it knows them.
         outgoing: The messages of this end.
     """
 
     __slots__ = (
         *("_exchange", "_failures", "_limits", "_policy", "_shared", "_values"),
-        *("busy", "incoming", "outgoing"),
+        *("busy", "incoming", "kept", "outgoing"),
     )
 
     is_modern: ClassVar[bool] = True
@@ -176,6 +201,7 @@ class Pb2Codec:
         shared: Any,
         sink: Sink,
         limits: Callable[[], BrokerLimits],
+        most_streams: Callable[[], int],
         is_client: bool,
     ) -> None:
         self._policy = policy
@@ -189,6 +215,14 @@ class Pb2Codec:
         self.outgoing = OutgoingMessages(
             connection, policy.undo, lambda *end: sink.outgoing.fail(*end)
         )
+        self.kept = KeptAnswers(
+            lambda data: exchange.value(data, values.own),
+            values.luid_of,
+            values.perspective_of,
+            lambda: limits().imported_references,
+            lambda: 2 * limits().wire.message_bytes,
+        )
+        values.kept = self.kept
         self.incoming = IncomingMessages(
             connection,
             sink,
@@ -197,6 +231,8 @@ class Pb2Codec:
             frames.drop,
             CreditGiven(0, 0),
             is_client,
+            most_streams,
+            self.kept,
         )
         served = self.incoming.open
         self.outgoing.is_serving = lambda: bool(served)
@@ -240,6 +276,7 @@ class Pb2Codec:
 
     def held_calls(self) -> set[int]:
         """Return the numbers of calls that were not sent, and drop all messages."""
+        self.incoming.forget_waiting()
         return self.outgoing.take_unsent()
 
     def widen(self) -> None:
@@ -261,30 +298,30 @@ class Pb2Codec:
 
     # Messages out
 
-    def _written(
-        self, write: Callable[[], Sent], served: Served
-    ) -> tuple[Sent, list[Key], list[Key], ServingContext | None]:
-        """Write a message; return it with its keys and its journal."""
+    def _written(self, write: Callable[[], Sent], served: Served) -> _Written:
+        """Write a message; return it with what it carries and its journal."""
         policy, values = self._policy, self._values
         before = _context_for(policy, None)
-        outer = values.served, values.carried, values.mentioned
+        outer = values.served, values.carried, values.mentioned, values.streams
         values.served, values.carried, values.mentioned = served, [], []
+        values.streams = []
         self.busy += 1
         sent: Sent | None = None
         try:
             sent = write()
-            return sent, values.carried, values.mentioned, policy.context
+            carried, mentioned = values.carried, values.mentioned
+            return sent, carried, mentioned, values.streams, policy.context
         finally:
             self.busy -= 1
             made = _context_for(policy, before)
-            values.served, values.carried, values.mentioned = outer
+            values.served, values.carried, values.mentioned, values.streams = outer
             if sent is None and made is not None:
                 policy.undo(made)
 
     def call(
         self,
         request: int,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
         name: bytes,
         wanted: Any,
@@ -300,26 +337,30 @@ class Pb2Codec:
             self._exchange.call, number, told, luid, name, args, kw, options
         )
         served = (perspective, name, None, None)
-        sent, carried, mentioned, context = self._written(write, served)
-        return self._begun(request, luid, to_copy, sent, carried, mentioned, context)
+        return self._begun(request, luid, to_copy, self._written(write, served))
 
     def _begun(
         self,
         request: int,
-        luid: int | bytes,
+        luid: int | bytes | Path,
         to_copy: bool,
-        sent: Sent,
-        carried: list[Key],
-        mentioned: list[Key],
-        context: ServingContext | None,
+        written: _Written,
     ) -> list[bytes]:
         """Return the bytes of a call that has been written, if it can be begun."""
+        sent, carried, mentioned, streams, context = written
         needs = begins = NO_KEYS
         if self.outgoing.needs_keys(sent.size):
-            target: Key = ("cache" if to_copy else "target", luid)
+            target: Key
+            if isinstance(luid, tuple):
+                # What is called on one answer stays in order, whichever part it is.
+                target = ("call", number_of(luid))
+            else:
+                target = ("cache" if to_copy else "target", luid)
             needs = frozenset([target, *mentioned])
             begins = frozenset([target, ("call", request), *carried])
-        return self.outgoing.begin(OutgoingCall(request, sent, needs, begins, context))
+        return self.outgoing.begin(
+            OutgoingCall(request, sent, needs, begins, context, streams)
+        )
 
     def call_body(
         self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
@@ -339,7 +380,8 @@ class Pb2Codec:
         """Return the bytes of a call; see `MessageCodec.shared_call`."""
         number = messages.UPDATE if to_copy else messages.CALL
         sent = self._exchange.shared(number, request if wanted else 0, luid, body)
-        return b"".join(self._begun(request, luid, to_copy, sent, [], [], None))
+        written: _Written = (sent, [], [], [], None)
+        return b"".join(self._begun(request, luid, to_copy, written))
 
     def sharing(self) -> tuple[object, ...]:
         """Return the settings that the bytes of :meth:`call_body` depend on."""
@@ -363,7 +405,10 @@ class Pb2Codec:
             value = value.value
         write = partial(self._exchange.reply, messages.ANSWER, request, value)
         try:
-            return self._replied(write, served)
+            written = self._written(write, served)
+            if self.kept:
+                self.kept.known(request, written[0])
+            return self._sent(written)
         except JellyError as error:
             error.with_prefix("answer")
             raise
@@ -372,7 +417,10 @@ class Pb2Codec:
         """Return the bytes of an error; see `MessageCodec.error`."""
         write = partial(self._exchange.reply, messages.ERROR, request, value)
         try:
-            return self._replied(write, _NOBODY)
+            parts = self._replied(write, _NOBODY)
+            if self.kept:
+                self.kept.failed(request, lambda other: self.error(other, value))
+            return parts
         except JellyError as error:
             error.with_prefix("error")
             raise
@@ -380,22 +428,110 @@ class Pb2Codec:
     def plain_error(self, request: int, failure: Any) -> list[bytes]:
         """Return the bytes of an error; see `MessageCodec.plain_error`."""
         write = partial(self._failures.reply, messages.ERROR, request, failure)
-        return self._replied(write, _NOBODY)
+        parts = self._replied(write, _NOBODY)
+        if self.kept:
+            self.kept.failed(request, lambda other: self.plain_error(other, failure))
+        return parts
 
     def _replied(self, write: Callable[[], Sent], served: Served) -> list[bytes]:
-        sent, carried, mentioned, _ = self._written(write, served)
-        if not self.outgoing.needs_keys(sent.size):
-            return self.outgoing.send(sent)
-        return self.outgoing.send(sent, frozenset(mentioned), frozenset(carried))
+        return self._sent(self._written(write, served))
 
-    def release(self, luid: int | bytes, of_copy: bool) -> bytes:
+    def _sent(self, written: _Written, key: Key | None = None) -> list[bytes]:
+        """Return the bytes of a message that has been written.
+
+        Args:
+            written: The message.
+            key: The key by which such messages come one after the other; None for none.
+        """
+        sent, carried, mentioned, streams, _ = written
+        if not self.outgoing.needs_keys(sent.size):
+            return self.outgoing.send(sent, streams=streams)
+        own = () if key is None else (key,)
+        needs, begins = frozenset([*own, *mentioned]), frozenset([*own, *carried])
+        return self.outgoing.send(sent, needs, begins, streams)
+
+    # Streams
+
+    def items(
+        self,
+        number: int,
+        items: tuple[Any, ...],
+        served: Served,
+        allows: Callable[[int], bool],
+    ) -> tuple[int, list[bytes]]:
+        """Return the bytes of items of a stream.
+
+        Args:
+            number: Our number of the stream.
+            items: The items.
+            served: On whose behalf they are written.
+            allows: Tells whether a message of so many bytes may be sent.
+
+        Returns:
+            The size of the message, and its bytes; 0 if it was not allowed.
+
+        Raises:
+            JellyError: An item cannot be sent.
+            Exception: Whatever a hook of an item raises.
+        """
+        written = self._written(partial(self._exchange.items, number, items), served)
+        sent, context = written[0], written[-1]
+        if not allows(sent.size):
+            if context is not None:
+                self._policy.undo(context)
+            return 0, []
+        return sent.size, self._sent(written, ("stream", number))
+
+    def ask_for_stream_credit(self, number: int) -> list[bytes]:
+        """Return the bytes that say that a stream waits for credit.
+
+        Args:
+            number: Our number of the stream.
+        """
+        sent = self._exchange.items(number, ())
+        return self._sent((sent, [], [], [], None), ("stream", number))
+
+    def end(self, number: int, failure: Any, is_plain: bool) -> list[bytes]:
+        """Return the bytes that end a stream; it raises as :meth:`call` does.
+
+        Args:
+            number: Our number of the stream.
+            failure: The exception or a copy of it; None for none.
+            is_plain: True for a `CopyableFailure`, which needs no policy.
+        """
+        if failure is None:
+            data = integers(messages.END, number)
+            return self.outgoing.send_framed(data, frozenset([("stream", number)]))
+        exchange = self._failures if is_plain else self._exchange
+        write = partial(exchange.reply, messages.END, number, failure)
+        return self._sent(self._written(write, _NOBODY), ("stream", number))
+
+    def stream_credit(self, number: int, items: int, octets: int) -> list[bytes]:
+        """Return the bytes that give a stream of the peer's credit.
+
+        Args:
+            number: The peer's number of the stream.
+            items: The items that it may have sent in all.
+            octets: The bytes of the messages that they are in.
+        """
+        return self.outgoing.send_framed(
+            integers(messages.CREDIT, number, items, octets)
+        )
+
+    def release(self, luid: int | bytes, kind: int) -> bytes:
         """Return the bytes of a release; see `MessageCodec.release`."""
         if isinstance(luid, bytes):
             # A name is not counted.
             return b""
-        data = releases({luid: 1})
-        kind = "cache" if of_copy else "yours"
-        return b"".join(self.outgoing.send_framed(data, frozenset([(kind, luid)])))
+        needs: Key
+        if kind == STREAM:
+            return b"".join(self.outgoing.send_framed(integers(messages.STOP, luid)))
+        if kind == KEPT_ANSWER:
+            data, needs = integers(messages.FINISH, luid), ("call", luid)
+        else:
+            data = releases({luid: 1})
+            needs = ("cache" if kind == CACHED_COPY else "yours", luid)
+        return b"".join(self.outgoing.send_framed(data, frozenset([needs])))
 
     def forget_copy(self, luid: int) -> list[bytes]:
         """Return the bytes that end updates; see `MessageCodec.forget_copy`."""
@@ -456,6 +592,10 @@ class Pb2Codec:
         before = values.begin_reading()
         try:
             message = exchange.read()
+            if values.promised:
+                self.incoming.promised, values.promised = values.promised, []
+            if values.unowned:
+                self.incoming.unowned, values.unowned = values.unowned, []
         finally:
             values.end_reading(before)
         if message is None:

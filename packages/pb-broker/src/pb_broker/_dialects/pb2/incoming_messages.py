@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-from pb_banana.extending import Refusal, hello, integers, messages
-from pb_broker._dialects.message_codec import Sink
+from pb_banana.extending import Path, Refusal, hello, integers, messages
+from pb_broker._dialects.message_codec import Sink, StreamSink
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker.errors import Error, NotExecuted, ProtocolError
 from pb_jelly import JellyError
 
 from .credit import CreditGiven
+from .kept_answers import KeptAnswers, PromisedPart, number_of, replaced
 from .outgoing_messages import LEAST_FRAME, OutgoingMessages
 
 __all__ = ["LANES", "MAX_FRAME", "Greeter", "IncomingMessages"]
@@ -33,7 +34,14 @@ _MOST_NUMBER: Final = 2**53 - 1
 
 
 class Greeter(Protocol):
-    """A broker, as far as the greetings need it."""
+    """A broker, as far as incoming messages need it."""
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
+        """Call a function after some time; see `Carrier.call_later`."""
+
+    def now(self) -> float:
+        """Return the time by the connection's clock, in seconds."""
+        ...
 
     def greeted(self) -> None:
         """Learn that the greetings have crossed: messages can be sent."""
@@ -44,6 +52,50 @@ class Greeter(Protocol):
         Args:
             data: The bytes.
         """
+
+
+class _WaitingCall:
+    """A call that waits for answers that it names.
+
+    Args:
+        left: The number of answers.
+        seconds: The seconds that the call may take; None for any time.
+        greeter: The broker, for its clock.
+        number: The number of the call.
+        late: Called with it when they are over.
+
+    Attributes:
+        is_over: True if it is not to be made any more.
+        left: The number of answers that have yet to come.
+    """
+
+    __slots__ = ("_due", "_greeter", "_timer", "is_over", "left")
+
+    def __init__(
+        self,
+        left: int,
+        seconds: float | None,
+        greeter: Greeter,
+        number: int,
+        late: Callable[[int], None],
+    ) -> None:
+        self.left = left
+        self.is_over = False
+        self._greeter = greeter
+        self._timer: Any = None
+        self._due = 0.0
+        if seconds is not None:
+            self._timer = greeter.call_later(seconds, partial(late, number))
+            self._due = greeter.now() + seconds
+
+    def stop(self) -> float | None:
+        """Wait no more; return the seconds that are left, or None for any time."""
+        if self._timer is None:
+            return None
+        if self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        return max(0.0, self._due - self._greeter.now())
 
 
 class IncomingMessages:
@@ -57,16 +109,22 @@ class IncomingMessages:
         drop: Forgets what has come on a lane.
         given: The credit that the peer has.
         is_client: True for the end that opened the connection, which greets first.
+        most_streams: Returns the most streams that the peer may have open here.
+        kept: The answers that later calls may name.
 
     Attributes:
         given: As above.
         is_client: As above.
+        most_streams: As above.
         open: The bytes of the calls that are served here, by the peer's numbers.
+        promised: The parts of answers among the arguments of the message to be handed.
+        unowned: The references among them, if it is not known yet for whom they came.
     """
 
     __slots__ = (
         *("_drop", "_greeter", "_is_asked", "_nonce", "_outgoing", "_pings"),
-        *("_received", "_sink", "given", "is_client", "open"),
+        *("_received", "_sink", "given", "is_client", "most_streams", "open"),
+        *("_kept", "_waiting", "promised", "unowned"),
     )
 
     def __init__(
@@ -78,6 +136,8 @@ class IncomingMessages:
         drop: Callable[[int], None],
         given: CreditGiven,
         is_client: bool,
+        most_streams: Callable[[], int],
+        kept: KeptAnswers,
     ) -> None:
         self._greeter = greeter
         self._sink = sink
@@ -85,6 +145,12 @@ class IncomingMessages:
         self._received = received
         self._drop = drop
         self.is_client = is_client
+        self.most_streams = most_streams
+        self._kept = kept
+        # Calls that wait for answers that they name, by number.
+        self._waiting: dict[int, _WaitingCall] = {}
+        self.promised: list[PromisedPart] = []
+        self.unowned: list[Any] = []
         self.given = given
         self.open: dict[int, int] = {}
         # Callbacks for the answers to pings, by their numbers; None for no callback.
@@ -103,7 +169,10 @@ class IncomingMessages:
                 "version": [messages.VERSION, messages.VERSION],
                 "features": [],
                 "max_frame": MAX_FRAME,
-                "limits": {"bytes": octets, "calls": calls, "lanes": LANES},
+                "limits": {
+                    **{"bytes": octets, "calls": calls, "lanes": LANES},
+                    "streams": self.most_streams(),
+                },
             }
         )
 
@@ -128,7 +197,8 @@ class IncomingMessages:
         octets = _number(limits.get("bytes"), 1, _MOST_NUMBER)
         if not self.is_client:
             self._greeter.send_late(self.greeting())
-        self._outgoing.agree(max_frame, lanes, calls, octets)
+        streams = _number(limits.get("streams", 0), 0, _MOST_NUMBER)
+        self._outgoing.agree(max_frame, lanes, calls, octets, streams)
         self._greeter.greeted()
 
     # Calls
@@ -136,7 +206,7 @@ class IncomingMessages:
     def call(
         self,
         request: int,
-        target: int | bytes,
+        target: int | bytes | Path,
         method: bytes,
         args: Any,
         kw: Any,
@@ -145,34 +215,147 @@ class IncomingMessages:
     ) -> None:
         """Have a method of an object called."""
         seconds: float | None = None
+        number = self._opened(request, size)
         if options is not None:
             if messages.UNKNOWN in options:
-                self._refused_option(request, size)
+                error = "the call has an option that is not understood here"
+                self._refused(number, request, NotExecuted(error))
                 return
             if messages.DEADLINE in options:
                 seconds = options[messages.DEADLINE] / 1000
-        self._serve(request, target, False, method, args, kw, size, seconds)
+            if messages.KEEP in options and request:
+                try:
+                    self._kept.begin(request)
+                except Error as error:
+                    if isinstance(error, ProtocolError):
+                        raise
+                    self._refused(number, request, error)
+                    return
+        if isinstance(target, tuple) or self.promised:
+            self._named(number, request, target, method, args, kw, seconds)
+        else:
+            wanted = bool(request)
+            self._serve(number, wanted, False, target, method, args, kw, seconds)
+
+    def _named(
+        self,
+        number: int,
+        request: int,
+        target: Any,
+        method: bytes,
+        args: Any,
+        kw: Any,
+        seconds: float | None,
+    ) -> None:
+        """Have a call made that names answers, when all of them are known."""
+        promised, self.promised = self.promised, []
+        unowned, self.unowned = self.unowned, []
+        paths = [each.path for each in promised]
+        if type(target) is tuple:
+            paths.append(target)
+        for path in paths:
+            if request and number_of(path) >= request:
+                raise ProtocolError("a call that names a later one")
+        waits = {id(each): each for each in map(self._kept.pending, paths) if each}
+
+        def go_on() -> None:
+            part = call.left
+            call.left = part - 1
+            if part > 1 or call.is_over:
+                return
+            del self._waiting[number]
+            left = call.stop()
+            self._resolved(
+                *(number, request, target, method, args, kw, left),
+                *(paths, promised, unowned),
+            )
+
+        call = _WaitingCall(len(waits), seconds, self._greeter, number, self.cancel)
+        self._waiting[number] = call
+        for kept in waits.values():
+            kept.waiting.append(go_on)
+        if not waits:
+            call.left = 1
+            go_on()
+
+    def _resolved(
+        self,
+        number: int,
+        request: int,
+        target: Any,
+        method: bytes,
+        args: Any,
+        kw: Any,
+        seconds: float | None,
+        paths: list[Path],
+        promised: list[PromisedPart],
+        unowned: list[Any],
+    ) -> None:
+        """Have a call made whose named answers are known."""
+        kept = self._kept
+        for path in paths:
+            write = kept.error(path)
+            if write is not None:
+                if request:
+                    for part in write(request):
+                        self._greeter.send_late(part)
+                self.ended(number)
+                return
+        try:
+            if type(target) is tuple:
+                target = kept.target(target)
+                for reference in unowned:
+                    reference.perspective = kept.perspective_of(target)
+            if promised and type(args) is tuple and type(kw) is dict:
+                args, kw = self._filled(args, kw, promised)
+        except (Error, JellyError) as error:
+            self._refused(number, request, error)
+            return
+        self._serve(number, bool(request), False, target, method, args, kw, seconds)
+
+    def _filled(
+        self, args: tuple[Any, ...], kw: dict[str, Any], promised: list[PromisedPart]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return arguments with the parts of answers in their places."""
+        found: set[int] = set()
+
+        def put(value: Any) -> Any:
+            if type(value) is not PromisedPart:
+                return value
+            found.add(id(value))
+            return self._kept.value(value.path)
+
+        args, kw = replaced((args, kw), put, set())
+        if len(found) < len(promised):
+            raise Error(
+                "a promise is an argument, or in lists, tuples and dicts that are"
+            )
+        return args, kw
 
     def update(
         self, request: int, cache: int, method: bytes, args: Any, kw: Any, size: int
     ) -> None:
         """Have a method of a cached copy called."""
-        self._serve(request, cache, True, method, args, kw, size, None)
+        number = self._opened(request, size)
+        if self.promised:
+            self.promised = []
+            error = Error("a promise is no argument of a cached copy's method")
+            self._refused(number, request, error)
+            return
+        self._serve(number, bool(request), True, cache, method, args, kw, None)
 
     def _serve(
         self,
-        request: int,
-        target: int | bytes,
+        number: int,
+        wanted: bool,
         to_copy: bool,
+        target: int | bytes,
         method: bytes,
         args: Any,
         kw: Any,
-        size: int,
         seconds: float | None,
     ) -> None:
         """Have a call made; its credit is given back when it has ended."""
-        number = self._opened(request, size)
-        wanted = bool(request)
         incoming = self._sink.incoming
         serving = incoming.serving
         if type(args) is not tuple or type(kw) is not dict:
@@ -199,9 +382,8 @@ class IncomingMessages:
         self.open[number] = size
         return number
 
-    def _refused_option(self, request: int, size: int) -> None:
-        number = self._opened(request, size)
-        error = NotExecuted("the call has an option that is not understood here")
+    def _refused(self, number: int, request: int, error: Exception) -> None:
+        """Answer a call that cannot be made."""
         self._sink.incoming.refuse(number, bool(request), error)
         self.ended(number)
 
@@ -211,6 +393,8 @@ class IncomingMessages:
         Args:
             number: The number that the session knows it by.
         """
+        if self._kept:
+            self._kept.ended(number)
         size = self.open.pop(number, None)
         if size is not None and (self.given.end(size) or self._is_asked):
             self.acknowledge()
@@ -223,9 +407,26 @@ class IncomingMessages:
         self._greeter.send_late(integers(messages.ACK, received, octets, calls))
 
     def cancel(self, request: int) -> None:
-        """Cancel a call that is served here."""
-        if request in self.open:
+        """Cancel a call that is served here, or waits for an answer that it names."""
+        waiting = self._waiting.pop(request, None)
+        if waiting is not None:
+            waiting.stop()
+            waiting.is_over = True
+            error = NotExecuted("the call was given up before it could begin")
+            self._refused(request, max(request, 0), error)
+        elif request in self.open:
             self._sink.incoming.cancel(request)
+
+    def finish(self, request: int) -> None:
+        """Keep the answer of a call no longer."""
+        self._kept.finish(request)
+
+    def forget_waiting(self) -> None:
+        """Forget the calls that wait for answers: the connection is lost."""
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting.values():
+            call.stop()
+            call.is_over = True
 
     # Answers
 
@@ -244,6 +445,36 @@ class IncomingMessages:
         if type(failure) is Refusal:
             failure = failure.error
         self._sink.outgoing.fail(request, failure)
+
+    # Streams
+
+    def _streams(self) -> StreamSink:
+        streams = self._sink.streams
+        if streams is None:
+            raise ProtocolError("a message of a stream, and there is none")
+        return streams
+
+    def items(self, stream: int, items: Any, size: int) -> None:
+        """Take items of a stream of the peer's."""
+        if type(items) is Refusal:
+            read = partial(_refuse, items, "items")
+            self._streams().items_refused(stream, read)
+        else:
+            self._streams().items(stream, items, size)
+
+    def end(self, stream: int, failure: Any) -> None:
+        """Learn that a stream of the peer's has ended."""
+        if type(failure) is Refusal:
+            failure = failure.error
+        self._streams().ended(stream, failure)
+
+    def credit(self, stream: int, most_items: int, most_octets: int) -> None:
+        """Learn how much of a stream may have been sent."""
+        self._streams().credit(stream, most_items, most_octets)
+
+    def stop(self, stream: int, failure: Any) -> None:
+        """Send no more of a stream."""
+        self._streams().stop(stream)
 
     # References and copies
 

@@ -16,7 +16,7 @@ which it is kept instead:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -35,7 +35,14 @@ from pb_broker.errors import Error, NotExecuted
 
 from .credit import CreditTaken
 
-__all__ = ["CREDIT_WAIT", "LEAST_FRAME", "Carrier", "OutgoingCall", "OutgoingMessages"]
+__all__ = [
+    "CREDIT_WAIT",
+    "LEAST_FRAME",
+    "Carrier",
+    "OutgoingCall",
+    "OutgoingMessages",
+    "Startable",
+]
 
 #: The least bytes of a frame's payload that any end takes; this one sends no more than
 #: the other number, however much the peer takes.
@@ -80,6 +87,13 @@ class Carrier(Protocol):
         """End the connection at once."""
 
 
+class Startable(Protocol):
+    """A stream that a message carries."""
+
+    def start(self) -> None:
+        """Learn that the message is sent."""
+
+
 class OutgoingCall:
     """A message that is kept: a call, or another one that is held.
 
@@ -89,12 +103,15 @@ class OutgoingCall:
         needs: The keys of the messages that it comes after.
         begins: The keys that later messages may need.
         context: The journal of what was counted for it; None for nothing.
+        streams: The streams that it carries.
 
     Attributes:
         timer: Ends its waiting for credit; None if it does not wait.
     """
 
-    __slots__ = ("begins", "context", "needs", "request", "sent", "timer")
+    __slots__ = (
+        *("begins", "context", "needs", "request", "sent", "streams", "timer"),
+    )
 
     def __init__(
         self,
@@ -103,12 +120,14 @@ class OutgoingCall:
         needs: frozenset[Key] = NO_KEYS,
         begins: frozenset[Key] = NO_KEYS,
         context: ServingContext | None = None,
+        streams: Sequence[Startable] = (),
     ) -> None:
         self.request = request
         self.sent = sent
         self.needs = needs
         self.begins = begins
         self.context = context
+        self.streams = streams
         self.timer: Any = None
 
 
@@ -127,12 +146,13 @@ class OutgoingMessages:
         is_serving: Tells whether a call of the peer's is being served here, so that the
             reserve of the credit may be used.
         lanes: The large messages.
+        streams: The most streams that the peer takes at once.
         sent: The number of messages that were handed on and are counted.
     """
 
     __slots__ = (
         *("_carrier", "_credit", "_fail", "_held", "_undo", "_waiting"),
-        *("abandoned", "is_ready", "is_serving", "lanes", "sent"),
+        *("abandoned", "is_ready", "is_serving", "lanes", "sent", "streams"),
     )
 
     def __init__(
@@ -147,6 +167,7 @@ class OutgoingMessages:
         # Credit from the peer; known from its greeting.
         self._credit = CreditTaken(0, 0)
         self.lanes = LaneQueue(LEAST_FRAME)
+        self.streams = 0
         self.is_ready = False
         self.is_serving: Callable[[], bool] = bool
         # Messages until the greetings have crossed; then calls without credit.
@@ -157,7 +178,9 @@ class OutgoingMessages:
 
     # The greetings
 
-    def agree(self, max_frame: int, lanes: int, calls: int, octets: int) -> None:
+    def agree(
+        self, max_frame: int, lanes: int, calls: int, octets: int, streams: int
+    ) -> None:
         """Take the peer's limits.
 
         Args:
@@ -165,7 +188,9 @@ class OutgoingMessages:
             lanes: The most lanes.
             calls: The calls that may be begun at first.
             octets: Their bytes.
+            streams: The most streams at once.
         """
+        self.streams = streams
         self.lanes.max_frame = min(max_frame, _MOST_FRAME)
         self.lanes.lanes = lanes
         self._credit = CreditTaken(calls, octets)
@@ -179,7 +204,7 @@ class OutgoingMessages:
             if each.request:
                 parts += self.begin(each)
             else:
-                parts += self.send(each.sent, each.needs, each.begins)
+                parts += self.send(each.sent, each.needs, each.begins, each.streams)
         return parts
 
     def kept(self) -> list[OutgoingCall]:
@@ -222,6 +247,7 @@ class OutgoingMessages:
         sent: Sent,
         needs: frozenset[Key] = NO_KEYS,
         begins: frozenset[Key] = NO_KEYS,
+        streams: Sequence[Startable] = (),
     ) -> list[bytes]:
         """Return the frame of a message; no frame if it is kept.
 
@@ -229,11 +255,14 @@ class OutgoingMessages:
             sent: The message.
             needs: The keys of the messages that it comes after.
             begins: The keys that later messages may need.
+            streams: The streams that it carries.
         """
         lanes = self.lanes
         if not self.is_ready:
-            self._held.append(OutgoingCall(0, sent, needs, begins))
+            self._held.append(OutgoingCall(0, sent, needs, begins, None, streams))
             return []
+        for stream in streams:
+            stream.start()
         if sent.size <= lanes.max_frame and not (lanes and lanes.has_to_wait(needs)):
             self.sent += 1
             return [sent.frame()]
@@ -284,8 +313,12 @@ class OutgoingMessages:
             if len(self._waiting) == 1:
                 self._carrier.ask_for_credit()
             return []
-        self._credit.begin(size)
-        return self.send(call.sent, call.needs, call.begins)
+        return self._begun(call)
+
+    def _begun(self, call: OutgoingCall) -> list[bytes]:
+        """Return the bytes of a call for which there is credit."""
+        self._credit.begin(call.sent.size)
+        return self.send(call.sent, call.needs, call.begins, call.streams)
 
     def _has_waited(self, call: OutgoingCall) -> None:
         """End a call that has waited for credit in vain."""
@@ -314,8 +347,7 @@ class OutgoingMessages:
         while waiting and self._credit.allows(waiting[0].sent.size, self.is_serving()):
             call = waiting.popleft()
             call.timer.cancel()
-            self._credit.begin(call.sent.size)
-            for part in self.send(call.sent, call.needs, call.begins):
+            for part in self._begun(call):
                 self._carrier.send_late(part)
         if waiting:
             self._carrier.ask_for_credit()
