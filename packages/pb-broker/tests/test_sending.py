@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 import pb_broker as pb
 from pb_banana import PB_VOCABULARY, Decoder, Limits
-from pb_broker._connection.transport_output import undelivered
+from pb_broker._connection.writing import undelivered
 from pb_broker.testing import MemoryTransport
 
 from .support import Echo, logged
