@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -412,6 +413,21 @@ class TestWriting:
         whole = message(1, b"root", b"name", 1, args, kw, verb=b"message")
         assert write(speaking(), args, kw, head=head) == whole
 
+    def test_edit_of_a_policy_takes_effect(self) -> None:
+        policy = SecurityOptions()
+        policy.allowBasicTypes()
+        connection, tables = speaking(), CurrentTables(policy)
+
+        def attempt() -> list[bytes] | None:
+            make_jellier = partial(jellier_for, policy=policy)
+            return connection.write_message((ANSWER, 1), ((),), tables, make_jellier)
+
+        assert attempt() is not None
+        del policy.allowedTypes[b"tuple"]
+        assert attempt() is None
+        policy.allowTypes("tuple")
+        assert attempt() is not None
+
     def test_only_where_the_dialect_is_pb(self) -> None:
         assert write(Connection(True), "a") is None
         assert write(server(), "a") is None
@@ -564,6 +580,15 @@ class TestReading:
         whole = message(1, ["a", Mark(b"remote", 5), "b"])
         found = speaking().receive_message(whole, TABLES, KNOWN, make, list)
         assert found == (b"answer", 1, ["a", (b"answer", 7, "inner"), "b"])
+
+    def test_backlog_is_the_decoders(self) -> None:
+        peer = Peer(speaking())
+        data = message(1, "a")
+        for _ in range(2):
+            assert peer.receive(data * 2) is not None
+            assert peer.connection.decoder.has_backlog
+            assert peer.receive() is not None
+            assert not peer.connection.decoder.has_backlog
 
     def test_an_error_comes_in_its_turn_and_stays(self) -> None:
         peer = Peer(speaking())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pb_banana import (
     PB_VOCABULARY,
     BananaError,
+    Connection,
     DecodeError,
     Decoder,
     Encoder,
@@ -20,7 +21,6 @@ from pb_banana import (
     Limits,
     UnknownVocabulary,
 )
-from pb_banana._pb.object_reader import Reader
 from pb_jelly.codec import CurrentTables
 
 from .graphs import (
@@ -345,31 +345,34 @@ decoded(encoded(Spot(x=1)))
 
 
 class OneByOne:
-    """A decoder that is fed for one message at a time."""
+    """A connection that is fed for one message at a time."""
 
     def __init__(self, limits: Limits = WIDE, *, absorbing: bool = False) -> None:
-        self.decoder = Decoder(limits, vocabulary=PB_VOCABULARY)
+        self.connection = Connection(True, limits=limits)
+        self.connection.select(b"pb")
+        self.decoder = self.connection._decoder
         self.absorbing = absorbing
-        self.reader = Reader()
-        self.reader.use(CurrentTables(POLICY).reading)
+        self.tables = CurrentTables(POLICY)
         self.discarded: list[Any] = []
 
-    def feed_one(self, data: bytes = b"") -> Any:
+    def receive_one(self, data: bytes = b"") -> Any:
         if self.absorbing and self.decoder.absorb(data):
             assert not self.decoder.has_backlog
             return None
         discard = self.discarded.extend
-        return self.decoder.feed_one(data, self.reader, KNOWN, remote, discard)
+        return self.connection.receive_message(
+            data, self.tables, KNOWN, remote, discard
+        )
 
     def outcome(self, pieces: Iterable[bytes]) -> tuple[list[Any], Any]:
         """Return what comes of a stream: messages, and the error if there is any."""
         received: list[Any] = []
         try:
             for piece in [*pieces, b""]:
-                found = self.feed_one(piece)
+                found = self.receive_one(piece)
                 while found is not None:
                     received.append(found)
-                    found = self.feed_one()
+                    found = self.receive_one()
                 assert not self.decoder.has_backlog
         except BananaError as error:
             return received, describe(error)
@@ -425,85 +428,85 @@ class TestOneByOne:
     def test_several_messages_of_one_piece_take_one_step_each(self) -> None:
         ours = OneByOne()
         first, *others = MESSAGES[:3] * 2
-        assert type(ours.feed_one(b"".join([first, *others]))) is tuple
+        assert type(ours.receive_one(b"".join([first, *others]))) is tuple
         for _ in others:
             assert backlog(ours.decoder)
             assert not ours.decoder.is_idle
-            assert type(ours.feed_one()) is tuple
+            assert type(ours.receive_one()) is tuple
         assert not backlog(ours.decoder)
         assert ours.decoder.is_idle
-        assert ours.feed_one() is None
+        assert ours.receive_one() is None
 
     def test_message_in_pieces_takes_two_steps(self) -> None:
         ours = OneByOne()
         whole = MESSAGES[0]
         for length in range(1, len(whole)):
-            assert ours.feed_one(whole[:length]) is None
-            found = ours.feed_one(whole[length:])
+            assert ours.receive_one(whole[:length]) is None
+            found = ours.receive_one(whole[length:])
             assert assert_reads(found, pb().feed(whole)[0]) is (length == 1)
             # And what follows it does not.
-            assert type(ours.feed_one(whole)) is tuple
-        assert ours.feed_one(whole + whole[:20]) is not None
+            assert type(ours.receive_one(whole)) is tuple
+        assert ours.receive_one(whole + whole[:20]) is not None
         assert backlog(ours.decoder)
-        assert ours.feed_one(b"") is None
+        assert ours.receive_one(b"") is None
         assert not backlog(ours.decoder)
-        assert ours.feed_one(whole[20:] + whole) == pb().feed(whole)[0]
-        assert type(ours.feed_one()) is tuple
+        assert ours.receive_one(whole[20:] + whole) == pb().feed(whole)[0]
+        assert type(ours.receive_one()) is tuple
 
     def test_later_data_is_queued(self) -> None:
         ours = OneByOne()
         answers = [message(number, "a") for number in range(5)]
         found = [
-            ours.feed_one(answers[0]),
-            ours.feed_one(answers[1] + answers[2]),
-            ours.feed_one(answers[3]),
-            ours.feed_one(answers[4][:5]),
-            ours.feed_one(answers[4][5:]),
+            ours.receive_one(answers[0]),
+            ours.receive_one(answers[1] + answers[2]),
+            ours.receive_one(answers[3]),
+            ours.receive_one(answers[4][:5]),
+            ours.receive_one(answers[4][5:]),
         ]
         assert [each[1] for each in found] == [0, 1, 2, 3, 4]
 
-    def test_feed_and_feed_one_in_turn(self) -> None:
+    def test_feed_and_receive_one_in_turn(self) -> None:
         ours = OneByOne()
         whole = message(1, "a")
-        assert ours.feed_one(whole * 4) == (b"answer", 1, "a")
+        assert ours.receive_one(whole * 4) == (b"answer", 1, "a")
         expression = [b"answer", 1, [b"unicode", b"a"]]
         assert ours.decoder.feed(b"", 1) == [expression]
-        assert ours.feed_one() == (b"answer", 1, "a")
+        assert ours.receive_one() == (b"answer", 1, "a")
         assert ours.decoder.feed(whole + whole[:5]) == [expression] * 2
-        assert ours.feed_one(whole[5:]) == expression
-        assert ours.feed_one(whole) == (b"answer", 1, "a")
+        assert ours.receive_one(whole[5:]) == expression
+        assert ours.receive_one(whole) == (b"answer", 1, "a")
 
     def test_limits_replaced_between_messages(self) -> None:
         ours = OneByOne(Limits(string_bytes=100))
         whole = message(1, b"x" * 101)
-        assert ours.feed_one(message(1, b"x")) is not None
+        assert ours.receive_one(message(1, b"x")) is not None
         ours.decoder.limits = Limits(string_bytes=200)
-        assert ours.feed_one(whole) is not None
+        assert ours.receive_one(whole) is not None
         ours.decoder.limits = Limits(string_bytes=100)
         with pytest.raises(LimitExceeded):
-            ours.feed_one(whole)
+            ours.receive_one(whole)
         for data in (b"", message(1, b"x")):
             with pytest.raises(LimitExceeded):
-                ours.feed_one(data)
+                ours.receive_one(data)
 
     def test_error_is_raised_after_earlier_messages(self) -> None:
         ours = OneByOne()
         whole = message(1, "a")
-        assert ours.feed_one(whole * 2 + b"\x88") is not None
-        assert ours.feed_one() is not None
+        assert ours.receive_one(whole * 2 + b"\x88") is not None
+        assert ours.receive_one() is not None
         for _ in range(2):
             with pytest.raises(InvalidToken) as caught:
-                ours.feed_one()
+                ours.receive_one()
             assert caught.value.offset == 2 * len(whole)
 
     def test_references_are_discarded_before_the_two_steps(self) -> None:
         ours = OneByOne()
         mark = Mark(b"remote", 5)
-        assert type(ours.feed_one(message(1, mark))) is tuple
+        assert type(ours.receive_one(message(1, mark))) is tuple
         assert ours.discarded == []
-        assert type(ours.feed_one(message(1, [mark, Node()]))) is list
+        assert type(ours.receive_one(message(1, [mark, Node()]))) is list
         assert len(ours.discarded) == 1
-        assert ours.feed_one(message(1, [mark, mark])[:-1]) is None
+        assert ours.receive_one(message(1, [mark, mark])[:-1]) is None
         assert len(ours.discarded) == 2
 
 

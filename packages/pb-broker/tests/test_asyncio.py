@@ -140,7 +140,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @on_a_loop
-async def test_every_way_to_answer() -> None:
+async def test_answers_from_each_kind_of_method() -> None:
     async with running() as (root, _):
         for name in (
             "echo",
@@ -156,7 +156,7 @@ async def test_every_way_to_answer() -> None:
 
 
 @on_a_loop
-async def test_what_asyncio_does_with_calls() -> None:
+async def test_calls_work_with_asyncios_ways_to_wait() -> None:
     async with running() as (root, _):
         call = root.callRemote("sleep", 1)
         assert isinstance(call, asyncio.Future)
@@ -174,7 +174,7 @@ async def test_what_asyncio_does_with_calls() -> None:
 
 
 @on_a_loop
-async def test_a_call_that_is_cancelled() -> None:
+async def test_cancelled_call_is_forgotten() -> None:
     patient = Patient()
     async with running(patient) as (root, _):
 
@@ -202,7 +202,7 @@ async def test_a_call_that_is_cancelled() -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 @on_a_loop
-async def test_errors(waits: bool) -> None:
+async def test_exceptions_of_methods_reach_the_caller(waits: bool) -> None:
     async with running() as (root, _):
         with pytest.raises(pb.Error, match="on purpose"):
             await root.callRemote("fail", waits)
@@ -223,7 +223,7 @@ async def test_errors(waits: bool) -> None:
 
 
 @on_a_loop
-async def test_an_exception_that_no_future_takes() -> None:
+async def test_stop_iteration_of_a_method_becomes_a_runtime_error() -> None:
     class Odd(StopIteration):
         pass
 
@@ -233,7 +233,7 @@ async def test_an_exception_that_no_future_takes() -> None:
 
 
 @on_a_loop
-async def test_a_coroutine_that_is_cancelled_before_it_began() -> None:
+async def test_coroutine_cancelled_before_its_first_step_is_closed() -> None:
     loop = asyncio.get_running_loop()
     # With a factory of the program's, tasks begin later on every version of Python.
     loop.set_task_factory(lambda loop, coroutine, **kw: asyncio.Task(coroutine, **kw))
@@ -258,7 +258,7 @@ async def test_a_coroutine_that_is_cancelled_before_it_began() -> None:
 
 
 @on_a_loop
-async def test_time_limits() -> None:
+async def test_deadlines_of_calls() -> None:
     factory = pb.PBClientFactory(call_timeout=0.001)
     async with pb_asyncio.serve(
         "tcp:0:interface=127.0.0.1", Patient(), grace=0
@@ -281,7 +281,7 @@ async def test_time_limits() -> None:
 
 
 @on_a_loop
-async def test_the_other_way() -> None:
+async def test_calls_from_the_server_to_the_client() -> None:
     class Here(pb.Referenceable):
         async def remote_called_back(self, value: Any) -> Any:
             await asyncio.sleep(0)
@@ -292,7 +292,7 @@ async def test_the_other_way() -> None:
 
 
 @on_a_loop
-async def test_calls_with_callbacks() -> None:
+async def test_legacy_callback_arguments() -> None:
     async with running() as (root, _):
         got: list[Any] = []
         call = root.callRemote(
@@ -304,7 +304,7 @@ async def test_calls_with_callbacks() -> None:
 
 
 @on_a_loop
-async def test_calls_to_many() -> None:
+async def test_updates_of_a_cache_reach_its_observer() -> None:
     class Board(pb.Cacheable):
         def __init__(self) -> None:
             self.observers: list[Any] = []
@@ -351,7 +351,7 @@ async def test_calls_to_many() -> None:
 
 
 @on_a_loop
-async def test_pages() -> None:
+async def test_pages_reach_their_collector() -> None:
     async with running() as (root, _):
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         data = bytes(range(256)) * 40
@@ -360,7 +360,7 @@ async def test_pages() -> None:
 
 
 @on_a_loop
-async def test_a_connection_that_is_lost() -> None:
+async def test_lost_connection_fails_pending_calls() -> None:
     patient = Patient()
     async with running(patient) as (root, server):
         lost = root.callRemote("event")
@@ -377,7 +377,7 @@ async def test_a_connection_that_is_lost() -> None:
 
 
 @on_a_loop
-async def test_a_server_closes_when_calls_are_answered() -> None:
+async def test_server_closes_after_the_last_answer() -> None:
     patient = Patient()
     async with running(patient) as (root, server):
         call = root.callRemote("event")
@@ -390,7 +390,7 @@ async def test_a_server_closes_when_calls_are_answered() -> None:
 
 
 @on_a_loop
-async def test_nobody_there() -> None:
+async def test_refused_connection_is_an_os_error() -> None:
     async with pb_asyncio.serve("tcp:0:interface=127.0.0.1", Echo()) as server:
         port = server.port
         assert server.sockets
@@ -401,7 +401,7 @@ async def test_nobody_there() -> None:
 
 
 @on_a_loop
-async def test_somebody_else_is_there() -> None:
+async def test_peer_of_another_protocol_is_a_dead_reference() -> None:
     async def greet(reader: Any, writer: Any) -> None:
         writer.write(b"220 mail.example.org ESMTP\r\n")
         await reader.read()
@@ -417,7 +417,7 @@ async def test_somebody_else_is_there() -> None:
 
 
 @on_a_loop
-async def test_awaiting_and_closing() -> None:
+async def test_connection_is_awaited_once_and_closed() -> None:
     server = await pb_asyncio.serve("tcp:0:interface=127.0.0.1", Echo())
     connecting = pb_asyncio.client(f"tcp:127.0.0.1:{server.port}")
     root = await connecting
@@ -432,7 +432,7 @@ async def test_awaiting_and_closing() -> None:
 
 
 @on_a_loop
-async def test_connecting_over_and_over() -> None:
+async def test_client_service_reconnects() -> None:
     told: list[Any] = []
 
     async def on_connected(root: Any) -> None:
@@ -467,7 +467,7 @@ async def test_connecting_over_and_over() -> None:
 
 
 @on_a_loop
-async def test_a_path(tmp_path: Path) -> None:
+async def test_connection_over_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     async with (
         pb_asyncio.serve(f"unix:{path}", Echo()),
@@ -484,7 +484,7 @@ async def test_a_path(tmp_path: Path) -> None:
 
 
 @on_a_loop
-async def test_a_root_that_takes_time() -> None:
+async def test_deferred_root_object() -> None:
     class Slow:
         failing = False
 
@@ -510,7 +510,7 @@ async def test_a_root_that_takes_time() -> None:
 
 
 @on_a_loop
-async def test_much_at_a_time() -> None:
+async def test_large_amounts_of_data_at_once() -> None:
     async with running() as (root, server):
         huge = bytes(300_000)
         calls = [root.callRemote("echo", huge, number) for number in range(5)]
@@ -522,7 +522,7 @@ async def test_much_at_a_time() -> None:
 
 @pytest.mark.dialect("pb")
 @on_a_loop
-async def test_small_and_large_in_one_turn() -> None:
+async def test_order_of_small_and_large_messages_in_one_turn() -> None:
     """What was written first goes first, however it is sent."""
     root = Patient()
     async with running(root) as (remote, _):
@@ -541,7 +541,7 @@ async def test_small_and_large_in_one_turn() -> None:
 
 
 @on_a_loop
-async def test_a_reader_that_pauses() -> None:
+async def test_slow_reader_pauses_the_writer() -> None:
     factory = pb.PBServerFactory(
         patient := Patient(), limits=pb.BrokerLimits(calls_in_flight=3)
     )
@@ -556,7 +556,7 @@ async def test_a_reader_that_pauses() -> None:
 
 
 @on_a_loop
-async def test_references_that_are_let_go_of_in_another_thread() -> None:
+async def test_release_of_references_in_another_thread() -> None:
     async with running() as (root, server):
         (broker,) = server.factory._open.all
         kept = [await root.callRemote("child")]
@@ -570,7 +570,7 @@ async def test_references_that_are_let_go_of_in_another_thread() -> None:
         await until(lambda: len(broker.localObjects) == 1)
 
 
-def test_a_loop_that_is_closed() -> None:
+def test_release_after_the_end_of_the_loop() -> None:
     loop = asyncio.new_event_loop()
     shell = AsyncioShell(loop)
     called: list[int] = []
@@ -585,7 +585,7 @@ def test_a_loop_that_is_closed() -> None:
 
 
 @on_a_loop
-async def test_the_clock() -> None:
+async def test_shell_is_a_clock() -> None:
     shell = AsyncioShell(asyncio.get_running_loop())
     verifyObject(IReactorTime, shell)
     called: list[Any] = []
@@ -609,7 +609,7 @@ async def test_the_clock() -> None:
 
 
 @on_a_loop
-async def test_a_task_factory_is_asked() -> None:
+async def test_task_factory_of_the_loop_makes_the_tasks() -> None:
     made: list[Any] = []
 
     def factory(loop: Any, coroutine: Any, **kw: Any) -> Any:
@@ -622,7 +622,7 @@ async def test_a_task_factory_is_asked() -> None:
         assert len(made) == 1
 
 
-def test_addresses() -> None:
+def test_addresses_of_sockets_as_twisted_has_them() -> None:
     assert twisted_address(("127.0.0.1", 5)) == IPv4Address("TCP", "127.0.0.1", 5)
     assert isinstance(twisted_address(("::1", 5, 0, 0)), IPv6Address)
     assert twisted_address("") == UNIXAddress(None)
@@ -706,12 +706,12 @@ class TestTransport:
     def turn(self) -> None:
         self.loop.run_until_complete(asyncio.sleep(0))
 
-    def test_what_it_is(self) -> None:
+    def test_transport_provides_twisteds_interfaces(self) -> None:
         assert verifyObject(ITransport, self.transport)
         assert verifyObject(IConsumer, self.transport)
         assert self.transport.get_extra_info("peername", "nobody") == "nobody"
 
-    def test_what_is_written_together_goes_together(self) -> None:
+    def test_writes_of_one_turn_are_sent_together(self) -> None:
         self.transport.write(b"a")
         self.transport.writeSequence([b"b", b"c"])
         assert self.transport.undelivered() == 3
@@ -723,7 +723,7 @@ class TestTransport:
         assert self.fake.calls == [b"abc", b"d"]
         assert self.broker.outbox.written == 4
 
-    def test_the_broker_adds_to_it_until_it_is_sent(self) -> None:
+    def test_broker_gathers_in_the_transports_list_until_it_is_sent(self) -> None:
         self.transport.write(b"a")
         gathered = self.broker.outbox.gathered
         assert gathered is not None
@@ -734,13 +734,13 @@ class TestTransport:
         assert self.broker.outbox.gathered is None
         assert not self.transport.has(gathered)
 
-    def test_much_is_not_joined(self) -> None:
+    def test_large_writes_are_not_joined(self) -> None:
         parts = [bytes(200_000), bytes(200_000)]
         self.transport.writeSequence(parts)
         self.turn()
         assert self.fake.calls == [parts]
 
-    def test_at_once_is_behind_what_was_written_before(self) -> None:
+    def test_write_now_comes_behind_earlier_writes(self) -> None:
         self.transport.write_now(b"a")
         self.transport.write(b"b")
         self.transport.write_now(b"c")
@@ -748,7 +748,7 @@ class TestTransport:
         self.turn()
         assert self.fake.calls == [b"a", b"bc"]
 
-    def test_closing(self) -> None:
+    def test_closing_sends_written_bytes_first(self) -> None:
         self.transport.write(b"a")
         self.transport.loseConnection()
         self.transport.loseConnection()
@@ -760,13 +760,13 @@ class TestTransport:
         self.transport.resumeProducing()
         assert self.fake.calls == [b"a", "close"]
 
-    def test_aborting(self) -> None:
+    def test_aborting_drops_written_bytes(self) -> None:
         self.transport.write(b"a")
         self.transport.abortConnection()
         self.turn()
         assert self.fake.calls == ["abort"]
 
-    def test_what_is_lost_takes_nothing(self) -> None:
+    def test_lost_transport_ignores_writes(self) -> None:
         self.transport.write(b"a")
         self.transport.connected = False
         self.turn()
@@ -775,12 +775,12 @@ class TestTransport:
         self.turn()
         assert self.fake.calls == []
 
-    def test_reading(self) -> None:
+    def test_reading_is_paused_and_resumed(self) -> None:
         self.transport.pauseProducing()
         self.transport.resumeProducing()
         assert self.fake.calls == ["pause", "resume"]
 
-    def test_a_producer_that_is_asked(self) -> None:
+    def test_pull_producer_is_asked_while_there_is_room(self) -> None:
         producer = Producer()
         self.transport.registerProducer(producer, False)
         with pytest.raises(RuntimeError, match="already"):
@@ -801,7 +801,7 @@ class TestTransport:
         self.transport.switch_producer(True)
         assert producer.calls == ["resume"]
 
-    def test_a_producer_that_streams(self) -> None:
+    def test_push_producer_is_paused_and_resumed(self) -> None:
         producer = Producer()
         self.transport.registerProducer(producer, True)
         self.turn()
@@ -815,7 +815,7 @@ class TestTransport:
 
 
 @on_a_loop
-async def test_why_a_connection_was_lost() -> None:
+async def test_reason_of_a_lost_connection() -> None:
     lost: list[str] = []
     factory = pb.PBServerFactory(Echo())
     loop = asyncio.get_running_loop()
@@ -852,7 +852,7 @@ print("twisted.internet.reactor" in sys.modules)
 """
 
 
-def test_the_reactor_is_never_imported() -> None:
+def test_reactor_is_never_imported() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
@@ -860,7 +860,7 @@ def test_the_reactor_is_never_imported() -> None:
     assert done.stderr == ""
 
 
-def test_a_deferred_is_still_one() -> None:
+def test_method_may_return_a_deferred() -> None:
     """What ``as_deferred`` is given by Twisted's own shell is what it gives."""
     from pb_broker._event_loops.shell import as_deferred
 
@@ -869,7 +869,7 @@ def test_a_deferred_is_still_one() -> None:
 
 
 @on_a_loop
-async def test_a_connection_that_is_not_wanted() -> None:
+async def test_unwanted_connection_is_aborted() -> None:
     factory = pb.PBServerFactory(Echo())
     server = await pb_asyncio.serve("tcp:0:interface=127.0.0.1", factory)
     factory.drain()
@@ -947,7 +947,9 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_what_outlives_its_loop_is_collected_without_noise(is_lost: bool) -> None:
+def test_objects_that_outlive_their_loop_are_collected_without_noise(
+    is_lost: bool,
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", OUTLIVING.replace("IS_LOST", str(is_lost))],
         capture_output=True,

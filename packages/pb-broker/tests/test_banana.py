@@ -26,7 +26,7 @@ class Collects(Banana):
         self.got.append(lst)
 
 
-def test_two_of_them() -> None:
+def test_expressions_cross_between_two_protocols() -> None:
     pair = Pair(Collects(), Collects(isClient=False))
     pair.flush(chunk=1)
     assert pair.client.currentDialect == pair.server.currentDialect == b"pb"
@@ -38,7 +38,7 @@ def test_two_of_them() -> None:
     assert pair.client.got == [5]
 
 
-def test_what_is_received_can_be_assigned() -> None:
+def test_handler_of_expressions_can_be_assigned() -> None:
     protocol = Banana()
     protocol.makeConnection(MemoryTransport())
     protocol._selectDialect(b"none")
@@ -71,7 +71,7 @@ def test_vocabulary_is_published() -> None:
     assert len(Banana.outgoingVocabulary) == 31
 
 
-def test_no_dialect_in_common() -> None:
+def test_connection_without_a_common_dialect_is_closed() -> None:
     class Other(Collects):
         knownDialects = (b"esperanto",)
 

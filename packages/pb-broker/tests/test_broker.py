@@ -35,7 +35,7 @@ class Clocked(pb.Broker):
         return bool(calls)
 
 
-def test_calls_before_the_connection_is_ready_wait() -> None:
+def test_call_before_the_connection_is_ready_is_held() -> None:
     server, client = pb.PBServerFactory(Echo()), pb.PBClientFactory()
     pair = Pair(client.buildProtocol(None), server.buildProtocol(None))
     call = root_of(pair).callRemote("echo", 1)
@@ -44,7 +44,7 @@ def test_calls_before_the_connection_is_ready_wait() -> None:
     pair.close()
 
 
-def test_a_server_need_not_wait_for_the_choice_of_a_dialect() -> None:
+def test_server_sends_before_the_choice_of_a_dialect() -> None:
     server, client = pb.PBServerFactory(Echo()), pb.PBClientFactory()
     pair = Pair(client.buildProtocol(None), server.buildProtocol(None))
     pair.client.setNameForLocal("mine", Child())
@@ -60,7 +60,7 @@ def test_a_server_need_not_wait_for_the_choice_of_a_dialect() -> None:
     assert len(transport.written) == 1
 
 
-def test_ready_lost_and_never_ready() -> None:
+def test_callbacks_for_a_ready_a_lost_and_an_early_lost_connection() -> None:
     happened: list[str] = []
     broker = pb.Broker()
     broker.notifyOnConnect(lambda: happened.append("ready"))
@@ -76,7 +76,7 @@ def test_ready_lost_and_never_ready() -> None:
         assert happened == ["now"]
 
 
-def test_disconnect_callbacks() -> None:
+def test_callbacks_for_a_lost_connection() -> None:
     with connected() as pair, logged() as events:
         happened: list[Any] = []
 
@@ -105,7 +105,7 @@ def test_disconnect_callbacks() -> None:
         assert not pair.client.disconnects
 
 
-def test_disconnect_callbacks_are_a_list() -> None:
+def test_published_callbacks_are_a_list() -> None:
     with connected() as pair:
         root = root_of(pair)
         told: list[Any] = []
@@ -120,7 +120,7 @@ def test_disconnect_callbacks_are_a_list() -> None:
         assert told == [root, "appended"]
 
 
-def test_dead_references_say_so_at_once() -> None:
+def test_call_over_a_lost_connection_fails_at_once() -> None:
     with connected() as pair:
         root = root_of(pair)
         pair.close()
@@ -148,7 +148,7 @@ def test_last_reference_runs_clean_up() -> None:
         assert pair.server._localCleanup == {}
 
 
-def test_registering_by_hand() -> None:
+def test_object_registered_by_a_program() -> None:
     with connected() as pair:
         child = Child()
         luid = pair.server.registerReference(child)
@@ -168,13 +168,13 @@ def test_registering_by_hand() -> None:
         assert pair.server.localObjectForID("named") is child
 
 
-def test_ids_are_new() -> None:
+def test_ids_are_unique() -> None:
     broker = pb.Broker()
     assert broker.newLocalID() != broker.newLocalID()
     assert broker.newRequestID() != broker.newRequestID()
 
 
-def test_releases_are_written_together() -> None:
+def test_releases_of_one_turn_are_written_together() -> None:
     with connected() as pair:
         root: Echo = pair.server_factory.root
         children = [Child() for _ in range(500)]
@@ -194,7 +194,9 @@ def test_releases_are_written_together() -> None:
         assert list(pair.server.localObjects) == [b"root"]
 
 
-def test_release_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_release_in_another_thread_is_sent_by_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from twisted.internet import reactor
 
     queued: list[Any] = []
@@ -210,13 +212,13 @@ def test_release_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         pair.client_transport.take()
 
 
-def test_nothing_to_release_is_not_sent() -> None:
+def test_flush_without_releases_writes_no_byte() -> None:
     with connected() as pair:
         pair.client.session.releases.flush()
         assert pair.client_transport.written == []
 
 
-def test_release_after_the_end_is_nothing() -> None:
+def test_release_after_the_loss_is_dropped() -> None:
     with connected() as pair:
         child = result_of(root_of(pair).callRemote("child"), pair)
         pair.close()
@@ -232,7 +234,7 @@ def clocked_server() -> tuple[Pair, Clocked]:
     return pair, pair.server
 
 
-def test_many_messages_take_turns() -> None:
+def test_many_messages_are_handled_in_several_turns() -> None:
     """Whoever sends much gets its first answers before its last call is handled."""
     pair, server = clocked_server()
     kept = pair.server_factory.root.kept
@@ -254,7 +256,7 @@ def test_many_messages_take_turns() -> None:
     pair.close()
 
 
-def test_a_slow_method_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_method_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     pair, server = clocked_server()
     ticks = iter(range(10**6))
     monkeypatch.setattr(
@@ -274,7 +276,7 @@ def test_a_slow_method_ends_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     pair.closed = True
 
 
-def test_what_comes_after_a_disconnect_is_not_handled() -> None:
+def test_bytes_after_a_disconnect_are_dropped() -> None:
     class Quits(Echo):
         def remote_quit(self) -> None:
             pair.server.connectionLost(Failure(pb.Error("test")))
@@ -298,7 +300,7 @@ def test_bytes_that_are_not_banana_end_the_connection() -> None:
     assert len(str(events[0]["error"])) < 300
 
 
-def test_transports_that_cannot_abort() -> None:
+def test_transport_without_abort_is_closed() -> None:
     class Plain:
         closed = False
 
@@ -316,7 +318,7 @@ def test_transports_that_cannot_abort() -> None:
     assert transport.closed
 
 
-def test_no_dialect_in_common() -> None:
+def test_connection_without_a_common_dialect_is_closed() -> None:
     with logged() as events:
         pair = Pair(pb.Broker(), pb.Broker(isClient=False))
         stranger = Connection(False, dialects=(b"esperanto",))
@@ -372,7 +374,7 @@ def test_limits_change_at_login() -> None:
     assert broker.is_authenticated
 
 
-def test_limits_of_the_wire() -> None:
+def test_limits_of_messages_apply_at_both_ends() -> None:
     limits = pb.BrokerLimits(wire=Limits(string_bytes=1_000_000))
     server = pb.PBServerFactory(Echo(), limits=limits)
     client = pb.PBClientFactory(limits=limits)
@@ -381,7 +383,7 @@ def test_limits_of_the_wire() -> None:
         assert result_of(root_of(pair).callRemote("echo", large), pair) == (large,)
 
 
-def test_who_is_served_can_be_asked_meanwhile() -> None:
+def test_perspective_is_published_during_serialization() -> None:
     seen: list[Any] = []
 
     class Looks(pb.Copyable):
@@ -425,7 +427,7 @@ def test_published_attributes() -> None:
         assert pair.client.version == 6
 
 
-def test_callbacks_of_old_programs() -> None:
+def test_legacy_callback_arguments_of_a_call() -> None:
     with connected() as pair, logged():
         got: list[Any] = []
         root = root_of(pair)
@@ -438,7 +440,7 @@ def test_callbacks_of_old_programs() -> None:
 
 
 @pytest.mark.parametrize("rest", [b"", b"\x01\x81", b"\x01\x81" * 100])
-def test_what_follows_a_failed_negotiation_is_left_alone(rest: bytes) -> None:
+def test_bytes_after_a_failed_negotiation_are_dropped(rest: bytes) -> None:
     broker = Clocked(isClient=False)
     transport = MemoryTransport()
     broker.makeConnection(transport)
@@ -450,7 +452,7 @@ def test_what_follows_a_failed_negotiation_is_left_alone(rest: bytes) -> None:
     assert broker.disconnected
 
 
-def test_what_waits_when_a_connection_is_given_up_is_left_alone() -> None:
+def test_unread_bytes_of_a_given_up_connection_are_dropped() -> None:
     pair, server = clocked_server()
     for number in range(3 * _BATCH_MESSAGES):
         root_of(pair).callRemote("keep", number, pbanswer=False)
@@ -466,7 +468,7 @@ def test_what_waits_when_a_connection_is_given_up_is_left_alone() -> None:
     pair.closed = True
 
 
-def test_exception_of_a_kind_that_nobody_knows() -> None:
+def test_unusual_base_exception_is_raised_onwards() -> None:
     """What is neither an Exception nor one of Python's others goes on its way."""
 
     class OddError(BaseException):
@@ -487,7 +489,7 @@ def test_exception_of_a_kind_that_nobody_knows() -> None:
     pair.close()
 
 
-def test_an_object_whose_perspective_fails() -> None:
+def test_failing_perspective_attribute_fails_the_call() -> None:
     class Odd(Echo):
         @property
         def perspective(self) -> Any:
@@ -502,7 +504,7 @@ def test_an_object_whose_perspective_fails() -> None:
         assert not pair.closed
 
 
-def test_transports_may_deliver_at_once() -> None:
+def test_answer_may_come_within_the_write_of_the_call() -> None:
     class Instant:
         disconnecting = False
         other: Any = None
@@ -542,7 +544,7 @@ def test_transports_may_deliver_at_once() -> None:
     assert client.waitingForAnswers == {}
 
 
-def test_what_could_not_be_sent_waits_for_nothing() -> None:
+def test_unsendable_call_is_not_listed() -> None:
     with connected() as pair:
         pair.client.set_limits(pb.BrokerLimits(wire=Limits(message_bytes=200)))
         for value in (object(), b"x" * 300):
@@ -550,7 +552,7 @@ def test_what_could_not_be_sent_waits_for_nothing() -> None:
         assert pair.client.waitingForAnswers == {}
 
 
-def test_factories_with_a_beginning_of_their_own() -> None:
+def test_factory_without_a_call_of_our_init() -> None:
     class Own(pb.PBServerFactory):
         def __init__(self, root: Any) -> None:
             self.root = root

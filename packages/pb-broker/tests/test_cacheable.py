@@ -64,7 +64,7 @@ class Serves(Echo):
         return thing is self.original
 
 
-def test_a_copy_and_its_updates() -> None:
+def test_updates_of_the_original_reach_the_copy() -> None:
     with connected(Serves()) as pair:
         root: Serves = pair.server_factory.root
         copy = result_of(root_of(pair).callRemote("original"), pair)
@@ -87,7 +87,7 @@ def test_a_copy_and_its_updates() -> None:
         assert copy.luid in pair.client.locallyCachedObjects
 
 
-def test_the_same_object_is_the_same_copy() -> None:
+def test_object_sent_twice_is_one_copy() -> None:
     with connected(Serves()) as pair:
         root = root_of(pair)
         one, two = result_of(root.callRemote("originals"), pair)
@@ -101,7 +101,7 @@ def test_the_same_object_is_the_same_copy() -> None:
         assert result_of(root.callRemote("is_original", two), pair)
 
 
-def test_a_peer_makes_us_keep_so_many() -> None:
+def test_number_of_kept_copies_is_limited() -> None:
     """It need not ever say that one can be forgotten."""
     factory = pb.PBServerFactory(Echo(), limits=pb.BrokerLimits(imported_references=2))
     with connected(server_factory=factory) as pair:
@@ -120,7 +120,7 @@ def test_a_peer_makes_us_keep_so_many() -> None:
         result_of(root_of(pair).callRemote("keep", Original()), pair)
 
 
-def test_counting_to_the_end() -> None:
+def test_last_released_copy_stops_observing() -> None:
     with connected(Serves()) as pair:
         original = pair.server_factory.root.original
         copies = list(result_of(root_of(pair).callRemote("originals"), pair))
@@ -141,7 +141,7 @@ def test_counting_to_the_end() -> None:
         assert len(original.observers) == 1
 
 
-def test_farewell_can_still_say_something() -> None:
+def test_farewell_of_an_original_may_call_its_copy() -> None:
     said: list[Any] = []
 
     class Polite(Original):
@@ -228,7 +228,7 @@ def test_change_while_a_connection_is_cleaned_up() -> None:
         assert len(original.observers) == 1
 
 
-def test_an_unsendable_state_is_not_observed() -> None:
+def test_unsendable_state_is_not_observed() -> None:
     class Bad(Original):
         def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
             self.observers.append(observer)
@@ -242,7 +242,7 @@ def test_an_unsendable_state_is_not_observed() -> None:
         assert pair.server.remotelyCachedObjects == {}
 
 
-def test_a_copy_that_holds_itself() -> None:
+def test_copy_in_a_cycle_with_itself() -> None:
     class Selfish(Original):
         def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
             self.observers.append(observer)
@@ -254,7 +254,7 @@ def test_a_copy_that_holds_itself() -> None:
         assert copy.value is copy
 
 
-def test_states_may_replace_the_attributes() -> None:
+def test_state_may_replace_the_dict_of_a_copy() -> None:
     class Replaces(pb.RemoteCache):
         def setCopyableState(self, state: Any) -> None:
             self.__dict__ = {"mine": state["value"]}
@@ -276,7 +276,7 @@ def test_states_may_replace_the_attributes() -> None:
         assert copy.mine == 2
 
 
-def test_copies_go_back_only_to_where_they_came_from() -> None:
+def test_copy_is_sent_to_its_own_peer_alone() -> None:
     with connected(Serves()) as pair, connected(Serves()) as elsewhere:
         copy = result_of(root_of(pair).callRemote("original"), pair)
         failure = failure_of(root_of(elsewhere).callRemote("keep", copy), elsewhere)
@@ -302,7 +302,7 @@ def test_copies_go_back_only_to_where_they_came_from() -> None:
         [b"test.Cached", 3, [b"dictionary"]],
     ],
 )
-def test_malformed(expression: Any) -> None:
+def test_malformed_copies_are_refused(expression: Any) -> None:
     with connected(Serves()) as pair:
         pair.client.cacheLocally(3, object())
         with pytest.raises(MalformedJelly):
@@ -311,7 +311,7 @@ def test_malformed(expression: Any) -> None:
         pair.client.session.caches.here.clear()
 
 
-def test_observers_and_methods_compare() -> None:
+def test_equality_of_observers_and_their_methods() -> None:
     original, broker = Original(), object()
     one = pb.RemoteCacheObserver(broker, original, "someone")
     two = pb.RemoteCacheObserver(broker, original, "someone")
@@ -327,7 +327,7 @@ def test_observers_and_methods_compare() -> None:
     assert "Original" in repr(one)
 
 
-def test_without_a_broker_it_is_an_ordinary_object() -> None:
+def test_cacheable_without_a_broker_is_an_ordinary_object() -> None:
     original = Original()
     name = f"{Original.__module__}.Original"
     pb.setUnjellyableForClass(name, Cached)
@@ -338,7 +338,7 @@ def test_without_a_broker_it_is_an_ordinary_object() -> None:
     assert again[1][1] == [[b"unicode", b"value"], 1] or again[0]  # type: ignore[index]
 
 
-def test_nothing_to_do_by_default() -> None:
+def test_default_hooks_have_no_effect() -> None:
     original = pb.Cacheable()
     original.x = 1  # type: ignore[attr-defined]
     observer = pb.RemoteCacheObserver(None, original, None)

@@ -128,7 +128,7 @@ if sys.version_info >= (3, 11):
 
 
 @on_a_loop
-async def test_call_has_what_its_future_has() -> None:
+async def test_call_has_the_attributes_of_its_future() -> None:
     async with served() as (calculator, _, _):
         call: Any = calculator.add(1, 2)
         told: list[Any] = []
@@ -143,7 +143,7 @@ async def test_call_has_what_its_future_has() -> None:
 
 
 @on_a_loop
-async def test_call_that_is_given_up_is_forgotten_on_asyncio() -> None:
+async def test_cancelled_call_is_forgotten_on_asyncio() -> None:
     async with served() as (calculator, _, root):
         waiting = root.broker.waitingForAnswers
         call: Any = calculator.never()
@@ -215,7 +215,7 @@ def test_call_that_is_not_awaited_makes_no_warning() -> None:
 
 
 @on_a_loop
-async def test_declared_deferred_gives_what_callRemote_gives() -> None:
+async def test_declared_deferred_gives_the_result_of_callRemote() -> None:
     async with served() as (calculator, _, _):
         later: Any = calculator.later(5)
         assert isinstance(later, asyncio.Future)
@@ -281,7 +281,7 @@ def test_call_is_a_deferred_and_a_coroutine_on_twisted() -> None:
         assert failures[0].check(ValueError)
 
 
-def test_call_that_is_given_up_is_forgotten_on_twisted() -> None:
+def test_cancelled_call_is_forgotten_on_twisted() -> None:
     with connected(Server()) as pair:
         root = root_of(pair)
         waiting = root.broker.waitingForAnswers

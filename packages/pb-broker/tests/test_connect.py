@@ -60,7 +60,7 @@ class ConnectTests(TestCase):
         await gone
         await self.until(lambda: all(b.disconnected for b in self.brokers))
 
-    async def test_connect(self) -> None:
+    async def test_connection_to_a_host_and_port(self) -> None:
         factory = pb.PBClientFactory()
         broker = await pb.connect("127.0.0.1", self.echo(), factory)
         assert isinstance(broker, pb.Broker)
@@ -69,7 +69,7 @@ class ConnectTests(TestCase):
         assert await root.callRemote("echo", 1) == (1,)
         await self.hang_up(broker)
 
-    async def test_bind_address(self) -> None:
+    async def test_connection_from_a_local_address(self) -> None:
         broker = await pb.connect(
             "127.0.0.1",
             self.echo(),
@@ -80,7 +80,7 @@ class ConnectTests(TestCase):
         assert here.host == "127.0.0.2"
         await self.hang_up(broker)
 
-    async def test_refused(self) -> None:
+    async def test_refused_connection_fails(self) -> None:
         port = tcp.listenTCP(0, Factory(), interface="127.0.0.1")
         number = port.getHost().port
         await port.stopListening()
@@ -89,7 +89,7 @@ class ConnectTests(TestCase):
         with pytest.raises(ConnectError):
             await pb.getObjectAt("127.0.0.1", number)
 
-    async def test_object_at(self) -> None:
+    async def test_root_object_at_a_host_and_port(self) -> None:
         root = await pb.getObjectAt("127.0.0.1", self.echo())
         assert await root.callRemote("echo", 1) == (1,)
         await self.hang_up(root.broker)
@@ -116,7 +116,7 @@ class ConnectTests(TestCase):
         await self.assertFailure(connecting, defer.CancelledError)
         await self.until(lambda: self.quiet.lost == 1)
 
-    async def test_cancelling_at_once(self) -> None:
+    async def test_cancelling_before_the_connection_begins(self) -> None:
         trying = pb.getObjectAt("127.0.0.1", self.echo(), timeout=None)
         trying.cancel()
         await self.assertFailure(trying, defer.CancelledError)

@@ -1,4 +1,4 @@
-"""Connections and servers that last as long as an ``async with``, on asyncio."""
+"""Connections and servers for an ``async with``, on asyncio."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOMEWHERE = "tcp:0:interface=127.0.0.1"
 
 
 @on_a_loop
-async def test_both_ends() -> None:
+async def test_client_and_server_on_asyncio() -> None:
     async with pb.serve(SOMEWHERE, Echo(), grace=0) as server:
         assert isinstance(server, pb.Server)
         async with pb.client(f"tcp:127.0.0.1:{server.port}", call_timeout=30) as root:
@@ -39,7 +39,7 @@ async def test_both_ends() -> None:
 
 
 @on_a_loop
-async def test_unix_socket(tmp_path: Path) -> None:
+async def test_context_managers_over_a_unix_socket(tmp_path: Path) -> None:
     where = f"unix:{tmp_path}/socket"
     async with pb.serve(where, Echo(), grace=0) as server:
         with pytest.raises(AttributeError, match="no port"):
@@ -75,7 +75,7 @@ async def test_tls_by_a_description_and_by_a_context(tmp_path: Path) -> None:
 
 
 @on_a_loop
-async def test_client_that_connects_again() -> None:
+async def test_reconnecting_client() -> None:
     told: list[str] = []
     async with (
         pb.serve(SOMEWHERE, Echo(), grace=0) as server,
@@ -104,7 +104,7 @@ async def test_server_is_closed_once() -> None:
 
 
 @on_a_loop
-async def test_connection_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_time_limit_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*args: Any, **kw: Any) -> Any:
         await asyncio.Event().wait()
 
@@ -116,7 +116,7 @@ async def test_connection_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @on_a_loop
-async def test_endpoint_of_twisteds_needs_its_reactor() -> None:
+async def test_twisted_endpoint_on_asyncio_is_refused() -> None:
     endpoint = TCP4ClientEndpoint(Clock(), "127.0.0.1", 1)
     with pytest.raises(TypeError, match="TCP4ClientEndpoint needs Twisted's reactor"):
         async with pb.client(endpoint):
@@ -184,7 +184,7 @@ class OwnEndpoint:
 
 
 @on_a_loop
-async def test_endpoint_of_a_programs_own() -> None:
+async def test_endpoint_of_a_programs_own_class() -> None:
     async with pb.serve(OwnEndpoint(host="127.0.0.1", port=0), Echo(), grace=0) as own:
         assert isinstance(own, pb.Server)
         listening: Any = own

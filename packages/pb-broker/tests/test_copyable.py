@@ -59,7 +59,7 @@ def pair_of(server: Any = None, client: Any = None) -> Any:
         {Amount(1): Order(Order(Amount(3)))},
     ],
 )
-def test_they_go_there_and_back(value: Any) -> None:
+def test_registered_classes_make_round_trips(value: Any) -> None:
     with pair_of(policy(), policy()) as pair:
         for _ in range(3):
             # The first time names are learned, later ones are read in one step.
@@ -68,14 +68,14 @@ def test_they_go_there_and_back(value: Any) -> None:
             assert type(back) is type(value)
 
 
-def test_references_in_them_are_references() -> None:
+def test_references_within_copies() -> None:
     with pair_of(policy(), policy()) as pair:
         child = Child()
         (back,) = result_of(root_of(pair).callRemote("echo", Order(child)), pair)
         assert back.item is child
 
 
-def test_what_is_refused_fails_the_call_and_says_where() -> None:
+def test_refused_copy_fails_the_call_with_its_path() -> None:
     with logged(), pair_of(policy(), policy()) as pair:
         order = Order("tea")
         order.item = "refused"
@@ -89,7 +89,7 @@ def test_what_is_refused_fails_the_call_and_says_where() -> None:
         assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
 
 
-def test_what_is_registered_for_another_is_refused() -> None:
+def test_class_registered_at_one_end_alone_is_refused() -> None:
     with logged(), pair_of(None, policy()) as pair:
         call = root_of(pair).callRemote("echo", Amount(1))
         with pytest.raises(pb.InsecureJelly, match=r"the type b'test\.Amount'"):
@@ -100,14 +100,14 @@ def test_what_is_registered_for_another_is_refused() -> None:
             result_of(call, pair)
 
 
-def test_many_observers_can_be_sent_them() -> None:
+def test_copies_in_calls_to_many() -> None:
     with pair_of(policy(), policy()) as pair:
         root = root_of(pair)
         (answer,) = pb.call_observers([root], "echo", Amount(7))
         assert result_of(answer, pair) == (Amount(7),)
 
 
-def test_classes_of_pb_say_for_themselves_how_they_are_sent() -> None:
+def test_flavors_cannot_be_registered() -> None:
     for cls in (pb.Referenceable, pb.Copyable, pb.RemoteCopy, pb.Cacheable):
         with pytest.raises(TypeError, match="it has a jellyFor or unjellyFor"):
             pb.copyable("test.other", registry=ClassRegistry())(cls)

@@ -1,4 +1,4 @@
-"""Descriptions of endpoints, as they are read for asyncio."""
+"""Descriptions of endpoints for asyncio."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from pb_broker._endpoints.descriptions import client_location, server_location
         ("unix:path=/run/a=b:timeout=5", {"path": "/run/a=b", "timeout": 5}),
     ],
 )
-def test_places_to_connect_to(description: str, expected: dict[str, Any]) -> None:
+def test_descriptions_of_client_endpoints(
+    description: str, expected: dict[str, Any]
+) -> None:
     if description == r"unix:/run/a\:b=c":
         description = r"unix:/run/a\:b\=c"
     assert client_location(description, None) == {**expected, "ssl": None}
@@ -45,7 +47,9 @@ def test_places_to_connect_to(description: str, expected: dict[str, Any]) -> Non
         ("unix:/run/socket", {"path": "/run/socket"}),
     ],
 )
-def test_places_to_listen(description: str, expected: dict[str, Any]) -> None:
+def test_descriptions_of_server_endpoints(
+    description: str, expected: dict[str, Any]
+) -> None:
     assert server_location(description, None) == {**expected, "ssl": None}
 
 
@@ -70,7 +74,9 @@ def test_places_to_listen(description: str, expected: dict[str, Any]) -> None:
         ("tls:h:1:trustRoots=/nowhere", "does not exist"),
     ],
 )
-def test_description_of_no_place_to_connect_to(description: str, why: str) -> None:
+def test_malformed_description_of_a_client_endpoint_is_refused(
+    description: str, why: str
+) -> None:
     with pytest.raises(ValueError, match=why) as raised:
         client_location(description, None)
     assert "\n" not in str(raised.value)
@@ -89,7 +95,9 @@ def test_description_of_no_place_to_connect_to(description: str, why: str) -> No
         ("systemd:domain=INET", "no prefix 'systemd'"),
     ],
 )
-def test_description_of_no_place_to_listen(description: str, why: str) -> None:
+def test_malformed_description_of_a_server_endpoint_is_refused(
+    description: str, why: str
+) -> None:
     with pytest.raises(ValueError, match=why) as raised:
         server_location(description, None)
     assert "as for Twisted's reactor, \"ssl:8787:" in str(raised.value)
@@ -108,7 +116,7 @@ def certificates(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("prefix", ["tls", "ssl"])
-def test_tls_is_what_the_description_says(prefix: str, certificates: Path) -> None:
+def test_tls_context_of_a_description(prefix: str, certificates: Path) -> None:
     keys = f"privateKey={certificates}/server.key:certKey={certificates}/server.pem"
     server = server_location(f"{prefix}:0:{keys}", None)["ssl"]
     assert isinstance(server, ssl.SSLContext)
@@ -137,7 +145,7 @@ def test_certificate_of_a_client(certificates: Path) -> None:
     assert client_location(f"tls:localhost:1:{own}", None)["ssl"] is not None
 
 
-def test_context_takes_the_place_of_what_is_said_of_tls(tmp_path: Path) -> None:
+def test_given_context_replaces_the_descriptions(tmp_path: Path) -> None:
     context = ssl.create_default_context()
     for where in ("tls:h:1", f"tls:h:1:trustRoots={tmp_path}", "tcp:h:1", "unix:/s"):
         assert client_location(where, context)["ssl"] is context
@@ -146,14 +154,14 @@ def test_context_takes_the_place_of_what_is_said_of_tls(tmp_path: Path) -> None:
     assert client_location("tcp:h:1", True)["ssl"] is True
 
 
-def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.key"):
         server_location(f"ssl:1:privateKey={tmp_path}/none.key", None)
     with pytest.raises(FileNotFoundError, match=r"none\.pem"):
         client_location(f"tls:h:1:certificate={tmp_path}/none.pem", None)
 
 
-def test_file_that_holds_no_certificate_is_refused(tmp_path: Path) -> None:
+def test_file_without_a_certificate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "some.pem").write_text("nothing")
     with pytest.raises(ValueError, match="is not usable"):
         server_location(f"ssl:1:privateKey={tmp_path}/some.pem", None)

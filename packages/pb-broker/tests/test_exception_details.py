@@ -68,7 +68,7 @@ def group(message: str, *members: BaseException) -> BaseException:
     return error
 
 
-def test_plain_exception_is_sent_as_ever() -> None:
+def test_plain_exception_is_sent_without_details() -> None:
     state = state_of(ValueError("bad"))
     assert "details" not in state
     assert state["value"] == "bad"
@@ -257,7 +257,7 @@ def test_exception_is_passed_on_with_its_parts() -> None:
     assert full_text(noted(first, "new here")).endswith("\nnew here")
 
 
-def test_size_of_what_is_sent_is_bounded() -> None:
+def test_size_of_sent_details_is_bounded() -> None:
     error: BaseException = ValueError("x" * 10**6)
     for _ in range(50):
         error = group("y" * 10**5, *(noted(error, *["z" * 10**5] * 100) for _ in "ab"))

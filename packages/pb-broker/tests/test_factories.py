@@ -1,4 +1,4 @@
-"""Who makes brokers, and who waits for them."""
+"""Brokers of the factories, and the Deferreds for the root object."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def outcome(deferred: Any) -> Any:
     return got[0] if got else None
 
 
-def test_root_object_before_and_after() -> None:
+def test_root_object_is_given_before_and_after_the_connection() -> None:
     client = pb.PBClientFactory()
     early, first = client.getRootObject(), client.deferred
     assert client.deferred is first
@@ -47,7 +47,7 @@ def test_root_object_before_and_after() -> None:
     pb.PBClientFactory().disconnect()
 
 
-def test_connection_that_fails() -> None:
+def test_failed_connection_fails_the_root_object() -> None:
     client = pb.PBClientFactory()
     root = client.getRootObject()
     client.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
@@ -56,7 +56,7 @@ def test_connection_that_fails() -> None:
     client.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
 
 
-def test_lost_before_it_was_ready() -> None:
+def test_early_lost_connection_fails_the_root_object() -> None:
     client = pb.PBClientFactory()
     root = client.getRootObject()
     broker = client.buildProtocol(None)
@@ -65,7 +65,7 @@ def test_lost_before_it_was_ready() -> None:
     assert outcome(root).type is ConnectionDone
 
 
-def test_a_connector_tells_itself_and_may_try_again() -> None:
+def test_connector_reports_a_loss_and_may_connect_again() -> None:
     client = pb.PBClientFactory()
     client.startedConnecting(None)
     root = client.getRootObject()
@@ -82,7 +82,7 @@ def test_a_connector_tells_itself_and_may_try_again() -> None:
     assert outcome(waits).type is ConnectionDone
 
 
-def test_policies() -> None:
+def test_policy_of_a_factory_is_that_of_its_brokers() -> None:
     policy = SecurityOptions()
     assert pb.PBClientFactory(security=policy).buildProtocol(None).security is policy
     server = pb.PBServerFactory(Echo(), security=policy)
@@ -91,7 +91,7 @@ def test_policies() -> None:
     assert pb.Broker(security=policy).security is policy
 
 
-def test_a_root_for_each_connection() -> None:
+def test_root_object_of_each_connection() -> None:
     class Each(pb.Root):
         def rootObject(self, broker: Any) -> Any:
             return Echo()
@@ -108,7 +108,7 @@ def test_a_root_for_each_connection() -> None:
         pb.PBServerFactory(5)  # type: ignore[arg-type]
 
 
-def test_ready() -> None:
+def test_deferred_of_a_ready_connection() -> None:
     server, client = pb.PBServerFactory(Echo()), pb.PBClientFactory()
     broker = client.buildProtocol(None)
     pair = Pair(broker, server.buildProtocol(None))
@@ -121,7 +121,7 @@ def test_ready() -> None:
     assert outcome(ready(broker)).check(pb.DeadReferenceError)
 
 
-def test_never_ready() -> None:
+def test_deferred_of_a_connection_that_is_never_ready() -> None:
     broker = pb.PBClientFactory().buildProtocol(None)
     transport = MemoryTransport()
     broker.makeConnection(transport)

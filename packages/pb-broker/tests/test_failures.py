@@ -1,4 +1,4 @@
-"""Exceptions on their way from one end to the other."""
+"""Failures on their way from one end to the other."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Custom(ValueError):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_builtin_classes_catch(error: Exception) -> None:
+def test_remote_exceptions_are_caught_by_builtin_classes(error: Exception) -> None:
     failure = copied(error)
     builtin = type(error) if type(error) is not Custom else ValueError
     with pytest.raises(builtin) as caught:
@@ -91,18 +91,18 @@ def test_builtin_classes_catch(error: Exception) -> None:
         b"",
     ],
 )
-def test_other_names_are_only_names(name: bytes) -> None:
+def test_unknown_names_of_exceptions_make_no_class(name: bytes) -> None:
     failure = received({"type": name, "value": "x", "parents": [], "traceback": ""})
     assert type(failure.value) is pb.RemoteError
     assert failure.value.remoteType == name.decode()
 
 
-def test_python_2_names() -> None:
+def test_names_of_python_2_exceptions() -> None:
     failure = received({b"type": b"exceptions.KeyError", b"value": b"x"})
     assert isinstance(failure.value, KeyError)
 
 
-def test_published_names_both_ways() -> None:
+def test_published_names_of_exceptions_on_the_wire() -> None:
     failure = copied(pb.NoSuchMethod("m"))
     assert failure.type == b"twisted.spread.flavors.NoSuchMethod"
     assert failure.check(pb.NoSuchMethod) is pb.NoSuchMethod
@@ -112,13 +112,13 @@ def test_published_names_both_ways() -> None:
     assert copied(pb.Error("e")).check(pb.Error) is pb.Error
 
 
-def test_their_dead_reference_is_not_ours() -> None:
+def test_dead_reference_error_of_a_peer_is_a_remote_error() -> None:
     failure = copied(pb.DeadReferenceError("over there"))
     assert failure.check(pb.DeadReferenceError) is pb.DeadReferenceError
     assert not isinstance(failure.value, pb.DeadReferenceError)
 
 
-def test_registered_classes() -> None:
+def test_remote_exceptions_are_caught_by_registered_classes() -> None:
     @pb.register_exception
     class Mine(Exception):
         def __init__(self, a: int, b: int) -> None:
@@ -134,7 +134,7 @@ def test_registered_classes() -> None:
         pb.register_exception(KeyboardInterrupt)  # type: ignore[arg-type]
 
 
-def test_only_what_is_needed_goes() -> None:
+def test_state_of_a_sent_failure_has_only_names_and_texts() -> None:
     def secret_name() -> None:
         raise ValueError("x")
 
@@ -189,7 +189,7 @@ def test_text_is_bounded_and_sendable() -> None:
     assert "RuntimeError" in copied(Odd()).value.args[0]
 
 
-def test_passed_on_as_it_came() -> None:
+def test_failure_of_a_peer_is_passed_on_unchanged() -> None:
     first = copied(Custom("c"), traceback="there")
     for again in (pb.CopyableFailure(first), pb.CopyableFailure(first.value)):
         # As it came, but for what was shown to this program alone.
@@ -221,7 +221,7 @@ def test_passed_on_as_it_came() -> None:
         {5: 5},
     ],
 )
-def test_what_is_no_failure(state: Any) -> None:
+def test_malformed_failures_are_refused(state: Any) -> None:
     with pytest.raises(MalformedJelly):
         received(state)
 
@@ -231,7 +231,7 @@ def test_parents_are_bounded() -> None:
     assert len(failure.parents) == MAX_PARENTS
 
 
-def test_what_a_peer_says_of_a_failure_is_bounded() -> None:
+def test_received_failures_are_bounded() -> None:
     long = "x" * 10**6
     failure = received(
         {"type": long, "value": long, "parents": [long], "traceback": long}
@@ -248,7 +248,7 @@ def test_what_a_peer_says_of_a_failure_is_bounded() -> None:
     assert sent.value.args == (f"{'x' * MAX_TEXT}... (1000000 characters)",)
 
 
-def test_a_failure_for_the_log_is_bounded() -> None:
+def test_logged_failures_are_bounded() -> None:
     try:
         raise KeyError("x" * 10**6)
     except KeyError:
@@ -257,7 +257,7 @@ def test_a_failure_for_the_log_is_bounded() -> None:
     assert shown.type is KeyError
     assert shown.check(LookupError) is LookupError
     text = shown.getTraceback()
-    assert "test_a_failure_for_the_log_is_bounded" in text
+    assert "test_logged_failures_are_bounded" in text
     assert "builtins.KeyError: 'xxx" in text
     assert "(1000002 characters)" in text
     assert MAX_TEXT < len(text) < MAX_TEXT + 2000
@@ -268,7 +268,7 @@ def test_a_failure_for_the_log_is_bounded() -> None:
     assert for_log(remote) is remote
 
 
-def test_thrown_into_a_generator() -> None:
+def test_copied_failure_is_thrown_into_a_generator() -> None:
     def generator() -> Iterator[str]:
         try:
             yield "first"
@@ -280,7 +280,7 @@ def test_thrown_into_a_generator() -> None:
     assert copied(KeyError("k")).throwExceptionIntoGenerator(running) == "'k'"
 
 
-def test_is_a_failure_to_all_that_look() -> None:
+def test_copied_failure_has_the_interface_of_failure() -> None:
     failure = copied(ValueError("some reason"))
     out = io.StringIO()
     failure.printTraceback(out)
@@ -302,7 +302,7 @@ def test_is_a_failure_to_all_that_look() -> None:
         pb.CopiedFailure()
 
 
-def test_remote_errors_can_be_made_by_hand() -> None:
+def test_remote_error_made_by_a_program() -> None:
     error = remote_error(b"builtins.OSError", "disk")
     assert isinstance(error, OSError)
     assert error.remoteType == b"builtins.OSError"

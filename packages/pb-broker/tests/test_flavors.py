@@ -46,7 +46,7 @@ class Copied(pb.Copyable, pb.RemoteCopy):
 pb.setUnjellyableForClass("test.flavors.Copied", Copied)
 
 
-def test_a_reference_comes_back_as_the_object() -> None:
+def test_reference_sent_back_is_the_object() -> None:
     with connected() as pair:
         child = Child()
         (back,) = result_of(root_of(pair).callRemote("echo", child), pair)
@@ -56,7 +56,7 @@ def test_a_reference_comes_back_as_the_object() -> None:
         assert pair.server_factory.root.kept == [pair.server_factory.root.child]
 
 
-def test_references_compare_and_show() -> None:
+def test_equality_and_repr_of_references() -> None:
     with connected() as pair, connected() as other:
         one = result_of(root_of(pair).callRemote("child"), pair)
         two = result_of(root_of(pair).callRemote("child"), pair)
@@ -92,7 +92,7 @@ def test_disconnect_callbacks_of_a_reference() -> None:
         assert gone == [root]
 
 
-def test_local_calls_are_like_remote_ones() -> None:
+def test_local_calls_behave_as_remote_ones() -> None:
     echo = Echo()
     assert echo.callRemote("echo", 1, pbanswer=False).result == (1,)
     assert echo.callRemote(b"child").result is echo.child
@@ -104,14 +104,14 @@ def test_local_calls_are_like_remote_ones() -> None:
     failed.addErrback(lambda failure: failure.trap(pb.Error))
 
 
-def test_a_method_is_never_reached_by_another_name() -> None:
+def test_methods_without_the_prefix_are_not_reached() -> None:
     with connected() as pair, logged():
         root = root_of(pair)
         for name in ("rootObject", "__class__", "callRemote", "_x", ".", "echo.x", "é"):
             assert failure_of(root.callRemote(name), pair).check(pb.NoSuchMethod)
 
 
-def test_views() -> None:
+def test_view_methods_get_the_perspective() -> None:
     with connected(Shows()) as pair:
         view = result_of(root_of(pair).callRemote("view"), pair)
         answer = result_of(view.callRemote("who", 1, two=2), pair)
@@ -129,7 +129,7 @@ def test_views() -> None:
         assert len(pair.server.localObjects) == 1
 
 
-def test_copies_depend_on_who_gets_them() -> None:
+def test_state_of_a_copy_depends_on_the_perspective() -> None:
     class Gives(pb.Root):
         perspective = "someone"
 
@@ -142,7 +142,7 @@ def test_copies_depend_on_who_gets_them() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_a_copy_in_every_kind_of_cycle() -> None:
+def test_copies_in_cycles() -> None:
     with connected() as pair:
         itself = Copied()
         itself.me = itself  # type: ignore[attr-defined]
@@ -175,12 +175,12 @@ def test_a_copy_in_every_kind_of_cycle() -> None:
         [b"twisted.spread.pb.CopyableFailure"],
     ],
 )
-def test_malformed_copies(expression: Any) -> None:
+def test_malformed_copies_are_refused(expression: Any) -> None:
     with connected() as pair, pytest.raises(MalformedJelly):
         pair.client.unserialize(expression)
 
 
-def test_states_of_legacy_peers() -> None:
+def test_state_of_a_copy_from_a_legacy_peer() -> None:
     with connected() as pair:
         state = [b"dictionary", [b"x", 1], [[b"unicode", b"y"], 2]]
         copy = pair.client.unserialize([b"test.flavors.Copied", state])
@@ -203,7 +203,7 @@ def test_factories_for_copies() -> None:
         assert made == [{"x": 1}]
 
 
-def test_without_a_broker() -> None:
+def test_flavors_without_a_broker() -> None:
     with pytest.raises(UnjellyableType):
         jelly(Child())
     with pytest.raises(UnjellyableType):
@@ -217,7 +217,7 @@ def test_without_a_broker() -> None:
     assert unjelly(jelly(Copied(x=1))).x == 1
 
 
-def test_any_object_can_be_called_through_another() -> None:
+def test_any_object_can_be_called_as_referenceable() -> None:
     class Speaks:
         def remoteMessageReceived(
             self, broker: Any, message: str, args: Any, kw: Any
@@ -236,7 +236,7 @@ def test_any_object_can_be_called_through_another() -> None:
             assert result_of(there.callRemote("say", 1), pair) == ["say", 1]
 
 
-def test_jellied_arguments_are_understood_by_the_base_classes() -> None:
+def test_base_classes_unserialize_jellied_arguments() -> None:
     """As programs that override remoteMessageReceived may hand them on."""
     with connected() as pair:
         broker = pair.server

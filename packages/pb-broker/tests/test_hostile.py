@@ -1,4 +1,4 @@
-"""A peer that means harm reaches what it was given, and nothing else."""
+"""A hostile peer reaches the objects that it was given, and no others."""
 
 from __future__ import annotations
 
@@ -316,12 +316,12 @@ def nothing_imported() -> Iterator[None]:
     assert set(sys.modules) == before
 
 
-def test_there_are_enough_names() -> None:
+def test_number_of_tried_names() -> None:
     assert len(GADGETS) > 400
     assert {"os.system", "subprocess.Popen", "builtins.eval"} <= set(GADGETS)
 
 
-def test_names_of_things_reach_nothing(peer: Peer, victim: Victim) -> None:
+def test_names_of_values_reach_no_code(peer: Peer, victim: Victim) -> None:
     # The policy has to be asked once: what is imported then is our own.
     peer.fails(b"keep", [b"tuple", [b"class", b"os.system"]])
     with nothing_imported():
@@ -343,7 +343,7 @@ def test_names_of_things_reach_nothing(peer: Peer, victim: Victim) -> None:
     assert {type(kept).__name__ for kept in victim.kept} == {"Unpersistable"}
 
 
-def test_names_in_answers_reach_nothing(peer: Peer, victim: Victim) -> None:
+def test_names_in_answers_reach_no_code(peer: Peer, victim: Victim) -> None:
     names = ["os.system", "builtins.eval", "twisted.internet.reactor", "sys.exit"]
     asked = [b"tuple", [b"remote", 1]]
     with nothing_imported():
@@ -427,7 +427,7 @@ def luid_of(answer: Any) -> int:
 
 
 @pytest.mark.parametrize("what", ["root", "view", "avatar", "child"])
-def test_names_of_methods_reach_none_but_those(
+def test_names_of_methods_reach_exposed_methods_alone(
     what: str, peer: Peer, victim: Victim
 ) -> None:
     if what == "root":
@@ -467,7 +467,9 @@ pb.setUnjellyableForClass(b"test.hostile.Cached", Cached)
 CACHED: Any = b"test.hostile.Cached"
 
 
-def test_names_of_a_caches_methods(peer: Peer, victim: Victim) -> None:
+def test_names_reach_observe_methods_of_a_cache_alone(
+    peer: Peer, victim: Victim
+) -> None:
     peer.call(b"keep", [b"tuple", [CACHED, 7, DICT]])
     (cached,) = victim.kept
     for name in names_about(cached):
@@ -564,7 +566,7 @@ def test_attributes_of_a_copy_are_data(peer: Peer, victim: Victim) -> None:
     ]
 
 
-def test_who_looks_is_not_for_the_peer_to_say(peer: Peer) -> None:
+def test_perspective_of_a_view_is_not_the_peers_to_choose(peer: Peer) -> None:
     view = luid_of(peer.call(b"view"))
     kw = [b"dictionary", [[b"unicode", b"perspective"], [b"unicode", b"root"]]]
     kind, _ = peer.fails(b"ok", kw=kw, target=view)
@@ -576,7 +578,7 @@ def test_who_looks_is_not_for_the_peer_to_say(peer: Peer) -> None:
 # Verbs.
 
 
-def test_verbs_are_those_in_the_table(peer: Peer) -> None:
+def test_unknown_verbs_are_not_looked_up(peer: Peer) -> None:
     before = set(vars(peer.broker))
     parts = (Session, IncomingCalls, OutgoingCalls, PbCodec)
     names = {*dir(peer.broker), *(name for part in parts for name in dir(part))}
@@ -613,7 +615,7 @@ CONFUSED: list[Any] = [
 
 
 @pytest.mark.parametrize("verb", sorted(SHAPES))
-def test_fields_of_any_kind(verb: bytes, victim: Victim) -> None:
+def test_fields_of_wrong_types_are_refused(verb: bytes, victim: Victim) -> None:
     """Each is understood, answered with an error, or the end of the connection."""
     factory = pb.PBServerFactory(victim)
     lived = 0
@@ -642,7 +644,7 @@ def test_fields_of_any_kind(verb: bytes, victim: Victim) -> None:
     "luid",
     [0, -1, -5, 2, 99, 2**31, 2**64, 2**447, -(2**447), b"1", b"", b"\0", b"Root"],
 )
-def test_objects_that_never_were(luid: Any, peer: Peer) -> None:
+def test_calls_of_unknown_objects_fail(luid: Any, peer: Peer) -> None:
     held = luid_of(peer.call(b"child"))
     assert held == 1
     assert peer.fails(b"ok", target=luid)[1] == "Invalid Object ID"
@@ -663,7 +665,7 @@ def test_objects_that_never_were(luid: Any, peer: Peer) -> None:
         assert not peer.is_gone
 
 
-def test_released_more_often_than_held(peer: Peer, victim: Victim) -> None:
+def test_surplus_releases_of_a_reference(peer: Peer, victim: Victim) -> None:
     first, again = (luid_of(peer.call(b"child")) for _ in range(2))
     assert first == again
     assert peer.call(b"called_back", target=first)[0] == b"answer"
@@ -682,7 +684,7 @@ def test_released_more_often_than_held(peer: Peer, victim: Victim) -> None:
     assert list(peer.broker.localObjects) == [b"root"]
 
 
-def test_caches_let_go_of_more_often_than_held(peer: Peer) -> None:
+def test_surplus_releases_of_a_cache(peer: Peer) -> None:
     verb, (name, luid, _) = peer.call(b"original")
     assert (verb, name) == (b"answer", CACHED)
     # Not among those that can be called, or let go of as those are.
@@ -697,7 +699,7 @@ def test_caches_let_go_of_more_often_than_held(peer: Peer) -> None:
     assert peer.is_gone
 
 
-def test_a_cache_that_is_taken_back_while_it_is_held(
+def test_cache_withdrawn_by_the_peer_while_it_is_held(
     peer: Peer, victim: Victim
 ) -> None:
     cached = [CACHED, 7, DICT]
@@ -753,7 +755,7 @@ FORGED: list[Any] = [
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("dialect", [b"pb", b"none"])
-def test_forged_values(dialect: bytes, victim: Victim) -> None:
+def test_forged_values_are_refused(dialect: bytes, victim: Victim) -> None:
     with logged():
         peer = Peer(pb.PBServerFactory(victim), dialect)
         for value in FORGED:
@@ -777,7 +779,7 @@ def test_forged_values(dialect: bytes, victim: Victim) -> None:
         peer.close()
 
 
-def test_what_stands_for_nothing_is_only_that(peer: Peer, victim: Victim) -> None:
+def test_unpersistable_values_are_harmless(peer: Peer, victim: Victim) -> None:
     for value in ([b"unpersistable", b"os.system"], [b"persistent", b"os.system"]):
         assert peer.call(b"keep", [b"tuple", value])[0] == b"answer"
     for kept in victim.kept:
@@ -785,7 +787,7 @@ def test_what_stands_for_nothing_is_only_that(peer: Peer, victim: Victim) -> Non
         assert len(repr(kept)) < 300
 
 
-def test_references_are_numbers_of_the_peers_own(peer: Peer, victim: Victim) -> None:
+def test_references_with_any_number_of_the_peers(peer: Peer, victim: Victim) -> None:
     """Even such as nobody gives."""
     for number in (0, -1, 2**447, -(2**447)):
         args = [b"tuple", [b"remote", number]]
@@ -822,7 +824,7 @@ OTHERS: list[Any] = [
 ]
 
 
-def test_a_policy_of_ones_own_takes_what_it_lists(victim: Victim) -> None:
+def test_own_policy_accepts_listed_types_alone(victim: Victim) -> None:
     own = SecurityOptions()
     own.allowBasicTypes()
     own.allowTypes(b"test.hostile.Taken")
@@ -860,7 +862,7 @@ def begun(peer: Peer) -> tuple[Any, int, list[Any]]:
     return call, request, outcomes
 
 
-def test_answers_twice_or_to_others(peer: Peer) -> None:
+def test_surplus_answers_are_ignored(peer: Peer) -> None:
     _, one, of_one = begun(peer)
     _, two, of_two = begun(peer)
     for other in (0, -1, 99, -one, one + 2**64, 2**447):
@@ -875,7 +877,7 @@ def test_answers_twice_or_to_others(peer: Peer) -> None:
     assert peer.broker.waitingForAnswers == {}
 
 
-def test_answers_to_calls_that_were_given_up(peer: Peer) -> None:
+def test_answers_to_cancelled_calls_are_ignored(peer: Peer) -> None:
     call, request, outcomes = begun(peer)
     call.cancel()
     assert [each.type for each in outcomes] == [defer.CancelledError]
@@ -899,7 +901,7 @@ NO_ERRORS: list[Any] = [
 
 
 @pytest.mark.parametrize("value", NO_ERRORS, ids=str)
-def test_errors_that_are_none(value: Any, peer: Peer) -> None:
+def test_malformed_errors_fail_the_call(value: Any, peer: Peer) -> None:
     _, request, outcomes = begun(peer)
     peer.send([b"error", request, value])
     (outcome,) = outcomes
@@ -946,7 +948,9 @@ def bomb(head: bytes, leaf: Any = 1) -> Any:
 
 @pytest.mark.parametrize("dialect", [b"pb", b"none"])
 @pytest.mark.parametrize("head", [b"list", b"tuple", b"dictionary"])
-def test_ten_times_ten_levels(dialect: bytes, head: bytes, victim: Victim) -> None:
+def test_shared_parts_are_not_expanded(
+    dialect: bytes, head: bytes, victim: Victim
+) -> None:
     with logged():
         peer = Peer(pb.PBServerFactory(victim), dialect)
         sexp = bomb(head, [1, 1] if head == b"dictionary" else 1)
@@ -976,7 +980,7 @@ ODD_VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("dialect", [b"pb", b"none"])
-def test_odd_values(dialect: bytes, victim: Victim) -> None:
+def test_unusual_values_are_returned_or_refused(dialect: bytes, victim: Victim) -> None:
     """Each is taken or refused, and goes back if it was taken."""
     with logged() as events:
         peer = Peer(pb.PBServerFactory(victim), dialect)
@@ -1001,7 +1005,7 @@ def test_odd_values(dialect: bytes, victim: Victim) -> None:
 LONG = b"x" * 300_000
 
 
-def test_the_log_shows_little_of_what_a_peer_sends(victim: Victim) -> None:
+def test_log_lines_bound_the_text_of_a_peer(victim: Victim) -> None:
     """Wherever it stands in what is sent."""
     text = [b"unicode", LONG]
     named = [b"dictionary", [[b"unicode", b"type"], LONG], [text, text]]
@@ -1055,7 +1059,7 @@ def test_the_log_shows_little_of_what_a_peer_sends(victim: Victim) -> None:
         assert len(shown) < 25_000
 
 
-def test_depth_takes_little_of_pythons_stack() -> None:
+def test_deep_values_take_little_of_the_stack() -> None:
     """In one step and in two, there and back."""
     program = """
         import sys
@@ -1195,7 +1199,7 @@ class OddState(Exception):
     "name",
     ["fail", "defer", "unsendable", "hook", "odd", "attribute", "take"],
 )
-def test_nothing_is_told_but_what_an_exception_says(name: str) -> None:
+def test_failures_disclose_their_message_alone(name: str) -> None:
     with logged():
         peer = Peer(pb.PBServerFactory(Indiscreet()))
         peer.fails(name.encode())
@@ -1204,7 +1208,7 @@ def test_nothing_is_told_but_what_an_exception_says(name: str) -> None:
         peer.close()
 
 
-def test_notes_and_causes_are_told_where_the_factory_says_so() -> None:
+def test_notes_and_causes_are_sent_if_the_factory_explains() -> None:
     for explains in (True, False):
         with logged():
             factory = pb.PBServerFactory(Indiscreet())
@@ -1215,7 +1219,7 @@ def test_notes_and_causes_are_told_where_the_factory_says_so() -> None:
             peer.close()
 
 
-def test_strangers_are_told_the_message_alone() -> None:
+def test_strangers_get_the_message_alone() -> None:
     with logged():
         peer = Peer(pb.PBServerFactory(Indiscreet()))
         peer.broker.require_authentication()
@@ -1224,7 +1228,7 @@ def test_strangers_are_told_the_message_alone() -> None:
         peer.close()
 
 
-def test_nothing_is_told_to_others(victim: Victim) -> None:
+def test_values_of_one_peer_are_not_sent_to_another(victim: Victim) -> None:
     """Of what one peer has sent, another gets nothing to see."""
     root = Indiscreet()
     with logged():
@@ -1243,7 +1247,7 @@ def test_nothing_is_told_to_others(victim: Victim) -> None:
             peer.close()
 
 
-def test_a_wire_without_limits_worth_the_name() -> None:
+def test_hostile_values_under_very_wide_limits() -> None:
     """What a policy and limits of one's own allow, they allow to one's peers alone."""
     wide = pb.BrokerLimits(wire=Limits(depth=10_000, prefix_bytes=4096))
     with logged():
@@ -1264,7 +1268,7 @@ def test_a_wire_without_limits_worth_the_name() -> None:
         peer.close()
 
 
-def test_a_socket_is_nothing_to_send(peer: Peer, victim: Victim) -> None:
+def test_sockets_cannot_be_sent(peer: Peer, victim: Victim) -> None:
     """Nor is anything else of this process that a method may return by mistake."""
     with socket.socket() as theirs:
         for thing in (theirs, sys.stdin, peer.broker, victim.secret, os, Child):

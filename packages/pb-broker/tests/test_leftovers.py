@@ -1,4 +1,4 @@
-"""What brokers, and simulated networks, say is left of connections that are over."""
+"""Leftovers of brokers, and of simulated networks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Boards(Echo):
         return self.board
 
 
-def test_nothing_is_left_of_a_connection_that_is_closed() -> None:
+def test_closed_connection_has_no_leftovers() -> None:
     pair = connected_pair(Boards())
     root = root_of(pair)
     call = root.callRemote("wait")
@@ -65,7 +65,7 @@ def test_nothing_is_left_of_a_connection_that_is_closed() -> None:
     assert (left_behind(pair.client), left_behind(pair.server)) == ([], [])
 
 
-def test_what_there_is_on_an_open_one() -> None:
+def test_leftovers_of_an_open_connection() -> None:
     pair = connected_pair(Boards())
     root = root_of(pair)
     call = root.callRemote("wait")
@@ -91,7 +91,7 @@ def test_what_there_is_on_an_open_one() -> None:
     pair.close()
 
 
-def test_one_that_never_was() -> None:
+def test_leftovers_of_a_connection_never_made() -> None:
     broker = pb.Broker()
     root = broker.remoteForName("root")
     pb.as_deferred(root.callRemote("echo")).addErrback(lambda _: None)
@@ -153,7 +153,7 @@ LEFT: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("text", LEFT)
-def test_what_should_not_be_left(text: str) -> None:
+def test_each_kind_of_leftover_is_found(text: str) -> None:
     pair = connected_pair(Echo())
     pair.close()
     LEFT[text](pair.client)
@@ -161,7 +161,7 @@ def test_what_should_not_be_left(text: str) -> None:
     assert left_behind(pair.server) == []
 
 
-def test_a_timer_that_is_over_is_none() -> None:
+def test_finished_timer_is_no_leftover() -> None:
     pair = connected_pair(Echo())
     pair.close()
     timer = pair.client._clogged = timer_of(pair.client)
@@ -169,7 +169,7 @@ def test_a_timer_that_is_over_is_none() -> None:
     assert left_behind(pair.client) == []
 
 
-def test_many_are_not_all_named() -> None:
+def test_number_of_named_leftovers_is_bounded() -> None:
     pair = connected_pair(Echo())
     pair.close()
     children = [Child() for _ in range(1000)]
@@ -180,7 +180,7 @@ def test_many_are_not_all_named() -> None:
     assert len(text) < 100
 
 
-def test_long_names_are_cut() -> None:
+def test_names_of_leftovers_are_cut() -> None:
     pair = connected_pair(Echo())
     root_of(pair).callRemote("x" * 1000).addErrback(lambda _: None)
     texts = left_behind(pair.client)
@@ -191,7 +191,7 @@ def test_long_names_are_cut() -> None:
 # Networks
 
 
-def test_a_network_that_is_closed() -> None:
+def test_closed_network_has_no_leftovers() -> None:
     network = SimulatedNetwork()
     client = pb.PBClientFactory(heartbeat=True, call_timeout=1000)
     server = pb.PBServerFactory(Echo(), heartbeat=True)
@@ -215,7 +215,7 @@ def test_a_network_that_is_closed() -> None:
 
 
 @pytest.mark.parametrize("is_ending", [False, True])
-def test_a_frozen_link_ends_at_both_ends(is_ending: bool) -> None:
+def test_frozen_link_ends_at_both_ends(is_ending: bool) -> None:
     network = SimulatedNetwork()
     link = network.connect(pb.PBClientFactory(), pb.PBServerFactory(Echo()))
     network.run()
@@ -229,7 +229,7 @@ def test_a_frozen_link_ends_at_both_ends(is_ending: bool) -> None:
     assert link.server.disconnected
 
 
-def test_what_is_left_of_a_network() -> None:
+def test_leftovers_of_a_network() -> None:
     network = SimulatedNetwork()
     network.connect(pb.PBClientFactory(), pb.PBServerFactory(Echo()))
     link = network.connect(pb.PBClientFactory(), pb.PBServerFactory(Echo()))
@@ -250,14 +250,14 @@ def test_what_is_left_of_a_network() -> None:
     assert not ended.active()
 
 
-def test_it_may_have_less_time() -> None:
+def test_time_for_the_end_of_a_network() -> None:
     network = SimulatedNetwork()
     network.clock.callLater(5, anything)
     assert network.close(4) == ["a call that is due in 1 s: anything"]
     assert network.close(1) == []
 
 
-def test_many_calls_are_not_all_named() -> None:
+def test_number_of_named_calls_is_bounded() -> None:
     network = SimulatedNetwork()
     for _ in range(100):
         network.clock.callLater(99, anything)
@@ -266,7 +266,7 @@ def test_many_calls_are_not_all_named() -> None:
     assert left[-1] == "95 more calls that are due"
 
 
-def test_a_connection_that_was_never_ready() -> None:
+def test_leftovers_of_a_connection_never_ready() -> None:
     network = SimulatedNetwork()
     network.connect(pb.PBClientFactory(), pb.PBServerFactory(Echo()))
     with logged() as events:

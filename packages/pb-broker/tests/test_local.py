@@ -44,7 +44,7 @@ class Does:
         raise AssertionError("the interface does not have it")
 
 
-def test_sync_and_async() -> None:
+def test_sync_and_async_methods() -> None:
     local = Calculates()
     assert local.callRemote("double", 2) == 4
     assert local.callRemote("add", 2, b=3).result == 5
@@ -52,7 +52,7 @@ def test_sync_and_async() -> None:
 
 
 @pytest.mark.parametrize("report", [0, 1])
-def test_failures_are_reported_if_asked(report: int) -> None:
+def test_failures_are_logged_if_asked(report: int) -> None:
     local = Calculates()
     local.reportAllTracebacks = report
     with logged() as events:
@@ -61,7 +61,7 @@ def test_failures_are_reported_if_asked(report: int) -> None:
     assert len(events) == 2 * report
 
 
-def test_forwarding() -> None:
+def test_calls_of_an_interface_are_forwarded() -> None:
     forwards = LocalAsyncForwarder(Does(), IDoes)
     assert forwards.callRemote("does").result == "done"
     forwards.callRemote("fails").addErrback(lambda f: f.trap(KeyError))

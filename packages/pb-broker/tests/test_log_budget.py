@@ -1,4 +1,4 @@
-"""What a peer may have written to the log."""
+"""The budget of log lines on a peer's account."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_some_lines_at_once_then_one_a_second() -> None:
         assert not budget.allows(1001.0, is_stranger)
 
 
-def test_after_a_while_there_may_be_as_many_again() -> None:
+def test_budget_is_renewed_with_time() -> None:
     budget = LogBudget()
     for _ in range(2 * _BURST):
         budget.allows(0.0, False)
@@ -36,7 +36,7 @@ def lines(events: list[Any]) -> list[str]:
 
 
 @pytest.mark.dialect("pb")
-def test_a_peer_cannot_fill_the_log() -> None:
+def test_log_lines_of_one_peer_are_bounded() -> None:
     with connected() as pair, logged() as events:
         pair.server.clock = clock = Clock()
         for _ in range(_BURST + 20):
@@ -56,7 +56,7 @@ def test_a_peer_cannot_fill_the_log() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_no_message_fills_the_log() -> None:
+def test_every_message_is_within_the_log_budget() -> None:
     """Not one that means nothing, either."""
     with connected() as pair, logged() as events:
         pair.server.clock = Clock()
@@ -81,7 +81,7 @@ def test_no_message_fills_the_log() -> None:
         assert len(lines(events)) == _BURST
 
 
-def test_callbacks_that_fail_fill_nothing_either() -> None:
+def test_failing_callbacks_are_within_the_log_budget() -> None:
     def fail() -> None:
         raise KeyError("x" * 10**6)
 
@@ -94,7 +94,7 @@ def test_callbacks_that_fail_fill_nothing_either() -> None:
         assert len(events[0]["log_failure"].getTraceback()) < 20_000
 
 
-def test_a_stranger_even_less() -> None:
+def test_budget_of_a_stranger_is_smaller() -> None:
     with connected() as pair, logged() as events:
         pair.server.clock = Clock()
         pair.server.require_authentication()
@@ -108,7 +108,7 @@ def test_a_stranger_even_less() -> None:
         assert len(lines(events)) == _STRANGER_BURST + 2
 
 
-def test_a_clock_may_be_set_back() -> None:
+def test_clock_that_is_set_back() -> None:
     budget = LogBudget()
     assert budget.allows(10_000.0, False)
     assert budget.allows(5000.0, False)

@@ -31,12 +31,12 @@ GOOD: list[list[Any]] = [
 
 
 @pytest.mark.parametrize("message", GOOD, ids=lambda m: m[0].decode())
-def test_good(message: list[Any]) -> None:
+def test_well_formed_messages_are_accepted(message: list[Any]) -> None:
     assert check(message) == (message[0], True)
 
 
 @pytest.mark.parametrize("message", GOOD, ids=lambda m: m[0].decode())
-def test_one_field_too_many_or_too_few(message: list[Any]) -> None:
+def test_wrong_number_of_fields_is_refused(message: list[Any]) -> None:
     with pytest.raises(ProtocolError, match="fields"):
         check([*message, 1])
     with pytest.raises(ProtocolError, match="fields"):
@@ -63,12 +63,12 @@ def test_one_field_too_many_or_too_few(message: list[Any]) -> None:
         [b"decache", b"root"],
     ],
 )
-def test_bad(message: Any) -> None:
+def test_malformed_messages_are_refused(message: Any) -> None:
     with pytest.raises(ProtocolError):
         check(message)
 
 
-def test_unknown_verbs_are_said_to_be() -> None:
+def test_unknown_verbs_are_reported() -> None:
     for verb in (b"__class__", b"proto_message", b"", b"MESSAGE", b"x" * 1000):
         assert check([verb, 1, 2]) == (verb, False)
 
@@ -84,7 +84,7 @@ expressions = st.recursive(
 
 
 @given(expressions)
-def test_nothing_but_protocol_errors(message: Any) -> None:
+def test_every_refusal_is_a_protocol_error(message: Any) -> None:
     try:
         verb, known = check(message)
     except ProtocolError as error:

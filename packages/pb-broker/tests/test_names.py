@@ -155,13 +155,13 @@ CALLS: dict[str, Callable[[Pair], Any]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_keywords_of_any_name(call: Callable[[Pair], Any]) -> None:
+def test_keyword_arguments_of_any_name(call: Callable[[Pair], Any]) -> None:
     with connected(Root()) as pair:
         assert result_of(call(pair), pair) == NAMES
 
 
 @pytest.mark.parametrize("validate", [False, True])
-def test_keywords_that_an_interface_has(validate: bool) -> None:
+def test_keyword_arguments_with_names_of_an_interface(validate: bool) -> None:
     @pb.exposes(Api, validate=validate)
     class Served(pb.Root):
         def remote_echo(this, *, self: int, name: int, method: int) -> Any:
@@ -193,7 +193,9 @@ MISTAKES: dict[str, Callable[[Pair, Any], Any]] = {
 
 @pytest.mark.parametrize("name", [5, None, Root().remote_doc, ["echo"]])
 @pytest.mark.parametrize("call", MISTAKES.values(), ids=MISTAKES)
-def test_name_that_is_no_text(call: Callable[[Pair, Any], Any], name: Any) -> None:
+def test_name_that_is_no_text_is_refused(
+    call: Callable[[Pair, Any], Any], name: Any
+) -> None:
     with connected(Root()) as pair:
         with pytest.raises(TypeError, match="the name of a method is text, not "):
             call(pair, name)

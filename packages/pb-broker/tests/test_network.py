@@ -1,4 +1,4 @@
-"""Connections on a clock of their own, and whatever may become of them."""
+"""Connections of a simulated network, on a clock of their own."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_bytes_come_in_order_and_in_pieces() -> None:
     assert link.carried == 256
 
 
-def test_the_same_seed_gives_the_same_run() -> None:
+def test_equal_seeds_give_equal_runs() -> None:
     def run(seed: int) -> Any:
         network = SimulatedNetwork(seed)
         link = recorded(network, latency=(0, 1), chunk=(1, 10))
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert run(1) != run(2)
 
 
-def test_what_was_written_comes_before_the_end() -> None:
+def test_written_bytes_come_before_the_end() -> None:
     network = SimulatedNetwork()
     link = recorded(network, chunk=(1, 3))
     link.client_transport.write(b"all of it")
@@ -89,7 +89,7 @@ def test_what_was_written_comes_before_the_end() -> None:
     assert not link.is_connected
 
 
-def test_one_that_is_aborted_ends_at_once() -> None:
+def test_aborted_link_ends_at_once() -> None:
     network = SimulatedNetwork()
     link = recorded(network)
     link.server_transport.write(b"lost")
@@ -102,7 +102,7 @@ def test_one_that_is_aborted_ends_at_once() -> None:
 
 
 @pytest.mark.parametrize("position", [0, 1, 5, 9])
-def test_one_that_is_cut_has_carried_so_much(position: int) -> None:
+def test_cut_link_has_carried_the_given_bytes(position: int) -> None:
     network = SimulatedNetwork()
     link = recorded(network, cut_after=position)
     link.client_transport.write(b"123456789")
@@ -112,7 +112,7 @@ def test_one_that_is_cut_has_carried_so_much(position: int) -> None:
     assert (link.client.ends, link.server.ends) == ([ConnectionLost], [ConnectionLost])
 
 
-def test_one_that_is_frozen_says_nothing() -> None:
+def test_frozen_link_delivers_no_bytes_and_no_end() -> None:
     network = SimulatedNetwork()
     link = recorded(network)
     link.client_transport.write(b"a")
@@ -129,7 +129,7 @@ def test_one_that_is_frozen_says_nothing() -> None:
     assert (link.client.ends, link.server.ends) == ([ConnectionAborted], [])
 
 
-def test_an_end_need_not_take_what_comes() -> None:
+def test_paused_end_gets_no_bytes() -> None:
     network = SimulatedNetwork()
     link = recorded(network)
     link.server_transport.pauseProducing()
@@ -142,7 +142,7 @@ def test_an_end_need_not_take_what_comes() -> None:
     assert link.server.pieces == [b"x"]
 
 
-def test_a_producer_is_asked_until_it_has_no_more() -> None:
+def test_producer_is_asked_until_its_end() -> None:
     class Three:
         left = 3
 
@@ -159,7 +159,7 @@ def test_a_producer_is_asked_until_it_has_no_more() -> None:
     assert b"".join(link.server.pieces) == b"page" * 3
 
 
-def test_time_passes_for_brokers_too() -> None:
+def test_brokers_use_the_networks_clock() -> None:
     network = SimulatedNetwork()
     factory = pb.PBClientFactory(call_timeout=5)
     link = network.connect(factory, pb.PBServerFactory(Echo()), latency=(1, 2))
@@ -176,7 +176,7 @@ def test_time_passes_for_brokers_too() -> None:
 
 
 @pytest.mark.parametrize("asking", ["client", "server"])
-def test_a_half_open_connection_is_found_within_80_seconds(asking: str) -> None:
+def test_half_open_connection_is_found_within_80_seconds(asking: str) -> None:
     network = SimulatedNetwork()
     client = pb.PBClientFactory(heartbeat=asking == "client")
     server = pb.PBServerFactory(Echo(), heartbeat=asking == "server")
@@ -339,7 +339,7 @@ def check(conversation: Conversation) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_conversation_may_be_cut_anywhere(seed: int) -> None:
+def test_conversation_cut_at_any_byte(seed: int) -> None:
     with logged():
         whole = Conversation(seed)
         whole.run()

@@ -1,4 +1,4 @@
-"""What the peer was given on somebody's account can be taken back, and nothing else."""
+"""Exports of owners, and their withdrawal."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def given_() -> Iterator[Given]:
         yield Given(pair, root)
 
 
-def test_what_was_obtained_goes_at_whatever_depth(given_: Given) -> None:
+def test_withdrawal_takes_exports_of_any_depth(given_: Given) -> None:
     shelf, mine, owner = given_.shelf()
     deeper = given_.call(given_.call(shelf, "shelf"), "shelf")
     child = given_.call(deeper, "child")
@@ -190,7 +190,7 @@ def test_what_was_obtained_goes_at_whatever_depth(given_: Given) -> None:
     assert list(given_.pair.server.localObjects) == [b"root"]
 
 
-def test_what_others_have_stays(given_: Given) -> None:
+def test_withdrawal_leaves_the_exports_of_other_owners(given_: Given) -> None:
     (first, mine, owner), (second, theirs, other) = given_.shelf(), given_.shelf()
     child = given_.call(second, "child")
     mine.child = theirs.child
@@ -201,7 +201,7 @@ def test_what_others_have_stays(given_: Given) -> None:
     assert given_.is_gone(child)
 
 
-def test_what_there_was_before_stays() -> None:
+def test_withdrawal_leaves_earlier_exports() -> None:
     root = Root()
     with connected(root) as pair:
         shared = result_of(root_of(pair).callRemote("shared"), pair)
@@ -213,7 +213,7 @@ def test_what_there_was_before_stays() -> None:
         assert given_.call(shared, "called_back") == ["got"]
 
 
-def test_what_nobody_can_tell_goes_with_the_last(given_: Given) -> None:
+def test_exports_of_unknown_owners_go_with_the_last_owner(given_: Given) -> None:
     (_, mine, owner), (_, theirs, other) = given_.shelf(), given_.shelf()
     shared = given_.call(root_of(given_.pair), "shared")
     given_.ownership.take_back(owner, mine)
@@ -222,7 +222,7 @@ def test_what_nobody_can_tell_goes_with_the_last(given_: Given) -> None:
     assert given_.is_gone(shared)
 
 
-def test_caches_are_told_nothing_more(given_: Given) -> None:
+def test_withdrawal_ends_the_updates_of_caches(given_: Given) -> None:
     shelf, mine, owner = given_.shelf()
     news = given_.call(shelf, "news")
     again = given_.call(shelf, "news")
@@ -237,7 +237,7 @@ def test_caches_are_told_nothing_more(given_: Given) -> None:
     assert not given_.pair.closed
 
 
-def test_caches_of_others_are(given_: Given) -> None:
+def test_withdrawal_leaves_the_updates_of_other_owners_caches(given_: Given) -> None:
     (first, mine, owner), (second, theirs, _) = given_.shelf(), given_.shelf()
     mine.news = theirs.news
     held = [given_.call(first, "news"), given_.call(second, "news")]
@@ -246,7 +246,7 @@ def test_caches_of_others_are(given_: Given) -> None:
     del held
 
 
-def test_a_stream_ends(given_: Given) -> None:
+def test_withdrawal_ends_streams(given_: Given) -> None:
     shelf, mine, owner = given_.shelf()
     got: list[Any] = []
 
@@ -264,7 +264,7 @@ def test_a_stream_ends(given_: Given) -> None:
     assert failures
 
 
-def test_what_comes_late_is_not_given(given_: Given) -> None:
+def test_late_result_of_a_withdrawn_owner_is_not_sent(given_: Given) -> None:
     shelf, mine, owner = given_.shelf()
     asked = shelf.callRemote("later")
     given_.pair.flush()
@@ -275,7 +275,7 @@ def test_what_comes_late_is_not_given(given_: Given) -> None:
     assert list(given_.pair.server.localObjects) == [b"root"]
 
 
-def test_what_comes_late_is_given_where_others_have_a_part(given_: Given) -> None:
+def test_late_result_with_another_owner_is_sent(given_: Given) -> None:
     (first, mine, owner), (second, theirs, other) = given_.shelf(), given_.shelf()
     theirs.child = mine  # type: ignore[assignment]
     assert given_.call(second, "child") == first
@@ -289,7 +289,7 @@ def test_what_comes_late_is_given_where_others_have_a_part(given_: Given) -> Non
     assert given_.is_gone(child)
 
 
-def test_what_is_sent_in_calls_goes_too(given_: Given) -> None:
+def test_withdrawal_takes_arguments_of_outgoing_calls(given_: Given) -> None:
     (first, mine, owner), (second, theirs, _) = given_.shelf(), given_.shelf()
     keeper, others = Keeper(), Keeper()
     # In a call of the peer's, and by a reference that came in one.
@@ -304,7 +304,7 @@ def test_what_is_sent_in_calls_goes_too(given_: Given) -> None:
     assert given_.call(others.kept[0], "called_back") == ["got"]
 
 
-def test_whether_anything_was_called(given_: Given) -> None:
+def test_use_of_an_owners_exports_is_recorded(given_: Given) -> None:
     shelf, _, _ = given_.shelf()
     assert not given_.ownership.was_called
     given_.call(root_of(given_.pair), "shared")
@@ -315,7 +315,7 @@ def test_whether_anything_was_called(given_: Given) -> None:
     assert given_.ownership.was_called
 
 
-def test_observers_are_told_as_well() -> None:
+def test_observers_see_the_calls_of_owners() -> None:
     noted: list[Any] = []
 
     class Observer:
@@ -352,7 +352,7 @@ def test_observers_are_told_as_well() -> None:
         ]
 
 
-def test_references_that_are_let_go_of_are_forgotten(given_: Given) -> None:
+def test_released_references_are_forgotten(given_: Given) -> None:
     shelf, mine, owner = given_.shelf()
     for _ in range(10):
         given_.call(shelf, "shelf")
@@ -364,7 +364,7 @@ def test_references_that_are_let_go_of_are_forgotten(given_: Given) -> None:
     given_.ownership.take_back(owner, mine)
 
 
-def test_what_could_not_be_sent_is_nobodys(given_: Given) -> None:
+def test_unsent_exports_have_no_owner(given_: Given) -> None:
     shelf, mine, owner = given_.shelf()
     mine.child = [Child(), object()]  # type: ignore[assignment]
     failure_of(shelf.callRemote("child"), given_.pair)
@@ -372,7 +372,7 @@ def test_what_could_not_be_sent_is_nobodys(given_: Given) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), max_size=30))
-def test_each_object_is_there_as_long_as_one_of_its_owners(
+def test_object_stays_as_long_as_one_of_its_owners(
     steps: list[tuple[int, int]],
 ) -> None:
     """Whoever is given what in whatever order, and goes at the end."""
@@ -426,7 +426,7 @@ class TestLate:
         given_.ownership.take_back(owner, shelf)
         return shelf
 
-    def test_by_what_came_with_the_call(self, given_: Given) -> None:
+    def test_late_export_by_an_argument(self, given_: Given) -> None:
         keeper = Keeper()
         shelf = self.late(given_, "tell_late", keeper)
         exports = dict(given_.pair.server.localObjects)
@@ -436,7 +436,7 @@ class TestLate:
         assert keeper.kept == []
         assert given_.pair.server.localObjects.keys() == exports.keys()
 
-    def test_by_what_was_there_before(self, given_: Given) -> None:
+    def test_late_export_by_an_earlier_reference(self, given_: Given) -> None:
         """Only the context tells on whose account that is."""
         root = Keeper()
         given_.pair.client.setNameForLocal("root", root)
@@ -446,7 +446,7 @@ class TestLate:
         assert shelf.heard == ["the session has ended"]
         assert root.kept == []
 
-    def test_by_a_callback(self, given_: Given) -> None:
+    def test_late_export_by_a_callback(self, given_: Given) -> None:
         """Which is run in no context of the call."""
         keeper = Keeper()
         shelf = self.late(given_, "tell_by_callback", keeper)
@@ -456,7 +456,9 @@ class TestLate:
         assert keeper.kept == []
 
     @pytest.mark.parametrize("in_two_steps", [False, True])
-    def test_by_what_an_answer_brought(self, given_: Given, in_two_steps: bool) -> None:
+    def test_late_export_by_a_reference_in_an_answer(
+        self, given_: Given, in_two_steps: bool
+    ) -> None:
         keeper, other = Keeper(), Keeper()
         keeper.others.append(Wrapped(other) if in_two_steps else other)
         shelf = self.late(given_, "ask_late", keeper)
@@ -465,7 +467,7 @@ class TestLate:
         assert [str(error) for error in shelf.heard] == ["the session has ended"]
         assert other.kept == []
 
-    def test_to_others(self, given_: Given) -> None:
+    def test_late_export_to_other_owners(self, given_: Given) -> None:
         """They get what was meant for them, on their own account."""
         second, theirs, other = given_.shelf()
         others = Keeper()
@@ -478,7 +480,7 @@ class TestLate:
         given_.ownership.take_back(other, theirs)
         assert given_.is_gone(others.kept[0])
 
-    def test_to_caches_of_others(self, given_: Given) -> None:
+    def test_late_export_to_caches_of_other_owners(self, given_: Given) -> None:
         (first, mine, owner), (second, theirs, other) = given_.shelf(), given_.shelf()
         theirs.news = mine.news
         # Made for one of them, who goes.
@@ -493,7 +495,7 @@ class TestLate:
         given_.ownership.take_back(other, theirs)
         assert given_.is_gone(kept[1].kept[0])
 
-    def test_by_a_call_that_many_get(self, given_: Given) -> None:
+    def test_late_export_by_a_call_to_many(self, given_: Given) -> None:
         first, mine, owner = given_.shelf()
         second, theirs, _ = given_.shelf()
         keepers = [Keeper(), Keeper()]
@@ -505,7 +507,7 @@ class TestLate:
         assert result_of(answers[1], given_.pair) == "kept"
         assert keepers[0].kept == []
 
-    def test_while_the_session_lasts(self, given_: Given) -> None:
+    def test_late_export_before_the_end_of_the_session(self, given_: Given) -> None:
         """What was handed out late goes with it."""
         (reference, shelf, owner), _ = given_.shelf(), given_.shelf()
         keeper = Keeper()

@@ -1,4 +1,4 @@
-"""Page by page."""
+"""Pages of strings, files and programs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Pages(Echo):
         self.ended.append((args, kw))
 
 
-def test_strings() -> None:
+def test_pages_of_strings() -> None:
     with connected(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "string", 1000)
         assert b"".join(result_of(call, pair)) == DATA
@@ -52,7 +52,7 @@ def test_strings() -> None:
         assert pair.server_factory.root.ended == [(("with", "arguments"), {"key": 1})]
 
 
-def test_a_page_only_when_there_is_room() -> None:
+def test_page_is_sent_when_there_is_room() -> None:
     with connected(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "string", 1000)
         pair.pump()
@@ -64,7 +64,7 @@ def test_a_page_only_when_there_is_room() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 10**5 * 3])
-def test_files(size: int) -> None:
+def test_pages_of_a_file(size: int) -> None:
     data = (DATA * 4)[:size]
     with connected(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "file", data)
@@ -74,7 +74,7 @@ def test_files(size: int) -> None:
         assert root.pagers[0].chunks == []
 
 
-def test_two_at_once() -> None:
+def test_two_pagers_at_once() -> None:
     with connected(Pages()) as pair:
         one = paging.getAllPages(root_of(pair), "string", 1000)
         two = paging.getAllPages(root_of(pair), "file", DATA)
@@ -82,7 +82,7 @@ def test_two_at_once() -> None:
         assert b"".join(result_of(two, pair)) == DATA
 
 
-def test_a_call_that_fails_ends_the_waiting() -> None:
+def test_failed_call_ends_the_wait_for_pages() -> None:
     with connected(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "refuses")
         assert failure_of(call, pair).check(pb.Error)
@@ -92,7 +92,7 @@ def test_a_call_that_fails_ends_the_waiting() -> None:
         assert pair.client.disconnects == []
 
 
-def test_lost_between_two_pages() -> None:
+def test_connection_lost_between_two_pages() -> None:
     with connected(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "string", 1000)
         pair.pump()
@@ -101,7 +101,7 @@ def test_lost_between_two_pages() -> None:
         assert failure_of(call, pair).check(pb.PBConnectionLost)
 
 
-def test_a_pager_must_have_pages() -> None:
+def test_pager_without_next_page_is_refused() -> None:
     with connected(Pages()) as pair:
         pager = paging.Pager(root_of(pair))
         with pytest.raises(NotImplementedError):
@@ -185,7 +185,7 @@ class Breaks(Pages):
 class TestEnds:
     """However a pager ends, its file is closed and nobody else notices."""
 
-    def test_lost_connection(self) -> None:
+    def test_lost_connection_fails_the_pager(self) -> None:
         root = Breaks()
         with connected(root) as pair:
             for size in (10**6, 2 * 10**6):
@@ -204,7 +204,7 @@ class TestEnds:
             assert all(not pager.stillPaging() for pager in root.pagers)
             assert pair.server.pageProducers == []
 
-    def test_connection_that_is_lost_already(self) -> None:
+    def test_connection_lost_before_the_pager(self) -> None:
         with connected(Breaks()) as pair:
             collector = root_of(pair)
             pair.close()
@@ -228,7 +228,7 @@ class TestEnds:
             ("unreadable_file", []),
         ],
     )
-    def test_page_that_is_not_to_be_had(self, name: str, args: list[Any]) -> None:
+    def test_page_that_cannot_be_made(self, name: str, args: list[Any]) -> None:
         root = Breaks()
         with connected(root) as pair, logged():
             other = paging.getAllPages(root_of(pair), "string", 1000)
@@ -244,7 +244,7 @@ class TestEnds:
             assert pair.server_transport.producer is None
             assert not pair.closed
 
-    def test_callback_that_fails(self) -> None:
+    def test_failing_callback_of_a_pager(self) -> None:
         root = Breaks()
         with connected(root) as pair, logged() as events:
             other = paging.getAllPages(root_of(pair), "string", 1000)
@@ -254,7 +254,7 @@ class TestEnds:
             (event,) = [event for event in events if "log_failure" in event]
             assert event["log_failure"].check(ZeroDivisionError)
 
-    def test_end_that_is_told(self) -> None:
+    def test_end_of_a_pager_fires_its_deferred(self) -> None:
         root = Breaks()
         with connected(root) as pair:
             call = paging.getAllPages(root_of(pair), "file_of", 10)
@@ -268,7 +268,7 @@ class TestEnds:
             root.pagers[0].paging_failed(Failure(ValueError()))
             assert root.pagers[0].failure is None
 
-    def test_failure_that_a_collector_of_another_kind_is_told(self) -> None:
+    def test_failure_at_a_legacy_collector(self) -> None:
         """One of ``twisted.spread`` has no such method, and wants no answer."""
 
         class Collector(pb.Referenceable):
@@ -286,7 +286,7 @@ class TestEnds:
             assert root.failed[0].check(ValueError)
             assert not pair.closed
 
-    def test_pagers_of_many_calls(self) -> None:
+    def test_failing_pager_does_not_stop_pagers_of_other_calls(self) -> None:
         """A producer of its own kind has none of our methods."""
 
         class Foreign:
@@ -319,7 +319,7 @@ class TestLimit:
         "pages",
         [[b"x" * 100] * 1000, [[[0] * 10] * 2] * 1000, [{b"": [1, 2.5]}] * 1000],
     )
-    def test_pages_that_are_not_asked_for_one_by_one(self, pages: list[Any]) -> None:
+    def test_limit_on_pages_together(self, pages: list[Any]) -> None:
         root = Breaks()
         with connected(root) as pair:
             call = paging.getAllPages(root_of(pair), "later", max_bytes=10_000)
@@ -338,7 +338,7 @@ class TestLimit:
             failure = failure_of(collector.callRemote("endedPaging"), pair)
             assert failure.check(pb.Error)
 
-    def test_default(self) -> None:
+    def test_default_limit_on_pages(self) -> None:
         for message_bytes, is_much in ((9_000, True), (10_000, False)):
             limits = pb.BrokerLimits(wire=Limits(message_bytes=message_bytes))
             client_factory = pb.PBClientFactory(limits=limits)
@@ -349,7 +349,7 @@ class TestLimit:
                 else:
                     assert b"".join(result_of(call, pair)) == DATA
 
-    def test_none(self) -> None:
+    def test_no_limit_on_pages(self) -> None:
         limits = pb.BrokerLimits(wire=Limits(message_bytes=10_000))
         client_factory = pb.PBClientFactory(limits=limits)
         with connected(Breaks(), client_factory=client_factory) as pair:
@@ -358,7 +358,7 @@ class TestLimit:
             )
             assert b"".join(result_of(call, pair)) == DATA
 
-    def test_nothing_after_the_last_page(self) -> None:
+    def test_page_after_the_last_is_refused(self) -> None:
         root = Breaks()
         with connected(root) as pair:
             call = paging.getAllPages(root_of(pair), "later")
@@ -372,7 +372,7 @@ class TestLimit:
             collector.callRemote("failedPaging", "whatever", pbanswer=False)
             pair.flush()
 
-    def test_nothing_after_it_was_cancelled(self) -> None:
+    def test_page_after_a_cancellation_is_refused(self) -> None:
         root = Breaks()
         with connected(root) as pair:
             call = paging.getAllPages(root_of(pair), "later")
@@ -382,7 +382,7 @@ class TestLimit:
             failure_of(root.kept[0].callRemote("gotPage", b"a page"), pair)
             assert pair.client.disconnects == []
 
-    def test_failure_that_is_none(self) -> None:
+    def test_malformed_failure_of_a_pager(self) -> None:
         root = Breaks()
         with connected(root) as pair:
             call = paging.getAllPages(root_of(pair), "later")
@@ -390,7 +390,7 @@ class TestLimit:
             root.kept[0].callRemote("failedPaging", 5, pbanswer=False)
             assert failure_of(call, pair).check(pb.Error)
 
-    def test_collector_of_a_programs_own(self) -> None:
+    def test_collector_of_a_programs_own_class(self) -> None:
         told: list[Any] = []
         collector = paging.CallbackPageCollector(
             told.append, errback=told.append, max_bytes=200
@@ -407,7 +407,7 @@ class TestLimit:
         assert collector.pages == []
 
 
-def test_keywords_of_any_name() -> None:
+def test_keyword_arguments_of_any_name() -> None:
     told: list[Any] = []
 
     class Root(Echo):

@@ -1,4 +1,4 @@
-"""Objects that are passed by reference, and what the other end gets for them."""
+"""Objects that are passed by reference, and their types at both ends."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_callback_is_typed_at_both_ends() -> None:
         assert refused.check(pb.InvalidArgument)
 
 
-def test_what_is_passed_is_the_object_itself() -> None:
+def test_passed_object_is_the_object_itself() -> None:
     with connected(Station()) as pair:
         root = root_of(pair)
         ear: Any = Ear()
@@ -76,12 +76,12 @@ def test_what_is_passed_is_the_object_itself() -> None:
 
 
 @pytest.mark.parametrize("value", [5, "text", [Ear()], Ear, object(), pb.Copyable()])
-def test_what_goes_by_value_is_not_passed(value: Any) -> None:
+def test_object_that_goes_by_value_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match=r"is not passed by reference: derive it from"):
         pb.passed(value)
 
 
-def test_interface_has_to_be_exposed() -> None:
+def test_interface_that_is_not_exposed_is_refused() -> None:
     with pytest.raises(TypeError, match=r"Ear does not expose Radio: .*exposes\(Radio"):
         pb.passed(Ear(), Radio)
     with pytest.raises(TypeError, match="Ear does not expose Box"):
@@ -90,7 +90,7 @@ def test_interface_has_to_be_exposed() -> None:
         pb.passed(Ear(), 5)  # type: ignore[call-overload]
 
 
-def test_it_is_the_same_on_asyncio() -> None:
+def test_passed_objects_on_asyncio() -> None:
     async def main() -> None:
         async with (
             pb.serve("tcp:0:interface=127.0.0.1", Station(), grace=0) as server,

@@ -46,7 +46,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_first_time_and_again(here: Path) -> None:
+def test_state_is_sent_once_and_kept_in_a_file(here: Path) -> None:
     root = Publisher()
     with connected(root) as pair:
         call = publishing.whenReady(root_of(pair).callRemote("get"))
@@ -70,7 +70,7 @@ def test_first_time_and_again(here: Path) -> None:
         assert not copy._wasCleanWhenLoaded
 
 
-def test_an_unreadable_file_is_as_none(here: Path) -> None:
+def test_unreadable_file_is_ignored(here: Path) -> None:
     for content in (b"", b"\xff", b"\x01\x80\x09\x82os.system", b"\x01\x81"):
         (here / "None-None-ID.pub").write_bytes(content)
         with connected(Publisher()) as pair, logged():
@@ -91,7 +91,7 @@ def test_file_names_stay_in_the_directory() -> None:
     assert len(name) < 255
 
 
-def test_perspectives_have_names() -> None:
+def test_names_of_perspectives_in_the_state() -> None:
     class Service:
         serviceName = "service"
 
@@ -105,7 +105,7 @@ def test_perspectives_have_names() -> None:
     assert (state["perspective"], state["service"]) == ("someone", "service")
 
 
-def test_failures_reach_who_waits() -> None:
+def test_missing_state_fails_the_deferreds() -> None:
     with connected(Publisher()) as pair, logged():
         waits = publishing.whenReady(root_of(pair).callRemote("nothing"))
         with pytest.raises(pb.NoSuchMethod):

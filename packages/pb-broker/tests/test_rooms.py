@@ -1,4 +1,4 @@
-"""Which rooms of the package know of an event loop, and which do not."""
+"""Imports of event loops, by folder of the package."""
 
 from __future__ import annotations
 

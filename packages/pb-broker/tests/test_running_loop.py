@@ -112,7 +112,7 @@ ASYNCIO_CALL = "<class 'pb_broker._event_loops.asyncio_shell._CallFuture'>"
         "a task of asyncio's while the reactor runs",
     ],
 )
-def test_loop_is_found_out(program: str, expected: str) -> None:
+def test_running_loop_is_found(program: str, expected: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", BOTH_ENDS + program],
         capture_output=True,
@@ -122,7 +122,7 @@ def test_loop_is_found_out(program: str, expected: str) -> None:
     assert (ran.stdout, ran.stderr) == (expected, "")
 
 
-def test_named_reactor_is_taken() -> None:
+def test_given_reactor_is_used() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert running_asyncio_loop() is loop
@@ -132,7 +132,7 @@ def test_named_reactor_is_taken() -> None:
     assert running_asyncio_loop() is None
 
 
-def test_reactor_of_another_thread_is_no_matter(
+def test_reactor_of_another_thread_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Running:

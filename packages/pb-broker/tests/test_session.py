@@ -1,4 +1,4 @@
-"""Calls, answers and everything that can become of them."""
+"""Calls, answers and errors between two brokers."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_call_and_answer() -> None:
         assert pair.client.waitingForAnswers == {}
 
 
-def test_one_byte_at_a_time() -> None:
+def test_call_and_answer_byte_by_byte() -> None:
     with connected() as pair:
         call = root_of(pair).callRemote("echo", [1, {"two": 3.0}])
         pair.flush(chunk=1)
         assert call.result == ([1, {"two": 3.0}],)
 
 
-def test_no_answer_wanted() -> None:
+def test_call_without_an_answer() -> None:
     with connected() as pair:
         root: Echo = pair.server_factory.root
         assert root_of(pair).callRemote("keep", 5, pbanswer=False) is None
@@ -52,14 +52,14 @@ def test_no_answer_wanted() -> None:
         assert pair.server_transport.written == []
 
 
-def test_failure_that_nobody_waits_for_is_logged() -> None:
+def test_failure_of_a_call_without_an_answer_is_logged() -> None:
     with connected() as pair, logged() as events:
         root_of(pair).callRemote("raise", "value", pbanswer=False)
         pair.flush()
     assert [event["log_failure"].type for event in events] == [ValueError]
 
 
-def test_coroutines_and_deferreds() -> None:
+def test_methods_with_coroutines_and_deferreds() -> None:
     with connected() as pair:
         root = root_of(pair)
         call = root.callRemote("call_back", Child(), 1)
@@ -87,7 +87,7 @@ def test_other_errors_are_logged_once() -> None:
 
 
 @pytest.mark.parametrize("unsafe", [False, True])
-def test_tracebacks_are_the_servers_to_give(unsafe: bool) -> None:
+def test_traceback_is_sent_if_the_server_says_so(unsafe: bool) -> None:
     factory = pb.PBServerFactory(Echo(), unsafe)
     with connected(server_factory=factory) as pair, logged():
         failure = failure_of(root_of(pair).callRemote("raise", "value"), pair)
@@ -95,7 +95,7 @@ def test_tracebacks_are_the_servers_to_give(unsafe: bool) -> None:
     assert failure.value.remoteTraceback == failure.traceback
 
 
-def test_unsendable_argument() -> None:
+def test_unsendable_argument_fails_the_call() -> None:
     with connected() as pair:
         root = root_of(pair)
         failure = failure_of(root.callRemote("echo", Child(), [{"x": object()}]), pair)
@@ -109,7 +109,7 @@ def test_unsendable_argument() -> None:
         assert pair.client.session.imports.count == 0
 
 
-def test_what_went_before_keeps_its_count() -> None:
+def test_unsendable_argument_takes_back_the_counts_before_it() -> None:
     child = Child()
     with connected() as pair:
         root = root_of(pair)
@@ -119,7 +119,7 @@ def test_what_went_before_keeps_its_count() -> None:
         assert entry.refcount == 1
 
 
-def test_argument_over_the_limit() -> None:
+def test_argument_over_the_limit_fails_the_call() -> None:
     with connected() as pair:
         failure = failure_of(root_of(pair).callRemote("echo", ["x" * 700_000]), pair)
         assert failure.check(LimitExceeded)
@@ -128,7 +128,7 @@ def test_argument_over_the_limit() -> None:
         assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
 
 
-def test_hook_that_raises() -> None:
+def test_exception_of_a_hook_fails_the_call() -> None:
     class Bad(pb.Copyable):
         def getStateToCopyFor(self, perspective: Any) -> Any:
             raise ZeroDivisionError("in a hook")
@@ -139,7 +139,7 @@ def test_hook_that_raises() -> None:
         assert pair.client.localObjects == {}
 
 
-def test_unsendable_answer() -> None:
+def test_unsendable_answer_is_an_error_to_the_caller() -> None:
     with connected() as pair, logged() as events:
         failure = failure_of(root_of(pair).callRemote("unsendable"), pair)
         assert isinstance(failure.value, InsecureJelly)
@@ -148,7 +148,7 @@ def test_unsendable_answer() -> None:
         assert result_of(root_of(pair).callRemote("echo"), pair) == ()
 
 
-def test_answer_that_is_refused() -> None:
+def test_refused_answer_fails_the_call() -> None:
     class Unknown(pb.Copyable):
         def getTypeToCopy(self) -> bytes:
             return b"test.Unknown"
@@ -164,7 +164,7 @@ def test_answer_that_is_refused() -> None:
         assert result_of(root_of(pair).callRemote("echo"), pair) == ()
 
 
-def test_argument_that_is_refused() -> None:
+def test_refused_argument_is_an_error_to_the_caller() -> None:
     class Unknown(pb.Copyable):
         def getTypeToCopy(self) -> bytes:
             return b"test.Unknown"
@@ -176,7 +176,7 @@ def test_argument_that_is_refused() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_a_call_that_is_none_is_answered_where_that_is_wanted() -> None:
+def test_malformed_call_is_answered_if_an_answer_is_wanted() -> None:
     call = [b"message", 5, b"root", b"echo"]
     for rest, answers in (([1, 1, 1], 1), ([0, 1, 1], 0), ([[], 1], 0), ([], 1)):
         with connected() as pair, logged() as events:
@@ -205,7 +205,7 @@ def test_names_that_are_no_text_are_refused_in_one_line() -> None:
             assert isinstance(event["error"], (pb.ProtocolError, MalformedJelly))
 
 
-def test_references_are_given_back_whatever_is_called() -> None:
+def test_references_in_refused_calls_are_released() -> None:
     with connected() as pair, logged():
         nothing = pb.RemoteReference(None, pair.client, 77, 0)
         # The second cannot be read in one step.
@@ -236,7 +236,7 @@ def test_each_broker_has_its_own_policy() -> None:
         assert result_of(root_of(pair).callRemote("keep", Allowed()), pair) is None
 
 
-def test_exceptions_that_travel_whole() -> None:
+def test_copyable_exceptions_are_sent_as_copies() -> None:
     class Whole(pb.Error, pb.Copyable, pb.RemoteCopy):
         def getTypeToCopy(self) -> bytes:
             return b"test.Whole"
@@ -253,7 +253,7 @@ def test_exceptions_that_travel_whole() -> None:
         assert type(failure.value) is Whole
 
 
-def test_exceptions_that_cannot_travel_whole() -> None:
+def test_exceptions_with_an_unsendable_state_are_sent_as_failures() -> None:
     class Half(pb.Error, pb.Copyable):
         def getStateToCopy(self) -> Any:
             return {"x": object()}
@@ -267,7 +267,7 @@ def test_exceptions_that_cannot_travel_whole() -> None:
         assert str(failure.value) == "text"
 
 
-def test_a_call_ends_even_if_its_error_cannot_be_sent() -> None:
+def test_call_ends_even_if_its_error_cannot_be_sent() -> None:
     wire = Limits(string_bytes=100)
     factory = pb.PBServerFactory(Echo(), limits=pb.BrokerLimits(wire=wire))
     with connected(server_factory=factory) as pair, logged():
@@ -279,7 +279,7 @@ def test_a_call_ends_even_if_its_error_cannot_be_sent() -> None:
         assert "cannot be sent" in str(failure.value)
 
 
-def test_a_call_ends_even_if_the_policy_refuses_what_an_error_is_made_of() -> None:
+def test_call_ends_even_if_the_policy_refuses_failures() -> None:
     narrow = SecurityOptions()
     narrow.allowTypes("tuple", "dictionary")
     factory = pb.PBServerFactory(Echo(), security=narrow)
@@ -290,7 +290,7 @@ def test_a_call_ends_even_if_the_policy_refuses_what_an_error_is_made_of() -> No
         assert result_of(root.callRemote("echo", 1), pair) == (1,)
 
 
-def test_what_goes_wrong_is_logged_in_few_words() -> None:
+def test_log_lines_of_failures_are_bounded() -> None:
     with connected() as pair, logged() as events:
         failure = failure_of(
             root_of(pair).callRemote("keep", **{"x" * 100_000: 1}), pair
@@ -406,7 +406,7 @@ def test_failure_from_a_third_program_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("unsafe", [False, True])
-def test_a_traceback_from_a_third_program_is_kept(unsafe: bool) -> None:
+def test_traceback_from_a_third_program_is_kept(unsafe: bool) -> None:
     backend = pb.PBServerFactory(Echo(), unsafeTracebacks=True)
     with connected(server_factory=backend) as pair, logged():
         first = failure_of(root_of(pair).callRemote("raise", "value"), pair)
@@ -422,7 +422,7 @@ def test_a_traceback_from_a_third_program_is_kept(unsafe: bool) -> None:
             assert ("remote_raise" in failure.traceback) is unsafe
 
 
-def test_cancelled_call_releases_what_its_answer_brings() -> None:
+def test_cancelled_call_releases_references_of_its_answer() -> None:
     with connected() as pair:
         root: Echo = pair.server_factory.root
         call = root_of(pair).callRemote("wait")
@@ -440,7 +440,7 @@ def test_cancelled_call_releases_what_its_answer_brings() -> None:
         assert pair.client.session.imports.count == 0
 
 
-def test_lost_connection_ends_calls_once() -> None:
+def test_lost_connection_ends_each_call_once() -> None:
     with connected() as pair:
         ended: list[Any] = []
         for _ in range(3):
@@ -459,7 +459,7 @@ def test_lost_connection_ends_calls_once() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_answers_to_nobody() -> None:
+def test_answers_to_no_call_are_ignored() -> None:
     with connected() as pair:
         pair.server.sendCall(b"answer", 77, 5)
         pair.server.sendCall(b"answer", 77, [b"malformed"])
@@ -469,7 +469,7 @@ def test_answers_to_nobody() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_an_error_that_is_none() -> None:
+def test_malformed_error_fails_the_call() -> None:
     with connected() as pair:
         call = root_of(pair).callRemote("wait")
         (request,) = pair.client.waitingForAnswers
@@ -559,7 +559,7 @@ def test_malformed_call_is_answered(message: list[Any]) -> None:
         [b"answer", b"x", 1],
     ],
 )
-def test_what_is_no_message_ends_the_connection(message: Any) -> None:
+def test_malformed_message_ends_the_connection(message: Any) -> None:
     with connected() as pair, logged() as events:
         call = root_of(pair).callRemote("wait")
         call.addErrback(lambda failure: failure.trap(pb.PBConnectionLost))
@@ -574,7 +574,7 @@ def test_what_is_no_message_ends_the_connection(message: Any) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_unknown_verbs_are_answered_as_such() -> None:
+def test_unknown_verbs_are_answered_did_not_understand() -> None:
     with connected() as pair, logged() as events:
         for verb in (b"proto_message", b"x" * 10_000):
             pair.client.sendCall(verb, 1, 2)
@@ -585,7 +585,7 @@ def test_unknown_verbs_are_answered_as_such() -> None:
     assert max(map(len, shown)) == 200
 
 
-def test_a_callers_deferred_is_the_callers() -> None:
+def test_deferred_of_a_call_is_the_callers_own() -> None:
     """Somebody who fires the Deferred does not stop the connection."""
     with connected() as pair:
         call = root_of(pair).callRemote("echo", 1)
@@ -595,7 +595,7 @@ def test_a_callers_deferred_is_the_callers() -> None:
         assert result_of(root_of(pair).callRemote("echo", 2), pair) == (2,)
 
 
-def test_custom_dispatch_either_way() -> None:
+def test_overridden_dispatch_at_either_end() -> None:
     class Old(pb.Root):
         def remoteMessageReceived(
             self, broker: Any, message: str, args: Any, kw: Any
@@ -627,7 +627,7 @@ def test_custom_dispatch_either_way() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_serializing_by_hand() -> None:
+def test_values_serialized_by_a_program() -> None:
     with connected() as pair:
         child = Child()
         with pytest.raises(InsecureJelly):

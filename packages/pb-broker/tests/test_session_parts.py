@@ -307,7 +307,7 @@ class TestIncomingCalls:
         with logged() as events:
             yield events
 
-    def test_object_that_is_not_there(
+    def test_call_of_a_missing_object_fails(
         self, calls: IncomingCalls, outbox: Outbox, caught: list[Any]
     ) -> None:
         self.call(calls, b"echo", luid=77)
@@ -333,7 +333,7 @@ class TestIncomingCalls:
         assert contexts == ["alice's"]
         assert outbox.taken() == [b"answer 5 (2,)"]
 
-    def test_arguments_that_are_refused(
+    def test_refused_arguments_fail_the_call(
         self, calls: IncomingCalls, outbox: Outbox, caught: list[Any]
     ) -> None:
         def read(context: ServingContext) -> Any:

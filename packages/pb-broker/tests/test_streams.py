@@ -1,4 +1,4 @@
-"""What async generators yield, one item after the other."""
+"""Streams: items of async generators, one after the other."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def all_of(stream: Any, pair: Pair) -> Any:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 6, 7, 8, 250])
-def test_all_that_is_yielded(count: int, batch: int) -> None:
+def test_every_yielded_item_arrives(count: int, batch: int) -> None:
     source = Source()
     with connected(source) as pair:
         stream = root_of(pair).stream("count", count, batch=batch)
@@ -100,7 +100,7 @@ def test_all_that_is_yielded(count: int, batch: int) -> None:
         assert not pair.server.disconnects
 
 
-def test_nothing_is_called_before_it_is_used() -> None:
+def test_call_is_made_at_the_first_use() -> None:
     source = Source()
     with connected(source) as pair:
         stream = root_of(pair).stream("count", 1)
@@ -115,7 +115,7 @@ def aiter_of(stream: Any) -> Any:
     return stream.__aiter__()
 
 
-def test_it_yields_no_more_than_is_taken() -> None:
+def test_generator_runs_no_further_than_the_reader() -> None:
     source = Source()
     with connected(source) as pair:
         stream = root_of(pair).stream("count", 1000, batch=10)
@@ -128,7 +128,7 @@ async def anext_of(stream: Any) -> Any:
     return await stream.__anext__()
 
 
-def test_a_loop_that_is_left() -> None:
+def test_loop_left_early_ends_the_stream() -> None:
     source = Source()
 
     async def leave(root: Any) -> int:
@@ -147,7 +147,7 @@ def test_a_loop_that_is_left() -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 1, 10, 15])
-def test_it_is_closed(taken: int) -> None:
+def test_closed_stream_ends_the_generator(taken: int) -> None:
     source = Source()
 
     async def leave(root: Any) -> Any:
@@ -164,7 +164,7 @@ def test_it_is_closed(taken: int) -> None:
         assert not pair.client.waitingForAnswers
 
 
-def test_what_is_there_comes_while_it_waits_for_more() -> None:
+def test_items_come_while_the_generator_waits() -> None:
     source = Source()
     with connected(source) as pair:
         stream = root_of(pair).stream("slow", 3)
@@ -175,7 +175,7 @@ def test_what_is_there_comes_while_it_waits_for_more() -> None:
         assert all_of(stream, pair) == []
 
 
-def test_it_is_closed_while_it_waits() -> None:
+def test_closing_ends_a_waiting_generator() -> None:
     source = Source()
     with connected(source) as pair:
         stream = root_of(pair).stream("slow", 3)
@@ -184,7 +184,7 @@ def test_it_is_closed_while_it_waits() -> None:
         assert source.ended == 1
 
 
-def test_whoever_waits_is_cancelled() -> None:
+def test_cancellation_of_a_reader() -> None:
     source = Source()
     with connected(source) as pair:
         stream = root_of(pair).stream("slow", 3)
@@ -200,7 +200,7 @@ def test_whoever_waits_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 4])
-def test_it_fails(after: int) -> None:
+def test_exception_of_the_generator_comes_after_its_items(after: int) -> None:
     got: list[int] = []
 
     async def take(stream: Any) -> None:
@@ -216,7 +216,7 @@ def test_it_fails(after: int) -> None:
         assert all_of(stream, pair) == []
 
 
-def test_an_item_that_cannot_be_sent() -> None:
+def test_unsendable_item_fails_the_stream() -> None:
     with connected(Source()) as pair, logged():
         stream = root_of(pair).stream("unsendable", batch=1)
         assert failure_of(ensureDeferred(listed(stream)), pair).check(pb.InsecureJelly)
@@ -232,25 +232,25 @@ def test_clean_up_that_fails_is_logged() -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "odd"])
-def test_what_is_no_stream(name: str) -> None:
+def test_answer_that_is_no_stream_is_a_protocol_error(name: str) -> None:
     with connected(Source()) as pair:
         stream = root_of(pair).stream(name)
         assert failure_of(ensureDeferred(listed(stream)), pair).check(pb.ProtocolError)
         assert all_of(stream, pair) == []
 
 
-def test_a_method_that_fails() -> None:
+def test_failing_method_fails_the_stream() -> None:
     with connected(Source()) as pair:
         stream = root_of(pair).stream("nothing of the kind")
         assert failure_of(ensureDeferred(listed(stream)), pair).check(pb.NoSuchMethod)
 
 
-def test_a_generator_that_a_coroutine_returns() -> None:
+def test_coroutine_may_return_a_generator() -> None:
     with connected(Source()) as pair:
         assert all_of(root_of(pair).stream("later"), pair) == [0, 1, 2]
 
 
-def test_without_an_answer() -> None:
+def test_generator_for_a_call_without_an_answer() -> None:
     source = Source()
     with connected(source) as pair:
         for name in ("count", "later"):
@@ -261,7 +261,7 @@ def test_without_an_answer() -> None:
 
 
 @pytest.mark.parametrize("name", ["count", "slow"])
-def test_the_connection_is_lost(name: str) -> None:
+def test_lost_connection_fails_the_stream(name: str) -> None:
     source = Source()
     with connected(source) as pair:
         stream = root_of(pair).stream(name, 1000, batch=1)
@@ -278,7 +278,7 @@ def test_the_connection_is_lost(name: str) -> None:
 class TestOnTheWire:
     """As a peer uses it that knows of no streams."""
 
-    def test_next_and_close(self) -> None:
+    def test_next_and_close_on_the_wire(self) -> None:
         source = Source()
         with connected(source) as pair:
             stream = result_of(root_of(pair).callRemote("count", 5), pair)
@@ -293,7 +293,7 @@ class TestOnTheWire:
             assert result_of(stream.callRemote("next", 1), pair) == ([], True)
             assert source.ended == 1
 
-    def test_closed_before_it_began(self) -> None:
+    def test_stream_closed_before_its_first_item(self) -> None:
         source = Source()
         with connected(source) as pair:
             stream = result_of(root_of(pair).callRemote("count", 5), pair)
@@ -302,12 +302,12 @@ class TestOnTheWire:
             assert source.yielded == 0
 
     @pytest.mark.parametrize("most", [0, -1, True, "1", 1.0, None])
-    def test_numbers_that_are_none(self, most: Any) -> None:
+    def test_malformed_numbers_of_items_are_refused(self, most: Any) -> None:
         with connected(Source()) as pair:
             stream = result_of(root_of(pair).callRemote("count", 5), pair)
             assert failure_of(stream.callRemote("next", most), pair).check(pb.Error)
 
-    def test_one_at_a_time(self) -> None:
+    def test_second_next_at_a_time_is_refused(self) -> None:
         source = Source()
         with connected(source) as pair:
             stream = result_of(root_of(pair).callRemote("slow", 5), pair)
@@ -319,7 +319,7 @@ class TestOnTheWire:
             assert result_of(first, pair) == ([], True)
             assert source.ended == 1
 
-    def test_what_the_generator_still_has(self) -> None:
+    def test_end_of_a_stream_after_its_last_items(self) -> None:
         with connected(Source()) as pair:
             stream = result_of(root_of(pair).callRemote("count", 5), pair)
             assert result_of(stream.callRemote("next", 4), pair) == (
@@ -334,7 +334,7 @@ class TestReaders:
     """Those that take items from one stream."""
 
     @pytest.mark.parametrize("begun", [False, True])
-    def test_second_reader_at_a_time(self, begun: bool) -> None:
+    def test_second_reader_at_a_time_is_refused(self, begun: bool) -> None:
         source = Source()
         with connected(source) as pair:
             stream = root_of(pair).stream("slow", 3, batch=1)
@@ -438,7 +438,7 @@ class TestReaders:
             failure = failure_of(ensureDeferred(listed(stream)), pair)
             assert failure.check(pb.ProtocolError)
 
-    def test_on_asyncio(self) -> None:
+    def test_streams_on_asyncio(self) -> None:
         async def test(source: AsyncioSource, root: Any) -> None:
             stream = root.stream("count", 6, True, batch=1)
             readers = [anext_of(stream), anext_of(stream)]
@@ -544,7 +544,7 @@ class TestSizes:
             assert [len(each) for each in got] == sizes
             assert events == []
 
-    def test_as_much_is_made_as_goes_into_a_message(self) -> None:
+    def test_generator_fills_one_message_at_a_time(self) -> None:
         root = Large()
         with small(root) as pair:
             stream = root_of(pair).stream("strings", *[4_000] * 100)
@@ -561,7 +561,7 @@ class TestSizes:
             ("copies", 1_000, "items[7]", "nodes"),
         ],
     )
-    def test_one_item_over_a_limit(
+    def test_item_over_a_limit_fails_the_stream(
         self, name: str, size: int, path: str, limit: str, batch: int
     ) -> None:
         got: list[int] = []
@@ -582,7 +582,7 @@ class TestSizes:
             assert len(pair.server.localObjects) == 1
 
     @pytest.mark.parametrize("bad", [0, 1, 5, 9])
-    def test_items_before_one_that_cannot_be_sent(self, bad: int) -> None:
+    def test_items_before_an_unsendable_one_arrive(self, bad: int) -> None:
         got: list[int] = []
 
         async def take(stream: Any) -> None:
@@ -596,7 +596,7 @@ class TestSizes:
             assert f"items[{bad}]" in str(failure.value)
             assert got == list(range(bad))
 
-    def test_size_that_grows_again(self) -> None:
+    def test_size_of_answers_grows_again(self) -> None:
         with small(Large()) as pair:
             stream = result_of(
                 root_of(pair).callRemote("copies", *[800] * 4, *[1] * 200), pair
@@ -614,7 +614,7 @@ class TestSizes:
 class TestOpen:
     """How many streams a peer may have open."""
 
-    def test_limit(self) -> None:
+    def test_number_of_open_streams_is_limited(self) -> None:
         limits = pb.BrokerLimits(open_streams=2)
         source = Source()
         factory = pb.PBServerFactory(source, limits=limits)
@@ -627,7 +627,7 @@ class TestOpen:
             result_of(streams[0].callRemote("close"), pair)
             assert all_of(root.stream("count", 3), pair) == [0, 1, 2]
 
-    def test_stream_that_could_not_be_given(self) -> None:
+    def test_unsendable_stream_is_closed(self) -> None:
         limits = pb.BrokerLimits(exported_references=1)
         source = Source()
         factory = pb.PBServerFactory(source, limits=limits)
@@ -639,7 +639,7 @@ class TestOpen:
             assert len(pair.server._localCleanup) == 1
             del kept
 
-    def test_end_with_the_connection(self) -> None:
+    def test_open_streams_end_with_the_connection(self) -> None:
         source = Source()
         with connected(source) as pair:
             root = root_of(pair)
@@ -697,7 +697,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("batch", [1, 7, 100])
-def test_on_asyncio(batch: int, waits: bool) -> None:
+def test_streams_on_asyncio(batch: int, waits: bool) -> None:
     async def test(source: AsyncioSource, root: Any) -> None:
         for count in (0, 1, 50):
             assert await listed(
@@ -713,7 +713,7 @@ def test_on_asyncio(batch: int, waits: bool) -> None:
     on_a_loop(test)
 
 
-def test_cancelled_on_asyncio() -> None:
+def test_cancelled_reader_on_asyncio() -> None:
     async def test(source: AsyncioSource, root: Any) -> None:
         task = asyncio.ensure_future(listed(root.stream("for_ever")))
         for _ in range(20):
@@ -733,7 +733,7 @@ def test_cancelled_on_asyncio() -> None:
     on_a_loop(test)
 
 
-def test_a_stream_of_something_else() -> None:
+def test_stream_from_a_stand_in_for_a_reference() -> None:
     answers: list[Any] = [Deferred(), None]
 
     class Reference:
@@ -760,7 +760,7 @@ def _fired(value: Any) -> Deferred[Any]:
     return deferred
 
 
-def test_a_stream_of_coroutines() -> None:
+def test_stream_from_a_stand_in_with_coroutines() -> None:
     """As of a program's own object, which stands in for a reference."""
 
     class Reference:

@@ -1,4 +1,4 @@
-"""The fixtures that other programs' tests can ask for, with nothing but pytest."""
+"""Fixtures for other programs' tests, with pytest alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .support import Echo, result_of, root_of
 pytest_plugins = ["pytester", "pb_broker.testing.fixtures"]
 
 
-def test_a_network(pb_network: SimulatedNetwork) -> None:
+def test_fixture_of_a_network(pb_network: SimulatedNetwork) -> None:
     client = pb.PBClientFactory()
     link = pb_network.connect(client, pb.PBServerFactory(Echo()), latency=(0, 1))
     outcomes: list[object] = []
@@ -26,7 +26,7 @@ def test_a_network(pb_network: SimulatedNetwork) -> None:
     assert link.is_connected
 
 
-def test_pairs(pb_pair: PairMaker) -> None:
+def test_fixture_of_pairs(pb_pair: PairMaker) -> None:
     pair = pb_pair(Echo())
     assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
     factory = pb.PBClientFactory(call_timeout=1)
@@ -39,10 +39,10 @@ class TestSeeds:
     def pb_seed(self) -> int:
         return 17
 
-    def test_one_of_ones_own(self, pb_network: SimulatedNetwork) -> None:
+    def test_overridden_seed(self, pb_network: SimulatedNetwork) -> None:
         assert pb_network.random.random() == SimulatedNetwork(17).random.random()
 
-    def test_the_usual_one_is_another(self) -> None:
+    def test_default_seed(self) -> None:
         seeds = [SimulatedNetwork(seed).random.random() for seed in (0, 17)]
         assert seeds[0] != seeds[1]
 
@@ -59,15 +59,15 @@ class Root(pb.Root):
 def forget(broker):
     broker.notifyOnDisconnect(lambda: broker.registerReference(Root()))
 
-def test_a_network(pb_network):
+def test_fixture_of_a_network(pb_network):
     link = pb_network.connect(pb.PBClientFactory(), pb.PBServerFactory(Root()))
     pb_network.run()
     forget(link.client)
 
-def test_a_clock(pb_network):
+def test_fixture_of_a_networks_clock(pb_network):
     pb_network.clock.callLater(100, forget)
 
-def test_a_pair(pb_pair):
+def test_fixture_of_a_pair(pb_pair):
     pb_pair(Root())
     pair = pb_pair(Root())
     forget(pair.server)
@@ -75,7 +75,7 @@ def test_a_pair(pb_pair):
 """
 
 
-def test_what_is_left_behind_fails_a_test(pytester: pytest.Pytester) -> None:
+def test_leftovers_fail_a_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(FORGETFUL)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     ran.assert_outcomes(passed=3, errors=3)
@@ -95,15 +95,15 @@ def test_what_is_left_behind_fails_a_test(pytester: pytest.Pytester) -> None:
 SOCKETS = """
 pytest_plugins = ["pb_broker.testing.fixtures_asyncio"]
 
-def test_without_a_root(pb_root):
+def test_missing_root_fixture_is_reported(pb_root):
     pass
 
-def test_without_a_plugin(pb_client):
+def test_missing_plugin_is_reported(pb_client):
     pass
 """
 
 
-def test_what_is_missing_is_said(pytester: pytest.Pytester) -> None:
+def test_missing_root_and_plugin_are_reported(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SOCKETS)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
     ran.assert_outcomes(errors=2)
@@ -116,7 +116,7 @@ def test_what_is_missing_is_said(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("name", ["fixtures", "fixtures_asyncio"])
-def test_all_are_documented(name: str) -> None:
+def test_every_fixture_is_documented(name: str) -> None:
     # Not before pytest has had its chance to rewrite the module.
     module = import_module(f"pb_broker.testing.{name}")
     assert module.__doc__

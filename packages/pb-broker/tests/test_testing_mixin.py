@@ -1,4 +1,4 @@
-"""Test cases of unittest that are mixed with ours."""
+"""Test cases of unittest with the mixin."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .support import Child, Echo, result_of, root_of
 
 
 class MixedTests(PBTestMixin, unittest.TestCase):
-    def test_a_network(self) -> None:
+    def test_mixin_makes_a_network(self) -> None:
         network = self.network()
         link = network.connect(pb.PBClientFactory(), pb.PBServerFactory(Echo()))
         network.run()
         assert link.is_connected
 
-    def test_seeds(self) -> None:
+    def test_mixin_takes_a_seed(self) -> None:
         number = self.network(seed=17).random.random()
         assert number == SimulatedNetwork(17).random.random()
         assert number != self.network().random.random()
 
-    def test_a_pair(self) -> None:
+    def test_mixin_makes_a_pair(self) -> None:
         pair = self.pair(Echo())
         assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
 
-    def test_factories(self) -> None:
+    def test_mixin_takes_factories(self) -> None:
         factory = pb.PBClientFactory()
         server = pb.PBServerFactory(Echo())
         pair = self.pair(client_factory=factory, server_factory=server)
@@ -35,8 +35,8 @@ class MixedTests(PBTestMixin, unittest.TestCase):
         assert pair.server.factory is server
 
 
-def test_what_they_made_is_closed() -> None:
-    test = MixedTests("test_a_network")
+def test_connections_of_the_mixin_are_closed() -> None:
+    test = MixedTests("test_mixin_makes_a_network")
     network = test.network()
     link = network.connect(pb.PBClientFactory(), pb.PBServerFactory(Echo()))
     pair = test.pair(Echo())
@@ -70,13 +70,13 @@ def problem_of(name: str) -> str:
     return text
 
 
-def test_a_network_that_leaves_something_fails_the_test() -> None:
+def test_leftovers_of_a_network_fail_the_test() -> None:
     text = problem_of("network_left")
     assert "left behind (seed 3):" in text
     assert "server of link 0: objects that the peer can call (1): Child" in text
 
 
-def test_a_pair_that_leaves_something_fails_the_test() -> None:
+def test_leftovers_of_a_pair_fail_the_test() -> None:
     assert "client: objects that the peer can call (1): Child" in problem_of(
         "pair_left"
     )

@@ -1,4 +1,4 @@
-"""What another thread than that of the event loop may do with a connection."""
+"""Use of a connection in another thread than its event loop's."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_call_is_refused(call: Callable[[Any], Any]) -> None:
+def test_call_in_another_thread_is_refused(call: Callable[[Any], Any]) -> None:
     with connected() as pair:
         root = root_of(pair)
         with pytest.raises(pb.WrongThread, match="blockingCallFromThread"):
@@ -61,7 +61,7 @@ def test_call_is_refused(call: Callable[[Any], Any]) -> None:
         assert result_of(root.callRemote("echo", 1), pair) == (1,)
 
 
-def test_observed_call_is_refused_and_not_seen() -> None:
+def test_observed_call_in_another_thread_is_refused_and_not_observed() -> None:
     seen: list[Any] = []
 
     class Observer:
@@ -80,7 +80,7 @@ def test_observed_call_is_refused_and_not_seen() -> None:
         assert seen == []
 
 
-def test_cache_observers_are_refused() -> None:
+def test_update_of_a_cache_in_another_thread_is_refused() -> None:
     with connected(Serves()) as pair:
         copy = result_of(root_of(pair).callRemote("original"), pair)
         (observer,) = pair.server_factory.root.original.observers
@@ -89,7 +89,7 @@ def test_cache_observers_are_refused() -> None:
         assert copy.value == 1
 
 
-def test_stream_is_refused() -> None:
+def test_stream_in_another_thread_is_refused() -> None:
     def step(coroutine: Any) -> Any:
         return in_a_thread(lambda: coroutine.send(None))
 
@@ -112,7 +112,7 @@ async def next_of(stream: Any) -> Any:
     return await stream.__anext__()
 
 
-def test_answer_of_a_deferred_that_is_fired_there(
+def test_deferred_fired_in_another_thread_is_answered_by_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from twisted.internet import reactor
@@ -134,7 +134,7 @@ def test_answer_of_a_deferred_that_is_fired_there(
             result_of(answers[1], pair)
 
 
-def test_answer_where_no_reactor_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_before_any_reactor_has_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threadable, "ioThread", None)
     with connected() as pair:
         answer = root_of(pair).callRemote("wait")
@@ -144,7 +144,9 @@ def test_answer_where_no_reactor_has_run(monkeypatch: pytest.MonkeyPatch) -> Non
         assert result_of(answer, pair) == "an answer"
 
 
-def test_waiting_for_a_connection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_a_connection_in_another_thread_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from twisted.internet import reactor
 
     monkeypatch.setattr(threadable, "ioThread", threading.get_ident())
@@ -183,7 +185,7 @@ class Keeper(Echo):
         return [Child() for _ in range(10)]
 
 
-def test_on_asyncio() -> None:
+def test_threads_on_asyncio() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         source = Keeper()
@@ -217,7 +219,7 @@ def test_on_asyncio() -> None:
     asyncio.run(asyncio.wait_for(main(), 600))
 
 
-def test_stream_that_is_let_go_of_there() -> None:
+def test_stream_collected_in_another_thread() -> None:
     async def main() -> None:
         source = Source()
         async with (
@@ -234,7 +236,7 @@ def test_stream_that_is_let_go_of_there() -> None:
     asyncio.run(asyncio.wait_for(main(), 600))
 
 
-def test_stream_that_is_let_go_of_there_on_a_pair(
+def test_stream_collected_in_another_thread_on_a_pair(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from twisted.internet import reactor

@@ -1,4 +1,4 @@
-"""What is said where only one end of a connection talks TLS."""
+"""Hints for a connection of which only one end talks TLS."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ class TestClient:
     def test_silent_server_may_expect_tls(self) -> None:
         assert "may expect TLS" in lost(ConnectionDone())
 
-    def test_silent_server_over_tls(self) -> None:
+    def test_silent_server_over_tls_gives_no_hint(self) -> None:
         assert "TLS" not in lost(ConnectionDone(), transport=Talks())
 
-    def test_server_that_has_said_something(self) -> None:
+    def test_server_that_has_sent_bytes_gives_no_hint(self) -> None:
         assert "TLS" not in lost(ConnectionDone(), b"\x01\x80")
 
-    def test_server_that_says_something_else(self) -> None:
+    def test_server_of_another_protocol_gives_no_hint(self) -> None:
         said = lost(ConnectionAborted(), b"220 mail.example.org ESMTP\r\n" * 10)
         assert "TLS" not in said
         # The reason is what was wrong with that, and not that this end has closed.
         assert "aborted" not in said
 
-    def test_server_that_talks_tls(self) -> None:
+    def test_server_that_talks_tls_is_recognized(self) -> None:
         assert "speaks TLS" in lost(ConnectionDone(), b"\x15\x03\x01\x00\x02\x02\x28")
 
     @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ class TestClient:
             "[SSL: RECORD_LAYER_FAILURE] record layer failure",
         ],
     )
-    def test_server_that_does_not(self, words: str) -> None:
+    def test_server_without_tls_is_recognized(self, words: str) -> None:
         said = lost(ValueError(words), transport=Talks())
         assert "does not seem to talk TLS" in said
 
@@ -99,7 +99,7 @@ def test_servers_get_no_hint() -> None:
     broker.connectionLost(Failure(ConnectionDone()))
 
 
-def test_what_is_encrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encrypted_transports_are_recognized(monkeypatch: pytest.MonkeyPatch) -> None:
     # Twisted's needs what need not be installed.
     module = SimpleNamespace(TLSMemoryBIOProtocol=Encrypts)
     monkeypatch.setitem(sys.modules, "twisted.protocols.tls", module)
@@ -112,7 +112,7 @@ def test_what_is_encrypted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hint_for_client(None, OnTop(tls), has_heard=False) == ""
 
 
-def test_error_of_the_standard_library() -> None:
+def test_error_of_a_tls_handshake_has_a_hint() -> None:
     error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
     error.library, error.reason = "SSL", "WRONG_VERSION_NUMBER"
     clearer = hinted(error)

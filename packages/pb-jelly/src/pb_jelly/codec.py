@@ -35,6 +35,7 @@ from pb_jelly._policy.compiled_policy import (
     Target,
     current_tables,
 )
+from pb_jelly._policy.observed_dict import ALL_EDITS
 from pb_jelly._serialize.code_objects import CODE, write_code
 from pb_jelly._serialize.type_dispatch import TypeDispatch, TypeHandler
 from pb_jelly._sexp.abbreviation import attribute, item, shown, visible
@@ -75,6 +76,7 @@ from pb_jelly._types.type_table import (
 
 __all__ = [
     "ABSENT",
+    "ALL_EDITS",
     "BOOL",
     "BYTEARRAY",
     "CALL",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from pb_banana._compiler import mypyc_attr
 from pb_banana._list_path import path_of
@@ -21,8 +21,6 @@ from .tokens import FLOAT, INT, LIST, LONGINT, LONGNEG, NEG, STRING, VOCAB
 
 if TYPE_CHECKING:
     from pb_jelly import SExp
-
-    from .object_reader import Reader, Shapes
 
 __all__ = ["DEFAULT_LIMITS", "Decoding"]
 
@@ -55,7 +53,7 @@ __all__ = ["DEFAULT_LIMITS", "Decoding"]
 #
 # States of a decoder between two calls of `_scan`:
 #
-#   state          _missing  _buffer       _stack    _backlog  next bytes
+#   state          _missing  _buffer       _stack    backlog   next bytes
 #   -------------  --------  ------------  --------  --------  -----------------------
 #   idle           0         empty         empty     False     begin an expression
 #   in a list      0         empty         not empty False     begin the next token
@@ -102,7 +100,6 @@ class Decoding:
     """The compiled base class of `Decoder`."""
 
     __slots__ = (
-        "_backlog",
         "_base",
         "_buffer",
         "_current",
@@ -119,6 +116,7 @@ class Decoding:
         "_start",
         "_vocabulary",
         "_words",
+        "has_backlog",
     )
 
     def __init__(self, limits: Limits, header_bytes: int) -> None:
@@ -139,7 +137,7 @@ class Decoding:
         self._pieces: list[bytes | bytearray] = _NO_PIECES
         self._missing = 0
         self._queue: deque[bytes] | None = None
-        self._backlog = False
+        self.has_backlog = False
         self._error: BananaError | None = None
 
     def _feed(self, data: bytes, max_messages: int) -> list[SExp]:
@@ -147,7 +145,7 @@ class Decoding:
         try:
             if self._error is not None:
                 raise self._error.with_traceback(None)
-            if self._backlog:
+            if self.has_backlog:
                 self._resume(data, max_messages)
             elif data:
                 self._scan(_joined(self._buffer, data), self._position, max_messages)
@@ -166,12 +164,12 @@ class Decoding:
         They are in another dialect, which has no expressions.
         """
         rest = b""
-        if self._backlog:
+        if self.has_backlog:
             rest = b"".join([self._buffer[self._position :], *(self._queue or ())])
         self._buffer = b""
         self._position = 0
         self._queue = None
-        self._backlog = False
+        self.has_backlog = False
         return rest
 
     def absorb(self, data: bytes) -> bool:
@@ -188,66 +186,15 @@ class Decoding:
             return True
         return False
 
-    def feed_one(
-        self,
-        data: bytes,
-        reader: Reader,
-        known: Shapes,
-        remote: Callable[[int, list[Any]], Any] | None,
-        discard: Callable[[list[Any]], object],
-    ) -> Any:
-        """Take the next bytes of the stream, and return one message.
-
-        Args:
-            data: The bytes; empty to go on with a backlog.
-            reader: Reader of whole messages in one step; this decoder reads the others.
-            known: As for `Reader.read`.
-            remote: As for `Reader.read`.
-            discard: As for `Reader.read`.
-
-        Returns:
-            A message, as `Reader.read` or `feed` returns it; None if no message is
-            complete.
-
-        Raises:
-            BananaError: As `feed`.
-        """
-        if not (self._stack or self._missing or self._queue or self._error):
-            if not data and not self._backlog:
-                return None
-            buffer = _joined(self._buffer, data)
-            position = self._position
-            message = reader.read(
-                buffer, position, known, self._limits, remote, discard
-            )
-            if message is not None:
-                position = reader.position
-                self._start = self._base + position
-                if position < len(buffer):
-                    self._buffer = buffer
-                    self._position = position
-                    self._backlog = True
-                else:
-                    self._base = self._start
-                    self._buffer = b""
-                    self._position = 0
-                    self._backlog = False
-                return message
-            self._buffer = buffer
-            self._backlog = True
-            data = b""
-        expressions = self._feed(data, 1)
-        return expressions[0] if expressions else None
-
     def _resume(self, data: bytes, max_messages: int) -> None:
         """Go on after an earlier call that stopped at its number of messages."""
         if self._queue is None:
             self._queue = deque()
         if data:
             self._queue.append(data)
-        self._backlog = False
+        self.has_backlog = False
         self._scan(self._buffer, self._position, max_messages)
-        while self._queue and not self._backlog:
+        while self._queue and not self.has_backlog:
             piece = _joined(self._buffer, self._queue.popleft())
             self._scan(piece, 0, max_messages)
         if not self._queue:
@@ -270,7 +217,7 @@ class Decoding:
         """Return the complete expressions; let each later call raise *error*."""
         complete = self._take() if self._error is None else []
         self._error = error
-        self._backlog = bool(complete)
+        self.has_backlog = bool(complete)
         # Free the memory: the rest of the stream is not read any more.
         self._root = self._current = _NO_ROOT
         self._stack = _NO_STACK
@@ -500,12 +447,12 @@ class Decoding:
         if position < len(buffer):
             self._buffer = buffer
             self._position = position
-            self._backlog = True
+            self.has_backlog = True
         else:
             self._buffer = b""
             self._position = 0
             self._base += position
-            self._backlog = enough and bool(self._queue)
+            self.has_backlog = enough and bool(self._queue)
 
     def _no_word(self, number: int) -> BananaError:
         """Return the error for a number that stands for no word."""

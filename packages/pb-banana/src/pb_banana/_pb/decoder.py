@@ -32,6 +32,9 @@ class Decoder(Decoding):
             dialect without any, in which such a token is an error.
         header_bytes: Number of bytes to skip, all of which must be in the first piece.
             Offsets count them.
+
+    Attributes:
+        has_backlog: True if an empty feed would return expressions, or raise.
     """
 
     __slots__ = ()
@@ -70,14 +73,9 @@ class Decoder(Decoding):
         self._words = words_by_number(vocabulary)
 
     @property
-    def has_backlog(self) -> bool:
-        """True if an empty feed would return expressions, or raise."""
-        return self._backlog
-
-    @property
     def is_idle(self) -> bool:
         """True if the stream so far ends at the end of an expression."""
-        return not (self._buffer or self._stack or self._missing or self._backlog)
+        return not (self._buffer or self._stack or self._missing or self.has_backlog)
 
     @property
     def offset(self) -> int:
@@ -101,7 +99,7 @@ class Decoder(Decoding):
 
         It is 0 unless `feed` has stopped at its *max_messages*.
         """
-        return len(self._buffer) - self._position if self._backlog else 0
+        return len(self._buffer) - self._position if self.has_backlog else 0
 
     def unfinished(self) -> list[SExp]:
         """Give up, and return the read part of the present expression.

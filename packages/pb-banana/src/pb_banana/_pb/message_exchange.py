@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_banana._compiler import mypyc_attr
+from pb_jelly.codec import ALL_EDITS
 
 from .object_reader import Reader
 from .object_writer import Writer
@@ -67,9 +68,14 @@ class Exchange:
         return self._encoder
 
     @property
+    def decoder(self) -> Decoding:
+        """The decoder, which reads the messages that take two steps."""
+        return self._decoder
+
+    @property
     def has_backlog(self) -> bool:
         """True if receiving no bytes would return messages, or raise."""
-        return self._decoder._backlog
+        return self._decoder.has_backlog
 
     def absorb(self, data: bytes) -> bool:
         """Take the next bytes that the peer sent if no message can be complete yet.
@@ -114,16 +120,48 @@ class Exchange:
         """
         if not self._is_pb:
             return self._receive_other(data, tables, known, remote, discard)
-        table = tables.current().reading
-        if not table.is_ordinary:
-            expressions = self._decoder._feed(data, 1)
-            return expressions[0] if expressions else None
-        reader = _readers.pop() if _readers else Reader()
-        try:
-            reader.use(table)
-            return self._decoder.feed_one(data, reader, known, remote, discard)
-        finally:
-            _readers.append(reader)
+        # A comparison here and not in `current`: it is made for each message.
+        if tables.edits != ALL_EDITS.count:
+            tables.current()
+        table = tables.reading
+        decoder = self._decoder
+        # Between two messages, whose bytes are all here, the reader makes the objects.
+        if table.is_ordinary and not (
+            decoder._stack or decoder._missing or decoder._queue or decoder._error
+        ):
+            if not data and not decoder.has_backlog:
+                return None
+            # Without `+` if one is empty: that of compiled code copies the other.
+            buffer = data
+            if decoder._buffer:
+                buffer = decoder._buffer + data if data else decoder._buffer
+            reader = _readers.pop() if _readers else Reader()
+            try:
+                if reader._table is not table:
+                    reader.use(table)
+                message = reader.read(
+                    buffer, decoder._position, known, decoder._limits, remote, discard
+                )
+                end: int = reader.position
+            finally:
+                _readers.append(reader)
+            if message is not None:
+                decoder._start = decoder._base + end
+                if end < len(buffer):
+                    decoder._buffer = buffer
+                    decoder._position = end
+                    decoder.has_backlog = True
+                else:
+                    decoder._base = decoder._start
+                    decoder._buffer = b""
+                    decoder._position = 0
+                    decoder.has_backlog = False
+                return message
+            decoder._buffer = buffer
+            decoder.has_backlog = True
+            data = b""
+        expressions = decoder._feed(data, 1)
+        return expressions[0] if expressions else None
 
     def _receive_other(
         self,
@@ -161,9 +199,10 @@ class Exchange:
             return None
         writer = _writers.pop() if _writers else Writer()
         try:
-            table = tables.current().sending
+            if tables.edits != ALL_EDITS.count:
+                tables.current()
             return writer.write(
-                head, values, self._encoder._limits, table, make_jellier
+                head, values, self._encoder._limits, tables.sending, make_jellier
             )
         finally:
             _writers.append(writer)

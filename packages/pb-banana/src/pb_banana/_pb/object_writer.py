@@ -628,7 +628,9 @@ class Writer:
                 ],
             )
         else:
-            data = self._out.getvalue()
+            out = self._out
+            # In plain Python it is a list, which is joined without a call in between.
+            data = b"".join(out) if isinstance(out, list) else out.getvalue()  # type: ignore[redundant-expr]
         parts = self._parts
         parts.append(data)
         size = 0

@@ -27,7 +27,7 @@ from typing import Any, Final, Protocol
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._session.session import Session
 
-from .transport_output import undelivered
+from .writing import undelivered
 
 __all__ = ["LINGER", "Closing"]
 

@@ -25,8 +25,7 @@ from pb_broker.errors import ProtocolError
 
 from .large_blocks import keep_large_blocks
 from .login_turns import LoginTurns
-from .transport_output import has_unsent, is_socket
-from .writing import TransportOutbox
+from .writing import SENDING_AT_ONCE, TransportOutbox, has_unsent
 
 __all__ = ["Reading", "ReadingConnection"]
 
@@ -140,11 +139,16 @@ class Reading:
     def _handle(self, data: bytes) -> None:
         """Handle one batch, then let the transport send the answers."""
         broker, outbox = self._broker, self._outbox
-        session = broker.session
+        session, transport = broker.session, broker.transport
         # Not within another batch of this connection, which a method may have caused.
-        gathers = outbox.gathered is None and is_socket(broker.transport)
+        gathers = (
+            outbox.gathered is None
+            and isinstance(transport, SENDING_AT_ONCE)
+            and not getattr(transport, "TLS", False)
+        )
         if gathers:
             outbox.gather()
+        unchecked = outbox.unchecked
         is_done = False
         session.codec.busy += 1
         try:
@@ -162,7 +166,11 @@ class Reading:
         if session.releases.queue:
             session.releases.flush()
         has_sent = gathers and outbox.scatter()
-        if not gathers or has_unsent(broker.transport):
+        if gathers:
+            needs_check = has_unsent(transport)
+        else:
+            needs_check = outbox.unchecked != unchecked or not outbox.is_wary
+        if needs_check:
             outbox.check()
         if (
             more

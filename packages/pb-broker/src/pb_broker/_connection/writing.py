@@ -12,6 +12,11 @@ limit, the connection is given up.  Over the high-water mark the peer is *clogge
 more of its calls are handled for a while, since their answers would only wait as well.
 If both ends are clogged, each waits for the other; therefore the wait has an end, even
 if the peer has not caught up.
+
+Twisted's transports have no public name for their unsent bytes, nor for sending at
+once.  If a later Twisted renames the attributes read here, a transport seems to have
+unsent bytes, and none undelivered: then messages take the longer way through the event
+loop, and their backlog has no limit.
 """
 
 from __future__ import annotations
@@ -28,16 +33,15 @@ from pb_broker._session.session import Session
 from pb_broker.errors import Error
 
 from .large_blocks import keep_large_blocks
-from .transport_output import (
-    DirectTransport,
-    has_gathered,
-    has_unsent,
-    is_open,
-    send_directly,
-    undelivered,
-)
 
-__all__ = ["TransportOutbox", "WritingConnection"]
+__all__ = [
+    "SENDING_AT_ONCE",
+    "DirectTransport",
+    "TransportOutbox",
+    "WritingConnection",
+    "has_unsent",
+    "undelivered",
+]
 
 #: The shortest string, in bytes, that a transport does not send in one go.
 _HUGE: Final = FileDescriptor.SEND_LIMIT + 1
@@ -54,6 +58,32 @@ _CLOGGED_LOOKS: Final = 100
 #: The longest huge string, in bytes, that is sent directly: of a longer one, the
 #: rest that the socket does not take would be copied.
 _ALL_AT_ONCE: Final = 4 * 1024 * 1024
+
+
+#: Most wrappers, such as TLS or a counter of bytes, around a socket's transport.
+_MOST_WRAPPERS: Final = 5
+
+
+class DirectTransport:
+    """A transport of another event loop, with public methods for its output."""
+
+    __slots__ = ()
+
+    def write_now(self, data: bytes) -> None:
+        """Send ``data`` at once, behind all bytes written before."""
+        raise NotImplementedError
+
+    def undelivered(self) -> int:
+        """Return the number of bytes that were written and not sent."""
+        raise NotImplementedError
+
+    def has(self, gathered: list[bytes]) -> bool:
+        """Return True if the transport sends a list of gathered messages itself."""
+        raise NotImplementedError
+
+
+#: Classes of transports that can be made to send at once, unless they encrypt.
+SENDING_AT_ONCE: Final = (FileDescriptor, DirectTransport)
 
 
 class WritingConnection(Protocol):
@@ -88,20 +118,20 @@ class TransportOutbox:
         clogged: The timer for the next check of a clogged peer; None for none.
         gathered: Messages that go out together; None outside a batch.
         handed: Number of the last call before the present batch was gathered.
+        is_wary: True if a clogged peer is waited for; False after a wait in vain, until
+            the peer has caught up.
+        unchecked: Bytes written since the last check of the undelivered bytes.
     """
 
-    __slots__ = ("_broker", "_is_wary", "_unchecked", "clogged", "gathered", "handed")
+    __slots__ = ("_broker", "clogged", "gathered", "handed", "is_wary", "unchecked")
 
     def __init__(self, broker: WritingConnection) -> None:
         self._broker = broker
         self.gathered: list[bytes] | None = None
         self.handed = 0
         self.clogged: Any = None
-        # Bytes written since the last check of the undelivered bytes.
-        self._unchecked = 0
-        # True if a clogged peer is waited for; False after a wait in vain, until the
-        # peer has caught up.
-        self._is_wary = True
+        self.unchecked = 0
+        self.is_wary = True
 
     @property
     def _codec(self) -> MessageCodec:
@@ -221,26 +251,28 @@ class TransportOutbox:
         Args:
             size: The number of bytes.
         """
-        self._unchecked += size
-        if self._unchecked > _UNCHECKED_BYTES:
-            self._unchecked = 0
+        self.unchecked += size
+        if self.unchecked > _UNCHECKED_BYTES:
             self.check()
 
     def check(self) -> None:
         """Hold the reading of a clogged peer; give up a peer above its limit."""
+        self.unchecked = 0
         broker = self._broker
         codec = self._codec
-        waiting = undelivered(broker.transport) + codec.unsent
+        waiting = undelivered(broker.transport)
+        if codec.is_modern:
+            waiting += codec.unsent
         if not waiting:
-            self._is_wary = True
+            self.is_wary = True
             return
         allowed = broker.session.quotas.of_peer.output_bytes
         if waiting > allowed:
             broker.give_up(Error(f"over the limit of {allowed} bytes of output"))
         elif waiting <= _HIGH_WATER or codec.is_modern:
             # Credit alone holds the peer's calls back, in a dialect that has it.
-            self._is_wary = True
-        elif self._is_wary and not (broker.reading.is_held or broker.session.pending):
+            self.is_wary = True
+        elif self.is_wary and not (broker.reading.is_held or broker.session.pending):
             broker.reading.hold()
             self._look(_CLOGGED_LOOKS)
 
@@ -258,7 +290,7 @@ class TransportOutbox:
         if undelivered(broker.transport) <= _HIGH_WATER // 2:
             broker.reading.go_on()
         elif not looks:
-            self._is_wary = False
+            self.is_wary = False
             broker.reading.go_on()
         else:
             again: Callable[[], None] = lambda: self._look(looks - 1)  # noqa: E731
@@ -270,3 +302,62 @@ class TransportOutbox:
             if self.clogged.active():
                 self.clogged.cancel()
             self.clogged = None
+
+
+# Unsent and undelivered bytes
+
+
+def has_gathered(transport: Any, gathered: list[bytes]) -> bool:
+    """Return True if a transport sends a list of gathered messages itself."""
+    return isinstance(transport, DirectTransport) and transport.has(gathered)
+
+
+def is_open(transport: Any) -> bool:
+    """Return True for a socket of Twisted's that may be written to at this moment."""
+    return (
+        isinstance(transport, FileDescriptor)
+        and not getattr(transport, "TLS", False)
+        and bool(transport.connected)
+        and not transport.disconnecting
+        and transport.producer is None
+    )
+
+
+def has_unsent(transport: Any) -> bool:
+    """Return True if a socket's transport has bytes to send first."""
+    if isinstance(transport, DirectTransport):
+        return transport.undelivered() > 0
+    return bool(transport.dataBuffer or getattr(transport, "_tempDataBuffer", True))
+
+
+def send_directly(transport: Any, data: bytes) -> bytes:
+    """Send as many bytes as a socket takes now, and return the rest.
+
+    Args:
+        transport: An open transport without unsent bytes.
+        data: The bytes.
+    """
+    done = 0
+    while done < len(data):
+        # The first call nearly always sends all, so its argument is not wrapped.
+        sent = transport.writeSomeData(memoryview(data)[done:] if done else data)
+        if type(sent) is not int or sent <= 0:
+            # The socket is full, or broken, which the reactor will find out.
+            break
+        done += sent
+    return data[done:]
+
+
+def undelivered(transport: Any) -> int:
+    """Return the number of bytes written and not sent; 0 if it is unknown."""
+    if isinstance(transport, DirectTransport):
+        return transport.undelivered()
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(transport, FileDescriptor):
+            break
+        # A wrapper has the transport that it writes to as an attribute.
+        transport = getattr(transport, "transport", None)
+    else:
+        return 0
+    waiting: int = getattr(transport, "_tempDataLen", 0)
+    return len(transport.dataBuffer) - transport.offset + waiting

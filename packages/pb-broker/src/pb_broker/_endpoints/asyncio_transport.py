@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pb_broker._connection.broker import Broker
-from pb_broker._connection.transport_output import DirectTransport
+from pb_broker._connection.writing import DirectTransport
 
 __all__ = ["AsyncioTransport", "BrokerProtocol", "TLSAcceptor", "twisted_address"]
 

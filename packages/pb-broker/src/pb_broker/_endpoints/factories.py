@@ -15,7 +15,7 @@ from pb_broker._connection.broker import Broker
 from pb_broker._connection.closing import LINGER
 from pb_broker._connection.deadlines import ConnectionDeadlines, as_heartbeat
 from pb_broker._connection.login_turns import LoginTurns
-from pb_broker._connection.transport_output import undelivered
+from pb_broker._connection.writing import undelivered
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED, Shell
 from pb_broker._objects.deferred_root import LaterRoot

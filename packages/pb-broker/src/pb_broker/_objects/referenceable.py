@@ -72,7 +72,10 @@ class Referenceable(Called, Serializable):
         """
         if isinstance(args, list) or isinstance(kw, list):
             args, kw = arguments_of(broker, args, kw, self.perspective)
-        method = find_method(self, "remote_", message)
+        # Most methods have the prefix; `find_method` decides on all other names.
+        method = getattr(self, "remote_" + message, None)
+        if method is None:
+            method = find_method(self, "remote_", message)
         return method(*args, **kw)
 
     def callRemote(self, _name: str | bytes, /, *args: Any, **kw: Any) -> Deferred[Any]:

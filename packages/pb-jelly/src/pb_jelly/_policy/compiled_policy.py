@@ -258,12 +258,14 @@ class CurrentTables:
         lenient: As for the jellier.
 
     Attributes:
+        edits: Count of all edits at the making of the tables.  They are out of date if
+            it is not that of `ALL_EDITS`.
         taster: As above.
         reading: The table for unjelliers.
         sending: The table for jelliers.
     """
 
-    __slots__ = ("_edits", "_lenient", "_modern", "reading", "sending", "taster")
+    __slots__ = ("_lenient", "_modern", "edits", "reading", "sending", "taster")
 
     def __init__(
         self, taster: Taster, *, modern: bool = False, lenient: bool = False
@@ -275,12 +277,12 @@ class CurrentTables:
 
     def current(self) -> CurrentTables:
         """Return this object, with its tables renewed after an edit of any policy."""
-        if self._edits != ALL_EDITS.count:
+        if self.edits != ALL_EDITS.count:
             self._renew()
         return self
 
     def _renew(self) -> None:
-        self._edits = ALL_EDITS.count
+        self.edits = ALL_EDITS.count
         self.reading = table_for(self.taster, self._modern)
         self.sending = sending_table(self.taster, self._modern, self._lenient)
 

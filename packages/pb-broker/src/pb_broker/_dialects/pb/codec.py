@@ -116,6 +116,7 @@ class PbCodec:
 
     __slots__ = (
         "_connection",
+        "_decoder",
         "_discard",
         "_held",
         "_holds",
@@ -134,6 +135,7 @@ class PbCodec:
         is_client: bool,
     ) -> None:
         self._connection = connection
+        self._decoder = connection.decoder
         self._serializer = serializer
         self._imports = imports
         self._is_client = is_client
@@ -415,7 +417,7 @@ class PbCodec:
     @property
     def has_backlog(self) -> bool:
         """True if :meth:`receive` may find a message without more bytes."""
-        return self._connection.has_backlog
+        return self._decoder.has_backlog
 
     def absorb(self, data: bytes) -> bool:
         """Take bytes within a message; see `MessageCodec.absorb`."""

@@ -1,4 +1,4 @@
-"""What peers can call: @remote, and classes that say what they expose."""
+"""Methods that peers can call: prefixes, marks and interfaces."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def test_marked_methods_are_called(call: tuple[Any, ...], answer: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["lower", "hidden", "step", "odd", "__init__", "remote_prefixed", "", "é"]
 )
-def test_nothing_else_is(name: str) -> None:
+def test_unmarked_methods_are_not_called(name: str) -> None:
     failure = refused(Server(), name)
     assert failure.check(pb.NoSuchMethod)
     assert str(failure.value) == f"No such method: remote_{name}"
 
 
-def test_a_marked_method_is_what_it_was() -> None:
+def test_mark_leaves_the_method_unchanged() -> None:
     assert Server().up(5) == 6
     assert Server.lower.__name__ == "lower"
     assert Server().callRemote("up", 5).result == 6
@@ -146,7 +146,7 @@ def test_marks_are_inherited_and_overridden() -> None:
     assert ask(changed, "say", "it") == "remote it"
 
 
-def test_marks_may_come_from_a_mixin() -> None:
+def test_marks_of_a_mixin() -> None:
     class Mixin:
         @pb.remote
         def mixed(self) -> str:
@@ -173,7 +173,7 @@ class Shows(pb.Root):
         return Looked()
 
 
-def test_a_view_gets_who_is_looking() -> None:
+def test_marked_method_of_a_view_gets_the_perspective() -> None:
     with connected(Shows()) as pair:
         view = result_of(root_of(pair).callRemote("look"), pair)
         assert result_of(view.callRemote("who", "hello"), pair) == "hello someone"
@@ -210,7 +210,7 @@ class Boards(pb.Root):
         return self.board
 
 
-def test_an_observed_copy() -> None:
+def test_marked_method_of_a_cached_copy() -> None:
     with connected(boards := Boards()) as pair:
         copy = result_of(root_of(pair).callRemote("get"), pair)
         result_of(boards.board.observer.callRemote("write", "hello"), pair)
@@ -224,12 +224,12 @@ def test_only_functions_are_marked(thing: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["", b"bytes", 5])
-def test_names_are_text(name: Any) -> None:
+def test_exposed_names_are_text(name: Any) -> None:
     with pytest.raises(TypeError, match="the name of a remote method is text"):
         pb.remote(name=name)
 
 
-def test_one_name_for_two_methods() -> None:
+def test_one_name_for_two_methods_is_refused() -> None:
     with pytest.raises(TypeError, match="Two has two methods for 'a': a and b"):
 
         class Two(pb.Referenceable):
@@ -258,7 +258,7 @@ def test_one_name_for_two_methods() -> None:
             def prefixed(self) -> Any: ...
 
 
-def test_other_bases_learn_of_subclasses() -> None:
+def test_init_subclass_of_other_bases_is_called() -> None:
     learnt: list[Any] = []
 
     class Learns:
@@ -275,7 +275,7 @@ def test_other_bases_learn_of_subclasses() -> None:
 # Classes that say what they expose
 
 
-def test_a_class_that_has_what_it_exposes() -> None:
+def test_class_that_implements_its_interface() -> None:
     @pb.exposes(Calculator)
     class Good(pb.Root):
         def remote_add(self, a: int, b: int) -> int:
@@ -292,7 +292,7 @@ def test_a_class_that_has_what_it_exposes() -> None:
         assert result_of(calculator.history(), pair) == [10]
 
 
-def test_a_class_that_lacks_a_method() -> None:
+def test_class_without_a_method_of_its_interface_is_refused() -> None:
     with pytest.raises(TypeError) as caught:
 
         @pb.exposes(Calculator)
@@ -301,7 +301,7 @@ def test_a_class_that_lacks_a_method() -> None:
 
             def history(self, last: int = 10) -> Any: ...
 
-    where = "test_a_class_that_lacks_a_method.<locals>.Bad"
+    where = "test_class_without_a_method_of_its_interface_is_refused.<locals>.Bad"
     assert str(caught.value) == (
         f"{where} does not have what it exposes: there is no remote_history, "
         "and no @remote method of that name\n"
@@ -309,7 +309,7 @@ def test_a_class_that_lacks_a_method() -> None:
     )
 
 
-def test_a_method_that_does_not_fit_shows_both_signatures() -> None:
+def test_error_of_a_misfit_shows_both_signatures() -> None:
     with pytest.raises(TypeError) as caught:
 
         @pb.exposes(Calculator)
@@ -318,7 +318,7 @@ def test_a_method_that_does_not_fit_shows_both_signatures() -> None:
 
             def remote_history(self, last: int = 10) -> Any: ...
 
-    where = "test_a_method_that_does_not_fit_shows_both_signatures.<locals>.Bad"
+    where = "test_error_of_a_misfit_shows_both_signatures.<locals>.Bad"
     assert str(caught.value) == (
         f"{where} does not have what it exposes: it does not take 'b' by position\n"
         "  Calculator.add(a: 'int', b: 'int') -> 'int'\n"
@@ -326,7 +326,7 @@ def test_a_method_that_does_not_fit_shows_both_signatures() -> None:
     )
 
 
-def test_a_subclass_keeps_what_its_base_promised() -> None:
+def test_subclass_has_to_implement_the_interface_of_its_base() -> None:
     @pb.exposes(Calculator)
     class Good(pb.Root):
         def remote_add(self, a: int, b: int) -> Any: ...
@@ -343,7 +343,7 @@ class Add(Protocol):
     async def add(self, a: int, b: int) -> int: ...
 
 
-def test_any_callable_may_be_behind_a_method() -> None:
+def test_any_callable_may_implement_a_method() -> None:
     class Adder:
         def __call__(self, a: int, b: int) -> int:
             return a + b
@@ -373,7 +373,7 @@ def test_any_callable_may_be_behind_a_method() -> None:
         assert ask(server, "add", 1, 2) == 3
 
 
-def test_the_flavor_says_what_the_methods_are_called() -> None:
+def test_prefix_of_the_flavor_names_the_methods() -> None:
     class Who(Protocol):
         async def who(self, greeting: str) -> str: ...
 
@@ -396,7 +396,7 @@ def test_the_flavor_says_what_the_methods_are_called() -> None:
     assert pb.exposes(Write)(BoardCopy) is BoardCopy
 
 
-def test_what_cannot_be_exposed() -> None:
+def test_invalid_interfaces_are_refused() -> None:
     with pytest.raises(TypeError, match="no interface to expose"):
         pb.exposes()
     with pytest.raises(TypeError, match="an interface is a class, not int"):

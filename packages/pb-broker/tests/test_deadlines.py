@@ -1,4 +1,4 @@
-"""Connections on which too little happens."""
+"""Deadlines of handshakes and logins, and heartbeats."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def end(pair: Pair) -> list[Any]:
 @pytest.mark.parametrize(
     ("options", "limit"), [({}, 30), ({"handshake_timeout": 5}, 5)]
 )
-def test_a_handshake_has_a_limit(options: Any, limit: int) -> None:
+def test_handshake_of_a_server_has_a_deadline(options: Any, limit: int) -> None:
     server = Server(**options)
     slow, ready = server.half_connect(), server.connect()
     server.wait(limit - 1)
@@ -81,7 +81,7 @@ def test_a_handshake_has_a_limit(options: Any, limit: int) -> None:
     assert not is_given_up(ready)
 
 
-def test_the_client_has_one_as_well() -> None:
+def test_handshake_of_a_client_has_a_deadline() -> None:
     factory = pb.PBClientFactory(handshake_timeout=3)
     factory.clock = clock = Clock()
     factory.doStart()
@@ -109,7 +109,7 @@ class Door(Echo):
 
 
 @pytest.mark.parametrize(("options", "limit"), [({}, 60), ({"login_timeout": 7}, 7)])
-def test_so_has_a_login(options: Any, limit: int) -> None:
+def test_login_has_a_deadline(options: Any, limit: int) -> None:
     server = Server(Door(), **options)
     slow, quick = server.connect(), server.connect()
     quick.server.authenticated()
@@ -126,7 +126,7 @@ def test_so_has_a_login(options: Any, limit: int) -> None:
     assert server.clock.getDelayedCalls() == []
 
 
-def test_there_need_not_be_any() -> None:
+def test_connections_without_deadlines() -> None:
     server = Server(Door(), handshake_timeout=inf, login_timeout=inf)
     pairs = [server.half_connect(), server.connect()]
     assert server.clock.getDelayedCalls() == []
@@ -134,7 +134,7 @@ def test_there_need_not_be_any() -> None:
     assert not any(map(is_given_up, pairs))
 
 
-def test_a_peer_that_is_there_is_only_asked() -> None:
+def test_living_peer_answers_the_heartbeat() -> None:
     server = Server(heartbeat=True)
     pair = server.connect()
     assert pair.server_transport.written == []
@@ -151,7 +151,7 @@ def test_a_peer_that_is_there_is_only_asked() -> None:
     assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
 
 
-def test_one_that_is_not_is_given_up_within_the_time_for_both() -> None:
+def test_vanished_peer_is_given_up_in_time() -> None:
     server = Server(heartbeat=True)
     pair = server.connect()
     # The last sign of life just after a look at it, the worst that can be.
@@ -167,7 +167,7 @@ def test_one_that_is_not_is_given_up_within_the_time_for_both() -> None:
     assert (reason.what, reason.seconds) == ("heartbeat", 20)
 
 
-def test_whatever_arrives_is_a_sign_of_life() -> None:
+def test_every_received_byte_is_a_sign_of_life() -> None:
     server = Server(heartbeat=pb.Heartbeat(idle=10, answer=4))
     pair = server.connect()
     root_of(pair).callRemote("echo", b"x" * 100)
@@ -183,7 +183,7 @@ def test_whatever_arrives_is_a_sign_of_life() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_a_heartbeat_does_not_wait_for_as_long_as_a_call() -> None:
+def test_heartbeat_has_no_call_timeout() -> None:
     server = Server(heartbeat=pb.Heartbeat(idle=5, answer=50), call_timeout=1)
     pair = server.connect()
     server.wait(20)
@@ -192,7 +192,7 @@ def test_a_heartbeat_does_not_wait_for_as_long_as_a_call() -> None:
     end(pair)
 
 
-def test_a_connection_that_has_ended_is_watched_no_more() -> None:
+def test_ended_connection_has_no_deadline() -> None:
     server = Server(heartbeat=True)
     pair = server.connect()
     pair.close()
@@ -200,7 +200,7 @@ def test_a_connection_that_has_ended_is_watched_no_more() -> None:
     assert server.clock.getDelayedCalls() == []
 
 
-def test_a_factory_that_has_stopped_watches_nothing() -> None:
+def test_stopped_factory_keeps_no_deadlines() -> None:
     server = Server()
     pair = server.half_connect()
     server.factory.doStop()
@@ -211,7 +211,7 @@ def test_a_factory_that_has_stopped_watches_nothing() -> None:
     assert server.clock.getDelayedCalls() == []
 
 
-def test_nothing_is_given_up_twice() -> None:
+def test_connection_is_given_up_once() -> None:
     server = Server()
     pair = server.connect()
     with logged() as events:
@@ -225,7 +225,7 @@ def test_nothing_is_given_up_twice() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_a_peer_that_has_all_calls_it_may_is_watched_as_well() -> None:
+def test_peer_with_all_its_calls_in_flight_has_a_heartbeat() -> None:
     limits = pb.BrokerLimits(calls_in_flight=3)
     server = Server(heartbeat=True, limits=limits)
     pair = server.connect()

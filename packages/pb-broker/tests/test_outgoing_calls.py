@@ -1,4 +1,4 @@
-"""However long an answer takes, each call ends, once."""
+"""Each call ends once: by its answer, its deadline, a cancellation or the loss."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def timed() -> Iterator[Timed]:
     assert timed.clock.getDelayedCalls() == []
 
 
-def test_a_late_answer_is_an_error(timed: Timed) -> None:
+def test_late_answer_is_a_call_timeout(timed: Timed) -> None:
     early = timed.wait()
     timed.clock.advance(6)
     later = timed.wait()
@@ -82,7 +82,7 @@ def test_a_late_answer_is_an_error(timed: Timed) -> None:
     assert list(map(len, (early, later))) == [1, 1]
 
 
-def test_one_that_is_in_time_is_none(timed: Timed) -> None:
+def test_answer_in_time_is_the_result(timed: Timed) -> None:
     calls = [timed.wait() for _ in range(3)]
     timed.clock.advance(9)
     timed.answer(1, "in time")
@@ -92,14 +92,14 @@ def test_one_that_is_in_time_is_none(timed: Timed) -> None:
     assert isinstance(calls[0][0], pb.CallTimeout)
 
 
-def test_there_is_one_timer_for_all_calls(timed: Timed) -> None:
+def test_one_timer_serves_all_calls(timed: Timed) -> None:
     for _ in range(5):
         timed.wait()
         timed.clock.advance(0.1)
     assert len(timed.clock.getDelayedCalls()) == 1
 
 
-def test_a_reference_with_a_limit_of_its_own(timed: Timed) -> None:
+def test_reference_with_a_time_limit_of_its_own(timed: Timed) -> None:
     short = timed.wait(timed.root.with_timeout(3))
     usual = timed.wait()
     forever = timed.wait(timed.root.with_timeout(None))
@@ -116,7 +116,7 @@ def test_a_reference_with_a_limit_of_its_own(timed: Timed) -> None:
     assert forever == ["at last"]
 
 
-def test_without_limits_there_are_no_timers() -> None:
+def test_calls_without_a_limit_have_no_timer() -> None:
     timed = Timed()
     calls = [timed.wait(), timed.wait(timed.root.with_timeout(5))]
     assert len(timed.clock.getDelayedCalls()) == 1
@@ -128,7 +128,7 @@ def test_without_limits_there_are_no_timers() -> None:
     assert isinstance(calls[0][0], pb.PBConnectionLost)
 
 
-def test_what_needs_no_waiting_needs_no_limit(timed: Timed) -> None:
+def test_call_without_an_answer_has_no_limit(timed: Timed) -> None:
     limited = timed.root.with_timeout(3)
     answer: Any = limited.callRemote("keep", 1, pbanswer=False)
     assert answer is None
@@ -140,7 +140,7 @@ def test_what_needs_no_waiting_needs_no_limit(timed: Timed) -> None:
     assert repr(limited) == f"<{timed.root!r} within 3 s>"
 
 
-def test_a_caller_may_give_up(timed: Timed) -> None:
+def test_cancelled_call_is_forgotten(timed: Timed) -> None:
     outcomes: list[Any] = []
     call = timed.root.callRemote("wait")
     call.addBoth(lambda result: outcomes.append(plain(result)))
@@ -154,7 +154,7 @@ def test_a_caller_may_give_up(timed: Timed) -> None:
     assert len(outcomes) == 1
 
 
-def test_twisteds_own_limit(timed: Timed) -> None:
+def test_time_limit_of_twisteds_add_timeout(timed: Timed) -> None:
     outcomes: list[Any] = []
     call = timed.root.callRemote("wait").addTimeout(2, timed.clock)
     call.addBoth(lambda result: outcomes.append(plain(result)))
@@ -164,7 +164,7 @@ def test_twisteds_own_limit(timed: Timed) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
-def test_references_in_a_late_answer_are_let_go_of(timed: Timed, how: str) -> None:
+def test_references_in_a_late_answer_are_released(timed: Timed, how: str) -> None:
     call = timed.root.callRemote("wait")
     call.addErrback(lambda _: None)
     timed.pair.flush()
@@ -179,7 +179,7 @@ def test_references_in_a_late_answer_are_let_go_of(timed: Timed, how: str) -> No
     assert timed.pair.client.session.imports.count == 0
 
 
-def test_calls_to_many_are_limited_too(timed: Timed) -> None:
+def test_calls_to_many_have_time_limits(timed: Timed) -> None:
     outcomes: list[Any] = []
     for each in pb.call_observers([timed.root, timed.root], "wait"):
         pb.as_deferred(each).addBoth(lambda result: outcomes.append(plain(result)))
@@ -188,7 +188,7 @@ def test_calls_to_many_are_limited_too(timed: Timed) -> None:
     assert [type(each) for each in outcomes] == [pb.CallTimeout] * 2
 
 
-def test_a_lost_connection_ends_what_was_given_up_only_once(timed: Timed) -> None:
+def test_lost_connection_ends_a_late_call_once(timed: Timed) -> None:
     first = timed.wait()
     timed.clock.advance(10)
     second = timed.wait()
@@ -199,7 +199,7 @@ def test_a_lost_connection_ends_what_was_given_up_only_once(timed: Timed) -> Non
     assert list(map(len, (first, second))) == [1, 1]
 
 
-def test_a_call_that_is_late_may_make_another(timed: Timed) -> None:
+def test_errback_of_a_late_call_may_call_again(timed: Timed) -> None:
     outcomes: list[Any] = []
 
     def again(failure: Failure) -> Deferred[Any]:
@@ -215,7 +215,7 @@ def test_a_call_that_is_late_may_make_another(timed: Timed) -> None:
     assert result_of(timed.root.callRemote("echo", 2), timed.pair) == (2,)
 
 
-def test_whoever_is_told_of_an_end_may_give_up_the_rest(timed: Timed) -> None:
+def test_errback_of_a_lost_call_may_cancel_others(timed: Timed) -> None:
     outcomes: list[Any] = []
     calls: list[Deferred[Any]] = [timed.root.callRemote("wait") for _ in range(5)]
 

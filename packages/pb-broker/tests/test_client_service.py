@@ -1,4 +1,4 @@
-"""A client that is connected over and over."""
+"""The client service, through connections, losses and failed attempts."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Served:
         assert self.clock.getDelayedCalls() == []
 
 
-def test_the_root_object_of_each_connection() -> None:
+def test_root_object_of_each_connection() -> None:
     served = Served()
     early = served.outcome(served.service.when_root())
     assert early == []
@@ -99,7 +99,7 @@ def test_the_root_object_of_each_connection() -> None:
     served.stop()
 
 
-def test_attempts_that_fail_are_repeated() -> None:
+def test_failed_attempts_are_repeated() -> None:
     served = Served()
     served.endpoint.is_up = False
     with logged():
@@ -119,7 +119,7 @@ def test_attempts_that_fail_are_repeated() -> None:
     served.stop()
 
 
-def test_whoever_does_not_want_to_wait() -> None:
+def test_wait_for_a_connection_may_be_limited() -> None:
     served = Served()
     outcome = served.outcome(served.service.when_root(fail_after=0))
     assert outcome[0].check(pb.DeadReferenceError)
@@ -128,7 +128,7 @@ def test_whoever_does_not_want_to_wait() -> None:
     served.stop()
 
 
-def test_calls_that_are_held() -> None:
+def test_held_calls_wait_for_a_connection() -> None:
     served = Served()
     reference = served.service.reference()
     early = served.outcome(reference.callRemote("echo", 1, x=2))
@@ -146,7 +146,7 @@ def test_calls_that_are_held() -> None:
     assert stopped[0].check(pb.NotSent)
 
 
-def test_calls_that_are_not() -> None:
+def test_calls_that_are_not_held_fail() -> None:
     served = Served()
     reference = served.service.reference(hold=False)
     early = served.outcome(reference.callRemote("echo", 1))
@@ -156,7 +156,7 @@ def test_calls_that_are_not() -> None:
     served.stop()
 
 
-def test_a_call_is_not_made_twice() -> None:
+def test_call_is_not_repeated_after_a_loss() -> None:
     served = Served()
     served.start()
     outcome = served.outcome(served.service.reference().callRemote("wait"))
@@ -168,7 +168,7 @@ def test_a_call_is_not_made_twice() -> None:
     served.stop()
 
 
-def test_what_happens_is_told() -> None:
+def test_callbacks_for_connections_and_losses() -> None:
     happened: list[Any] = []
 
     def lost(reason: Failure) -> None:
@@ -187,7 +187,7 @@ def test_what_happens_is_told() -> None:
     assert len(happened) == 4
 
 
-def test_a_peer_that_is_silent_is_why() -> None:
+def test_peer_timeout_is_the_reason_of_a_loss() -> None:
     happened: list[Any] = []
     served = Served(on_lost=lambda reason: happened.append(reason.value))
     served.start()
@@ -199,7 +199,7 @@ def test_a_peer_that_is_silent_is_why() -> None:
     served.stop()
 
 
-def test_nobody_calls_before_all_is_prepared() -> None:
+def test_calls_wait_for_the_prepared_connection() -> None:
     order: list[str] = []
     prepared: list[Deferred[Any]] = []
 
@@ -231,7 +231,7 @@ class Tries:
             raise ValueError("not now")
 
 
-def test_a_preparation_that_fails_is_an_attempt_that_does() -> None:
+def test_failed_preparation_is_a_failed_attempt() -> None:
     tries = Tries()
     served = Served(on_connected=tries.prepare)
     with logged():
@@ -244,7 +244,7 @@ def test_a_preparation_that_fails_is_an_attempt_that_does() -> None:
     served.stop()
 
 
-def test_a_connection_that_is_lost_meanwhile() -> None:
+def test_connection_lost_during_its_preparation() -> None:
     prepared: list[Deferred[Any]] = []
 
     def prepare(root: Any) -> Deferred[Any]:
@@ -266,7 +266,7 @@ def test_a_connection_that_is_lost_meanwhile() -> None:
     served.stop()
 
 
-def test_a_connection_that_closes_slowly_is_not_taken_for_the_next() -> None:
+def test_slowly_closing_connection_is_not_the_next_one() -> None:
     tries = Tries()
     served = Served(on_connected=tries.prepare)
     with logged():

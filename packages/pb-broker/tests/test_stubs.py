@@ -71,7 +71,7 @@ class Caller(pb.TimedReference):
         return "something to await"
 
 
-def test_a_stub_calls_the_methods_of_the_interface() -> None:
+def test_stub_calls_the_methods_of_the_interface() -> None:
     with connected(Server()) as pair:
         calculator = root_of(pair).stub(Calculator)
         assert result_of(calculator.add(2, 3), pair) == 5
@@ -79,7 +79,7 @@ def test_a_stub_calls_the_methods_of_the_interface() -> None:
         assert result_of(calculator.later("soon"), pair) == "soon"
 
 
-def test_a_stub_is_awaited() -> None:
+def test_call_of_a_stub_is_awaited() -> None:
     async def use(calculator: Calculator) -> int:
         return await calculator.add(2, 3) + len(await calculator.history(4))
 
@@ -88,7 +88,7 @@ def test_a_stub_is_awaited() -> None:
         assert result_of(used, pair) == 9
 
 
-def test_what_is_left_out_is_not_sent() -> None:
+def test_defaults_are_not_sent() -> None:
     with connected(server := Server()) as pair:
         calculator = root_of(pair).stub(Calculator)
         assert result_of(calculator.history(), pair) == [0, 1, 2, 3, 4]
@@ -97,7 +97,7 @@ def test_what_is_left_out_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize("name", ["subtract", "callRemote", "_add", "broker", "luid"])
-def test_a_name_that_the_interface_lacks_fails_at_once(name: str) -> None:
+def test_name_missing_in_the_interface_fails_at_once(name: str) -> None:
     with connected(server := Server()) as pair:
         calculator = root_of(pair).stub(Calculator)
         with pytest.raises(AttributeError, match=f"'CalculatorStub'.*'{name}'"):
@@ -118,7 +118,7 @@ def test_a_name_that_the_interface_lacks_fails_at_once(name: str) -> None:
         ((1, 2), {"pbanswer": False}, "unexpected keyword argument 'pbanswer'"),
     ],
 )
-def test_a_wrong_call_fails_at_once(
+def test_call_with_wrong_arguments_fails_at_once(
     args: tuple[Any, ...], kw: dict[str, Any], reason: str
 ) -> None:
     with connected(server := Server()) as pair:
@@ -129,14 +129,14 @@ def test_a_wrong_call_fails_at_once(
         assert server.calls == []
 
 
-def test_a_stub_returns_whatever_its_reference_does() -> None:
+def test_stub_returns_the_result_of_its_reference() -> None:
     caller = Caller()
     calculator: Any = caller.stub(Calculator)
     assert calculator.add(1, b=2) == "something to await"
     assert caller.calls == [("add", (1,), {"b": 2})]
 
 
-def test_a_call_over_a_lost_connection_fails_as_callRemote_does() -> None:
+def test_call_over_a_lost_connection_fails_as_callRemote_does() -> None:
     with connected(Server()) as pair:
         calculator = root_of(pair).stub(Calculator)
         pair.close()
@@ -199,7 +199,7 @@ class Abstract(ABC):
     async def shapes(self) -> Any: ...
 
 
-def test_interfaces_inherit() -> None:
+def test_inherited_methods_of_interfaces() -> None:
     with connected(Server()) as pair:
         more = root_of(pair).stub(More)
         assert result_of(more.add(1, 2), pair) == 3
@@ -209,14 +209,14 @@ def test_interfaces_inherit() -> None:
 
 
 @pytest.mark.parametrize("interface", [Holder, Holder[int], Old, Old[int], Abstract])
-def test_interfaces_may_be_generic_or_abstract(interface: Any) -> None:
+def test_generic_and_abstract_interfaces(interface: Any) -> None:
     with connected(Server()) as pair:
         stub = root_of(pair).stub(interface)
         assert result_of(stub.shapes(), pair) == [[], {}]
         assert type(stub) is type(root_of(pair).stub(interface))
 
 
-def test_overloads() -> None:
+def test_overloaded_methods_of_interfaces() -> None:
     class Two(Protocol):
         @overload
         async def shapes(self, a: int) -> int: ...
@@ -283,7 +283,7 @@ async def reserved(self: Any, pbanswer: int) -> None: ...
         (made(total=reserved), "Made.total has an argument 'pbanswer'"),
     ],
 )
-def test_what_cannot_be_called_is_refused(interface: Any, reason: str) -> None:
+def test_invalid_interfaces_are_refused(interface: Any, reason: str) -> None:
     with connected(Server()) as pair, pytest.raises(TypeError, match=reason):
         root_of(pair).stub(interface)
 
@@ -304,7 +304,7 @@ def anything(self: Any, a: int) -> Any: ...
 
 
 @pytest.mark.parametrize("method", [unannotated, unknown, either, anything])
-def test_what_may_be_awaited_is_taken(method: Any) -> None:
+def test_awaitable_return_types_are_accepted(method: Any) -> None:
     caller = Caller()
     stub = caller.stub(made(ask=method))
     assert stub.ask(1) == "something to await"
@@ -323,7 +323,7 @@ async def generator(self: Any, start: int) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("interface", [Rows, made(rows=in_text), made(rows=generator)])
-def test_streams_are_told_from_calls(interface: Any) -> None:
+def test_return_types_distinguish_streams_from_calls(interface: Any) -> None:
     caller = Caller()
     stub = caller.stub(interface)
     with pytest.raises(TypeError, match="missing"):
@@ -333,7 +333,7 @@ def test_streams_are_told_from_calls(interface: Any) -> None:
     assert caller.calls == []
 
 
-def test_a_stream_is_iterated_over() -> None:
+def test_stream_of_a_stub_is_iterated_over() -> None:
     class Yields(pb.Root):
         async def remote_rows(self, start: int) -> AsyncIterator[int]:
             for number in range(start, start + 3):
@@ -347,7 +347,7 @@ def test_a_stream_is_iterated_over() -> None:
         assert result_of(used, pair) == [5, 6, 7]
 
 
-def test_a_stub_shows_what_it_is() -> None:
+def test_repr_of_a_stub() -> None:
     with connected(Server()) as pair:
         root = root_of(pair)
         calculator: Any = root.stub(Calculator)
@@ -362,7 +362,7 @@ def test_a_stub_shows_what_it_is() -> None:
         assert names == {"add", "later", "history", "jellyFor"}
 
 
-def test_stubs_compare_and_are_known_by_their_references() -> None:
+def test_equality_of_stubs_and_their_references() -> None:
     with connected(Server()) as pair:
         root = root_of(pair)
         stub = root.stub(Calculator)
@@ -376,7 +376,7 @@ def test_stubs_compare_and_are_known_by_their_references() -> None:
             pickle.dumps(stub)
 
 
-def test_a_stub_is_sent_as_its_reference() -> None:
+def test_stub_is_sent_as_its_reference() -> None:
     with connected(Server()) as pair:
         root = root_of(pair)
         assert result_of(root.callRemote("keep", root.stub(Calculator)), pair)
@@ -386,7 +386,7 @@ def test_a_stub_is_sent_as_its_reference() -> None:
         assert "a TimedReference cannot be sent" in str(failure.value)
 
 
-def test_the_class_of_stubs_is_made_once_and_let_go_of() -> None:
+def test_class_of_stubs_is_made_once_and_collected() -> None:
     class Short(Protocol):
         async def add(self, a: int, b: int = 5) -> int: ...
 
@@ -402,7 +402,7 @@ def test_the_class_of_stubs_is_made_once_and_let_go_of() -> None:
         assert kind() is None
 
 
-def test_a_stub_with_a_limit_on_time() -> None:
+def test_stub_of_a_timed_reference() -> None:
     clock = Clock()
     with connected(Server()) as pair:
         pair.client.clock = clock
@@ -412,7 +412,7 @@ def test_a_stub_with_a_limit_on_time() -> None:
         assert failure_of(call, pair).check(pb.CallTimeout)
 
 
-def test_a_stub_of_a_service() -> None:
+def test_stub_of_a_service() -> None:
     reactor: Any = MemoryReactorClock()
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", 1)
     service = pb.PBClientService(endpoint, pb.PBClientFactory(), clock=reactor)
@@ -459,7 +459,7 @@ class Boards(pb.Root):
         return self.board
 
 
-def test_a_stub_of_an_observer() -> None:
+def test_stub_of_a_cache_observer() -> None:
     with connected(boards := Boards()) as pair:
         copy = result_of(root_of(pair).callRemote("board"), pair)
         changes = boards.board.observer.stub(BoardChanges)
@@ -469,7 +469,7 @@ def test_a_stub_of_an_observer() -> None:
             changes.wipe()
 
 
-def test_a_reference_says_of_what_kind_its_object_is() -> None:
+def test_annotation_of_a_reference_names_its_interface() -> None:
     kind: Any = pb.RemoteReference[Calculator]
     assert kind.__origin__ is pb.RemoteReference
     assert kind.__args__ == (Calculator,)
@@ -480,7 +480,7 @@ def test_a_reference_says_of_what_kind_its_object_is() -> None:
         assert not isinstance(Child(), pb.RemoteReference)
 
 
-def test_a_failed_call_fails_its_deferred() -> None:
+def test_failed_call_fails_its_deferred() -> None:
     class Fails(pb.Root):
         def remote_add(self, a: int, b: int) -> Any:
             return fail(pb.Error("no sums today"))

@@ -1,4 +1,4 @@
-"""Exceptions that are no ``Exception`` end the call that they are raised in."""
+"""Call endings that are no ``Exception``, in methods, hooks and callbacks."""
 
 from __future__ import annotations
 
@@ -165,7 +165,9 @@ def without_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("name", ["plain", "at_once", "deferred", "state"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_method(kind: str, name: str, wanted: bool) -> None:
+def test_ending_of_a_method_fails_its_call_alone(
+    kind: str, name: str, wanted: bool
+) -> None:
     with connected(Raises()) as pair, logged():
         other = root_of(pair).callRemote("wait")
         before = root_of(pair).callRemote("echo", 1)
@@ -182,7 +184,7 @@ def test_method(kind: str, name: str, wanted: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_items(kind: str) -> None:
+def test_ending_of_a_generator_fails_its_stream_alone(kind: str) -> None:
     got: list[int] = []
 
     async def take(stream: Any) -> None:
@@ -197,7 +199,7 @@ def test_items(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hook_of_an_argument(kind: str) -> None:
+def test_ending_of_an_arguments_hook_fails_its_call_alone(kind: str) -> None:
     with connected(Raises()) as pair, logged():
         hooked = Hooked()
         hooked.here = kind
@@ -207,7 +209,7 @@ def test_hook_of_an_argument(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hook_of_an_answer(kind: str) -> None:
+def test_ending_of_an_answers_hook_fails_its_call_alone(kind: str) -> None:
     """The caller's own code raises it, and so does its call."""
     with connected(Raises()) as pair, logged():
         failure = failure_of(root_of(pair).callRemote("answer", kind), pair)
@@ -216,7 +218,7 @@ def test_hook_of_an_answer(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hook_of_what_is_sent(kind: str) -> None:
+def test_ending_of_a_sent_values_hook_fails_its_call_alone(kind: str) -> None:
     """It ends what the caller does, and leaves nothing behind."""
     with connected(Raises()) as pair:
         hooked = Hooked()
@@ -233,7 +235,7 @@ def test_hook_of_what_is_sent(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_callbacks(kind: str) -> None:
+def test_ending_of_a_callback_leaves_the_others(kind: str) -> None:
     told: list[Any] = []
 
     def callback() -> None:
@@ -249,7 +251,7 @@ def test_callbacks(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_on_asyncio(kind: str) -> None:
+def test_endings_on_asyncio(kind: str) -> None:
     async def main() -> None:
         source = AsyncioRaises()
         async with (
@@ -310,7 +312,9 @@ def test_task_that_is_cancelled_by_its_deferred() -> None:
     asyncio.run(main())
 
 
-def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_its_call_and_then_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Where Python's own handler sees to it, the loop gets it after the answer."""
     for error in (KeyboardInterrupt(), SystemExit(1), ValueError()):
         for handler in (signal.default_int_handler, signal.SIG_IGN):
@@ -372,5 +376,5 @@ def test_ctrl_c_ends_a_loop_that_is_run_by_hand() -> None:
     assert "interrupted" in done.stdout.splitlines()
 
 
-def test_kinds_are_all_there() -> None:
+def test_every_unusual_ending_is_tried() -> None:
     assert {type(make()) for make in KINDS.values()} >= set(UNUSUAL)

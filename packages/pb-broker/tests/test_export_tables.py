@@ -1,4 +1,4 @@
-"""Counts of what each end holds for the other."""
+"""Tables of exports and caches, and their counts."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def luid_of(exports: ExportTable, thing: object) -> int | None:
     return exports.luids.get(process_unique_id(thing))
 
 
-def test_an_id_is_not_used_twice(exports: ExportTable) -> None:
+def test_ids_are_not_used_twice(exports: ExportTable) -> None:
     thing = object()
     first = add(exports, thing)
     exports.decref(first)
     assert add(exports, thing) > first
 
 
-def test_an_object_stays_as_long_as_its_count(exports: ExportTable) -> None:
+def test_object_stays_as_long_as_its_count(exports: ExportTable) -> None:
     thing = object()
     luid = add(exports, thing)
     exports.count(luid)
@@ -59,7 +59,7 @@ def test_an_object_stays_as_long_as_its_count(exports: ExportTable) -> None:
     assert len(exports) == 0
 
 
-def test_sending_and_letting_go_may_cross(exports: ExportTable) -> None:
+def test_sending_and_releasing_may_cross(exports: ExportTable) -> None:
     """The peer's decref is on its way while the object is sent again."""
     thing = object()
     luid = add(exports, thing)
@@ -69,7 +69,7 @@ def test_sending_and_letting_go_may_cross(exports: ExportTable) -> None:
     assert exports.decref(luid) is thing
 
 
-def test_a_count_ends_with_what_is_counted(exports: ExportTable) -> None:
+def test_count_ends_with_its_object(exports: ExportTable) -> None:
     thing = object()
     luid = add(exports, thing)
     exports.count(luid)
@@ -93,7 +93,7 @@ def test_names_are_not_counted(exports: ExportTable) -> None:
     assert len(exports) == 3
 
 
-def test_a_name_is_given_anew(exports: ExportTable) -> None:
+def test_name_may_be_given_to_another_object(exports: ExportTable) -> None:
     for name in (b"root", b"other"):
         for thing in (object(), object()):
             exports.name(name, thing)
@@ -101,7 +101,7 @@ def test_a_name_is_given_anew(exports: ExportTable) -> None:
     assert sorted(map(str, exports.ids())) == ["b'other'", "b'root'"]
 
 
-def test_names_come_and_go(exports: ExportTable) -> None:
+def test_names_are_added_and_removed(exports: ExportTable) -> None:
     for name in (b"x", b"y", b"z"):
         exports.name(name, object())
     exports.unregister(b"x")
@@ -116,7 +116,7 @@ def test_names_come_and_go(exports: ExportTable) -> None:
     assert len(exports) == 2
 
 
-def test_late_decref_of_what_was_taken_back_is_ignored(exports: ExportTable) -> None:
+def test_late_release_of_a_withdrawn_object_is_ignored(exports: ExportTable) -> None:
     luid = add(exports, object())
     exports.unregister(luid)
     assert exports.decref(luid) is None
@@ -125,7 +125,7 @@ def test_late_decref_of_what_was_taken_back_is_ignored(exports: ExportTable) -> 
 
 
 @pytest.mark.parametrize("luid", [0, -1, 2, 10**30])
-def test_decref_of_what_never_was_is_the_peers_mistake(
+def test_release_of_an_unknown_luid_is_a_protocol_error(
     exports: ExportTable, luid: int
 ) -> None:
     add(exports, object())
@@ -133,7 +133,7 @@ def test_decref_of_what_never_was_is_the_peers_mistake(
         exports.decref(luid)
 
 
-def test_unregistering_names(exports: ExportTable) -> None:
+def test_unregistered_names(exports: ExportTable) -> None:
     things = {b"x": object(), b"y": object()}
     for name, thing in things.items():
         exports.name(name, thing)
@@ -144,7 +144,7 @@ def test_unregistering_names(exports: ExportTable) -> None:
             exports.unregister(name)
 
 
-def test_nothing_is_left_when_all_is_dropped(exports: ExportTable) -> None:
+def test_tables_are_empty_after_the_last_release(exports: ExportTable) -> None:
     luid = add(exports, object())
     exports.count(luid)
     exports.name(b"x", object())
@@ -167,7 +167,7 @@ def test_tables_of_two_connections_are_apart() -> None:
     assert other.decref(luid) is thing
 
 
-def test_what_is_published_of_a_broker_is_its_own() -> None:
+def test_published_tables_are_those_of_one_broker() -> None:
     brokers = [Broker(), Broker()]
     for broker in brokers:
         tables: list[Any] = [
@@ -191,14 +191,14 @@ def test_what_is_published_of_a_broker_is_its_own() -> None:
             some.append(broker)
 
 
-def test_viewpoints_on_the_same_thing_are_one(exports: ExportTable) -> None:
+def test_equal_viewpoints_are_one_object(exports: ExportTable) -> None:
     perspective, thing = object(), object()
     luid = add(exports, ViewPoint(perspective, thing))
     assert luid_of(exports, ViewPoint(perspective, thing)) == luid
     assert luid_of(exports, ViewPoint(object(), thing)) is None
 
 
-def test_what_is_published_of_a_table(exports: ExportTable) -> None:
+def test_published_view_of_a_table(exports: ExportTable) -> None:
     thing, root = object(), object()
     luid = add(exports, thing)
     exports.name(b"root", root)
@@ -218,12 +218,12 @@ def test_what_is_published_of_a_table(exports: ExportTable) -> None:
     assert published == {}
 
 
-def test_anything_has_an_id() -> None:
+def test_every_object_has_an_id() -> None:
     thing = object()
     assert process_unique_id(thing) == id(thing)
 
 
-def test_a_cache_says_farewell_before_it_is_forgotten(caches: CacheTable) -> None:
+def test_cache_stops_observing_before_it_is_forgotten(caches: CacheTable) -> None:
     thing = object()
     luid = caches.add(thing, "someone")
     assert caches.find(thing, count=True) == luid
@@ -241,7 +241,7 @@ def test_a_cache_says_farewell_before_it_is_forgotten(caches: CacheTable) -> Non
     caches.forget(luid)
 
 
-def test_a_cache_sent_during_its_farewell_is_a_new_one(caches: CacheTable) -> None:
+def test_cache_sent_while_it_stops_observing_is_a_new_one(caches: CacheTable) -> None:
     thing = object()
     old = caches.add(thing, None)
     caches.decref(old)
@@ -251,7 +251,7 @@ def test_a_cache_sent_during_its_farewell_is_a_new_one(caches: CacheTable) -> No
     assert list(caches.objects) == [new]
 
 
-def test_decache_of_what_never_was(caches: CacheTable) -> None:
+def test_decache_of_an_unknown_luid_is_a_protocol_error(caches: CacheTable) -> None:
     with pytest.raises(ProtocolError):
         caches.decref(1)
     luid = caches.add(object(), None)
@@ -259,7 +259,7 @@ def test_decache_of_what_never_was(caches: CacheTable) -> None:
     assert caches.decref(luid) is None
 
 
-def test_an_entry_is_shown_by_class() -> None:
+def test_repr_of_an_entry_names_the_class() -> None:
     class Secretive:
         def __repr__(self) -> str:
             raise AssertionError("its own repr may be anything")

@@ -1,4 +1,4 @@
-"""What a broker has a socket's transport send, and when."""
+"""Writes of a broker to a socket's transport, and undelivered bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 import pb_broker as pb
 from pb_banana import PB_VOCABULARY, Decoder, Limits
-from pb_broker._connection.transport_output import undelivered
+from pb_broker._connection.writing import undelivered
 from pb_broker.testing import MemoryTransport
 
 from .support import Echo, logged
@@ -124,7 +124,7 @@ class Talk:
             self.client.dataReceived(data)
 
 
-def test_all_answers_of_a_batch_go_at_once() -> None:
+def test_answers_of_a_batch_are_sent_at_once() -> None:
     talk = Talk()
     outcomes = [talk.call("echo", number) for number in range(5)]
     talk.ask()
@@ -134,7 +134,7 @@ def test_all_answers_of_a_batch_go_at_once() -> None:
     assert outcomes == [[(number,)] for number in range(5)]
 
 
-def test_a_socket_that_is_full_sends_the_rest_later() -> None:
+def test_full_socket_sends_the_rest_later() -> None:
     talk = Talk()
     outcomes = [talk.call("echo", number) for number in range(3)]
     talk.socket.room = 7
@@ -151,7 +151,7 @@ def test_a_socket_that_is_full_sends_the_rest_later() -> None:
     assert talk.socket.loop.writers == []
 
 
-def test_what_waits_is_sent_with_what_comes_next() -> None:
+def test_unsent_bytes_go_with_the_next_write() -> None:
     talk = Talk()
     talk.server.remoteForName("nobody").callRemote("x", pbanswer=False)
     assert talk.socket.sent == []
@@ -163,7 +163,7 @@ def test_what_waits_is_sent_with_what_comes_next() -> None:
     assert talk.socket.loop.writers == []
 
 
-def test_a_socket_that_is_broken_is_left_to_the_reactor() -> None:
+def test_broken_socket_is_left_to_the_reactor() -> None:
     talk = Talk()
     talk.call("echo", 1)
     talk.socket.room = -1
@@ -188,7 +188,7 @@ def test_answers_go_before_the_connection_that_a_method_closes() -> None:
     assert outcomes == [[(1,)], ["closed"]]
 
 
-def test_a_producer_keeps_its_turn() -> None:
+def test_registered_producer_keeps_its_turn() -> None:
     talk = Talk()
     talk.socket.producer = object()
     outcome = talk.call("echo", 1)
@@ -200,7 +200,7 @@ def test_a_producer_keeps_its_turn() -> None:
     assert outcome == [(1,)]
 
 
-def test_a_transport_that_encrypts_gets_each_message() -> None:
+def test_encrypting_transport_gets_each_message() -> None:
     talk = Talk()
     talk.socket.TLS = True
     written: list[bytes] = []
@@ -212,7 +212,7 @@ def test_a_transport_that_encrypts_gets_each_message() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_nothing_more_is_sent_to_a_peer_that_breaks_the_protocol() -> None:
+def test_peer_that_breaks_the_protocol_gets_no_answers() -> None:
     talk = Talk()
     talk.call("echo", 1)
     talk.socket.abortConnection = talk.socket.loseConnection
@@ -226,7 +226,7 @@ def test_nothing_more_is_sent_to_a_peer_that_breaks_the_protocol() -> None:
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("room", [None, 0, 10, 150_000, 1_000_000])
 @pytest.mark.parametrize("size", [200_000, 3_000_000, 5_000_000])
-def test_huge_strings_are_sent_as_they_are(size: int, room: int | None) -> None:
+def test_huge_strings_are_sent_uncopied(size: int, room: int | None) -> None:
     talk = Talk()
     before = talk.call("echo", 1)
     outcome = talk.call("echo", b"x" * size, b"small", b"y" * 200_000)
@@ -253,7 +253,7 @@ def test_huge_strings_are_sent_as_they_are(size: int, room: int | None) -> None:
     assert after == [(2,)]
 
 
-def test_a_batch_within_a_batch() -> None:
+def test_batch_within_a_batch() -> None:
     class Pumping(Echo):
         def remote_pump(self) -> int:
             inner = talk.call("echo", "inner")
@@ -272,7 +272,7 @@ def test_a_batch_within_a_batch() -> None:
 
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("size", [100, 200_000])
-def test_finalizers_do_not_cut_in(size: int) -> None:
+def test_releases_of_finalizers_come_behind_a_message(size: int) -> None:
     talk = Talk()
     reference = talk.server.remoteForName("mine")
     reference.luid = 3
@@ -306,7 +306,7 @@ def test_finalizers_do_not_cut_in(size: int) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_a_message_of_ones_own_keeps_its_place() -> None:
+def test_programs_own_message_keeps_its_place() -> None:
     class Speaking(Echo):
         def remote_speak(self) -> None:
             talk.server.sendEncoded([b"answer", 10**6, b"of our own"])
@@ -343,7 +343,7 @@ class TestCallsToMany:
             bells.append(bell)
         return talks, bells, references
 
-    def test_what_is_to_be_answered_goes_at_once(self) -> None:
+    def test_calls_to_many_with_answers_are_sent_at_once(self) -> None:
         talks, _, references = self.bells(3)
         answers: list[Any] = []
         for each in pb.call_observers(references, "ring", 5):
@@ -355,7 +355,7 @@ class TestCallsToMany:
             talk.ask()
         assert answers == [5, 5, 5]
 
-    def test_what_is_not_goes_together(self) -> None:
+    def test_calls_to_many_without_answers_are_sent_together(self) -> None:
         talks, bells, references = self.bells(2)
         for value in range(4):
             assert not pb.call_observers(references, "ring", value, pbanswer=False)
@@ -366,7 +366,7 @@ class TestCallsToMany:
             talk.answer()
             assert bell.rung == [0, 1, 2, 3]
 
-    def test_within_a_batch_it_goes_with_the_rest(self) -> None:
+    def test_calls_to_many_within_a_batch_are_gathered(self) -> None:
         class Ringing(Echo):
             def remote_ring_all(self) -> int:
                 pb.call_observers(self.kept, "ring", 7)
@@ -380,7 +380,7 @@ class TestCallsToMany:
         talk.answer()
         assert (outcome, bell.rung) == ([8], [7])
 
-    def test_numbers_of_any_size(self) -> None:
+    def test_calls_to_many_with_large_numbers(self) -> None:
         talks, bells, references = self.bells(2)
         for talk in talks:
             talk.server.session.outgoing.last = 5000
@@ -421,7 +421,9 @@ class TestWhatIsNotTakenIn:
             talk.server.clock.advance(0.05)
 
     @pytest.mark.dialect("pb")
-    def test_answers_make_calls_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_undelivered_answers_hold_reading(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         talk = self.talk(monkeypatch)
         outcomes = [talk.call("big", MIB) for _ in range(6)]
         talk.ask()
@@ -443,7 +445,9 @@ class TestWhatIsNotTakenIn:
         assert talk.server.clock.getDelayedCalls() == []
 
     @pytest.mark.dialect("pb")
-    def test_but_not_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_hold_of_a_clogged_peer_has_an_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         talk = self.talk(monkeypatch)
         for _ in range(4):
             talk.call("big", MIB)
@@ -469,7 +473,7 @@ class TestWhatIsNotTakenIn:
             talk.ask()
         assert talk.reading == [False, True, False]
 
-    def test_nor_where_an_answer_is_waited_for(
+    def test_pending_call_keeps_a_clogged_peer_read(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         talk = self.talk(monkeypatch)
@@ -481,7 +485,7 @@ class TestWhatIsNotTakenIn:
 
     @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("encrypts", [False, True])
-    def test_there_is_an_end_to_it(
+    def test_too_many_undelivered_bytes_end_the_connection(
         self, monkeypatch: pytest.MonkeyPatch, encrypts: bool
     ) -> None:
         talk = self.talk(monkeypatch, output_bytes=3 * MIB)
@@ -501,7 +505,7 @@ class TestWhatIsNotTakenIn:
         assert "bytes of output" in str(event["why"])
 
     @pytest.mark.dialect("pb")
-    def test_huge_strings_and_calls_to_many_count_as_well(
+    def test_huge_strings_and_calls_to_many_count_as_undelivered(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for is_shared in (False, True):
@@ -520,7 +524,7 @@ class TestWhatIsNotTakenIn:
             assert ended == [True]
 
     @pytest.mark.dialect("pb")
-    def test_a_call_from_here_ends_the_waiting(
+    def test_outgoing_call_ends_the_hold_of_a_clogged_peer(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         talk = self.talk(monkeypatch)
@@ -535,7 +539,9 @@ class TestWhatIsNotTakenIn:
         assert talk.server.clock.getDelayedCalls() == []
 
     @pytest.mark.dialect("pb")
-    def test_a_stranger_makes_less_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_limit_on_undelivered_bytes_of_a_stranger(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         talk = self.talk(monkeypatch)
         talk.server.require_authentication(replace(LIMITS, output_bytes=MIB))
         ended: list[Any] = []
@@ -548,7 +554,7 @@ class TestWhatIsNotTakenIn:
             talk.ask()
         assert ended == [True]
 
-    def test_of_other_transports_nothing_is_known(self) -> None:
+    def test_undelivered_bytes_of_unknown_transports_are_zero(self) -> None:
         assert undelivered(MemoryTransport()) == 0
         assert undelivered(Mock()) == 0
 

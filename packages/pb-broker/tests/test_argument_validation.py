@@ -1,4 +1,4 @@
-"""Arguments held against annotations."""
+"""Arguments checked against annotations."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Server(Served):
         (("not_in_the_interface", "text"), "text"),
     ],
 )
-def test_what_agrees_is_called(call: tuple[Any, ...], answer: Any) -> None:
+def test_call_with_valid_arguments_is_made(call: tuple[Any, ...], answer: Any) -> None:
     call = tuple(each for each in call if each is not object)
     with connected(Server()) as pair:
         assert result_of(root_of(pair).callRemote(*call), pair) == answer
@@ -133,7 +133,9 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("call", "reason"), ERRORS)
-def test_what_does_not_agree_is_answered(call: tuple[Any, ...], reason: str) -> None:
+def test_call_with_an_invalid_argument_is_refused(
+    call: tuple[Any, ...], reason: str
+) -> None:
     with connected(Server()) as pair, logged() as events:
         failure = failure_of(root_of(pair).callRemote(*call), pair)
     assert failure.check(pb.InvalidArgument)
@@ -144,7 +146,7 @@ def test_what_does_not_agree_is_answered(call: tuple[Any, ...], reason: str) -> 
     assert events == []
 
 
-def test_keyword_arguments() -> None:
+def test_invalid_keyword_arguments_are_refused() -> None:
     with connected(Server()) as pair:
         root = root_of(pair)
         assert result_of(root.callRemote("number", value=5), pair) == 5
@@ -164,14 +166,14 @@ def test_keyword_arguments() -> None:
         ("number", ("x" * 100_000,), {}),
     ],
 )
-def test_errors_do_not_grow(name: str, args: Any, kw: Any) -> None:
+def test_errors_are_bounded(name: str, args: Any, kw: Any) -> None:
     with connected(Server()) as pair:
         failure = failure_of(root_of(pair).callRemote(name, *args, **kw), pair)
         assert failure.check(pb.InvalidArgument)
         assert len(str(failure.value)) < 500
 
 
-def test_the_error_knows_what_it_names() -> None:
+def test_error_has_the_argument_and_its_annotation() -> None:
     server = Server()
     with connected(server) as pair:
         with pytest.raises(pb.InvalidArgument) as caught:
@@ -182,7 +184,7 @@ def test_the_error_knows_what_it_names() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_jelly_is_read_first() -> None:
+def test_jellied_arguments_are_read_before_the_check() -> None:
     server = Server()
     with connected(server) as pair:
         broker = pair.server
@@ -204,7 +206,7 @@ def test_values_are_not_copied() -> None:
     assert keeps.remoteMessageReceived(None, "numbers", (given,), {}) is given
 
 
-def test_it_is_off_unless_asked_for() -> None:
+def test_validation_is_off_by_default() -> None:
     @pb.exposes(Everything)
     class Lenient(Served):
         pass
@@ -213,11 +215,11 @@ def test_it_is_off_unless_asked_for() -> None:
         assert result_of(root_of(pair).callRemote("number", "x"), pair) == "x"
 
 
-def test_calls_from_here_are_not_looked_at() -> None:
+def test_local_calls_are_not_validated() -> None:
     assert Server().callRemote("number", "x").result == "x"
 
 
-def test_subclasses_are_held_against_their_own_annotations() -> None:
+def test_subclass_is_checked_against_its_own_annotations() -> None:
     class Text(Server):
         def remote_number(self, value: str) -> Any:  # type: ignore[override]
             return value
@@ -253,7 +255,7 @@ class Shows(pb.Root):
         return Looked()
 
 
-def test_views_are_looked_at_too() -> None:
+def test_views_are_validated() -> None:
     with connected(Shows()) as pair:
         view = result_of(root_of(pair).callRemote("look"), pair)
         # Who is looking is ours to say.
@@ -296,7 +298,7 @@ class Boards(pb.Root):
         return self.board
 
 
-def test_the_state_of_a_copy_does_not_switch_it_off() -> None:
+def test_state_of_a_copy_cannot_disable_validation() -> None:
     with connected(boards := Boards()) as pair:
         copy = result_of(root_of(pair).callRemote("board"), pair)
         observer = boards.board.observer
@@ -314,7 +316,7 @@ class Number(Protocol):
     async def number(self, value: int) -> Any: ...
 
 
-def test_callables_of_other_kinds_are_held_against_the_interface() -> None:
+def test_callables_without_annotations_are_checked_against_the_interface() -> None:
     class Callable:
         def __call__(self, value):  # type: ignore[no-untyped-def]
             return value
@@ -332,7 +334,7 @@ def test_callables_of_other_kinds_are_held_against_the_interface() -> None:
 Tree = list["Tree"]
 
 
-def test_a_value_that_contains_itself() -> None:
+def test_value_that_contains_itself_is_refused() -> None:
     class Nested(Protocol):
         async def nested(self, value: list[list[list[Any]]]) -> Any: ...
 
@@ -356,7 +358,7 @@ class Deep(metaclass=_Deep):
     """Stands for an annotation that a value follows down for ever."""
 
 
-def test_a_value_that_nests_too_deeply() -> None:
+def test_value_that_nests_too_deeply_is_refused() -> None:
     @pb.exposes(Number, validate=True)
     class Nests(pb.Root):
         def remote_number(self, value: Deep) -> Any:
@@ -368,7 +370,7 @@ def test_a_value_that_nests_too_deeply() -> None:
         assert "nests too deeply" in str(failure.value)
 
 
-def test_annotations_that_mean_nothing_at_run_time() -> None:
+def test_annotations_that_cannot_be_evaluated_are_refused() -> None:
     with pytest.raises(TypeError, match=r"remote_number mean nothing .* 'Hidden'"):
 
         @pb.exposes(Number, validate=True)
@@ -384,7 +386,7 @@ def test_annotations_that_mean_nothing_at_run_time() -> None:
                 return value
 
 
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_typeguard_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typeguard", None)
     with pytest.raises(ImportError, match=r"install pb-broker\[validation\]"):
         pb.exposes(Number, validate=True)(Served)

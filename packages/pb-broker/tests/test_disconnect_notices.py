@@ -1,4 +1,4 @@
-"""Callbacks of a lost connection, which are used as a list."""
+"""Callbacks of a lost connection, used as a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of copies and caches: slots, frozen classes, computed attributes."""
+"""The state of copies and caches: slots, computed and shared attributes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ for cls in CLASSES:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_copies(cls: Any) -> None:
+def test_slots_of_copies(cls: Any) -> None:
     with connected() as pair:
         sent = cls([1, "two"])
         for _ in range(2):
@@ -117,7 +117,7 @@ class Box(Sent, Generic[T]):
 pb.setUnjellyableForClass("test.states.Box", Box)
 
 
-def test_computed_attributes_are_no_state() -> None:
+def test_computed_attributes_are_not_copied() -> None:
     with connected() as pair:
         sent = Box[str]("tea")
         assert sent.length == 3
@@ -127,7 +127,7 @@ def test_computed_attributes_are_no_state() -> None:
         assert back.length == 3
 
 
-def test_state_is_the_dict_itself_where_that_is_all() -> None:
+def test_state_is_the_dict_itself_without_slots() -> None:
     class Plain(pb.Copyable):
         pass
 
@@ -222,7 +222,7 @@ for cls in KEPT:
 
 
 @pytest.mark.parametrize("cls", KEPT)
-def test_caches(cls: Any) -> None:
+def test_slots_of_caches(cls: Any) -> None:
     with connected() as pair:
         original = Original(cls, [1])
         result_of(root_of(pair).callRemote("keep", [original, original]), pair)
@@ -245,7 +245,7 @@ def test_caches(cls: Any) -> None:
         assert not pair.client.remotelyCachedObjects
 
 
-def test_attributes_that_are_both_are_those_of_instances() -> None:
+def test_attributes_of_slots_are_those_of_instances() -> None:
     assert KeptBoth(3).item == KeptAgain(3).item == 3
     assert not hasattr(KeptData, "item")
     with pytest.raises(TypeError):

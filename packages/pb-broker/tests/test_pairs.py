@@ -1,4 +1,4 @@
-"""The in-memory connection that is offered to other programs' tests."""
+"""The in-memory connection for other programs' tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pb_broker.testing import MemoryTransport, connected_pair
 from .support import Echo, root_of
 
 
-def test_nothing_moves_by_itself() -> None:
+def test_bytes_move_only_when_pumped() -> None:
     pair = connected_pair(Echo())
     call = root_of(pair).callRemote("echo", 1)
     assert not call.called
@@ -26,7 +26,7 @@ def test_nothing_moves_by_itself() -> None:
     pair.close()
 
 
-def test_an_aborted_connection() -> None:
+def test_aborted_pair() -> None:
     pair = connected_pair(Echo())
     reasons: list[object] = []
 
@@ -44,7 +44,7 @@ def test_an_aborted_connection() -> None:
     assert call.called
 
 
-def test_what_was_written_arrives_before_the_end() -> None:
+def test_written_bytes_arrive_before_the_end() -> None:
     root = Echo()
     pair = connected_pair(root)
     root_of(pair).callRemote("keep", 1, pbanswer=False)
@@ -55,7 +55,7 @@ def test_what_was_written_arrives_before_the_end() -> None:
     assert pair.closed
 
 
-def test_a_reason_of_ones_own() -> None:
+def test_given_reason_of_the_end() -> None:
     pair = connected_pair(Echo())
     call = root_of(pair).callRemote("wait")
     pair.close(ConnectionLost("the cable"))

@@ -1,4 +1,4 @@
-"""What the end of a call says of its execution."""
+"""Outcomes of calls: executed, not executed, or unknown."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TestFamily:
 
 
 class TestLostConnections:
-    def test_sent_call(self) -> None:
+    def test_sent_call_may_have_been_executed(self) -> None:
         with connected() as pair:
             failures = outcome(root_of(pair).callRemote("wait"))
             pair.flush()
@@ -75,7 +75,7 @@ class TestLostConnections:
             assert isinstance(error.args[0], Failure)
             assert "a cable" in str(error)
 
-    def test_call_before_the_dialect_is_agreed_on(self) -> None:
+    def test_call_before_the_dialect_is_agreed_on_was_not_sent(self) -> None:
         broker = pb.PBClientFactory().buildProtocol(None)
         broker.makeConnection(MemoryTransport())
         failures = [
@@ -86,7 +86,7 @@ class TestLostConnections:
         assert [type(each[0]) for each in failures] == [pb.NotSent] * 2
 
     @pytest.mark.dialect("pb")
-    def test_call_of_a_server_before_the_dialect_is_agreed_on(self) -> None:
+    def test_call_of_a_server_before_the_choice_of_a_dialect(self) -> None:
         # Without arguments that depend on a dialect, it goes out behind the offer.
         broker = pb.PBServerFactory(Echo()).buildProtocol(None)
         broker.makeConnection(MemoryTransport())
@@ -229,7 +229,7 @@ class TestNestedCalls:
         pair.close()
         return failure
 
-    def test_refusal_on_purpose(self) -> None:
+    def test_not_executed_of_a_method_reaches_its_caller(self) -> None:
         for kind in (pb.NotExecuted, pb.ClosingDown):
             failure = self.failure(kind("try another"))
             assert isinstance(failure.value, kind)
@@ -250,7 +250,9 @@ class TestNestedCalls:
         ],
         ids=lambda each: getattr(each, "__name__", ""),
     )
-    def test_lost_connection(self, error: Any, published: type[Exception]) -> None:
+    def test_lost_nested_call_promises_no_outcome(
+        self, error: Any, published: type[Exception]
+    ) -> None:
         failure = self.failure(error)
         assert failure.check(published)
         assert failure.value.remoteType == f"twisted.spread.pb.{published.__name__}"

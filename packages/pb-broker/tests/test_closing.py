@@ -1,4 +1,4 @@
-"""A server that closes down finishes what it has begun."""
+"""The closing of a server, which finishes the calls that have begun."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_idle_connections_are_closed_at_once_without_a_linger() -> None:
     assert serving.drained == [0]
 
 
-def test_linger_of_a_program() -> None:
+def test_linger_of_a_factory() -> None:
     serving = Serving(1, linger=3)
     serving.drain()
     serving.flush()
@@ -104,7 +104,7 @@ def test_linger_of_a_program() -> None:
     assert serving.drained == [0]
 
 
-def test_without_connections_it_is_done() -> None:
+def test_drain_without_connections_ends_at_once() -> None:
     serving = Serving(0)
     serving.drain(10)
     assert serving.drained == [0]
@@ -113,7 +113,7 @@ def test_without_connections_it_is_done() -> None:
     assert serving.drained == [0, 0]
 
 
-def test_calls_that_have_come_are_answered() -> None:
+def test_begun_calls_are_answered_in_a_drain() -> None:
     serving = Serving(1)
     (pair,) = serving.pairs
     _, first = waiting(pair)
@@ -133,7 +133,7 @@ def test_calls_that_have_come_are_answered() -> None:
     assert serving.clock.getDelayedCalls() == []
 
 
-def test_more_are_refused() -> None:
+def test_new_calls_are_refused_in_a_drain() -> None:
     serving = Serving(1)
     (pair,) = serving.pairs
     _, outcomes = waiting(pair)
@@ -147,7 +147,7 @@ def test_more_are_refused() -> None:
     assert outcomes == [1]
 
 
-def test_the_server_may_still_ask_its_peers() -> None:
+def test_draining_server_may_call_its_peers() -> None:
     serving = Serving(1)
     (pair,) = serving.pairs
     asked: list[Any] = []
@@ -169,7 +169,7 @@ def test_the_server_may_still_ask_its_peers() -> None:
     assert pair.closed
 
 
-def test_what_takes_too_long_is_cut_off() -> None:
+def test_unfinished_calls_are_cut_off_at_the_timeout() -> None:
     serving = Serving(3)
     _, outcomes = waiting(serving.pairs[0])
     waiting(serving.pairs[1])
@@ -185,7 +185,7 @@ def test_what_takes_too_long_is_cut_off() -> None:
     assert outcomes[0].check(pb.PBConnectionLost)
 
 
-def test_who_comes_too_late_is_turned_away() -> None:
+def test_new_connection_is_turned_away_in_a_drain() -> None:
     serving = Serving(1)
     waiting(serving.pairs[0])
     serving.drain()
@@ -196,7 +196,7 @@ def test_who_comes_too_late_is_turned_away() -> None:
     assert serving.drained == []
 
 
-def test_whoever_asks_for_it_again_waits_for_the_same() -> None:
+def test_second_drain_waits_for_the_same_end() -> None:
     serving = Serving(1)
     _, outcomes = waiting(serving.pairs[0])
     serving.drain()
@@ -207,7 +207,7 @@ def test_whoever_asks_for_it_again_waits_for_the_same() -> None:
     assert serving.clock.getDelayedCalls() == []
 
 
-def test_and_may_be_in_a_hurry() -> None:
+def test_second_drain_may_have_a_shorter_timeout() -> None:
     serving = Serving(1)
     waiting(serving.pairs[0])
     serving.drain()
@@ -221,7 +221,7 @@ def test_and_may_be_in_a_hurry() -> None:
 class TestLinger:
     """What a peer is told before its connection is closed."""
 
-    def test_call_that_comes_meanwhile_is_refused(self) -> None:
+    def test_call_within_the_linger_is_refused(self) -> None:
         serving = Serving(1)
         (pair,) = serving.pairs
         serving.drain()
@@ -232,7 +232,7 @@ class TestLinger:
         assert isinstance(refused.value, pb.NotExecuted)
         assert not is_closed(pair)
 
-    def test_it_begins_anew_with_each_answer(self) -> None:
+    def test_linger_begins_anew_with_each_answer(self) -> None:
         serving = Serving(1)
         (pair,) = serving.pairs
         _, outcomes = waiting(pair)
@@ -246,7 +246,7 @@ class TestLinger:
         serving.linger(0.011)
         assert pair.closed
 
-    def test_refused_calls_do_not_make_it_longer(self) -> None:
+    def test_refused_calls_do_not_prolong_the_linger(self) -> None:
         serving = Serving(1)
         (pair,) = serving.pairs
         serving.drain()
@@ -282,7 +282,7 @@ class TestLinger:
         pair.close(ConnectionDone())
         assert type(failures[0]) is pb.MaybeExecuted
 
-    def test_nothing_is_logged(self) -> None:
+    def test_notice_causes_no_log_line(self) -> None:
         with logged() as events:
             serving = Serving(2)
             serving.drain()
@@ -292,7 +292,7 @@ class TestLinger:
         for pair in serving.pairs:
             assert left_behind(pair.server) == left_behind(pair.client) == []
 
-    def test_both_ends_may_close(self) -> None:
+    def test_both_ends_may_drain(self) -> None:
         serving = Serving(1)
         (pair,) = serving.pairs
         serving.drain()
@@ -302,7 +302,7 @@ class TestLinger:
         assert pair.client.session.outgoing.refused_after is not None
         assert pair.server.session.outgoing.refused_after is not None
 
-    def test_peer_that_does_not_answer(self) -> None:
+    def test_linger_of_a_peer_that_does_not_answer_the_notice(self) -> None:
         serving = Serving(1)
         (pair,) = serving.pairs
         serving.drain()
@@ -320,7 +320,7 @@ class TestLinger:
         pair.close()
         assert serving.drained == [0]
 
-    def test_peer_that_has_yet_to_say_anything(self) -> None:
+    def test_drain_before_the_negotiation(self) -> None:
         serving = Serving(0)
         client = pb.PBClientFactory().buildProtocol(None)
         pair = Pair(client, serving.factory.buildProtocol(None))
@@ -353,7 +353,7 @@ class TestLinger:
         assert drained == [0]
         network.close()
 
-    def test_time_that_is_up_does_not_cut_it_short(self) -> None:
+    def test_timeout_does_not_shorten_the_linger(self) -> None:
         serving = Serving(1)
         (pair,) = serving.pairs
         serving.drain(0)
@@ -424,7 +424,7 @@ class TestStreams:
         serving.clock.advance(0)
         serving.flush()
 
-    def test_open_one_is_read_to_its_end(self) -> None:
+    def test_open_stream_is_read_to_its_end(self) -> None:
         serving, got = self.begin()
         serving.drain(100)
         for _ in range(2):
@@ -434,7 +434,7 @@ class TestStreams:
         serving.linger()
         assert serving.drained == [0]
 
-    def test_one_that_is_closed_is_over(self) -> None:
+    def test_closed_stream_ends_the_drain(self) -> None:
         serving, got = self.begin()
         serving.drain(100)
         serving.flush()
@@ -444,7 +444,7 @@ class TestStreams:
         assert serving.drained == [0]
         assert got == [0, "end"]
 
-    def test_one_that_is_cut_off_ends_with_closing_down(self) -> None:
+    def test_cut_off_stream_or_pager_fails_with_closing_down(self) -> None:
         serving, got = self.begin()
         serving.drain(5)
         serving.flush()
@@ -455,7 +455,7 @@ class TestStreams:
         assert serving.drained == [1]
         assert serving.clock.getDelayedCalls() == []
 
-    def test_new_one_is_refused(self) -> None:
+    def test_new_stream_is_refused(self) -> None:
         serving, _ = self.begin()
         serving.drain(5)
         refused = failure_of(
@@ -465,7 +465,7 @@ class TestStreams:
 
 
 class TestPagers:
-    def test_one_that_has_begun_sends_all_pages(self) -> None:
+    def test_begun_pager_sends_all_pages(self) -> None:
         serving = Serving(1, Source())
         (pair,) = serving.pairs
         got: list[Any] = []
@@ -477,7 +477,7 @@ class TestPagers:
         assert got == [[1, 2, 3]]
         assert serving.drained == [0]
 
-    def test_one_that_is_cut_off_ends_with_closing_down(self) -> None:
+    def test_cut_off_stream_or_pager_fails_with_closing_down(self) -> None:
         serving = Serving(1, Source())
         (pair,) = serving.pairs
         got: list[Any] = []
@@ -489,7 +489,7 @@ class TestPagers:
         assert got[0].check(pb.ClosingDown)
         assert serving.drained == [1]
 
-    def test_lost_connection_is_none(self) -> None:
+    def test_lost_connection_is_not_counted_as_cut_off(self) -> None:
         serving = Serving(1, Source())
         (pair,) = serving.pairs
         got: list[Any] = []
@@ -499,7 +499,7 @@ class TestPagers:
         pair.close(ConnectionDone())
         assert got[0].check(pb.MaybeExecuted)
 
-    def test_pages_that_a_call_waits_for_are_taken(self) -> None:
+    def test_pages_of_a_waiting_call_are_taken(self) -> None:
         class Here(pb.Referenceable):
             def remote_pages(self, collector: Any) -> None:
                 self.pager = Pages(collector)
@@ -514,7 +514,7 @@ class TestPagers:
         assert serving.drained == [0]
 
 
-def test_collectors_that_a_program_makes_are_called_as_well() -> None:
+def test_collector_of_a_programs_own_class_is_called() -> None:
     got: list[Any] = []
     with_collector = CallbackPageCollector(got.append)
 

@@ -1,4 +1,4 @@
-"""Which methods can be behind those of an interface."""
+"""Signatures of interfaces' methods and of their implementations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def signature(text: str) -> inspect.Signature:
         ("*args", "a=0, *args"),
     ],
 )
-def test_fits(wanted: str, given: str) -> None:
+def test_signatures_that_fit(wanted: str, given: str) -> None:
     assert misfit(signature(wanted), signature(given)) is None
 
 
@@ -61,5 +61,5 @@ def test_fits(wanted: str, given: str) -> None:
         ("**kw", "a=0", "it takes no further keyword arguments"),
     ],
 )
-def test_misfits(wanted: str, given: str, reason: str) -> None:
+def test_signatures_that_do_not_fit(wanted: str, given: str, reason: str) -> None:
     assert misfit(signature(wanted), signature(given)) == reason

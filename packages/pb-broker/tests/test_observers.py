@@ -1,4 +1,4 @@
-"""Who is told of each call, and what a caller's context is there for."""
+"""Observers of calls, and the contexts of callers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def observed(client: Any, server: Any, root: Any = None) -> Any:
     )
 
 
-def test_both_ends_of_a_call() -> None:
+def test_observers_at_both_ends_of_a_call() -> None:
     here, there = Notes(), Notes()
     with observed(here, there) as pair:
         assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
@@ -86,7 +86,7 @@ def test_both_ends_of_a_call() -> None:
         ("unsendable", (), (pb.InsecureJelly, pb.InsecureJelly)),
     ],
 )
-def test_calls_that_fail(name: str, args: Any, kinds: Any) -> None:
+def test_observed_calls_that_fail(name: str, args: Any, kinds: Any) -> None:
     here, there = Notes(), Notes()
     with observed(here, there) as pair, logged():
         failure_of(root_of(pair).callRemote(name, *args), pair)
@@ -98,7 +98,7 @@ def test_calls_that_fail(name: str, args: Any, kinds: Any) -> None:
         assert issubclass(theirs, kinds[1])
 
 
-def test_calls_that_cannot_be_sent() -> None:
+def test_observed_calls_that_cannot_be_sent() -> None:
     here, there = Notes(), Notes()
     with observed(here, there) as pair:
         failure_of(root_of(pair).callRemote("echo", object()), pair)
@@ -106,7 +106,7 @@ def test_calls_that_cannot_be_sent() -> None:
         assert there.noted == []
 
 
-def test_calls_that_want_no_answer() -> None:
+def test_observed_calls_without_an_answer() -> None:
     here, there = Notes(), Notes()
     root = Who()
     with observed(here, there, root) as pair, logged():
@@ -123,7 +123,7 @@ def test_calls_that_want_no_answer() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_calls_that_wait_and_are_given_up_or_lost() -> None:
+def test_observed_calls_that_are_cancelled_or_lost() -> None:
     here, there = Notes(), Notes()
     root = Who()
     with observed(here, there, root) as pair:
@@ -143,7 +143,7 @@ def test_calls_that_wait_and_are_given_up_or_lost() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_two_calls_of_one_number() -> None:
+def test_observed_calls_with_one_number() -> None:
     there = Notes()
     root = Who()
     with observed(Notes(), there, root) as pair:
@@ -157,7 +157,7 @@ def test_two_calls_of_one_number() -> None:
         assert len(there.ends()) == 1
 
 
-def test_calls_to_many() -> None:
+def test_observed_calls_to_many() -> None:
     here = Notes()
     with observed(here, Notes()) as pair:
         roots = [root_of(pair)] * 3
@@ -169,7 +169,7 @@ def test_calls_to_many() -> None:
         assert not here.open
 
 
-def test_an_observer_that_fails_changes_nothing() -> None:
+def test_failing_observer_leaves_the_call() -> None:
     class Broken:
         def on_call(self, call: Any, /) -> None:
             raise ValueError("on call")
@@ -182,7 +182,7 @@ def test_an_observer_that_fails_changes_nothing() -> None:
         assert len(events) == 4
 
 
-def test_signs_of_life_are_no_calls() -> None:
+def test_signs_of_life_are_not_observed() -> None:
     here, there = Notes(), Notes()
     with observed(here, there) as pair:
         pair.client.session.outgoing.ask_for_life()
@@ -191,14 +191,14 @@ def test_signs_of_life_are_no_calls() -> None:
         assert not pair.client.waitingForAnswers
 
 
-def test_names_are_shown_in_part() -> None:
+def test_observed_names_are_bounded() -> None:
     there = Notes()
     with observed(Notes(), there) as pair, logged():
         failure_of(root_of(pair).callRemote("x" * 1000), pair)
         assert len(there.noted[0][1]) < 200
 
 
-def test_what_an_observer_sets_is_there_for_the_method() -> None:
+def test_context_of_an_observer_is_the_methods() -> None:
     root = Who()
     with observed(Notes(), Notes(), root) as pair:
         assert result_of(root_of(pair).callRemote("who"), pair) == "called who"
@@ -223,7 +223,7 @@ class TestContextsOfCallers:
         copy_context().run(call)
         return got
 
-    def test_an_answer(self) -> None:
+    def test_context_at_an_answer(self) -> None:
         with connected() as pair, logged():
             # Some are read in one step, some in two.
             for name, args in (
@@ -237,13 +237,13 @@ class TestContextsOfCallers:
                 assert got == ["alice"]
             assert WHO.get() == "nobody"
 
-    def test_a_lost_connection(self) -> None:
+    def test_context_at_a_lost_connection(self) -> None:
         with connected() as pair:
             got = self.ask(pair, "wait")
             pair.close()
             assert got == ["alice"]
 
-    def test_a_late_answer(self) -> None:
+    def test_context_at_a_late_answer(self) -> None:
         factory = pb.PBClientFactory(call_timeout=5)
         with connected(client_factory=factory) as pair:
             got = self.ask(pair, "wait")
@@ -252,7 +252,7 @@ class TestContextsOfCallers:
             assert got == ["alice"]
 
 
-def test_on_asyncio() -> None:
+def test_observers_on_asyncio() -> None:
     here, there = Notes(), Notes()
 
     class Root(pb.Root):

@@ -107,7 +107,7 @@ def facts(error: Any) -> Any:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_error_comes_back_whole(error: Any, way: str) -> None:
+def test_round_trip_of_errors_by_pickle_and_copy(error: Any, way: str) -> None:
     back = WAYS[way](error)
     if isinstance(error, errors.PBConnectionLost):
         assert back.args[0].check(ConnectionLost)
@@ -128,7 +128,7 @@ def test_every_error_is_tried() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_failure_comes_back_whole(way: str) -> None:
+def test_round_trip_of_failures_by_pickle_and_copy(way: str) -> None:
     failures: list[Any] = [copied(KeyError("k")), pb.CopyableFailure(KeyError("k"))]
     for failure in failures:
         back: Any = WAYS[way](failure)
@@ -143,7 +143,7 @@ def raise_error(place: int) -> None:
     raise ERRORS[place]
 
 
-def test_pool_of_processes_passes_errors_on() -> None:
+def test_error_crosses_a_pool_of_processes() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         raised = [
             pool.submit(raise_error, place).exception() for place in range(len(ERRORS))
@@ -155,7 +155,7 @@ def test_pool_of_processes_passes_errors_on() -> None:
             assert str(error) == str(expected)
 
 
-def test_class_that_another_process_has_not_registered() -> None:
+def test_class_not_registered_in_another_process() -> None:
     error = remote_error(f"{__name__}.Known", "text", "", ("builtins.LookupError",))
     assert isinstance(error, Known)
     program = (

@@ -78,7 +78,7 @@ def observed(count: int) -> tuple[Board, list[Any], list[Any]]:
         (([[]] * 2, b"x" * 300_000), {}),
     ],
 )
-def test_every_observer_gets_the_call_and_answers(args: Any, kw: Any) -> None:
+def test_each_observer_gets_the_call_and_answers(args: Any, kw: Any) -> None:
     board, pairs, copies = observed(3)
     answers = pb.call_observers(board.observers, "show", *args, **kw)
     for pair in pairs:
@@ -115,7 +115,7 @@ def test_arguments_are_serialized_once() -> None:
     assert made == [(1,), {"two": 2}]
 
 
-def test_what_has_a_hook_is_serialized_for_each() -> None:
+def test_arguments_with_hooks_are_serialized_for_each_observer() -> None:
     board, pairs, copies = observed(2)
     shared = Echo()
     answers = pb.call_observers(board.observers, "show", shared)
@@ -126,7 +126,7 @@ def test_what_has_a_hook_is_serialized_for_each() -> None:
     assert [each.broker for each in references] == [pair.client for pair in pairs]
 
 
-def test_one_that_is_gone_is_no_obstacle_to_the_others() -> None:
+def test_lost_observer_leaves_the_calls_of_the_others() -> None:
     board, pairs, copies = observed(3)
     observers = list(board.observers)
     pairs[0].close()
@@ -139,7 +139,7 @@ def test_one_that_is_gone_is_no_obstacle_to_the_others() -> None:
     assert [len(copy.seen) for copy in copies] == [0, 0, 1]
 
 
-def test_no_answers_are_there_if_none_are_wanted() -> None:
+def test_calls_to_many_without_answers() -> None:
     board, pairs, copies = observed(2)
     observers = list(board.observers)
     pairs[0].close()
@@ -149,7 +149,7 @@ def test_no_answers_are_there_if_none_are_wanted() -> None:
     assert not pairs[1].server.waitingForAnswers
 
 
-def test_references_are_called_as_well() -> None:
+def test_calls_to_many_references() -> None:
     pair = connected_pair(Echo())
     root = root_of(pair)
     answers = pb.call_observers([root, root], b"echo", "x")
@@ -157,7 +157,7 @@ def test_references_are_called_as_well() -> None:
     assert [outcome_of(each) for each in answers] == [("x",), ("x",)]
 
 
-def test_what_cannot_be_sent_fails_for_each() -> None:
+def test_unsendable_argument_fails_each_call() -> None:
     board, _, _ = observed(2)
     answers = pb.call_observers(board.observers, "show", object())
     for each in answers:

@@ -1,4 +1,4 @@
-"""A peer that is busy is made to wait, in bounded memory."""
+"""Held reading, and the memory of unread bytes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def reads(pair: Pair) -> bool:
 
 
 @pytest.mark.dialect("pb")
-def test_what_was_not_handled_is_let_go_of_with_the_connection(pair: Pair) -> None:
+def test_unread_bytes_are_dropped_with_the_connection(pair: Pair) -> None:
     waiting(pair, LIMIT)
     server = pair.server
     # What a transport still hands over when it has been told to read no more.
@@ -58,7 +58,7 @@ def test_what_was_not_handled_is_let_go_of_with_the_connection(pair: Pair) -> No
 
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("more", [-1, 0, 1, 20])
-def test_only_so_many_calls_are_begun(pair: Pair, more: int) -> None:
+def test_number_of_begun_calls_is_limited(pair: Pair, more: int) -> None:
     outcomes = waiting(pair, LIMIT + more)
     assert len(begun(pair)) == min(LIMIT + more, LIMIT)
     assert reads(pair) is (more < 0)
@@ -73,7 +73,7 @@ def test_only_so_many_calls_are_begun(pair: Pair, more: int) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_what_comes_meanwhile_waits_with_the_transport(pair: Pair) -> None:
+def test_held_reading_pauses_the_transport(pair: Pair) -> None:
     waiting(pair, LIMIT)
     for _ in range(10):
         root_of(pair).callRemote("keep", b"x" * 1000, pbanswer=False)
@@ -85,7 +85,7 @@ def test_what_comes_meanwhile_waits_with_the_transport(pair: Pair) -> None:
     assert len(pair.server_factory.root.kept) == 10
 
 
-def test_calls_that_fail_make_room_as_well(pair: Pair) -> None:
+def test_failed_calls_make_room_for_others(pair: Pair) -> None:
     outcomes = waiting(pair, LIMIT + 1)
     begun(pair)[0].errback(pb.Error("failed"))
     pair.flush()
@@ -111,7 +111,7 @@ class Asked(pb.Referenceable):
 
 
 @pytest.mark.dialect("pb")
-def test_those_that_wait_for_the_peer_do_not_wait_for_each_other() -> None:
+def test_calls_that_wait_for_the_peer_do_not_hold_reading() -> None:
     factory = pb.PBServerFactory(
         Asking(), limits=pb.BrokerLimits(calls_in_flight=LIMIT)
     )
@@ -132,7 +132,7 @@ def test_those_that_wait_for_the_peer_do_not_wait_for_each_other() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_a_call_from_here_has_reading_go_on(pair: Pair) -> None:
+def test_outgoing_call_resumes_held_reading(pair: Pair) -> None:
     waiting(pair, LIMIT)
     asked = pair.server.remoteForName("mine")
     pair.client.setNameForLocal("mine", Echo())
@@ -140,7 +140,7 @@ def test_a_call_from_here_has_reading_go_on(pair: Pair) -> None:
     assert result_of(asked.callRemote("echo", 2), pair) == (2,)
 
 
-def test_a_connection_may_end_meanwhile(pair: Pair) -> None:
+def test_held_connection_may_be_lost(pair: Pair) -> None:
     outcomes = waiting(pair, LIMIT + 2)
     pair.close()
     assert all(each[0].check(pb.PBConnectionLost) for each in outcomes)
@@ -149,7 +149,7 @@ def test_a_connection_may_end_meanwhile(pair: Pair) -> None:
     assert len(begun(pair)) == LIMIT
 
 
-def test_what_is_read_waits_in_bounded_memory() -> None:
+def test_unread_bytes_are_bounded() -> None:
     pair, server = clocked_server()
     for number in range(2 * _BATCH_MESSAGES):
         root_of(pair).callRemote("keep", number, pbanswer=False)

@@ -1,4 +1,4 @@
-"""Mistakes in what the public entry points are given."""
+"""Mistakes in the arguments of the public entry points."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unawaited(use: Callable[[Any], object]) -> None:
     ],
     ids=["factory", "twisted", "asyncio"],
 )
-def test_object_that_is_no_root_is_named(serve: Callable[[Any], object]) -> None:
+def test_error_names_an_object_that_is_no_root(serve: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError, match=r"the class Echo and not .*: Echo\(\)"):
         serve(Echo)
     with pytest.raises(TypeError, match=r"what is served is a Root object.*not a dict"):
@@ -64,7 +64,9 @@ def test_object_that_is_no_root_is_named(serve: Callable[[Any], object]) -> None
     ],
     ids=["twisted", "asyncio", "reconnecting", "service"],
 )
-def test_factory_that_is_no_clients_is_named(client: Callable[[Any], object]) -> None:
+def test_error_names_a_factory_of_the_wrong_kind(
+    client: Callable[[Any], object],
+) -> None:
     with pytest.raises(TypeError, match="not a PBServerFactory"):
         client(pb.PBServerFactory(Echo()))
     with pytest.raises(TypeError, match="the class PBClientFactory and not an inst"):
@@ -85,7 +87,9 @@ def test_factory_that_is_no_clients_is_named(client: Callable[[Any], object]) ->
         ("x\n\x1b[31m:1", r"x\\n\\x1b\[31m"),
     ],
 )
-def test_description_that_is_none_of_an_endpoint(description: str, why: str) -> None:
+def test_malformed_description_of_an_endpoint_is_refused(
+    description: str, why: str
+) -> None:
     with pytest.raises(ValueError, match=why) as raised:
         client_endpoint(description, Clock)
     assert "does not describe an endpoint" in str(raised.value)
@@ -98,19 +102,19 @@ def test_description_that_is_none_of_an_endpoint(description: str, why: str) -> 
 @pytest.mark.parametrize(
     "wrong", [5, None, ("localhost", 1), Echo(), TCP4ClientEndpoint]
 )
-def test_endpoint_that_is_none(wrong: Any) -> None:
+def test_object_that_is_no_endpoint_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match="an endpoint is a description such as"):
         client_endpoint(wrong, Clock)
     with pytest.raises(TypeError, match="or an IStreamServerEndpoint"):
         server_endpoint(wrong, Clock)
 
 
-def test_endpoint_of_the_wrong_end() -> None:
+def test_endpoint_of_the_wrong_end_is_refused() -> None:
     with pytest.raises(TypeError, match="not a TCP4ClientEndpoint"):
         server_endpoint(TCP4ClientEndpoint(Clock(), "localhost", 1), Clock)
 
 
-def test_certificates_to_trust_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_trust_roots_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     for directory, why in (
@@ -122,7 +126,7 @@ def test_certificates_to_trust_that_are_not_there(tmp_path: Path) -> None:
             client_endpoint(f"tls:localhost:1:trustRoots={directory}", Clock)
 
 
-def test_service_takes_an_endpoint() -> None:
+def test_service_refuses_a_description() -> None:
     with pytest.raises(TypeError, match="clientFromString"):
         pb.PBClientService("tcp:localhost:1", pb.PBClientFactory())  # type: ignore[arg-type]
 
@@ -187,7 +191,7 @@ def test_place_to_listen_on_asyncio() -> None:
         lambda **options: pb_asyncio.serve("tcp:0", Echo(), **options),
     ],
 )
-def test_options_of_entry_points(use: Any) -> None:
+def test_options_of_the_wrong_type_at_entry_points_are_refused(use: Any) -> None:
     use(call_timeout=3, security=None, unsafeTracebacks=True)
     with pytest.raises(TypeError, match="'timeout'"):
         use(timeout=3)
@@ -197,7 +201,7 @@ def test_options_of_entry_points(use: Any) -> None:
         use(options=3)
 
 
-def test_factory_has_options_of_its_own() -> None:
+def test_options_besides_a_factory_are_refused() -> None:
     for options in ({"call_timeout": 3}, {"options": pb.ClientOptions()}):
         given: Any = options
         with pytest.raises(TypeError, match="a factory is given"):
@@ -206,7 +210,7 @@ def test_factory_has_options_of_its_own() -> None:
         pb.serve("tcp:0", pb.PBServerFactory(Echo()), call_timeout=3)
 
 
-def test_place_had_another_name() -> None:
+def test_old_name_of_an_argument_is_deprecated() -> None:
     client: Any = pb.client
     with pytest.warns(DeprecationWarning, match=r"client\(endpoint=...\)"):
         assert client(endpoint="tcp:localhost:1")._where == "tcp:localhost:1"
@@ -216,7 +220,7 @@ def test_place_had_another_name() -> None:
     "make",
     [pb.PBClientFactory, lambda **options: pb.PBServerFactory(Echo(), **options)],
 )
-def test_options_of_factories(make: Any) -> None:
+def test_options_of_the_wrong_type_at_factories_are_refused(make: Any) -> None:
     for options, why in (
         ({"limits": 5}, "limits is a BrokerLimits, not a int"),
         ({"call_timeout": "5"}, "call_timeout is a number of seconds, not a str"),
@@ -232,7 +236,7 @@ def test_options_of_factories(make: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [5, None, Echo.remote_echo])
-def test_name_of_a_method_that_is_none(name: Any) -> None:
+def test_name_that_is_no_text_is_refused(name: Any) -> None:
     with connected() as pair:
         root = root_of(pair)
         with pytest.raises(TypeError, match="the name of a method is text, not "):
@@ -243,7 +247,7 @@ def test_name_of_a_method_that_is_none(name: Any) -> None:
             pb.call_observers([root], name)
 
 
-def test_connection_and_server_are_not_awaited() -> None:
+def test_awaiting_a_context_manager_is_refused() -> None:
     for use in pb.client("tcp:localhost:1"), pb.serve("tcp:0", Echo()):
         with pytest.raises(TypeError, match="is used with `async with`"):
             use.__await__()

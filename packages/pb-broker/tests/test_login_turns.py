@@ -1,3 +1,5 @@
+"""Turns of the event loop, shared by the peers that have yet to log in."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -65,14 +67,14 @@ def loop() -> Loop:
     return Loop()
 
 
-def test_few_are_handled_at_once(loop: Loop) -> None:
+def test_few_strangers_are_handled_at_once(loop: Loop) -> None:
     strangers = Strangers(loop, MS / 10)
     assert strangers.come(*range(8)) == []
     assert strangers.handled == list(range(8))
     assert not loop.calls
 
 
-def test_many_share_some_of_each_turn_in_order(loop: Loop) -> None:
+def test_many_strangers_share_each_turn_in_order(loop: Loop) -> None:
     strangers = Strangers(loop, MS)
     waiting = strangers.come(*range(12))
     assert strangers.handled == list(range(5))
@@ -85,7 +87,7 @@ def test_many_share_some_of_each_turn_in_order(loop: Loop) -> None:
     assert not loop.calls
 
 
-def test_who_comes_while_others_wait_comes_after_them(loop: Loop) -> None:
+def test_stranger_queues_behind_those_that_wait(loop: Loop) -> None:
     strangers = Strangers(loop, MS)
     strangers.come(*range(11))
     loop.turn()
@@ -94,7 +96,7 @@ def test_who_comes_while_others_wait_comes_after_them(loop: Loop) -> None:
     assert strangers.handled == list(range(12))
 
 
-def test_one_that_takes_very_long_is_alone_in_its_turn(loop: Loop) -> None:
+def test_slow_stranger_is_alone_in_its_turn(loop: Loop) -> None:
     strangers = Strangers(loop, 1.0)
     strangers.come(*range(3))
     for so_far in range(1, 4):
@@ -102,7 +104,7 @@ def test_one_that_takes_very_long_is_alone_in_its_turn(loop: Loop) -> None:
         loop.turn()
 
 
-def test_a_new_turn_is_told_by_what_is_due_at_once(loop: Loop) -> None:
+def test_timer_without_delay_marks_a_new_turn(loop: Loop) -> None:
     strangers = Strangers(loop, 0.6 * MS)
     for turn in range(4):
         assert strangers.come(*range(8)) == []
@@ -110,7 +112,7 @@ def test_a_new_turn_is_told_by_what_is_due_at_once(loop: Loop) -> None:
         loop.turn()
 
 
-def test_a_new_turn_is_told_by_nobody_having_come_for_a_while(loop: Loop) -> None:
+def test_pause_between_strangers_marks_a_new_turn(loop: Loop) -> None:
     strangers = Strangers(loop, 0.4 * MS)
     for _ in range(20):
         assert strangers.come(0, 1) == []
@@ -118,7 +120,7 @@ def test_a_new_turn_is_told_by_nobody_having_come_for_a_while(loop: Loop) -> Non
     assert not loop.calls
 
 
-def test_what_others_do_in_between_is_of_the_same_turn(loop: Loop) -> None:
+def test_work_between_two_strangers_is_of_the_same_turn(loop: Loop) -> None:
     strangers = Strangers(loop, 0.9 * MS)
     waits: list[Any] = []
     for number in range(4):
@@ -129,7 +131,7 @@ def test_what_others_do_in_between_is_of_the_same_turn(loop: Loop) -> None:
     assert len(waits) == 1
 
 
-def test_what_is_cancelled_is_not_handled(loop: Loop) -> None:
+def test_cancelled_stranger_is_not_handled(loop: Loop) -> None:
     strangers = Strangers(loop, 5 * MS)
     _, second, _ = strangers.come(*range(4))
     second.cancel()
@@ -140,7 +142,7 @@ def test_what_is_cancelled_is_not_handled(loop: Loop) -> None:
     assert not loop.calls
 
 
-def test_a_defect_keeps_nobody_waiting(loop: Loop) -> None:
+def test_exception_of_one_stranger_leaves_the_others(loop: Loop) -> None:
     strangers = Strangers(loop, 5 * MS)
     strangers.come(0)
 
@@ -197,7 +199,7 @@ class Server:
             pair.server.dataReceived(pair.client.transport.take())
 
 
-def test_strangers_share_turns_and_others_do_not(
+def test_only_strangers_share_turns(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However slow the machine is, what waits together is one batch.
@@ -216,7 +218,7 @@ def test_strangers_share_turns_and_others_do_not(
         pair.close()
 
 
-def test_there_are_brokers_that_do_not(loop: Loop) -> None:
+def test_profile_without_shared_turns(loop: Loop) -> None:
     class Impatient(pb.Broker):
         profile = replace(pb.Broker.profile, shares_turns=False)
 
@@ -227,7 +229,7 @@ def test_there_are_brokers_that_do_not(loop: Loop) -> None:
         pair.close()
 
 
-def test_what_came_before_a_connection_was_lost_is_handled(loop: Loop) -> None:
+def test_queued_bytes_of_a_lost_connection_are_handled(loop: Loop) -> None:
     server = Server(loop, "a", "b")
     server.call("a", "b")
     assert server.door.came == ["a"]

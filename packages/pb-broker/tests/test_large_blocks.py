@@ -1,4 +1,4 @@
-"""The memory of large strings is kept from the first of them on."""
+"""Memory for large strings, from the first of them on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from .support import Echo, connected, result_of, root_of
 
 
 @pytest.mark.dialect("pb")
-def test_from_the_first_large_string_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_large_string_raises_the_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     done: list[Any] = []
     monkeypatch.setattr(pb_broker._connection.large_blocks, "_done", done)
     with connected(Echo()) as pair:
@@ -23,7 +25,9 @@ def test_from_the_first_large_string_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.dialect("pb")
-def test_from_the_first_that_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_large_string_in_pieces_raises_the_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with connected(Echo()) as pair:
         call = root_of(pair).callRemote("echo", bytes(10_000))
         done: list[Any] = []
