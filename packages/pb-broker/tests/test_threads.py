@@ -236,6 +236,7 @@ def test_stream_collected_in_another_thread() -> None:
     asyncio.run(asyncio.wait_for(main(), 600))
 
 
+@pytest.mark.dialect("pb")
 def test_stream_collected_in_another_thread_on_a_pair(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

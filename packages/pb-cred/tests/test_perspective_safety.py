@@ -166,6 +166,7 @@ def harm(alice: Alice, mallory: Mallory, seed: int, number: int) -> None:
     assert SECRET.encode() not in mallory.received
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("comes_as", ["mallory", "anonymous", "stranger"])
 @settings(max_examples=20)
 @given(steps)
@@ -210,6 +211,7 @@ def uses_of(number: int, avatar: Any) -> Iterator[Any]:
         yield [verb, number, SECRET.encode()]
 
 
+@pytest.mark.dialect("pb")
 @pytest.mark.parametrize("comes_as", ["mallory", "anonymous", "stranger"])
 def test_numbers_of_one_user_have_no_meaning_for_another(comes_as: str) -> None:
     """Whatever it is a number of."""

@@ -22,6 +22,7 @@ from ._pb2.message_exchange import (
     finishes,
     hello,
     integers,
+    readdressed,
     releases,
 )
 from ._pb2.reader import Refusal
@@ -44,6 +45,7 @@ __all__ = [
     "hello",
     "integers",
     "messages",
+    "readdressed",
     "releases",
     "tags",
 ]

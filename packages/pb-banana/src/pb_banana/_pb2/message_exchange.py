@@ -46,6 +46,7 @@ __all__ = [
     "finishes",
     "hello",
     "integers",
+    "readdressed",
     "releases",
 ]
 
@@ -64,6 +65,9 @@ _MOST_KEYS: Final = 16
 #: The most text in the metadata of a call, in bytes, and the most names.
 _METADATA_BYTES: Final = 8192
 _METADATA_NAMES: Final = 64
+
+#: The bytes that a natural number takes, by the first of them.
+_SIZES: Final = [1] * 24 + [2, 3, 5, 9]
 
 #: The byte of the value true.
 _TRUE: Final = 0xF5
@@ -657,6 +661,23 @@ def integers(number: int, *fields: int) -> bytes:
     for field in fields:
         write_head(out, UINT, field)
     return _framed(out)
+
+
+def readdressed(data: bytes, request: int) -> Sent:
+    """Return an answer or an error for another call.
+
+    Args:
+        data: The message, as `MessageExchange.reply` has written it.
+        request: The number of the other call.
+    """
+    # The heads of the array and of the message's number have one byte each.
+    size = _SIZES[data[2]]
+    out = BytesWriter()
+    out.write(data[:2])
+    write_head(out, UINT, request)
+    out.write(data[2 + size :])
+    made = out.getvalue()
+    return Sent([made], len(made))
 
 
 def finishes(requests: Iterable[int]) -> bytes:

@@ -25,6 +25,7 @@ from pb_banana.extending import (
     farewell,
     integers,
     messages,
+    readdressed,
     releases,
 )
 from pb_broker._compatibility import BrokerLimits
@@ -428,10 +429,17 @@ class Pb2Codec:
     def plain_error(self, request: int, failure: Any) -> list[bytes]:
         """Return the bytes of an error; see `MessageCodec.plain_error`."""
         write = partial(self._failures.reply, messages.ERROR, request, failure)
-        parts = self._replied(write, _NOBODY)
+        written = self._written(write, _NOBODY)
         if self.kept:
-            self.kept.failed(request, lambda other: self.plain_error(other, failure))
-        return parts
+            # Its bytes, and not the failure: a traceback holds the values of frames.
+            data = b"".join(written[0].parts)
+            self.kept.failed(request, lambda other: self._error_again(data, other))
+        return self._sent(written)
+
+    def _error_again(self, data: bytes, request: int) -> list[bytes]:
+        """Return the bytes of an error for another call."""
+        self.kept.failed(request, lambda other: self._error_again(data, other))
+        return self.outgoing.send(readdressed(data, request))
 
     def _replied(self, write: Callable[[], Sent], served: Served) -> list[bytes]:
         return self._sent(self._written(write, served))
