@@ -26,10 +26,10 @@ from pb_banana.extending import (
     messages,
     releases,
 )
-from pb_broker._compatibility import BrokerLimits
 from pb_broker._dialects.message_codec import Serialized, Served, Sink
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._limits import BrokerLimits
 from pb_broker.errors import ProtocolError
 from pb_jelly import JellyError, SecurityOptions, Taster
 from pb_jelly.codec import CurrentTables, current_tables
