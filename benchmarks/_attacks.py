@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 import pb_broker as pb
 from pb_banana import PB_VOCABULARY, Decoder, Encoder, Limits, encode, int2b128
 from pb_broker import BrokerLimits
-from pb_broker._compatibility import LOGIN_LIMITS
+from pb_broker._limits import LOGIN_LIMITS
 from pb_broker.testing import MemoryTransport
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Our end on asyncio, with each kind of loop; the other on Twisted's reactor."""
+"""Our end on asyncio, with each kind of loop, and the other on Twisted's reactor."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FLAVOURS = Flavours(cred_pb)
 
 
 @pytest.mark.parametrize("other", ["ours", "twisted"])
-def test_a_server_on_twisted(run: Any, other: str) -> None:
+def test_client_on_asyncio_and_server_on_twisted(run: Any, other: str) -> None:
     async def test() -> None:
         assert server.stdout is not None
         assert server.stdin is not None
@@ -82,7 +82,7 @@ def test_a_server_on_twisted(run: Any, other: str) -> None:
 
 
 @pytest.mark.parametrize("other", ["ours", "twisted"])
-def test_a_client_on_twisted(run: Any, other: str) -> None:
+def test_client_on_twisted_and_server_on_asyncio(run: Any, other: str) -> None:
     async def test() -> None:
         async with pb_asyncio.serve(
             f"tcp:0:interface={HERE}", FLAVOURS.server()
@@ -108,7 +108,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 # An older uvloop does not close the transport of a handshake that has failed.
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
-def test_both_ends_over_tls(run: Any) -> None:
+def test_both_ends_on_asyncio_over_tls(run: Any) -> None:
     serving, trusting = contexts()
 
     async def test() -> None:
@@ -164,7 +164,7 @@ class Realm(cred_pb.Realm):
         return super().requestAvatar(name, mind, *interfaces)
 
 
-def test_checkers_and_realms_that_await(run: Any) -> None:
+def test_checkers_and_realms_that_await_on_asyncio(run: Any) -> None:
     async def test() -> None:
         portal = Portal(Realm(User), [Checker()])
         async with pb_asyncio.serve(f"tcp:0:interface={HERE}", portal) as server:
@@ -178,7 +178,7 @@ def test_checkers_and_realms_that_await(run: Any) -> None:
     run(test())
 
 
-def test_logging_in_over_and_over(run: Any) -> None:
+def test_client_service_logs_in_after_each_loss(run: Any) -> None:
     async def test() -> None:
         async with pb_asyncio.serve(
             f"tcp:0:interface={HERE}", Portal(Realm(User), [Checker()])
@@ -200,7 +200,7 @@ def test_logging_in_over_and_over(run: Any) -> None:
     run(test())
 
 
-def test_many_at_a_time(run: Any) -> None:
+def test_calls_of_many_connections_at_a_time(run: Any) -> None:
     """Calls of many connections, each with several calls within calls."""
 
     class Root(pb.Root):

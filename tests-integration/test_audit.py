@@ -1,4 +1,4 @@
-"""The job that holds what is declared against the known advisories."""
+"""The audit of declared requirements against known advisories."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_advisories_that_concern_us_are_found() -> None:
     assert left_out == []
 
 
-def test_package_that_was_not_looked_at_is_not_taken_for_a_good_one() -> None:
+def test_package_that_was_not_audited_is_reported() -> None:
     """As pip-audit takes it, which then ends with 0."""
     skipped = {"name": "twisted", "skip_reason": "not found on PyPI"}
     assert audit.judged(report(skipped)) == ([], ["not found on PyPI"])
@@ -46,7 +46,7 @@ def test_package_that_was_not_looked_at_is_not_taken_for_a_good_one() -> None:
         ((["twisted: CVE-1"], ["unreachable"]), 1, "raise a floor"),
     ],
 )
-def test_end_says_how_far_the_audit_came(
+def test_report_ends_with_the_extent_of_the_audit(
     answers: tuple[list[str], list[str]],
     status: int,
     said: str,
@@ -59,7 +59,7 @@ def test_end_says_how_far_the_audit_came(
     assert said in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_requirements_that_are_not_resolved_are_left_out(
+def test_unresolved_requirements_are_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def pinned(wanted: list[str], resolution: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_requirements_that_are_not_resolved_are_left_out(
     assert "1 could not be looked at: not resolved: no index" in capsys.readouterr().out
 
 
-def test_everything_that_is_declared_is_audited() -> None:
+def test_all_declared_requirements_are_audited() -> None:
     declared = audit.requirements()
     assert set(audit.PACKAGES) < set(declared)
     assert any(each.startswith("pyjwt") for each in declared["pb-cred"])

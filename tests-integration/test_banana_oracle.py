@@ -118,7 +118,9 @@ expressions = st.recursive(
 
 @settings(max_examples=examples(1100))
 @given(expressions, st.sampled_from([b"pb", b"none"]))
-def test_random_expressions(expression: Any, dialect: bytes) -> None:
+def test_random_expressions_have_twisteds_bytes(
+    expression: Any, dialect: bytes
+) -> None:
     agree(expression, dialect)
 
 
@@ -183,18 +185,20 @@ class Pair(tuple[Any, ...]):
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_chosen_expressions(expression: Any, dialect: bytes) -> None:
+def test_chosen_expressions_have_twisteds_bytes(
+    expression: Any, dialect: bytes
+) -> None:
     agree(expression, dialect)
 
 
-def test_a_list_of_the_largest_size() -> None:
+def test_list_of_the_largest_size() -> None:
     expression = [1] * 655_360
     data = encode(expression)
     assert data == banana.encode(expression)
     assert decode(data) == expression
 
 
-def test_as_deep_as_twisted_encodes() -> None:
+def test_nesting_as_deep_as_twisted_encodes() -> None:
     expression: list[Any] = []
     for _ in range(900):
         expression = [expression]
@@ -225,7 +229,7 @@ tokens = st.one_of(
 
 @settings(max_examples=examples(600))
 @given(st.lists(tokens, max_size=10).map(b"".join), st.sampled_from([b"pb", b"none"]))
-def test_any_bytes_mean_the_same(data: bytes, dialect: bytes) -> None:
+def test_any_bytes_decode_to_twisteds_values(data: bytes, dialect: bytes) -> None:
     """Legal or not: the same values, then an error of the published kind or none."""
     codec = twisted(dialect)
     expected: type[Exception] | None = None
@@ -249,7 +253,7 @@ def test_any_bytes_mean_the_same(data: bytes, dialect: bytes) -> None:
 
 
 @given(st.integers(0, 2**500))
-def test_base_128(number: int) -> None:
+def test_base_128_numbers_equal_twisteds(number: int) -> None:
     mine: list[bytes] = []
     theirs: list[bytes] = []
     int2b128(number, mine.append)
@@ -260,11 +264,11 @@ def test_base_128(number: int) -> None:
 
 
 @given(st.binary(max_size=100))
-def test_any_digits(data: bytes) -> None:
+def test_base_128_digits_are_read_as_by_twisted(data: bytes) -> None:
     assert b1282int(data) == banana.b1282int(data)
 
 
-def test_the_vocabulary() -> None:
+def test_vocabulary_equals_twisteds() -> None:
     assert dict(PB_VOCABULARY) == banana.Banana.incomingVocabulary
 
 
@@ -272,7 +276,7 @@ def test_the_vocabulary() -> None:
     "value",
     ["text", None, 1j, {}, {1}, type, bytearray(b"x"), object(), 2**448, -(2**448)],
 )
-def test_what_cannot_be_sent(value: Any) -> None:
+def test_refusal_of_values_that_banana_cannot_send(value: Any) -> None:
     for refuses, error in ((encode, BananaError), (banana.encode, banana.BananaError)):
         for expression in (value, [1, value]):
             with pytest.raises(error):
@@ -284,7 +288,7 @@ def test_what_cannot_be_sent(value: Any) -> None:
     [b"x" * 655_361, [1] * 655_361, 2**448, -(2**448)],
     ids=["bytes", "list", "int", "negative"],
 )
-def test_what_is_too_large(refused: Any) -> None:
+def test_refusal_of_values_over_twisteds_limits(refused: Any) -> None:
     codecs: list[tuple[Callable[[Any], bytes], type[Exception]]] = [
         (encode, BananaError),
         (banana.encode, banana.BananaError),

@@ -1,4 +1,4 @@
-"""Each benchmark with next to no work, and its rows; durations are not checked.
+"""Each benchmark at its smallest, and its rows; durations are not checked.
 
 Most of it takes long and is part of the trials.
 """
@@ -63,7 +63,7 @@ def measure_calls(path: Path, works: list[str], systems: list[str]) -> None:
 
 
 @pytest.mark.trial
-def test_every_codec_on_every_payload(tmp_path: Path) -> None:
+def test_rows_of_each_codec_and_payload(tmp_path: Path) -> None:
     # All but those on which twisted.spread takes long.
     payloads = ["P1", "P2", "P5", "P6", "P7"]
     out = tmp_path / "codec.jsonl"
@@ -89,7 +89,7 @@ def test_every_codec_on_every_payload(tmp_path: Path) -> None:
     assert "### Receive" in ran.stdout
 
 
-def test_a_codec_that_gets_its_bytes_in_pieces(tmp_path: Path) -> None:
+def test_rows_of_a_codec_fed_in_pieces(tmp_path: Path) -> None:
     out = tmp_path / "codec.jsonl"
     run(
         "codec",
@@ -101,7 +101,7 @@ def test_a_codec_that_gets_its_bytes_in_pieces(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_each_workload_between_all_pairs_of_ends(tmp_path: Path) -> None:
+def test_rows_of_each_workload_between_all_pairs_of_ends(tmp_path: Path) -> None:
     works = ["W1", "W2", "W2k", "W3", "W4", "W4b", "W5", "W6", "W7", "W8", "W8n"]
     out = tmp_path / "rpc.jsonl"
     measure_calls(out, works, [*PB_SYSTEMS, "raw-twisted"])
@@ -117,7 +117,7 @@ def test_each_workload_between_all_pairs_of_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_growth_of_everything(tmp_path: Path) -> None:
+def test_rows_of_growth(tmp_path: Path) -> None:
     out = tmp_path / "growth.jsonl"
     ran = run("growth", "--here", *SMALL, "--out", out)
     rows = rows_in(out)
@@ -130,7 +130,7 @@ def test_growth_of_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_growth_stops_in_time(tmp_path: Path) -> None:
+def test_growth_stops_at_its_time_limit(tmp_path: Path) -> None:
     out = tmp_path / "growth.jsonl"
     ran = run(
         "growth",
@@ -145,7 +145,7 @@ def test_growth_stops_in_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_memory_of_codecs_and_of_what_lives(tmp_path: Path) -> None:
+def test_rows_of_memory(tmp_path: Path) -> None:
     out = tmp_path / "memory.jsonl"
     run("memory", "--payloads", "P1,P6", "--count", "20", "--out", out)
     rows = rows_in(out)
@@ -167,7 +167,7 @@ TINY = [
 
 
 @pytest.mark.trial
-def test_attacks_write_rows(tmp_path: Path) -> None:
+def test_rows_of_attacks(tmp_path: Path) -> None:
     out, document = tmp_path / "hostile.jsonl", tmp_path / "performance.md"
     # Nothing is so slow, or so large.
     run("hostile", *TINY, "--slack", "1e9", "--out", out)
@@ -193,7 +193,7 @@ def test_attacks_write_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_attacks_that_succeed_are_told_of(tmp_path: Path) -> None:
+def test_successful_attacks_are_reported(tmp_path: Path) -> None:
     out = tmp_path / "hostile.jsonl"
     options = ["--sections", "nesting,conversations", "--slack", "0"]
     ran = run("hostile", *TINY, *options, "--out", out, expected=1)
@@ -219,7 +219,7 @@ ONE_WAY = [
 
 
 @pytest.mark.trial
-def test_logins_write_rows(tmp_path: Path) -> None:
+def test_rows_of_logins(tmp_path: Path) -> None:
     out = tmp_path / "logins.jsonl"
     # Nothing is so slow.
     run("logins", *FEW, *ONE_WAY, "--slack", "1e9", "--out", out)
@@ -242,7 +242,7 @@ def test_logins_write_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_logins_that_take_too_long_are_told_of(tmp_path: Path) -> None:
+def test_slow_logins_are_reported(tmp_path: Path) -> None:
     out = tmp_path / "logins.jsonl"
     options = [*ONE_WAY, "--sections", "enumeration,stalls", "--slack", "0"]
     ran = run("logins", *FEW, *options, "--out", out, expected=1)
@@ -254,7 +254,7 @@ def test_logins_that_take_too_long_are_told_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_the_report_has_what_was_measured(tmp_path: Path) -> None:
+def test_report_contains_the_measured_rows(tmp_path: Path) -> None:
     calls, codec, grown = (tmp_path / f"{name}.jsonl" for name in ("r", "c", "g"))
     measure_calls(calls, ["W1"], ["twisted-pb", "ours"])
     run(
@@ -276,7 +276,7 @@ def test_the_report_has_what_was_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.trial
-def test_runs_on_the_same_machine_are_reported_as_one(tmp_path: Path) -> None:
+def test_runs_on_one_machine_are_reported_together(tmp_path: Path) -> None:
     rows = tmp_path / "codec.jsonl"
     for payload in ("P1", "P2"):
         run(
@@ -289,7 +289,7 @@ def test_runs_on_the_same_machine_are_reported_as_one(tmp_path: Path) -> None:
     assert document.read_text("utf-8").count("\n| µs | P1 | P2 |\n") == 2
 
 
-def test_without_rows_there_is_no_report(tmp_path: Path) -> None:
+def test_no_report_without_rows(tmp_path: Path) -> None:
     rows = tmp_path / "codec.jsonl"
     run("codec", "--payloads", "P1", "--rounds", "0", "--out", rows)
     document = tmp_path / "performance.md"
@@ -302,6 +302,6 @@ def test_without_rows_there_is_no_report(tmp_path: Path) -> None:
     "benchmark",
     ["codec", "rpc", "growth", "memory", "hostile", "logins", "report"],
 )
-def test_says_how_to_use_it(benchmark: str) -> None:
+def test_usage_is_printed_on_request(benchmark: str) -> None:
     ran = run_program("-m", f"benchmarks.{benchmark}", "--help", cwd=ROOT)
     assert f"usage: benchmarks.{benchmark}" in ran.stdout

@@ -120,7 +120,7 @@ class Tests(Ends):
         with pytest.raises(kind):
             await factory.login(credentials or OwnCertificate())
 
-    async def test_a_user_logs_in_with_a_certificate(self) -> None:
+    async def test_login_with_a_certificate(self) -> None:
         port = self.serve_users(by_email(self.users), self.asking(self.users))
         assert await self.who(port, self.showing(self.alice)) == ALICE
         myself = OwnCertificate(EMAIL)
@@ -129,7 +129,7 @@ class Tests(Ends):
         tls = self.showing(self.alice)
         await self.refused(port, tls, credentials=another)
 
-    async def test_so_it_is_in_an_older_tls(self) -> None:
+    async def test_login_with_a_certificate_over_tls_1_2(self) -> None:
         tls = self.asking(self.users)
         tls.getContext().set_max_proto_version(SSL.TLS1_2_VERSION)
         port = self.serve_users(by_email(self.users), tls)
@@ -138,7 +138,7 @@ class Tests(Ends):
         handle = broker.transport.getHandle()
         assert handle.get_protocol_version_name() == "TLSv1.2"
 
-    async def test_another_may_log_in_with_a_password(self) -> None:
+    async def test_login_with_a_password_beside_certificates(self) -> None:
         port = self.serve_users(by_email(self.users), self.asking(self.users))
         bob = UsernamePassword(b"bob", b"sesame")
         expected = (b"bob", "SCRAM-SHA-256")
@@ -146,18 +146,18 @@ class Tests(Ends):
         # Who has shown a certificate may do so too.
         assert await self.who(port, self.showing(self.alice), bob) == expected
 
-    async def test_who_has_shown_no_certificate_has_no_way_in(self) -> None:
+    async def test_login_without_a_certificate_is_refused(self) -> None:
         port = self.serve_users(by_email(self.users), self.asking(self.users))
         await self.refused(port, self.showing(None), pb.NoMechanism)
 
-    async def test_nor_is_there_one_without_tls(self) -> None:
+    async def test_login_without_tls_is_refused(self) -> None:
         port = self.serve_users(by_email(self.users), None)
         factory = pb.PBClientFactory()
         self.brokers.append(await pb.connect("localhost", port, factory))
         with pytest.raises(pb.NoMechanism):
             await factory.login(OwnCertificate())
 
-    async def test_tls_that_takes_anybody_lets_nobody_else_in(self) -> None:
+    async def test_authority_of_logins_is_checked_under_permissive_tls(self) -> None:
         port = self.serve_users(by_email(self.users), self.asking())
         assert await self.who(port, self.showing(self.alice)) == ALICE
         others = trustme.CA()
@@ -166,13 +166,13 @@ class Tests(Ends):
         for sent in ([others.cert_pem], [others.cert_pem, self.users.cert_pem]):
             await self.refused(port, self.showing(forged, *sent))
 
-    async def test_tls_may_trust_others_who_are_not_trusted_with_users(self) -> None:
+    async def test_authority_trusted_by_tls_alone_is_refused(self) -> None:
         others = trustme.CA()
         port = self.serve_users(by_email(self.users), self.asking(self.users, others))
         assert await self.who(port, self.showing(self.alice)) == ALICE
         await self.refused(port, self.showing(others.issue_cert(EMAIL)))
 
-    async def test_what_stands_in_between_is_sent_or_known(self) -> None:
+    async def test_intermediates_are_sent_or_configured(self) -> None:
         between = self.users.create_child_ca()
         alice = between.issue_cert(EMAIL)
         port = self.serve_users(by_email(self.users), self.asking())
@@ -183,7 +183,7 @@ class Tests(Ends):
         port = self.serve_users(by_email(self.users, intermediates=pem), self.asking())
         assert await self.who(port, self.showing(alice)) == ALICE
 
-    async def test_authorities_change_while_the_server_runs(self) -> None:
+    async def test_replaced_authorities_apply_to_later_logins(self) -> None:
         certificates = by_email(self.users)
         port = self.serve_users(certificates, self.asking())
         assert await self.who(port, self.showing(self.alice)) == ALICE
@@ -192,7 +192,9 @@ class Tests(Ends):
         await self.refused(port, self.showing(self.alice))
         assert await self.who(port, self.showing(new.issue_cert(EMAIL))) == ALICE
 
-    async def test_a_server_has_to_be_verified_unless_it_need_not(self) -> None:
+    async def test_client_logs_in_to_verified_servers_unless_told_otherwise(
+        self,
+    ) -> None:
         port = self.serve_users(by_email(self.users), self.asking(self.users))
         # Nobody has asked for a name.
         tls = own(self.alice).options(read(self.authority.cert_pem))
@@ -244,7 +246,7 @@ UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning
 
 
 @UNCLOSED
-def test_users_log_in_with_certificates_on_asyncio() -> None:
+def test_login_with_a_certificate_on_asyncio() -> None:
     here = OnAsyncio()
     others = trustme.CA()
     # TLS trusts more than the server does.
@@ -268,7 +270,7 @@ def test_users_log_in_with_certificates_on_asyncio() -> None:
 
 
 @UNCLOSED
-def test_what_stands_in_between_is_known_or_sent_where_asyncio_tells() -> None:
+def test_intermediates_are_sent_or_configured_on_asyncio() -> None:
     here = OnAsyncio()
     between = here.users.create_child_ca()
     alice = between.issue_cert(EMAIL)
@@ -288,7 +290,7 @@ def test_what_stands_in_between_is_known_or_sent_where_asyncio_tells() -> None:
 
 
 @UNCLOSED
-def test_a_function_may_ask_somebody_on_asyncio_who_it_is() -> None:
+def test_function_that_finds_the_user_awaits_on_asyncio() -> None:
     here = OnAsyncio()
     alice = here.users.issue_cert(EMAIL)
 

@@ -1,4 +1,4 @@
-"""A server that closes down lets each caller know whether its call was begun."""
+"""The closing of a server, which tells each caller if its call was begun."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def contexts() -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_on_asyncio(tls: bool, contexts: tuple[Any, Any]) -> None:
+def test_callers_learn_of_unstarted_calls_on_asyncio(
+    tls: bool, contexts: tuple[Any, Any]
+) -> None:
     serving, trusting = contexts if tls else (None, None)
 
     async def main() -> None:
@@ -145,10 +147,10 @@ class OnTwistedTests(TestCase):
         assert callers.wrong == []
         assert callers.refused >= CALLERS
 
-    async def test_without_tls(self) -> None:
+    async def test_callers_learn_of_unstarted_calls(self) -> None:
         await self.check(lambda each: REACTOR.listenTCP(0, each, interface=HERE), None)
 
-    async def test_over_tls(self) -> None:
+    async def test_callers_learn_of_unstarted_calls_over_tls(self) -> None:
         options = self.options()
         await self.check(
             lambda each: REACTOR.listenSSL(0, each, options, interface=HERE),

@@ -1,4 +1,4 @@
-"""What the page about copyable classes shows is what happens."""
+"""The examples of the page about copyable classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from programs import run_program
 PAGE = Path(__file__).parents[1] / "docs" / "copyable.md"
 
 
-def test_the_examples_are_true() -> None:
+def test_examples_of_the_page_hold() -> None:
     assert PAGE.read_text(encoding="utf-8").count("\n>>> ") > 15
     # What it registers is registered for the whole process.
     ran = run_program("-m", "doctest", PAGE, warnings=["error"])

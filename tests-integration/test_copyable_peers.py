@@ -1,4 +1,4 @@
-"""Plain classes that are registered, between this implementation and twisted.spread.
+"""Registered plain classes, between this implementation and twisted.spread.
 
 A legacy peer has a Copyable and a RemoteCopy where ours has a dataclass, a class made
 by attrs, or an enumeration.  All goes over real sockets.
@@ -164,7 +164,7 @@ class CopyablePeersTest(TestCase):
         assert order[VERSION] == 2
         assert "note" not in order
 
-    async def test_our_client_and_their_server(self) -> None:
+    async def test_registered_classes_from_our_client_to_twisteds_server(self) -> None:
         there = TheirRoot()
         root = await self.connected(
             theirs.PBServerFactory(there), ours.PBClientFactory(security=policy())
@@ -174,7 +174,7 @@ class CopyablePeersTest(TestCase):
         assert order == SENT
         assert type(order) is Order
 
-    async def test_their_client_and_our_server(self) -> None:
+    async def test_registered_classes_from_twisteds_client_to_our_server(self) -> None:
         here = OurRoot()
         root = await self.connected(
             ours.PBServerFactory(here, security=policy()), theirs.PBClientFactory()
@@ -182,7 +182,7 @@ class CopyablePeersTest(TestCase):
         self.check_received(await root.callRemote("keep", their_order()))
         assert here.kept == [SENT]
 
-    async def test_both_ends_ours(self) -> None:
+    async def test_registered_classes_between_our_two_ends(self) -> None:
         here = OurRoot()
         root = await self.connected(
             ours.PBServerFactory(here, security=policy()),
@@ -193,7 +193,7 @@ class CopyablePeersTest(TestCase):
         assert here.kept == [SENT, Status.OPEN, [SENT]]
         assert here.kept[2][0] is here.kept[0]
 
-    async def test_an_older_peer(self) -> None:
+    async def test_registered_classes_of_an_older_peer(self) -> None:
         here = OurRoot()
         root = await self.connected(
             ours.PBServerFactory(here, security=policy()), theirs.PBClientFactory()
@@ -201,7 +201,7 @@ class CopyablePeersTest(TestCase):
         await root.callRemote("keep", TheirOrder(item="tea"))
         assert here.kept == [Order("tea", 1)]
 
-    async def test_what_is_refused_fails_the_call_alone(self) -> None:
+    async def test_refused_state_fails_its_call_alone(self) -> None:
         here = OurRoot()
         root = await self.connected(
             ours.PBServerFactory(here, security=policy()), theirs.PBClientFactory()
@@ -233,7 +233,7 @@ class CopyablePeersTest(TestCase):
         assert here.kept == [SENT]
         self.flushLoggedErrors()
 
-    async def test_what_is_registered_for_another_broker_is_refused(self) -> None:
+    async def test_class_registered_for_another_broker_is_refused(self) -> None:
         policy()
         here = OurRoot()
         root = await self.connected(

@@ -1,4 +1,4 @@
-"""However a connection to a legacy peer ends, each of our calls does, once."""
+"""Conversations with a legacy peer, cut at any byte: each of our calls ends once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def converse(our_side: str, seed: int, cut_after: int | None) -> tuple[Link, lis
 
 @pytest.mark.parametrize("our_side", ["client", "server"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_conversation_may_be_cut_anywhere(our_side: str, seed: int) -> None:
+def test_each_call_ends_once_wherever_the_conversation_is_cut(
+    our_side: str, seed: int
+) -> None:
     events: list[LogEvent] = []
     observer: Any = events.append
     globalLogPublisher.addObserver(observer)

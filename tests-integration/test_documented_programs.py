@@ -1,4 +1,4 @@
-"""This module runs programs in the manner of PB's documentation, as people wrote them.
+"""Programs in the manner of PB's documentation, with our package in its place.
 
 Each program is run as it stands with `from twisted.spread import pb`, and again with
 nothing but that line changed.
@@ -582,7 +582,7 @@ def run(program: str, line: str) -> tuple[str, int]:
 
 @pytest.mark.parametrize("line", [LEGACY, OURS])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_program(name: str, line: str) -> None:
+def test_documented_program_prints_its_expected_lines(name: str, line: str) -> None:
     program, says = PROGRAMS[name]
     assert run(program, line) == (says, 0)
 

@@ -1,4 +1,4 @@
-"""This module follows the links in the documents."""
+"""Links of the documents, and the map of the architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This module holds the drop-in against what it stands in for."""
+"""The drop-in beside ``twisted.spread``: the same output, names and refusals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def output(command: tuple[str, ...], program: str, *arguments: str) -> str:
 @pytest.mark.parametrize(
     "program", ["failures.py", "flavors.py", "logins.py", "storage.py"]
 )
-def test_a_program_says_the_same_through_the_drop_in(program: str) -> None:
+def test_program_prints_the_same_through_the_drop_in(program: str) -> None:
     theirs = output(THEIRS, program)
     assert len(theirs.splitlines()) > 5
     assert output(OURS, program) == theirs
@@ -64,7 +64,7 @@ def theirs() -> tuple[str, str]:
         pytest.param(OURS, OURS, id="both"),
     ],
 )
-def test_either_end_may_be_moved_first(
+def test_program_prints_the_same_with_one_end_on_the_drop_in(
     server: tuple[str, ...], client: tuple[str, ...], theirs: tuple[str, str]
 ) -> None:
     said, heard = conversation(server, client)
@@ -95,7 +95,7 @@ def logins(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str, str]:
         pytest.param(OURS, OURS, id="both"),
     ],
 )
-def test_names_and_refusals_are_the_same_whichever_end_is_moved(
+def test_names_and_refusals_are_the_same_with_either_end_on_the_drop_in(
     server: tuple[str, ...], client: tuple[str, ...]
 ) -> None:
     theirs = logins(THEIRS, THEIRS)
@@ -118,7 +118,7 @@ PRIVATE = {
 
 
 @pytest.mark.parametrize("name", PRIVATE)
-def test_private_names_that_programs_use_are_there(name: str) -> None:
+def test_private_names_used_by_programs_exist(name: str) -> None:
     ours = import_module(f"pb_cred.drop_in._{name}")
     assert [key for key in PRIVATE[name] if not hasattr(ours, key)] == []
 
@@ -129,7 +129,7 @@ NOT_FOR_PROGRAMS = {"Callable", "TYPE_CHECKING", "annotations", "_i", "_pubReady
 
 @pytest.mark.filterwarnings("ignore:.*instance_atom")
 @pytest.mark.parametrize("name", MODULES)
-def test_what_the_original_has_imported_is_there(name: str) -> None:
+def test_names_imported_by_the_original_exist(name: str) -> None:
     theirs = set(vars(import_module(f"twisted.spread.{name}")))
     theirs -= NOT_FOR_PROGRAMS | {key for key in theirs if key.startswith("__")}
     ours = import_module(f"pb_cred.drop_in._{name}")
@@ -155,7 +155,7 @@ def published(module: ModuleType) -> set[str]:
 
 @pytest.mark.filterwarnings("ignore:.*instance_atom")
 @pytest.mark.parametrize("name", MODULES)
-def test_every_published_name_is_there(name: str) -> None:
+def test_published_names_exist(name: str) -> None:
     theirs = published(import_module(f"twisted.spread.{name}"))
     ours = import_module(f"pb_cred.drop_in._{name}")
     assert theirs

@@ -1,4 +1,4 @@
-"""This module runs every example, and holds it to what its docstring says it prints."""
+"""Each example, and the output that its docstring promises."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def promise(path: Path) -> str:
     return textwrap.dedent(text.partition("\nPrints:\n")[2]).rstrip() + "\n"
 
 
-def test_every_example_is_in_the_list() -> None:
+def test_list_of_examples_is_complete() -> None:
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert len(PROGRAMS) > 12
     assert [path for path in PROGRAMS if f"({relative(path)})" not in listed] == []
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=relative)
-def test_prints_what_it_promises(path: Path) -> None:
+def test_example_prints_the_lines_of_its_docstring(path: Path) -> None:
     ran = run(path)
     assert (ran.stdout, ran.returncode) == (promise(path), 0), ran.stderr
 
@@ -61,11 +61,11 @@ def test_prints_what_it_promises(path: Path) -> None:
     [path for path in sorted(EXAMPLES.rglob("*.py")) if path.parent.name != "demo"],
     ids=relative,
 )
-def test_is_short(path: Path) -> None:
+def test_example_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
 
 
-def test_the_demo_tells_its_story() -> None:
+def test_output_of_the_demo() -> None:
     ran = run(EXAMPLES / "demo" / "demo.py")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "None\n" not in ran.stdout
@@ -91,7 +91,7 @@ def test_the_demo_tells_its_story() -> None:
     assert max(map(len, ran.stdout.splitlines())) <= 100
 
 
-def test_the_demo_fails_when_a_part_of_it_fails(tmp_path: Path) -> None:
+def test_demo_fails_if_a_part_fails(tmp_path: Path) -> None:
     for path in (EXAMPLES / "demo").glob("*.py"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "server.py").write_text("raise SystemExit('no server today')")
@@ -106,14 +106,14 @@ def run_client(port: str, authority: Path) -> subprocess.CompletedProcess[str]:
     return run(EXAMPLES / "demo" / "client.py", port, str(authority))
 
 
-def test_the_client_of_the_demo_fails_without_a_server(tmp_path: Path) -> None:
+def test_client_of_the_demo_fails_without_a_server(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     ran = run_client("1", tmp_path / "authority.pem")
     assert ran.returncode != 0
     assert "ConnectionRefusedError" in ran.stderr
 
 
-def test_the_client_of_the_demo_takes_no_server_but_the_one(tmp_path: Path) -> None:
+def test_client_of_the_demo_refuses_another_server(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "another.pem"))
     program = EXAMPLES / "demo" / "server.py"
     with started(program, tmp_path / "authority.pem", reads=True) as server:
@@ -161,7 +161,7 @@ def make_certificates(commands: list[str], folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["README.md", "packages/pb-broker/README.md", "packages/pb-cred/README.md"]
 )
-def test_the_server_and_the_client_in_a_readme(name: str, tmp_path: Path) -> None:
+def test_server_and_client_of_each_readme(name: str, tmp_path: Path) -> None:
     commands, server, client, says = readme(name)
     assert '"ssl:8787:' in server
     assert '"tls:localhost:8787:' in client
@@ -171,7 +171,7 @@ def test_the_server_and_the_client_in_a_readme(name: str, tmp_path: Path) -> Non
     assert (ran.stdout, ran.returncode) == (says, 0), ran.stderr
 
 
-def test_the_codec_in_the_readme() -> None:
+def test_codec_of_the_readme() -> None:
     text = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     (program,) = re.findall(
         r"^```python\n(import pb_banana\n.*?)^```$", text, re.M | re.S

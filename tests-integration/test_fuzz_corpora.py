@@ -1,4 +1,4 @@
-"""Every input of the corpora is fed to its target, and nothing is found any more."""
+"""Inputs of the fuzzing corpora, none of which breaks its target any more."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_inputs_of_the_corpora_have_no_finding(name: str, step: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_there_is_to_begin_with_is_there(name: str) -> None:
+def test_initial_inputs_exist(name: str) -> None:
     for file, data in seeds(name).items():
         assert (CORPORA / name / file).read_bytes() == data
 
@@ -50,7 +50,7 @@ def test_most_mutations_are_of_expressions(name: str) -> None:
     assert kept > 0
 
 
-def test_what_does_not_hold_is_a_finding() -> None:
+def test_broken_property_is_a_finding() -> None:
     expect(True, "it holds")
     with pytest.raises(Finding, match="it does not"):
         expect(False, "it does not")

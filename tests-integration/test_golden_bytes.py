@@ -1,4 +1,4 @@
-"""This module replays recorded conversations: ours must say, byte for byte, the same.
+"""Recorded conversations with Twisted, which ours repeat byte for byte.
 
 The recordings in `golden/` are what two `twisted.spread` brokers said to each other.
 Each conversation is had again with ours as the client and with ours as the server,
@@ -103,19 +103,19 @@ def check(name: str, side: Side, flavour: Flavour, challenge_in: object) -> None
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("name", SCENES)
-def test_ours_says_what_twisted_said(name: str, side: Side) -> None:
+def test_bytes_equal_those_of_the_recording(name: str, side: Side) -> None:
     check(name, side, OURS, legacy_md5)
 
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("name", SCENES)
-def test_a_replay_needs_nothing_but_the_recording(name: str, side: Side) -> None:
+def test_replay_needs_the_recording_alone(name: str, side: Side) -> None:
     """Twisted, replayed, says what it said: a difference is not the replay's."""
     check(name, side, TWISTED, twisted_pb)
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_the_recording_is_what_twisted_says_today(name: str) -> None:
+def test_recording_equals_twisteds_bytes_of_today(name: str) -> None:
     _, steps = converse(name)
     recording = load(path_of(name))
     assert [step.name for step in steps] == [step.name for step in recording]
@@ -133,7 +133,7 @@ def test_the_recording_is_what_twisted_says_today(name: str) -> None:
         pytest.param(lambda data: b"", id="nothing said"),
     ],
 )
-def test_a_difference_is_noticed(alter: Callable[[bytes], bytes]) -> None:
+def test_changed_byte_is_noticed(alter: Callable[[bytes], bytes]) -> None:
     step = load(path_of("callbacks"))[2]
     lines = tuple(Line(line.side, alter(line.data)) for line in step.lines)
     altered = Step(step.side, step.name, lines, step.seen)

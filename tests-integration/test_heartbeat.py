@@ -1,4 +1,4 @@
-"""A peer of another make gives a sign of life when asked, and says nothing of it."""
+"""Heartbeats of a legacy peer: an answer to each, and the end of a silent one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def connected(asking: str, clock: Clock) -> Pair:
 
 
 @pytest.mark.parametrize("asking", ["server", "client"])
-def test_a_legacy_peer_lives_on(asking: str, events: list[LogEvent]) -> None:
+def test_legacy_peer_answers_heartbeats(asking: str, events: list[LogEvent]) -> None:
     clock = Clock()
     pair = connected(asking, clock)
     broker = getattr(pair, asking)
@@ -60,7 +60,7 @@ def test_a_legacy_peer_lives_on(asking: str, events: list[LogEvent]) -> None:
 
 
 @pytest.mark.parametrize("asking", ["server", "client"])
-def test_one_that_is_gone_is_noticed(asking: str) -> None:
+def test_silent_peer_is_disconnected(asking: str) -> None:
     clock = Clock()
     pair = connected(asking, clock)
     clock.pump([0.5] * 160)

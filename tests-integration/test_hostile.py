@@ -1,4 +1,4 @@
-"""Over real sockets, an honest client is served while others do their worst.
+"""Service of an honest client over real sockets under attacks of other peers.
 
 Nothing here waits for a time to pass, but where a server is told to give peers little
 of it: attackers send whenever there is room, again and again, until the honest client
@@ -347,7 +347,7 @@ class HostileTests(TestCase):
 
     # Connections that go on.
 
-    async def test_a_flood_of_calls(self) -> None:
+    async def test_flood_of_calls(self) -> None:
         server = self.serve()
         calls = call(b"add", 1, 2) * 500
         attack = await self.withstand(
@@ -359,7 +359,7 @@ class HostileTests(TestCase):
         # All of it ended, with the attack.
         assert attack.ended == 3
 
-    async def test_a_flood_of_calls_that_fail(self) -> None:
+    async def test_flood_of_failing_calls(self) -> None:
         server = self.serve()
         text = [b"unicode", b"x" * 2000]
         calls = (call(b"fail", text) + call(b"nothing")) * 100
@@ -372,7 +372,7 @@ class HostileTests(TestCase):
         # A hundred for each peer, and then one a second, with what was left out.
         assert len(self.lines("Peer will receive")) <= 3 * 105
 
-    async def test_a_flood_of_what_means_nothing(self) -> None:
+    async def test_flood_of_unknown_messages(self) -> None:
         server = self.serve()
         messages = b"".join(
             _encode(message)
@@ -389,7 +389,7 @@ class HostileTests(TestCase):
         assert attack.ended == 3
         assert len(self.events) < 3 * 105 + 100
 
-    async def test_calls_that_are_not_answered(self) -> None:
+    async def test_flood_of_unanswered_calls(self) -> None:
         server = self.serve(pb.BrokerLimits(calls_in_flight=50))
 
         def begun(attack: Attack) -> bool:
@@ -408,7 +408,7 @@ class HostileTests(TestCase):
         ] * 3
         assert self.waiting == 150
 
-    async def test_slow_senders(self) -> None:
+    async def test_peers_that_send_byte_by_byte(self) -> None:
         server = self.serve()
         message = HELLO + call(b"add", 1, 2) * 10**4
         attack = await self.withstand(
@@ -419,7 +419,7 @@ class HostileTests(TestCase):
         )
         assert attack.ended == 10
 
-    async def test_strings_and_lists_that_never_come(self) -> None:
+    async def test_announced_strings_and_lists_that_never_come(self) -> None:
         server = self.serve()
         beginnings = cycle(
             HELLO + beginning
@@ -438,7 +438,7 @@ class HostileTests(TestCase):
         assert attack.ended == 10
         assert attack.sent < 10 * 200
 
-    async def test_a_flood_of_references(self) -> None:
+    async def test_flood_of_references(self) -> None:
         server = self.serve(
             pb.BrokerLimits(imported_references=2000, exported_references=10**4)
         )
@@ -461,7 +461,7 @@ class HostileTests(TestCase):
 
     # Connections that end.
 
-    async def test_objects_that_are_asked_for_without_end(self) -> None:
+    async def test_flood_of_requests_for_objects(self) -> None:
         server = self.serve(pb.BrokerLimits(exported_references=100))
         attack = await self.withstand(
             server,
@@ -471,7 +471,7 @@ class HostileTests(TestCase):
         assert attack.ended > 5
         assert max(exports for exports, *_ in self.seen) <= 101
 
-    async def test_answers_that_nobody_reads(self) -> None:
+    async def test_peer_that_reads_no_answers(self) -> None:
         server = self.serve(pb.BrokerLimits(output_bytes=2**20))
         await self.withstand(
             server,
@@ -481,7 +481,7 @@ class HostileTests(TestCase):
         )
         assert self.lines("is given up")
 
-    async def test_handshakes_that_are_not_finished(self) -> None:
+    async def test_unfinished_handshakes(self) -> None:
         server = self.serve(handshake_timeout=0.05)
         beginnings = cycle([b"", b"\x02", b"\x02\x82", b"\x02\x82p"])
         attack = await self.withstand(
@@ -493,7 +493,7 @@ class HostileTests(TestCase):
         assert attack.ended > 20
         assert self.lines("no handshake within 0.05 s")
 
-    async def test_garbage(self) -> None:
+    async def test_garbage_in_place_of_a_handshake(self) -> None:
         server = self.serve()
         chance = Random(7)
         attack = await self.withstand(
@@ -514,7 +514,7 @@ class HostileTests(TestCase):
         assert attack.ended > 20
         assert self.lines("broke the protocol")
 
-    async def test_bombs(self) -> None:
+    async def test_bombs_of_nesting_and_of_sizes(self) -> None:
         server = self.serve()
         bombs = cycle(
             [
@@ -533,7 +533,7 @@ class HostileTests(TestCase):
         assert attack.ended > 20
         assert self.lines("over the limit of 64 for depth")
 
-    async def test_other_protocols(self) -> None:
+    async def test_peers_of_other_protocols(self) -> None:
         server = self.serve()
         beginnings = {
             "HTTP": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -553,7 +553,7 @@ class HostileTests(TestCase):
 
     # Before the login.
 
-    async def test_strangers_who_do_not_log_in(self) -> None:
+    async def test_strangers_without_a_login(self) -> None:
         server = self.serve_users(backlog=(5, 20), login_timeout=0.2)
         attack = await self.withstand(
             server,
@@ -565,7 +565,7 @@ class HostileTests(TestCase):
         assert attack.ended > 50
         assert self.strangers <= 20
 
-    async def test_logins_that_are_tried_and_tried(self) -> None:
+    async def test_flood_of_login_attempts(self) -> None:
         # At full speed: nobody waits.
         server = self.serve_users(login_delays=pb.LoginDelays(longest=0))
         factory = pb.PBClientFactory()
@@ -598,7 +598,7 @@ class HostileTests(TestCase):
         assert self.lines("A login was refused")
         await self.part(broker, server)
 
-    async def test_a_stranger_has_little_room(self) -> None:
+    async def test_limits_of_strangers(self) -> None:
         server = self.serve_users()
         big = _encode([b"message", 1, b"root", b"login", 1, TUPLE, DICT])
         messages = cycle(
@@ -626,7 +626,7 @@ class EncryptedTests(TestCase):
 
     timeout = PATIENCE
 
-    async def test_what_is_no_tls(self) -> None:
+    async def test_garbage_in_place_of_a_tls_handshake(self) -> None:
         authority = trustme.CA()
         issued = authority.issue_cert("localhost")
         certificate = ssl.PrivateCertificate.loadPEM(

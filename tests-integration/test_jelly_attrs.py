@@ -1,4 +1,4 @@
-"""Classes made by attrs are classes like any other, for pb_jelly."""
+"""Classes made by attrs, in pb-jelly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ POLICY.allowInstancesOf(Slotted, Frozen, Open, FrozenOpen)
 
 @pytest.mark.parametrize("modern", [False, True])
 @pytest.mark.parametrize("cls", [Slotted, Frozen, Open, FrozenOpen])
-def test_if_their_class_is_listed(cls: Any, modern: bool) -> None:
+def test_round_trip_of_instances_of_listed_attrs_classes(
+    cls: Any, modern: bool
+) -> None:
     for value in (cls(1), cls([("a", {2})])):
         back = unjelly(jelly(value, POLICY, modern=modern), POLICY, modern=modern)
         assert type(back) is cls
@@ -55,7 +57,7 @@ def test_if_their_class_is_listed(cls: Any, modern: bool) -> None:
             jelly(value, globalSecurity, modern=modern)
 
 
-def test_cycles() -> None:
+def test_cycles_through_attrs_instances() -> None:
     value = Open([])
     value.left.append((value,))
     back = unjelly(jelly(value, POLICY), POLICY)
@@ -108,7 +110,7 @@ class Echo(pb.Root):
         return [thing.left for thing in things]
 
 
-def test_computed_attributes_in_slots() -> None:
+def test_computed_attributes_in_slots_of_attrs() -> None:
     policy = SecurityOptions()
     policy.allowInstancesOf(Computing)
     value = Computing(5)
@@ -122,7 +124,7 @@ def test_computed_attributes_in_slots() -> None:
 
 
 @pytest.mark.parametrize("cls", FLAVORS)
-def test_flavors(cls: Any) -> None:
+def test_attrs_classes_of_each_flavor(cls: Any) -> None:
     pb.setUnjellyableForClass(cls, cls)
     pair = connected_pair(Echo())
     value = cls([1])
@@ -137,7 +139,7 @@ def test_flavors(cls: Any) -> None:
     assert got == [[[1], [1]]]
 
 
-def test_fields_that_are_hashed() -> None:
+def test_hashed_fields_of_attrs_classes() -> None:
     @attrs.frozen
     class Partly:
         a: int

@@ -1,4 +1,4 @@
-"""pb_jelly does what twisted.spread.jelly does, where that is right."""
+"""pb-jelly beside ``twisted.spread.jelly``: the same expressions and objects."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_same_expressions_and_objects_with_the_global_policy(graph: Any) -> None
 
 @many
 @given(graphs(knots=False))
-def test_each_reads_what_the_other_writes(graph: Any) -> None:
+def test_each_implementation_reads_the_others_expressions(graph: Any) -> None:
     assert is_same(graph, legacy.unjelly(pb_jelly.jelly(graph)))
     policy = pb_jelly.SecurityOptions()
     policy.allowInstancesOf(*INSTANCES)

@@ -1,4 +1,4 @@
-"""The document lists every event that is logged, with its name and its fields."""
+"""The list of logged events in the document: names, levels and fields."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def documented() -> dict[str, tuple[str, set[str]]]:
     }
 
 
-def test_all_events_are_logged_through_the_logger_that_escapes() -> None:
+def test_all_events_use_the_safe_logger() -> None:
     for path in MODULES:
         names = {
             name.name
@@ -74,10 +74,10 @@ def test_all_events_are_logged_through_the_logger_that_escapes() -> None:
         )
 
 
-def test_all_events_are_listed() -> None:
+def test_document_lists_all_events() -> None:
     assert list(documented()) == sorted(logged())
 
 
 @pytest.mark.parametrize("name", sorted(documented()))
-def test_levels_and_fields(name: str) -> None:
+def test_levels_and_fields_of_listed_events(name: str) -> None:
     assert documented()[name] == logged()[name]

@@ -1,4 +1,4 @@
-"""Logins that are bound to their channel, between real ends of TLS, and in between."""
+"""Logins bound to their channel, between real ends of TLS and through a middle."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Tests(Ends):
         avatar = await factory.login(credentials)
         return await avatar.callRemote("mechanism")
 
-    async def test_the_channel_is_bound(self) -> None:
+    async def test_login_is_bound_to_the_channel(self) -> None:
         port = self.serve(pb.PBServerFactory(users(), mechanisms=[PLUS, "ANONYMOUS"]))
         factory = await self.connect(port, self.trust())
         assert await self.mechanism(factory) == PLUS
@@ -95,7 +95,7 @@ class Tests(Ends):
         failure = await self.refusal(factory.login(wrong))
         assert failure.check(UnauthorizedLogin)
 
-    async def test_an_older_tls_is_not_bound_to(self) -> None:
+    async def test_no_channel_binding_to_tls_1_2(self) -> None:
         port = self.serve(
             pb.PBServerFactory(users()), set_max_proto_version=SSL.TLS1_2_VERSION
         )
@@ -116,17 +116,17 @@ class Tests(Ends):
         factory = await self.connect(port, self.trust(), **options)
         return await self.refusal(factory.login(ALICE))
 
-    async def test_nobody_in_between_can_log_in(self) -> None:
+    async def test_login_through_a_middle_is_refused(self) -> None:
         failure = await self.through(lambda names: names)
         assert failure.check(UnauthorizedLogin)
 
-    async def test_nobody_in_between_can_hide_that_the_channel_can_be_bound(
+    async def test_removed_offer_of_channel_binding_is_detected(
         self,
     ) -> None:
         failure = await self.through(lambda names: ["SCRAM-SHA-256", "ANONYMOUS"])
         assert failure.check(UnauthorizedLogin)
 
-    async def test_nor_by_a_list_of_others(self) -> None:
+    async def test_replaced_offer_of_mechanisms_is_detected(self) -> None:
         failure = await self.through(lambda names: ["PLAIN", "X"], mechanisms=[PLUS])
         assert failure.check(pb.NoMechanism)
 
@@ -139,12 +139,12 @@ class Tests(Ends):
         reverse = FilePasswordDB(str(path), hash=lambda name, given, kept: given[::-1])
         return Portal(pb.Realm(User), [reverse])
 
-    async def test_a_password_goes_to_a_server_that_was_verified(self) -> None:
+    async def test_password_is_sent_to_a_verified_server(self) -> None:
         port = self.serve(pb.PBServerFactory(self.passwords()))
         factory = await self.connect(port, self.trust())
         assert await self.mechanism(factory) == "PLAIN"
 
-    async def test_a_password_does_not_go_to_any_other(self) -> None:
+    async def test_password_is_not_sent_to_an_unverified_server(self) -> None:
         port = self.serve(pb.PBServerFactory(self.passwords()))
         root = ssl.Certificate.loadPEM(self.authority.cert_pem.bytes())
         # Neither without any verification, nor where nobody has asked for a name.
@@ -156,7 +156,7 @@ class Tests(Ends):
             failure = await self.refusal(factory.login(ALICE))
             assert failure.check(pb.NoMechanism)
 
-    async def test_nor_where_names_cannot_be_compared(self) -> None:
+    async def test_password_is_not_sent_without_a_comparison_of_names(self) -> None:
         port = self.serve(pb.PBServerFactory(self.passwords()))
         factory = await self.connect(port, self.trust())
         with mock.patch.dict(sys.modules, {"service_identity": None}):
@@ -166,7 +166,7 @@ class Tests(Ends):
 
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 @pytest.mark.parametrize("is_verified", [True, False])
-def test_asyncio_binds_nothing(is_verified: bool) -> None:
+def test_no_channel_binding_on_asyncio(is_verified: bool) -> None:
     authority = trustme.CA()
     serving = std_ssl.SSLContext(std_ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(serving)

@@ -68,7 +68,7 @@ def connected(spans: Spans) -> Pair:
     )
 
 
-def test_a_call(spans: Spans) -> None:
+def test_spans_of_a_call(spans: Spans) -> None:
     pair = connected(spans)
     root = pair.client.remoteForName("root")
     with spans.tracer.start_as_current_span("outer"):
@@ -94,7 +94,7 @@ def test_a_call(spans: Spans) -> None:
     pair.close()
 
 
-def test_a_call_that_fails(spans: Spans) -> None:
+def test_spans_of_a_failing_call(spans: Spans) -> None:
     pair = connected(spans)
     call = pair.client.remoteForName("root").callRemote("fail")
     call.addErrback(lambda failure: failure.trap(pb.RemoteError))
@@ -139,7 +139,7 @@ class Objects(pb.Root):
         return lambda: name
 
 
-def test_spans_are_named_for_methods_that_a_peer_may_call(spans: Spans) -> None:
+def test_spans_have_names_of_exposed_methods_alone(spans: Spans) -> None:
     factory = pb.PBServerFactory(Objects(), observer=spans.observer)
     pair = connected_pair(server_factory=factory)
     root = pair.client.remoteForName("root")
@@ -169,7 +169,7 @@ def test_spans_are_named_for_methods_that_a_peer_may_call(spans: Spans) -> None:
     pair.close()
 
 
-def test_on_asyncio(spans: Spans) -> None:
+def test_spans_of_a_call_on_asyncio(spans: Spans) -> None:
     class Here(pb.Root):
         async def remote_work(self) -> str:
             await asyncio.sleep(0)

@@ -54,7 +54,7 @@ def in_sqlite(folder: Path) -> stores.PasswordStore:
 
 
 @pytest.mark.parametrize("make", [in_memory, in_a_file, in_sqlite])
-def test_on_asyncio(
+def test_logins_with_stored_passwords_on_asyncio(
     make: Callable[[Path], stores.PasswordStore], tmp_path: Path
 ) -> None:
     store = make(tmp_path)
@@ -107,6 +107,6 @@ react(main)
 """
 
 
-def test_on_twisted(tmp_path: Path) -> None:
+def test_logins_with_stored_passwords_on_twisted(tmp_path: Path) -> None:
     done = run_program("-c", ON_TWISTED, tmp_path, cwd=Path(__file__).parent)
     assert done.stdout.split() == ["refused", "refused", "alice"], done.stderr

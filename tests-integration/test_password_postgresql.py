@@ -54,7 +54,7 @@ async def log_in(store: PasswordDatabase, name: bytes, password: bytes) -> Any:
     return await waiting.asFuture(asyncio.get_running_loop())
 
 
-def test_a_user_logs_in(opened: Open) -> None:
+def test_login_with_a_stored_password(opened: Open) -> None:
     store = opened(create=True, keep="argon2id+scram")
     store.set_password("zażółć", "sesame")
 
@@ -102,7 +102,7 @@ def test_hashes_are_replaced_at_the_next_login(opened: Open) -> None:
     assert store._find("alice")[0] != first
 
 
-def test_many_log_in_at_once_while_hashes_rise(opened: Open) -> None:
+def test_simultaneous_logins_while_hashes_are_replaced(opened: Open) -> None:
     first = opened(create=True, executor=ThreadPoolExecutor(4))
     names = [b"user-%d" % number for number in range(5)]
     for name in names:
@@ -121,19 +121,19 @@ def test_many_log_in_at_once_while_hashes_rise(opened: Open) -> None:
         assert first.verify(name.decode(), "sesame")
 
 
-def test_of_several_that_make_the_tables_all_have_one_secret(opened: Open) -> None:
+def test_servers_that_make_the_tables_share_one_secret(opened: Open) -> None:
     with ThreadPoolExecutor(4) as threads:
         stores = list(threads.map(lambda _: opened(create=True), range(4)))
     assert len({store._server_secret() for store in stores}) == 1
 
 
-def test_tables_are_made_when_asked_for(opened: Open) -> None:
+def test_tables_are_made_on_request(opened: Open) -> None:
     with pytest.raises(PasswordStoreError, match='relation "pb_password_settings"'):
         opened()
     assert opened(create=True).keep == "argon2id"
 
 
-def test_errors_have_no_values(opened: Open) -> None:
+def test_errors_contain_no_values(opened: Open) -> None:
     store = opened(create=True)
     with store._database.engine.begin() as connection:
         column = "ALTER TABLE pb_passwords ADD COLUMN more TEXT NOT NULL"
@@ -146,9 +146,7 @@ def test_errors_have_no_values(opened: Open) -> None:
     assert caught.value.__context__ is None
 
 
-def test_a_server_that_is_away_is_told_to_the_log(
-    postgresql: Server, opened: Open
-) -> None:
+def test_outage_is_logged(postgresql: Server, opened: Open) -> None:
     store = opened(create=True)
     store.set_password("alice", "sesame")
     events: list[Any] = []
@@ -173,7 +171,7 @@ def test_a_server_that_is_away_is_told_to_the_log(
     assert "connection" in event["reason"]
 
 
-def test_the_command_maintains_it(
+def test_command_maintains_the_table(
     postgresql: Server,
     opened: Open,
     monkeypatch: pytest.MonkeyPatch,

@@ -61,7 +61,7 @@ def schema() -> pycddl.Schema:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
-def test_vectors(vector: Any, schema: pycddl.Schema) -> None:
+def test_vectors_are_read_and_written(vector: Any, schema: pycddl.Schema) -> None:
     data = bytes.fromhex(vector["cbor"])
     assert parse(vector["diagnostic"]) == [data]
     schema.validate_cbor(data)
@@ -70,6 +70,6 @@ def test_vectors(vector: Any, schema: pycddl.Schema) -> None:
 
 
 @pytest.mark.parametrize("data", ["d9b9b28205", "c48201"])
-def test_what_the_cddl_does_not_allow(data: str, schema: pycddl.Schema) -> None:
+def test_vectors_that_the_cddl_refuses(data: str, schema: pycddl.Schema) -> None:
     with pytest.raises(pycddl.ValidationError):
         schema.validate_cbor(bytes.fromhex(data))

@@ -1,4 +1,4 @@
-"""This module checks every byte string in docs/protocol.md against both codecs.
+"""Each byte string of docs/protocol.md, read and written by both codecs.
 
 The document has three kinds of boxes: ``banana`` (bytes and the s-expression that they
 are), ``jelly`` (a Python value and its s-expression) and ``conversation`` (what two
@@ -121,14 +121,16 @@ class Ours:
 CODECS = pytest.mark.parametrize("codec", [Twisted, Ours])
 
 
-def test_there_is_something_to_check() -> None:
+def test_document_has_examples_of_each_kind() -> None:
     assert len(BANANA) > 20
     assert len(JELLY) > 15
 
 
 @CODECS
 @pytest.mark.parametrize(("dialect", "data", "expression"), BANANA)
-def test_bytes(codec: Any, dialect: bytes, data: bytes, expression: Any) -> None:
+def test_byte_strings_of_the_document(
+    codec: Any, dialect: bytes, data: bytes, expression: Any
+) -> None:
     assert codec(dialect).decode(data) == expression
     assert codec(dialect).encode(expression) == data
 
@@ -139,7 +141,7 @@ def test_bytes(codec: Any, dialect: bytes, data: bytes, expression: Any) -> None
     ids=["Twisted", "Ours"],
 )
 @pytest.mark.parametrize(("value", "expression"), JELLY)
-def test_jelly(
+def test_expressions_of_the_document(
     to_jelly: Callable[[Any], Any],
     from_jelly: Callable[[Any], Any],
     value: Any,
@@ -149,21 +151,21 @@ def test_jelly(
     assert repr(from_jelly(expression)) == repr(value)
 
 
-def test_the_vocabulary() -> None:
+def test_vocabulary_of_the_document() -> None:
     rows = re.findall(r"(\d+) \| `(\w+)`", DOCUMENT)
     words = {int(number): word.encode() for number, word in rows}
     assert words == banana.Banana.incomingVocabulary
     assert words == pb_banana.PB_VOCABULARY
 
 
-def test_the_response_to_a_challenge() -> None:
+def test_response_to_the_documented_challenge() -> None:
     # As the document has it, and as it is among the checked bytes.
     response = md5(md5(b"sesame").digest() + bytes(range(16))).digest()
     assert response == respond(bytes(range(16)), b"sesame")
     assert f"respond 1 (tuple #{response.hex()} (remote 1))" in DOCUMENT
 
 
-def test_the_names_of_exceptions() -> None:
+def test_names_of_exceptions_in_the_document() -> None:
     named = dict(
         re.findall(r"^\| `(twisted\.[\w.]+\.(\w+))` \|", DOCUMENT, re.MULTILINE)
     )
@@ -183,13 +185,13 @@ def test_the_names_of_exceptions() -> None:
         assert namedAny(name).__name__ == short
 
 
-def test_the_conversation_is_the_recorded_one() -> None:
+def test_documented_conversation_is_the_recorded_one() -> None:
     (box,) = boxes("conversation")
     recorded = path_of("worked").read_text("utf-8")
     assert recorded.partition("\n\n")[2].rstrip() == box.rstrip()
 
 
-def test_the_conversation_means_what_it_says() -> None:
+def test_documented_messages_mean_their_comments() -> None:
     # The comment before each message, joined where it was wrapped.
     (box,) = boxes("conversation")
     comments = re.findall(r"(?:^   ;.*\n)+", box, re.MULTILINE)
@@ -200,7 +202,7 @@ def test_the_conversation_means_what_it_says() -> None:
     assert said == [show(expression) for expression in decoded]
 
 
-def test_the_messages() -> None:
+def test_table_of_messages_in_the_document() -> None:
     table = DOCUMENT.partition("\n## Messages\n")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| `\((\w+)((?: [A-Z]+)+)\)` \|", table, re.MULTILINE)
     documented = {verb.encode(): len(fields.split()) for verb, fields in rows}

@@ -1,4 +1,4 @@
-"""Our SCRAM with somebody else's, at either end."""
+"""Our SCRAM with scramp's, at either end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def theirs(is_plus: bool) -> Any:
 
 @pytest.mark.parametrize("is_plus", [True, False])
 @pytest.mark.parametrize(("username", "password"), WORDS)
-def test_their_client(username: str, password: str, is_plus: bool) -> None:
+def test_login_of_scramps_client(username: str, password: str, is_plus: bool) -> None:
     names = [PLUS if is_plus else NAME]
     client = scramp.ScramClient(names, username, password, theirs(is_plus))
     verifier = make_verifier(password, b"salt" * 4, 5000)
@@ -61,7 +61,7 @@ def test_their_client(username: str, password: str, is_plus: bool) -> None:
 
 @pytest.mark.parametrize("is_plus", [True, False])
 @pytest.mark.parametrize(("username", "password"), WORDS)
-def test_their_server(username: str, password: str, is_plus: bool) -> None:
+def test_login_at_scramps_server(username: str, password: str, is_plus: bool) -> None:
     mechanism = scramp.ScramMechanism(PLUS if is_plus else NAME)
     record = mechanism.make_auth_info(password, 5000, b"salt" * 4)
     server = mechanism.make_server(lambda name: record, theirs(is_plus))
@@ -78,7 +78,7 @@ def test_their_server(username: str, password: str, is_plus: bool) -> None:
 
 
 @pytest.mark.parametrize(("username", "password"), WORDS)
-def test_verifiers_are_theirs_too(username: str, password: str) -> None:
+def test_verifiers_equal_scramps(username: str, password: str) -> None:
     salt, stored, server, iterations = scramp.ScramMechanism(NAME).make_auth_info(
         password, 5000, b"salt" * 4
     )
@@ -86,7 +86,7 @@ def test_verifiers_are_theirs_too(username: str, password: str) -> None:
     assert make_verifier(password, b"salt" * 4, 5000) == verifier
 
 
-def test_their_client_with_another_password() -> None:
+def test_login_of_scramps_client_with_a_wrong_password() -> None:
     client = scramp.ScramClient([NAME], "alice", "simsalabim")
     verifier = make_verifier("sesame", b"salt" * 4, 5000)
     server = ScramServer(lambda name: verifier, b"secret", context(False))

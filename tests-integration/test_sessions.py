@@ -184,7 +184,7 @@ class Scenarios(Ends):
 
     # How long.
 
-    async def test_a_session_lasts_no_longer_than_it_may(self) -> None:
+    async def test_session_ends_at_its_longest_time(self) -> None:
         server = Server(self, session_policy=pb.SessionPolicy(max_session=0.1))
         avatar = await self.enter(await self.serve(server.factory))
         lost = self.lost(avatar.broker)
@@ -201,13 +201,13 @@ class Scenarios(Ends):
         assert server.users[b"alice"].logouts == 1
         assert list(server.sessions) == []
 
-    async def test_who_calls_nothing_is_logged_out(self) -> None:
+    async def test_idle_session_is_logged_out(self) -> None:
         server = Server(self, session_policy=pb.SessionPolicy(idle_timeout=0.1))
         avatar = await self.enter(await self.serve(server.factory))
         await self.lost(avatar.broker)
         assert server.told.kinds() == [("login", ""), ("logout", "idle")]
 
-    async def test_a_limit_may_come_later(self) -> None:
+    async def test_limit_set_during_a_session_applies(self) -> None:
         server = Server(self)
         avatar = await self.enter(await self.serve(server.factory))
         assert await avatar.callRemote("name") == b"alice"
@@ -218,7 +218,7 @@ class Scenarios(Ends):
 
     # How many.
 
-    async def test_one_more_is_refused(self) -> None:
+    async def test_login_over_the_limit_of_sessions_is_refused(self) -> None:
         server = Server(self, session_policy=pb.SessionPolicy(per_user=1))
         port = await self.serve(server.factory)
         first = await self.enter(port)
@@ -235,7 +235,7 @@ class Scenarios(Ends):
         assert await alice.callRemote("name") == b"alice"
         assert await bob.callRemote("name") == b"bob"
 
-    async def test_or_the_oldest_ends(self) -> None:
+    async def test_oldest_session_ends_for_a_login_over_the_limit(self) -> None:
         policy = pb.SessionPolicy(per_user=1, when_full="end_oldest")
         server = Server(self, session_policy=policy)
         port = await self.serve(server.factory)
@@ -259,7 +259,7 @@ class Scenarios(Ends):
 
     # Somebody ends them.
 
-    async def test_calls_that_are_under_way_end_with_the_session(self) -> None:
+    async def test_running_calls_end_with_the_session(self) -> None:
         server = Server(self)
         port = await self.serve(server.factory)
         alice, bob = await self.enter(port), await self.enter(port, BOB)
@@ -279,7 +279,7 @@ class Scenarios(Ends):
         assert server.users[b"alice"].logouts == 1
         assert [each.avatar_id for each in server.sessions] == [b"bob"]
 
-    async def test_a_method_may_end_the_session_that_it_is_called_in(self) -> None:
+    async def test_method_ends_its_own_session(self) -> None:
         server = Server(self)
         avatar = await self.enter(await self.serve(server.factory))
         lost = self.lost(avatar.broker)
@@ -290,7 +290,7 @@ class Scenarios(Ends):
         assert server.told.kinds()[-1] == ("logout", "ended")
         assert server.users[b"alice"].logouts == 1
 
-    async def test_all_are_ended_together(self) -> None:
+    async def test_all_sessions_of_a_user_end_together(self) -> None:
         server = Server(self)
         port = await self.serve(server.factory)
         avatars = [await self.enter(port, who) for who in (ALICE, BOB, Anonymous())]
@@ -299,7 +299,7 @@ class Scenarios(Ends):
             await self.lost(avatar.broker)
         assert [user.logouts for user in server.users.values()] == [1, 1, 1]
 
-    async def test_what_was_obtained_is_taken_back_and_no_more(self) -> None:
+    async def test_references_of_an_ended_session_are_revoked(self) -> None:
         server = Server(self, revokes=True)
         client = await self.connect(await self.serve(server.factory))
         alice, bob = await self.log_in(client), await self.log_in(client, BOB)
@@ -328,7 +328,7 @@ class Scenarios(Ends):
         assert list(client._broker.locallyCachedObjects) == [news.luid]
         await rows.aclose()
 
-    async def test_what_comes_too_late_is_an_error(self) -> None:
+    async def test_answer_after_the_end_is_an_error(self) -> None:
         server = Server(self, revokes=True)
         client = await self.connect(await self.serve(server.factory))
         alice, bob = await self.log_in(client), await self.log_in(client, BOB)
@@ -345,7 +345,7 @@ class Scenarios(Ends):
 
     # What is known of them.
 
-    async def test_a_session_knows_of_tls(self) -> None:
+    async def test_session_over_tls_is_secure(self) -> None:
         certificates = ClientCertificates(self.authority.cert_pem.bytes(), "email")
         passwords = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]
         mechanisms = [certificates, *passwords]
@@ -376,7 +376,7 @@ class Scenarios(Ends):
         assert without.expires is None
         del held
 
-    async def test_a_session_knows_that_there_is_no_tls(self) -> None:
+    async def test_session_without_tls_is_not_secure(self) -> None:
         server = Server(self)
         held = await self.enter(await self.serve(server.factory))
         (session,) = server.sessions
@@ -384,7 +384,7 @@ class Scenarios(Ends):
         assert session.mechanism == "SCRAM-SHA-256"
         del held
 
-    async def test_an_audit_is_told_all_of_it(self) -> None:
+    async def test_audit_log_of_a_session(self) -> None:
         server = Server(self, tickets=Tickets())
         port = await self.serve(server.factory, tls=True)
         client = await self.connect(port, tls=True)
@@ -425,7 +425,7 @@ class Scenarios(Ends):
 
     # Who may come in.
 
-    async def test_changes_hold_for_those_who_are_connected(self) -> None:
+    async def test_changed_limits_apply_to_connected_users(self) -> None:
         server = Server(self)
         port = await self.serve(server.factory)
         client = await self.connect(port, allow_legacy_md5=True)
@@ -446,7 +446,7 @@ class Scenarios(Ends):
             assert await avatar.callRemote("name") == b"alice"
         assert await nobody.callRemote("name") == ()
 
-    async def test_who_tries_again_and_again_waits_and_comes_in(self) -> None:
+    async def test_repeated_tries_wait_and_succeed(self) -> None:
         delays = pb.LoginDelays(free=1, first=0.05, longest=0.05)
         server = Server(self, login_delays=delays)
         port = await self.serve(server.factory)
@@ -457,7 +457,7 @@ class Scenarios(Ends):
         alice = await self.enter(port)
         assert await alice.callRemote("name") == b"alice"
 
-    async def test_who_waits_holds_up_nobody_and_leaves_nothing(self) -> None:
+    async def test_waiting_login_delays_no_other_and_leaves_no_state(self) -> None:
         """An hour is longer than anything here lasts."""
         delays = pb.LoginDelays(free=1, first=3600, longest=3600)
         server = Server(self, login_delays=delays)
@@ -498,7 +498,7 @@ class TestLegacyClients(OnReactor):
         self.brokers.append(root.broker)
         return client
 
-    async def test_they_are_refused_unless_somebody_says_otherwise(self) -> None:
+    async def test_legacy_clients_are_refused_by_default(self) -> None:
         server = Server(self)
         client = await self.legacy(server)
         failures: list[Any] = []
@@ -510,7 +510,7 @@ class TestLegacyClients(OnReactor):
         assert await avatar.callRemote("name") == b"alice"
         assert server.told.events[-1].mechanism == "md5"
 
-    async def test_they_see_the_connection_end(self) -> None:
+    async def test_legacy_client_loses_its_connection_at_the_end(self) -> None:
         server = Server(self, allow_legacy_md5=True)
         client = await self.legacy(server)
         avatar = await client.login(ALICE)
@@ -526,7 +526,7 @@ class TestLegacyClients(OnReactor):
             await avatar.callRemote("name")
         assert server.told.kinds() == [("login", ""), ("logout", "ended")]
 
-    async def test_they_see_that_what_they_had_is_gone(self) -> None:
+    async def test_legacy_client_finds_its_references_revoked(self) -> None:
         server = Server(self, revokes=True, allow_legacy_md5=True)
         client = await self.legacy(server)
         alice, bob = await client.login(ALICE), await client.login(BOB)

@@ -1,4 +1,4 @@
-"""This module runs the programs of the document on testing that need no plugin."""
+"""Programs of the document on testing that need no plugin."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ PYTEST = (
 )
 
 
-def test_with_pytest(tmp_path: Path) -> None:
+def test_programs_for_pytest(tmp_path: Path) -> None:
     names = ("Pairs", "Simulated networks", "pytest")
     assert " 13 passed" in run(names, tmp_path, *PYTEST)
 
 
-def test_with_trial(tmp_path: Path) -> None:
+def test_programs_for_trial(tmp_path: Path) -> None:
     said = run(["unittest and trial"], tmp_path, "twisted.trial")
     assert "PASSED (successes=2)" in said
 
 
-def test_every_program_is_run() -> None:
+def test_all_programs_are_run() -> None:
     shown = {section for section in sections() if section and programs_of(section)}
     assert shown == WITH_PLUGINS | {
         "Pairs",
@@ -36,6 +36,6 @@ def test_every_program_is_run() -> None:
     }
 
 
-def test_no_program_is_left_out() -> None:
+def test_no_program_of_the_document_is_left_out() -> None:
     for section, text in sections().items():
         assert text.count("```python") == len(programs_of(section)) <= 1

@@ -1,4 +1,4 @@
-"""Test cases of trial's that are mixed with ours, over real sockets."""
+"""Test cases of trial with our mixin, over real sockets."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class Root(pb.Root):
 class ServedTests(PBTestMixin, TestCase):
     timeout = PATIENCE
 
-    async def test_a_root(self) -> None:
+    async def test_mixin_serves_a_root(self) -> None:
         root = await self.served(Root())
         assert await root.callRemote("add", 2, 3) == 5
 
-    async def test_a_factory(self) -> None:
+    async def test_mixin_serves_a_factory(self) -> None:
         factory = pb.PBServerFactory(Root(), call_timeout=17)
         root = await self.served(factory)
         assert await root.callRemote("add", 2, 3) == 5
         (broker,) = factory.root.brokers
         assert broker.call_timeout == 17
 
-    async def test_several(self) -> None:
+    async def test_mixin_serves_several_roots(self) -> None:
         one, other = [await self.served(Root()) for _ in range(2)]
         assert one.broker.transport.getPeer() != other.broker.transport.getPeer()
         assert await one.callRemote("add", 2, 3) == 5
         assert await other.callRemote("add", 2, 3) == 5
 
-    async def test_calls_that_do_not_end(self) -> None:
+    async def test_unfinished_calls_are_cancelled_at_the_end(self) -> None:
         root = Root()
         reference = await self.served(root)
         reference.callRemote("wait").addErrback(self.note)
@@ -65,17 +65,17 @@ class ServedTests(PBTestMixin, TestCase):
     def assert_not_closed(self, broker: Any) -> None:
         assert not broker.disconnected
 
-    async def test_a_connection_that_is_closed_already(self) -> None:
+    async def test_connection_closed_before_the_end(self) -> None:
         root = Root()
         reference = await self.served(root)
         await reference.callRemote("add", 2, 3)
         root.brokers[0].transport.abortConnection()
 
-    async def test_what_is_left_of_a_client(self) -> None:
+    async def test_leftovers_of_a_client_fail_the_test(self) -> None:
         text = await self.problem_of("client_left")
         assert "client: objects that the peer can call (1): Root" in text
 
-    async def test_what_is_left_of_a_server(self) -> None:
+    async def test_leftovers_of_a_server_fail_the_test(self) -> None:
         text = await self.problem_of("server_left")
         assert "connection of the server 0: objects that the peer can call (1)" in text
 

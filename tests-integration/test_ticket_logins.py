@@ -77,14 +77,14 @@ class Tests(Ends):
         await login.addBoth(outcomes.append)
         return outcomes[0]
 
-    async def test_a_ticket_is_good_once_more_each_time(self) -> None:
+    async def test_each_login_replaces_the_ticket(self) -> None:
         port = self.server()
         assert await self.mechanism(port, ALICE) == PLUS
         ticket = await self.given(port)
         for _ in range(3):
             assert await self.mechanism(port, ticket) == NAME
 
-    async def test_a_ticket_that_two_have_is_good_for_neither(self) -> None:
+    async def test_ticket_in_two_hands_is_refused_to_both(self) -> None:
         port = self.server()
         ticket = await self.given(port)
         (stolen,) = copies(ticket, 1)
@@ -94,7 +94,7 @@ class Tests(Ends):
             failure = await self.mechanism(port, each)
             assert failure.check(UnauthorizedLogin)
 
-    async def test_a_connection_that_is_lost_meanwhile_locks_nobody_out(self) -> None:
+    async def test_lost_connection_during_a_login_keeps_the_ticket_valid(self) -> None:
         port = self.server()
         ticket = await self.given(port)
         before = ticket.text()
@@ -107,7 +107,7 @@ class Tests(Ends):
         assert ticket.text() == before
         assert await self.mechanism(port, ticket) == NAME
 
-    async def test_garbage_is_refused_and_changes_nothing(self) -> None:
+    async def test_malformed_ticket_is_refused_without_effect(self) -> None:
         port = self.server()
         ticket = await self.given(port)
         good = bytes(ticket._raw)
@@ -119,14 +119,14 @@ class Tests(Ends):
             root.broker.transport.loseConnection()
         assert await self.mechanism(port, ticket) == NAME
 
-    async def test_a_server_starts_again(self) -> None:
+    async def test_tickets_outlast_a_restart_of_the_server(self) -> None:
         url = self.in_sqlite()
         ticket = await self.given(self.server(self.kept_in(url)))
         for _ in range(2):
             port = self.server(self.kept_in(url))
             assert await self.mechanism(port, ticket) == NAME
 
-    async def test_two_servers_take_one_ticket_at_the_same_time(self) -> None:
+    async def test_simultaneous_uses_of_a_ticket_at_two_servers(self) -> None:
         url = self.in_sqlite()
         ports = [self.server(self.kept_in(url)) for _ in range(2)]
         ticket = await self.given(ports[0])
@@ -146,7 +146,7 @@ class Tests(Ends):
             failure = await self.mechanism(ports[1], each)
             assert failure.check(UnauthorizedLogin)
 
-    async def test_a_revoked_ticket_is_refused(self) -> None:
+    async def test_revoked_ticket_is_refused(self) -> None:
         tickets = self.kept_in(self.in_sqlite())
         port = self.server(tickets)
         ticket = await self.given(port)
@@ -154,7 +154,7 @@ class Tests(Ends):
         failure = await self.mechanism(port, ticket)
         assert failure.check(UnauthorizedLogin)
 
-    async def test_none_goes_to_a_server_that_was_not_verified(self) -> None:
+    async def test_ticket_is_not_sent_to_an_unverified_server(self) -> None:
         port = self.server()
         ticket = await self.given(port)
         before = ticket.text()
@@ -172,7 +172,7 @@ class Tests(Ends):
             assert failure.check(pb.NoMechanism)
         assert ticket.text() == before
 
-    async def test_there_are_none_without_tls(self) -> None:
+    async def test_no_tickets_without_tls(self) -> None:
         tickets = Tickets()
         ticket = await self.given(self.server(tickets))
         factory: Any = pb.PBServerFactory(users(), tickets=tickets)
@@ -191,7 +191,7 @@ class Tests(Ends):
         failure = await self.refusal(root.callRemote("ticket", avatar))
         assert failure.check(UnauthorizedLogin)
 
-    async def test_who_comes_by_a_ticket_gets_no_other(self) -> None:
+    async def test_user_logged_in_by_a_ticket_gets_no_other(self) -> None:
         port = self.server()
         ticket = await self.given(port)
         factory = await self.connect(port, self.trust())
@@ -199,7 +199,7 @@ class Tests(Ends):
         failure = await self.refusal(request_ticket(avatar))
         assert failure.check(NoTicket)
 
-    async def test_a_service_asks_the_user_once(self) -> None:
+    async def test_client_service_asks_for_the_password_once(self) -> None:
         tickets = Tickets()
         port = self.server(tickets)
         asked: list[bool] = []
@@ -237,7 +237,7 @@ class Tests(Ends):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
-def test_on_asyncio(tmp_path: Path) -> None:
+def test_logins_by_tickets_on_asyncio(tmp_path: Path) -> None:
     authority = trustme.CA()
     serving = std_ssl.SSLContext(std_ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(serving)

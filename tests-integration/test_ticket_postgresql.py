@@ -65,7 +65,7 @@ async def show(tickets: Tickets, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("avatar_id", [b"alice", "zażółć \ud800", b"\xff\0", ""])
-def test_what_is_kept_is_found_as_it_was(opened: Open, avatar_id: Any) -> None:
+def test_stored_tickets_are_read_back(opened: Open, avatar_id: Any) -> None:
     first = a_family(avatar_id, created=1_700_000_000.123456)
     second = replace(a_family(avatar_id), previous=os.urandom(32), until=1 / 3)
     store = opened()
@@ -80,7 +80,7 @@ def test_what_is_kept_is_found_as_it_was(opened: Open, avatar_id: Any) -> None:
     assert store.find(first.id) is None
 
 
-def test_the_oldest_go_and_what_has_expired(opened: Open) -> None:
+def test_oldest_and_expired_tickets_are_removed(opened: Open) -> None:
     store = opened()
     families = [a_family(created=1000.0 + number) for number in range(5)]
     for family in families:
@@ -92,7 +92,7 @@ def test_the_oldest_go_and_what_has_expired(opened: Open) -> None:
     assert not store.remove(families[3].id)
 
 
-def test_one_of_many_replaces(opened: Open) -> None:
+def test_one_of_many_simultaneous_uses_replaces_the_ticket(opened: Open) -> None:
     stores = [opened() for _ in range(2)]
     old = a_family()
     stores[0].add(old, 32)
@@ -109,7 +109,7 @@ def test_one_of_many_replaces(opened: Open) -> None:
         assert stores[1].find(old.id) == old
 
 
-def test_of_several_uses_at_once_each_counts(opened: Open) -> None:
+def test_simultaneous_uses_are_all_counted(opened: Open) -> None:
     """As if they came one after the other, at two servers with one database."""
 
     async def main() -> None:
@@ -143,7 +143,7 @@ def test_of_several_uses_at_once_each_counts(opened: Open) -> None:
     asyncio.run(main())
 
 
-def test_the_table_is_made_when_asked_for(opened: Open) -> None:
+def test_table_is_made_on_request(opened: Open) -> None:
     with pytest.raises(TicketStoreError, match='relation "pb_tickets"'):
         opened(create=False)
     with ThreadPoolExecutor(4) as threads:
@@ -153,7 +153,7 @@ def test_the_table_is_made_when_asked_for(opened: Open) -> None:
     assert opened(create=False).find(family.id) == family
 
 
-def test_errors_have_no_values(opened: Open) -> None:
+def test_errors_contain_no_values(opened: Open) -> None:
     store = opened()
     with store._database.engine.begin() as connection:
         column = "ALTER TABLE pb_tickets ADD COLUMN more TEXT NOT NULL"
@@ -167,9 +167,7 @@ def test_errors_have_no_values(opened: Open) -> None:
     assert caught.value.__context__ is None
 
 
-def test_a_server_that_is_away_is_told_to_the_log(
-    postgresql: Server, opened: Open
-) -> None:
+def test_outage_is_logged(postgresql: Server, opened: Open) -> None:
     tickets = Tickets(opened())
     events: list[Any] = []
     note: Any = events.append

@@ -71,15 +71,15 @@ class TLSTests(TestCase):
         assert await avatar.callRemote("add", 2, 3) == 5
         await self.hang_up(broker)
 
-    async def test_connect_with_a_verified_certificate(self) -> None:
+    async def test_connection_with_a_verified_certificate(self) -> None:
         authority = trustme.CA()
         await self.check(self.trust(authority), self.serve(authority))
 
-    async def test_connect_with_a_context_factory_of_the_old_kind(self) -> None:
+    async def test_connection_with_a_legacy_context_factory(self) -> None:
         authority = trustme.CA()
         await self.check(ssl.ClientContextFactory(), self.serve(authority))
 
-    async def test_a_stranger_is_not_trusted(self) -> None:
+    async def test_untrusted_certificate_is_refused(self) -> None:
         port = self.serve(trustme.CA())
         context = self.trust(trustme.CA())
         with pytest.raises(pb.DeadReferenceError):

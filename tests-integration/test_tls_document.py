@@ -1,4 +1,4 @@
-"""This module does what the document on TLS says: its commands and its programs."""
+"""Commands and programs of the document on TLS."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def says(ran: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("server", ["asyncio_server", "twisted_server"])
-def test_a_client_on_asyncio(server: str, certificates: Path) -> None:
+def test_client_on_asyncio(server: str, certificates: Path) -> None:
     with serving(PROGRAMS[server], certificates) as port:
         ran = visit(PROGRAMS["asyncio_client"], port, certificates)
     assert says(ran) == "hello world\n"
@@ -119,7 +119,7 @@ def test_a_client_on_asyncio(server: str, certificates: Path) -> None:
     ("server", "version"),
     [("asyncio_server", "TLSv1.2"), ("twisted_server", None)],
 )
-def test_who_insists_on_a_version(
+def test_least_version_of_tls(
     server: str, version: str | None, certificates: Path
 ) -> None:
     context = std_ssl.create_default_context(
@@ -140,7 +140,7 @@ def test_who_insists_on_a_version(
             assert agreed(port) == version
 
 
-def test_users_with_certificates(authority: Path) -> None:
+def test_logins_with_certificates(authority: Path) -> None:
     with serving(PROGRAMS["notes_server"], authority) as port:
         ran = visit(PROGRAMS["notes_client"], port, authority, TWISTED)
         without = PROGRAMS["notes_client"].replace("{SERVER}:{ALICE}", "{SERVER}")
@@ -149,7 +149,7 @@ def test_users_with_certificates(authority: Path) -> None:
     assert (refused.stdout, refused.returncode) == ("", 1)
 
 
-def test_users_with_certificates_and_others(authority: Path) -> None:
+def test_logins_with_certificates_and_passwords(authority: Path) -> None:
     text = section("Users with certificates")
     required = "CertificateOptions(trustRoot=trustRootFromCertificates([authority]))"
     (options,) = re.findall(r"`(CertificateOptions\(verify=.*?\))`", text)
@@ -175,7 +175,7 @@ def test_users_with_certificates_and_others(authority: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
-def test_users_with_certificates_on_asyncio(
+def test_logins_with_certificates_on_asyncio(
     authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(authority)
@@ -202,7 +202,7 @@ def test_users_with_certificates_on_asyncio(
     gc.collect()
 
 
-def test_a_certificate_of_a_user_is_none_for_a_server(authority: Path) -> None:
+def test_user_certificate_is_refused_as_a_servers(authority: Path) -> None:
     for name, purpose in [("alice.pem", "sslserver"), ("server.pem", "sslclient")]:
         ran = subprocess.run(
             ["openssl", "verify", "-CAfile", "ca.pem", "-purpose", purpose, name],
@@ -223,7 +223,9 @@ def test_a_certificate_of_a_user_is_none_for_a_server(authority: Path) -> None:
         ("example.org", "ca.pem", "hostname mismatch"),
     ],
 )
-def test_what_goes_wrong(asked: str, trusted: str, said: str, authority: Path) -> None:
+def test_documented_errors(
+    asked: str, trusted: str, said: str, authority: Path
+) -> None:
     text = section("Errors")
     assert f"`{said}`" in text
     (command,) = blocks("console", text)
@@ -247,7 +249,7 @@ def test_what_goes_wrong(asked: str, trusted: str, said: str, authority: Path) -
     assert said in ran.stdout.decode("latin-1")
 
 
-def test_the_descriptions_of_endpoints(
+def test_documented_descriptions_of_endpoints(
     authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(authority)
@@ -292,7 +294,7 @@ class RenewingTests(TestCase):
         except pb.DeadReferenceError:
             return False
 
-    async def test_the_next_certificate_is_taken(self) -> None:
+    async def test_renewed_certificate_is_used(self) -> None:
         old = self.make()
         tls = load("renewing")["Renewing"](str(self.chain), str(self.key))
         endpoint = SSL4ServerEndpoint(reactor, 0, tls, interface="127.0.0.1")
@@ -310,7 +312,7 @@ class RenewingTests(TestCase):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
-def test_the_next_certificate_is_taken_on_asyncio() -> None:
+def test_renewed_certificate_is_used_on_asyncio() -> None:
     authorities = [trustme.CA(), trustme.CA()]
     serves = std_ssl.create_default_context(std_ssl.Purpose.CLIENT_AUTH)
 
@@ -332,7 +334,7 @@ def test_the_next_certificate_is_taken_on_asyncio() -> None:
     gc.collect()
 
 
-def test_every_program_is_run() -> None:
+def test_all_programs_are_run() -> None:
     assert TEXT.count("```python") == len(PROGRAMS)
     assert set(PROGRAMS) == {
         "asyncio_client",

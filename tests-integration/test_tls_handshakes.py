@@ -1,4 +1,4 @@
-"""Connections whose TLS handshake is not made, on asyncio."""
+"""Unfinished and failing TLS handshakes, on asyncio."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ class Silent:
 
 # asyncio before 3.11 does not close the transport of a client that was not let in.
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
-def test_silence_counts_as_one_that_has_yet_to_log_in(run: Any, contexts: Any) -> None:
+def test_silent_connection_counts_as_one_without_a_login(
+    run: Any, contexts: Any
+) -> None:
     serving, trusting = contexts
     credentials = UsernamePassword(b"alice", b"sesame")
 
@@ -135,7 +137,9 @@ def test_silence_counts_as_one_that_has_yet_to_log_in(run: Any, contexts: Any) -
     run(main())
 
 
-def test_silence_ends_when_the_handshake_is_late(run: Any, contexts: Any) -> None:
+def test_silent_connection_ends_at_the_handshake_timeout(
+    run: Any, contexts: Any
+) -> None:
     async def main() -> None:
         factory = pb.PBServerFactory(pb.Root(), handshake_timeout=0.1)
         serving, _ = contexts
@@ -174,7 +178,9 @@ def test_server_that_closes_does_not_wait_for_handshakes(
 @pytest.mark.parametrize(
     "greeting", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b""]
 )
-def test_what_is_no_handshake(run: Any, contexts: Any, greeting: bytes) -> None:
+def test_garbage_in_place_of_a_handshake(
+    run: Any, contexts: Any, greeting: bytes
+) -> None:
     async def main() -> None:
         factory = pb.PBServerFactory(pb.Root())
         serving, _ = contexts
@@ -192,7 +198,7 @@ def test_what_is_no_handshake(run: Any, contexts: Any, greeting: bytes) -> None:
     run(main())
 
 
-def test_handshake_that_has_come_before_it_is_read(run: Any, contexts: Any) -> None:
+def test_handshake_received_before_reading_begins(run: Any, contexts: Any) -> None:
     """A loop that is busy finds more than one step of a client at once."""
     serving, trusting = contexts
 
@@ -248,7 +254,7 @@ def test_call_before_the_handshake_was_not_sent(run: Any, contexts: Any) -> None
     run(main())
 
 
-def test_arguments_of_tls(run: Any, contexts: Any) -> None:
+def test_arguments_for_tls(run: Any, contexts: Any) -> None:
     async def main() -> None:
         context: Any = True
         with pytest.raises(TypeError, match="SSLContext"):

@@ -1,4 +1,4 @@
-"""Only one end of a connection talks TLS."""
+"""Connections of which one end alone talks TLS."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def lines() -> Any:
 
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 class TestOnAsyncio:
-    def test_client_without(self, make_loop: Any, contexts: Any) -> None:
+    def test_client_without_tls(self, make_loop: Any, contexts: Any) -> None:
         async def main() -> None:
             root = pb.Root()
             where = {"ssl": contexts[0], "grace": 0}
@@ -75,7 +75,7 @@ class TestOnAsyncio:
 
         self.run(make_loop, main())
 
-    def test_server_without(
+    def test_server_without_tls(
         self, make_loop: Any, contexts: Any, lines: list[str]
     ) -> None:
         async def main() -> None:
@@ -115,26 +115,26 @@ class OnTwistedTests(TestCase):
         number: int = port.getHost().port
         return number
 
-    async def test_client_without(self) -> None:
+    async def test_client_without_tls(self) -> None:
         port = self.serve(pb.PBServerFactory(pb.Root(), linger=0), tls=True)
         factory = pb.PBClientFactory(handshake_timeout=0.05)
         with pytest.raises(pb.DeadReferenceError, match="may expect TLS"):
             await pb.connect(HERE, port, factory)
 
-    async def test_client_without_that_is_connected_by_a_connector(self) -> None:
+    async def test_client_without_tls_connected_by_a_connector(self) -> None:
         port = self.serve(pb.PBServerFactory(pb.Root(), linger=0), tls=True)
         factory = pb.PBClientFactory(handshake_timeout=0.05)
         REACTOR.connectTCP(HERE, port, factory)
         with pytest.raises(pb.PeerTimeout, match="may expect TLS"):
             await factory.getRootObject()
 
-    async def test_client_without_at_a_server_that_waits_no_longer(self) -> None:
+    async def test_client_without_tls_after_the_handshake_timeout(self) -> None:
         server = pb.PBServerFactory(pb.Root(), handshake_timeout=0.05, linger=0)
         port = self.serve(server, tls=True)
         with pytest.raises(pb.DeadReferenceError, match="may expect TLS"):
             await pb.connect(HERE, port, pb.PBClientFactory())
 
-    async def test_server_without(self) -> None:
+    async def test_server_without_tls(self) -> None:
         lines: list[str] = []
 
         def note(event: Any) -> None:

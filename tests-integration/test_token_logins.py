@@ -86,7 +86,7 @@ class Tests(Ends):
         avatar = await factory.login(credentials)
         return await avatar.callRemote("who")
 
-    async def test_somebody_logs_in_with_a_token(self) -> None:
+    async def test_login_with_a_token(self) -> None:
         port = self.serve(server())
         factory = await self.connect(port, self.trust())
         avatar = await factory.login(BearerToken(token()))
@@ -95,7 +95,7 @@ class Tests(Ends):
         bob = UsernamePassword(b"bob", b"sesame")
         assert await self.who(port, bob) == ("bob", "SCRAM-SHA-256")
 
-    async def test_a_token_that_is_not_good_enough_is_refused(self) -> None:
+    async def test_unsuitable_tokens_are_refused(self) -> None:
         port = self.serve(server())
         for bad in [
             *(token(NEW), token(kid="new"), token(aud="x"), token(iss="x")),
@@ -106,7 +106,7 @@ class Tests(Ends):
             assert failure.check(UnauthorizedLogin)
             assert str(failure.value) == ""
 
-    async def test_a_token_goes_to_no_server_that_was_not_verified(self) -> None:
+    async def test_token_is_not_sent_to_an_unverified_server(self) -> None:
         fetched: list[None] = []
 
         def fetch() -> str:
@@ -125,7 +125,7 @@ class Tests(Ends):
         assert fetched == []
         assert await self.who(port, BearerToken(fetch)) == WHO
 
-    async def test_keys_and_tokens_may_take_their_time(self) -> None:
+    async def test_keys_and_tokens_from_deferreds(self) -> None:
         async def keys() -> Any:
             await deferLater(REACTOR, 0)
             return {"old": public(OLD), "new": public(NEW)}
@@ -141,7 +141,7 @@ class Tests(Ends):
         assert await self.who(port, BearerToken(fetch)) == WHO
         assert await self.who(port, BearerToken(fetch_other)) == WHO
 
-    async def test_a_service_has_a_fresh_token_each_time(self) -> None:
+    async def test_client_service_fetches_a_token_for_each_login(self) -> None:
         subjects = ["first", "second", "third"]
         remaining = iter(subjects)
         port = self.serve(server())
@@ -199,7 +199,7 @@ UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning
 
 
 @UNCLOSED
-def test_tokens_are_good_on_asyncio() -> None:
+def test_login_with_a_token_on_asyncio() -> None:
     async def fetch() -> str:
         await asyncio.sleep(0)
         return token()
@@ -216,7 +216,7 @@ def test_tokens_are_good_on_asyncio() -> None:
 
 
 @UNCLOSED
-def test_keys_may_be_fetched_on_asyncio() -> None:
+def test_keys_are_fetched_on_asyncio() -> None:
     """One answer serves all who have come meanwhile, also when the first one goes."""
     asked: list[asyncio.Future[Any]] = []
 
@@ -246,7 +246,7 @@ def test_keys_may_be_fetched_on_asyncio() -> None:
 
 
 @UNCLOSED
-def test_no_server_that_was_not_verified_sees_a_token_on_asyncio() -> None:
+def test_token_is_not_sent_to_an_unverified_server_on_asyncio() -> None:
     async def test(here: OnAsyncio) -> None:
         fetched: list[None] = []
         here.trusting.check_hostname = False

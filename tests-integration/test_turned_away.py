@@ -1,4 +1,4 @@
-"""Connections that a server has no use for end, whatever is wrapped around it."""
+"""The end of connections that a server turns away, with and without wrappers."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class TurnedAwayTests(TestCase):
         assert await drained == 0
 
 
-def test_asyncio() -> None:
+def test_turned_away_on_asyncio() -> None:
     issued = trustme.CA().issue_cert("localhost")
     context = standard_ssl.SSLContext(standard_ssl.PROTOCOL_TLS_SERVER)
     issued.configure_cert(context)

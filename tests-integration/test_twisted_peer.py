@@ -1,4 +1,4 @@
-"""Every flavour, over real sockets, between this implementation and twisted.spread.
+"""Each flavor, over real sockets, between this implementation and twisted.spread.
 
 The same tests run three times: our client against Twisted's server, Twisted's client
 against our server, and our own two ends.  A bug that our two ends share shows in the
@@ -311,7 +311,7 @@ class Peers(TestCase):
             return Failure()
         raise AssertionError(f"it answered {result!r}")
 
-    async def test_values(self) -> None:
+    async def test_round_trip_of_values(self) -> None:
         root = await self.connect()
         for value in EVERYTHING:
             args, kw = await root.callRemote("echo", value, key=value)
@@ -327,12 +327,12 @@ class Peers(TestCase):
         assert back[0] is back[1]["again"]
         assert back[2] is back
 
-    async def test_later(self) -> None:
+    async def test_answer_from_a_deferred(self) -> None:
         root = await self.connect()
         calls = [root.callRemote("later", number) for number in range(300)]
         assert await defer.gatherResults(calls) == list(range(300))
 
-    async def test_no_answer(self) -> None:
+    async def test_call_without_an_answer(self) -> None:
         root = await self.connect()
         assert root.callRemote("note", 1, pbanswer=False) is None
         assert root.callRemote("note", 2, pbanswer=0) is None
@@ -361,7 +361,7 @@ class Peers(TestCase):
         assert hash(one) == hash(two)
         assert one.remoteMethod("name") == two.remoteMethod("name")
 
-    async def test_server_lets_go(self) -> None:
+    async def test_release_of_references_by_the_server(self) -> None:
         root = await self.connect()
         callback = self.client.Callback()
         for _ in range(3):
@@ -372,7 +372,7 @@ class Peers(TestCase):
         gc.collect()
         await self.until(lambda: not mine)
 
-    async def test_client_lets_go(self) -> None:
+    async def test_release_of_references_by_the_client(self) -> None:
         root = await self.connect()
         references = [await root.callRemote("get_child") for _ in range(3)]
         objects = self.accepted[0].localObjects
@@ -381,7 +381,7 @@ class Peers(TestCase):
         gc.collect()
         await self.until(lambda: list(objects) == [b"root"])
 
-    async def test_copies(self) -> None:
+    async def test_copies_and_their_state(self) -> None:
         root = await self.connect()
         point = await root.callRemote("get_point", 1, [2])
         assert isinstance(point, self.client.Point)
@@ -392,7 +392,7 @@ class Peers(TestCase):
         a, b = (await root.callRemote("echo", there, [there]))[0]
         assert a is b[0]
 
-    async def test_cache(self) -> None:
+    async def test_updates_of_a_cache(self) -> None:
         root = await self.connect()
         document = self.root.document
         copy = await root.callRemote("get_document")
@@ -428,7 +428,7 @@ class Peers(TestCase):
         assert self.root.document.observers == []
         assert copy.text == "first"
 
-    async def test_pages(self) -> None:
+    async def test_pages_of_a_string(self) -> None:
         root = await self.connect()
         data = bytes(range(256)) * 100
         pages = await self.client.paging.getAllPages(root, "pages", data, 1000)
@@ -517,7 +517,7 @@ class Peers(TestCase):
             self.addCleanup(self.flushLoggedErrors, twisteds.NoSuchMethod)
         return self.factory
 
-    async def test_login(self) -> None:
+    async def test_login_with_md5(self) -> None:
         factory = await self.login_server()
         mind = self.client.Callback()
         who = credentials.UsernamePassword(b"alice", b"sesame")
@@ -547,7 +547,7 @@ class Peers(TestCase):
         await self.close(factory)
         assert self.realm.out == [b"nobody"]
 
-    async def test_bad_login(self) -> None:
+    async def test_refused_login(self) -> None:
         factory = await self.login_server()
         for name, password in ((b"alice", b"guess"), (b"eve", b"sesame")):
             who = credentials.UsernamePassword(name, password)
@@ -592,14 +592,14 @@ class OurClientTheirServer(Peers):
         assert caught.value.remoteType == "builtins.ValueError"
         self.flushLoggedErrors(ValueError)
 
-    async def test_unknown_copy(self) -> None:
+    async def test_copy_of_an_unknown_class(self) -> None:
         """An answer that we refuse fails its call, and nothing else."""
         root = await self.connect()
         failure = await self.failure_of(root.callRemote("get_hidden"))
         failure.trap(ours.InsecureJelly)
         assert await root.callRemote("echo", 1) == ((1,), {})
 
-    async def test_too_large(self) -> None:
+    async def test_message_over_the_limit(self) -> None:
         """What the peer would drop the connection for is not sent."""
         root = await self.connect()
         failure = await self.failure_of(
@@ -667,12 +667,12 @@ class OurTwoEnds(Peers):
     client = OURS
     server = OURS
 
-    async def test_a_login_without_md5(self) -> None:
+    async def test_login_without_md5(self) -> None:
         avatar = await self.log_in_without_md5()
         assert await avatar.callRemote("add", 2, 3) == 5
         assert self.realm.in_ == [b"alice"]
 
-    async def test_copy_of_itself(self) -> None:
+    async def test_copy_that_holds_itself(self) -> None:
         root = await self.connect()
         point = self.client.Point(1, None)
         point.y = point

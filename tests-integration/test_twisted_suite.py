@@ -1,4 +1,4 @@
-"""This module has Twisted judge us: its own tests, unmodified, through the drop-in."""
+"""Twisted's own test suites, unmodified, through the drop-in."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def of_spread(results: dict[str, str]) -> list[str]:
     ]
 
 
-def test_every_test_of_spread_passes(ours: dict[str, str]) -> None:
+def test_spreads_own_tests_pass(ours: dict[str, str]) -> None:
     assert of_spread(ours) == ["OK"] * SPREAD_TESTS
 
 
-def test_what_builds_on_spread_fares_as_it_does_without_us(
+def test_suites_built_on_spread_have_the_same_results(
     ours: dict[str, str], theirs: dict[str, str]
 ) -> None:
     assert ours == theirs

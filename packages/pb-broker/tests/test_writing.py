@@ -405,7 +405,7 @@ MIB = 2**20
 
 class TestWhatIsNotTakenIn:
     def talk(self, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> Talk:
-        monkeypatch.setattr("pb_broker._connection.writing._HIGH_WATER", 2 * MIB)
+        monkeypatch.setattr("pb_broker._connection.backpressure._HIGH_WATER", 2 * MIB)
         talk = Talk(Big())
         talk.server.set_limits(replace(LIMITS, **limits))
         talk.server.clock = Clock()

@@ -41,7 +41,7 @@ from pb_cred import PBClientFactory, PBServerFactory, pb, tokens
 from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._mechanisms.scram import scram
-from pb_cred._passwords import cost_census, scram_verifier
+from pb_cred._passwords import scram_verifier, unknown_users
 from pb_cred._threads import run_in_thread
 from pb_cred._tickets import ticket as _ticket
 from pb_cred.certificates import ClientCertificates, OwnCertificate
@@ -119,7 +119,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
     monkeypatch.setattr(MemoryTransport, "write", sent)
     monkeypatch.setattr(scram_verifier, "pbkdf2_hmac", derived)
-    for module in (cost_census, scram):
+    for module in (unknown_users, scram):
         monkeypatch.setattr(module, "stand_in", stands_in)
     observe: Any = told.see_event
     globalLogPublisher.addObserver(observe)

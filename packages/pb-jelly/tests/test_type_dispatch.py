@@ -29,7 +29,7 @@ from pb_jelly import (
     qual,
     unjelly,
 )
-from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.visible_text import shown
 
 
 class Plain:

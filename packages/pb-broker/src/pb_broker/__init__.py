@@ -26,7 +26,6 @@ from pb_jelly import (
     unjellyableRegistry,
 )
 
-from ._compatibility import BrokerLimits
 from ._connection.broker import Broker
 from ._connection.deadlines import Heartbeat
 from ._dialects.message_codec import Jellied
@@ -39,6 +38,7 @@ from ._endpoints.servers import Server
 from ._event_loops.answers import Answer
 from ._event_loops.shell import as_deferred
 from ._interfaces.exposed_methods import exposes, remote
+from ._limits import BrokerLimits
 from ._objects.cacheable import (
     Cacheable,
     RemoteCache,

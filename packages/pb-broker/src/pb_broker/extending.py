@@ -39,7 +39,7 @@ behind this module, which the contracts of the layers see to.
 
 from __future__ import annotations
 
-from ._compatibility import Compatibility, DefaultLimits
+from ._compatibility import Compatibility
 from ._endpoints.argument_checks import checked_options, renamed
 from ._endpoints.asyncio_connections import Greeting
 from ._endpoints.context_managers import Client, Reconnecting, Serving
@@ -58,6 +58,7 @@ from ._event_loops.asyncio_shell import AsyncioShell
 from ._event_loops.clock import clock_of
 from ._event_loops.shell import TWISTED, Shell, as_deferred
 from ._interfaces.exposed_methods import Called, arguments_of, find_method
+from ._limits import DefaultLimits
 from ._objects.failures import WIRE_NAME
 from ._objects.identity import process_unique_id
 from ._objects.wire_types import unjellyCached, unjellyLCache, unjellyLocal

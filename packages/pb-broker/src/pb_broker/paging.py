@@ -19,8 +19,8 @@ from zope.interface import implementer
 
 from pb_banana import LimitExceeded
 
-from ._compatibility import BrokerLimits
 from ._event_loops.shell import as_deferred
+from ._limits import BrokerLimits
 from ._objects.failures import failure2Copyable
 from ._objects.referenceable import Referenceable
 from .errors import ClosingDown, Error, MaybeExecuted

@@ -11,9 +11,9 @@ within a minor version.
 
 from __future__ import annotations
 
-from pb_jelly._deserialize.forward_references import (
+from pb_jelly._deserialize.forward_references import ForwardReferences
+from pb_jelly._deserialize.hash_limits import (
     FEW_KEYS,
-    ForwardReferences,
     check_hashes,
     check_work,
     has_own_hash,
@@ -38,7 +38,7 @@ from pb_jelly._policy.compiled_policy import (
 from pb_jelly._policy.observed_dict import ALL_EDITS
 from pb_jelly._serialize.code_objects import CODE, write_code
 from pb_jelly._serialize.type_dispatch import TypeDispatch, TypeHandler
-from pb_jelly._sexp.abbreviation import attribute, item, shown, visible
+from pb_jelly._sexp.visible_text import attribute, item, shown, visible
 from pb_jelly._types.attributes import attributes_of, set_attributes
 from pb_jelly._types.builtin_subclasses import enum_key, exception_parts, plain_value
 from pb_jelly._types.exact_scalars import load_zone, zone_items

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pb_banana import Limits
 from pb_banana.extending import Path
-from pb_broker._compatibility import MODERN, BrokerLimits, Compatibility
+from pb_broker._compatibility import MODERN, Compatibility
 from pb_broker._dialects.message_codec import CACHED_COPY, REFERENCE
 from pb_broker._dialects.pb.messages import PROTOCOL_VERSION
 from pb_broker._dialects.pb2.codec import Pb2Codec
@@ -30,6 +30,7 @@ from pb_broker._dialects.undecided import Undecided
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED, Shell, as_deferred
+from pb_broker._limits import BrokerLimits
 from pb_broker._objects.streams import StreamSource
 from pb_broker._objects.wire_types import PB_TYPES
 from pb_broker._session.failure_policy import FailurePolicy

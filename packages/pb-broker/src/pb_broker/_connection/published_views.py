@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pb_broker._compatibility import BrokerLimits
+from pb_broker._limits import BrokerLimits
 from pb_broker._objects.disconnect_notices import Notices
 from pb_broker._session.exports import Local, LocalObjects
 from pb_broker._session.ownership import Ownership

@@ -7,11 +7,8 @@ one write when the batch is done.  A socket's transport is made to send at once,
 saves a turn of the event loop and two system calls; if that fails, the event loop meets
 the same error.  Huge strings are handed over as they are, not joined with others.
 
-Bytes written and not yet taken in by the peer are checked now and then.  Over the
-limit, the connection is given up.  Over the high-water mark the peer is *clogged*: no
-more of its calls are handled for a while, since their answers would only wait as well.
-If both ends are clogged, each waits for the other; therefore the wait has an end, even
-if the peer has not caught up.
+Bytes written and not yet taken in by the peer are checked now and then; backpressure on
+a peer that takes in too little is decided in `backpressure`.
 
 Twisted's transports have no public name for their unsent bytes, nor for sending at
 once.  If a later Twisted renames the attributes read here, a transport seems to have
@@ -21,24 +18,19 @@ loop, and their backlog has no limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 
 from pb_broker._dialects.message_codec import MessageCodec
-from pb_broker._event_loops.clock import clock_of
-from pb_broker._session.host import HeldReading
-from pb_broker._session.session import Session
-from pb_broker.errors import Error
 
+from .backpressure import Backpressure, WritingConnection
 from .large_blocks import keep_large_blocks
 
 __all__ = [
     "SENDING_AT_ONCE",
     "DirectTransport",
     "TransportOutbox",
-    "WritingConnection",
     "has_unsent",
     "undelivered",
 ]
@@ -48,13 +40,6 @@ _HUGE: Final = FileDescriptor.SEND_LIMIT + 1
 
 #: Bytes written between two checks of the undelivered bytes.
 _UNCHECKED_BYTES: Final = 64 * 1024
-#: Undelivered bytes above which a peer is clogged.
-_HIGH_WATER: Final = 16 * 1024 * 1024
-
-#: Seconds between two checks of a clogged peer, and the number of checks.
-_CLOGGED_SECONDS: Final = 0.05
-_CLOGGED_LOOKS: Final = 100
-
 #: The longest huge string, in bytes, that is sent directly: of a longer one, the
 #: rest that the socket does not take would be copied.
 _ALL_AT_ONCE: Final = 4 * 1024 * 1024
@@ -86,52 +71,25 @@ class DirectTransport:
 SENDING_AT_ONCE: Final = (FileDescriptor, DirectTransport)
 
 
-class WritingConnection(Protocol):
-    """A broker, as far as its outbox needs it.
-
-    Attributes:
-        clock: The ``IReactorTime`` for timers; None for the reactor.
-        disconnected: True once the connection is lost.
-        session: The session.
-        transport: The transport.
-    """
-
-    clock: Any
-    disconnected: int
-    session: Session
-    transport: Any
-
-    @property
-    def reading(self) -> HeldReading: ...
-
-    def give_up(self, why: Exception) -> None:
-        """End the connection at once."""
-
-
-class TransportOutbox:
+class TransportOutbox(Backpressure):
     """The way out of a session over a transport.
 
     Args:
         broker: The connection's broker.
 
     Attributes:
-        clogged: The timer for the next check of a clogged peer; None for none.
         gathered: Messages that go out together; None outside a batch.
         handed: Number of the last call before the present batch was gathered.
-        is_wary: True if a clogged peer is waited for; False after a wait in vain, until
-            the peer has caught up.
         unchecked: Bytes written since the last check of the undelivered bytes.
     """
 
-    __slots__ = ("_broker", "clogged", "gathered", "handed", "is_wary", "unchecked")
+    __slots__ = ("gathered", "handed", "unchecked")
 
     def __init__(self, broker: WritingConnection) -> None:
-        self._broker = broker
+        super().__init__(broker)
         self.gathered: list[bytes] | None = None
         self.handed = 0
-        self.clogged: Any = None
         self.unchecked = 0
-        self.is_wary = True
 
     @property
     def _codec(self) -> MessageCodec:
@@ -255,8 +213,12 @@ class TransportOutbox:
         if self.unchecked > _UNCHECKED_BYTES:
             self.check()
 
+    def undelivered(self) -> int:
+        """Return the number of bytes written that the peer has not taken in."""
+        return undelivered(self._broker.transport)
+
     def check(self) -> None:
-        """Hold the reading of a clogged peer; give up a peer above its limit."""
+        """Count the bytes that wait to be taken in, and limit them."""
         self.unchecked = 0
         broker = self._broker
         codec = self._codec
@@ -266,42 +228,7 @@ class TransportOutbox:
         if not waiting:
             self.is_wary = True
             return
-        allowed = broker.session.quotas.of_peer.output_bytes
-        if waiting > allowed:
-            broker.give_up(Error(f"over the limit of {allowed} bytes of output"))
-        elif waiting <= _HIGH_WATER or codec.is_modern:
-            # Credit alone holds the peer's calls back, in a dialect that has it.
-            self.is_wary = True
-        elif self.is_wary and not (broker.reading.is_held or broker.session.pending):
-            broker.reading.hold()
-            self._look(_CLOGGED_LOOKS)
-
-    def _look(self, looks: int) -> None:
-        """Read on if a clogged peer has caught up, or has not after the last check.
-
-        The peer may be waiting just as well, so one end has to go on.
-
-        Args:
-            looks: The number of checks that are left.
-        """
-        broker = self._broker
-        if not broker.reading.is_held or broker.disconnected:
-            return
-        if undelivered(broker.transport) <= _HIGH_WATER // 2:
-            broker.reading.go_on()
-        elif not looks:
-            self.is_wary = False
-            broker.reading.go_on()
-        else:
-            again: Callable[[], None] = lambda: self._look(looks - 1)  # noqa: E731
-            self.clogged = clock_of(broker).callLater(_CLOGGED_SECONDS, again)
-
-    def stop_looking(self) -> None:
-        """Cancel the checks of a clogged peer."""
-        if self.clogged is not None:
-            if self.clogged.active():
-                self.clogged.cancel()
-            self.clogged = None
+        self.limit(waiting)
 
 
 # Unsent and undelivered bytes

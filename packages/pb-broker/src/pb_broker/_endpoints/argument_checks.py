@@ -16,7 +16,7 @@ from warnings import warn
 
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
-from pb_broker._compatibility import BrokerLimits
+from pb_broker._limits import BrokerLimits
 from pb_broker.interfaces import IPBRoot
 from pb_jelly.codec import visible
 

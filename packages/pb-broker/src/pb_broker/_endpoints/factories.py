@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import ClientFactory, ServerFactory
 from twisted.python.failure import Failure
 
-from pb_broker._compatibility import MODERN, BrokerLimits, Compatibility
+from pb_broker._compatibility import MODERN, Compatibility
 from pb_broker._connection.broker import Broker
 from pb_broker._connection.closing import LINGER
 from pb_broker._connection.deadlines import ConnectionDeadlines, as_heartbeat
@@ -18,6 +18,7 @@ from pb_broker._connection.login_turns import LoginTurns
 from pb_broker._connection.writing import undelivered
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED, Shell
+from pb_broker._limits import BrokerLimits
 from pb_broker._objects.deferred_root import LaterRoot
 from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker._session.observers import CallObserver
@@ -34,7 +35,7 @@ from .options import (
     options_of,
 )
 from .places import ServedRoot
-from .turned_away import TurnedAway
+from .turned_away import TurnedAway, turns_away
 
 __all__ = ["PBClientFactory", "PBServerFactory"]
 
@@ -423,11 +424,7 @@ class PBServerFactory(Watching, ServerFactory):
             self.watch.add(broker)
 
     def _turns_away(self) -> bool:
-        """Decide whether to turn a stranger away, because of the number of strangers.
-
-        By chance, which rises with their number: to keep all others out, an attacker
-        has to open connections faster than all of them together.
-        """
+        """Return True if a new connection is one of too many without a login."""
         strangers = len(self._open.strangers)
         if not strangers:
             return False
@@ -438,9 +435,7 @@ class PBServerFactory(Watching, ServerFactory):
         backlog = self.login_backlog or getattr(kind, "profile", MODERN).login_backlog
         if backlog is None:
             return False
-        some, all_ = backlog
-        over = strangers - some
-        return over >= 0 and self.random.random() * (all_ - some) <= over
+        return turns_away(strangers, backlog, self.random)
 
     def broker_lost(self, broker: Broker, reason: Failure) -> None:
         """Count a lost connection no more; end the drain with the last of them.

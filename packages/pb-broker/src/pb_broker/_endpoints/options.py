@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict, TypeVar
 
-from pb_broker._compatibility import BrokerLimits
 from pb_broker._connection.deadlines import Heartbeat
+from pb_broker._limits import BrokerLimits
 from pb_broker._session.observers import CallObserver
 from pb_jelly import SecurityOptions
 

@@ -1,13 +1,13 @@
 """This module holds the quotas of one connection: limits on its peer's cost.
 
 Until a peer has logged in, tighter limits hold than afterwards.  Limits of the whole
-process (:class:`~pb_broker._compatibility.DefaultLimits`) stand for those that nobody
+process (:class:`~pb_broker._limits.DefaultLimits`) stand for those that nobody
 has set, and may be changed at any time.
 """
 
 from __future__ import annotations
 
-from pb_broker._compatibility import BrokerLimits, DefaultLimits
+from pb_broker._limits import BrokerLimits, DefaultLimits
 from pb_broker.errors import Error
 
 __all__ = ["Quotas"]

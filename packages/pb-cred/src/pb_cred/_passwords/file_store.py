@@ -24,7 +24,6 @@ from typing import Any
 
 from pb_cred.errors import PasswordStoreError
 
-from .cost_census import Census, census_of
 from .hashing import (
     KEEPS,
     Keep,
@@ -35,6 +34,7 @@ from .hashing import (
     scram_text,
 )
 from .store import InsteadOf, PasswordStore, checked_name
+from .unknown_users import Census, census_of
 
 fcntl: Any
 try:

@@ -9,9 +9,9 @@ from threading import Lock
 
 from pb_broker.extending import SafeLogger
 
-from .cost_census import Census, census_of
 from .hashing import Keep, PasswordHashing, Record
 from .store import InsteadOf, PasswordStore
+from .unknown_users import Census, census_of
 
 __all__ = ["CHEAP", "MemoryPasswords"]
 

@@ -40,10 +40,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from pb_cred._database.sql import Database
 from pb_cred.errors import PasswordStoreError
 
-from .cost_census import Census, census_of
 from .hashing import KEEPS, Keep, PasswordHashing, Record, parse_scram, scram_text
 from .scram_verifier import Verifier
 from .store import InsteadOf, PasswordStore
+from .unknown_users import Census, census_of
 
 __all__ = ["PasswordDatabase"]
 

@@ -8,7 +8,7 @@ what is here for the event loop.  Each check does one verification for each sche
 any user of the store is verified with, and counts only that of the user in question: so
 an unknown user costs what a known one does, while some still have an imported hash.
 What it costs for an unknown name is what it costs for some of the users: see
-:mod:`.cost_census`.
+:mod:`.unknown_users`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from pb_cred.errors import PasswordStoreError, UnknownUser
 from pb_cred.interfaces import IScramVerifiers, IStandingChecker
 
 from . import hashing as _hashing
-from .cost_census import Census
 from .hashing import KEEPS, Keep, Password, PasswordHashing, Record
 from .scram_verifier import Verifier
+from .unknown_users import Census
 
 __all__ = ["InsteadOf", "PasswordStore", "checked_name"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pb_jelly._policy.class_lookup import text_of
 from pb_jelly._policy.named_objects import find_function, find_module
-from pb_jelly._sexp.abbreviation import shown
 from pb_jelly._sexp.atoms import None_atom, unicode_atom
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types import builtin_subclasses as extended
 from pb_jelly._types.instance_state import Unpersistable, give_state, has_own_setstate
 from pb_jelly._types.type_table import (

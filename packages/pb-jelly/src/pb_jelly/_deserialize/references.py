@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._deserialize.forward_references import IDLE, ForwardReferences, known
-from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.attributes import hashed_fields
 from pb_jelly.errors import MalformedJelly
 

@@ -47,13 +47,12 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from pb_jelly._deserialize.forward_references import (
+from pb_jelly._deserialize.forward_references import Pending, known
+from pb_jelly._deserialize.hash_limits import (
     FEW_KEYS,
     UNLIMITED_NODES,
-    Pending,
     check_hashes,
     hashed,
-    known,
     not_hashed,
 )
 from pb_jelly._deserialize.rare_forms import ABSENT, Build, open_special
@@ -73,9 +72,9 @@ from pb_jelly._policy.compiled_policy import (
     Target,
     table_for,
 )
-from pb_jelly._sexp.abbreviation import shown
 from pb_jelly._sexp.atoms import None_atom, class_atom, dereference_atom, reference_atom
 from pb_jelly._sexp.compiler import UNLIMITED, caused, mypyc_attr
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.type_table import (
     DEQUE,
     DEREFERENCE,

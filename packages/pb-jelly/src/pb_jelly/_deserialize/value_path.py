@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly._deserialize.rare_forms import ABSENT
-from pb_jelly._sexp.abbreviation import attribute, item
+from pb_jelly._sexp.visible_text import attribute, item
 from pb_jelly._types.type_table import DICT, FROZENSET, OBJECT, TUPLE
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pb_jelly._policy.compiled_policy import GENERIC, Target, registered, target_of
 from pb_jelly._policy.named_objects import find_class, listed_classes
-from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.type_table import HEADS, OBJECT
 from pb_jelly.errors import InsecureJelly, MalformedJelly
 

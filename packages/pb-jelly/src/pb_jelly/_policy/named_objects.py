@@ -15,7 +15,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from pb_jelly._policy.taster import Taster
-from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.qualified_names import full_name, qual
 from pb_jelly.errors import InsecureJelly, MalformedJelly
 

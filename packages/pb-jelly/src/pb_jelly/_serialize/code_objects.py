@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
-from pb_jelly._sexp.abbreviation import shown
 from pb_jelly._sexp.atoms import class_atom, function_atom, method_atom, module_atom
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.qualified_names import leads_to, qual
 from pb_jelly._types.type_table import CLASS, FUNCTION, METHOD, MODULE
 from pb_jelly.errors import InsecureJelly, UnjellyableType

@@ -43,7 +43,7 @@ from collections import OrderedDict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from pb_jelly._deserialize.forward_references import (
+from pb_jelly._deserialize.hash_limits import (
     FEW_KEYS,
     UNLIMITED_NODES,
     check_hashes,
@@ -56,7 +56,6 @@ from pb_jelly._serialize.code_objects import CODE, write_code
 from pb_jelly._serialize.size_check import check_size
 from pb_jelly._serialize.type_dispatch import TypeDispatch, TypeHandler
 from pb_jelly._serialize.value_path import Frame, place
-from pb_jelly._sexp.abbreviation import shown
 from pb_jelly._sexp.atoms import (
     None_atom,
     dictionary_atom,
@@ -70,6 +69,7 @@ from pb_jelly._sexp.atoms import (
     unpersistable_atom,
 )
 from pb_jelly._sexp.compiler import UNLIMITED, caused, mypyc_attr
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types import builtin_subclasses as extended
 from pb_jelly._types.instance_state import check_names, state_of
 from pb_jelly._types.qualified_names import qual

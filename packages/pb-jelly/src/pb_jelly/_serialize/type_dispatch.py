@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pb_jelly._policy.compiled_policy import registry_of
-from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types import builtin_subclasses as extended
 from pb_jelly._types.advice import advice
 from pb_jelly._types.attributes import layout_of

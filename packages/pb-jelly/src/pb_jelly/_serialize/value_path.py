@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from pb_jelly._sexp.abbreviation import jellied_attribute, jellied_item
 from pb_jelly._sexp.atoms import (
     dictionary_atom,
     frozenset_atom,
@@ -15,6 +14,7 @@ from pb_jelly._sexp.atoms import (
     set_atom,
     tuple_atom,
 )
+from pb_jelly._sexp.visible_text import jellied_attribute, jellied_item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from types import MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly.errors import MalformedJelly
 
 __all__ = [

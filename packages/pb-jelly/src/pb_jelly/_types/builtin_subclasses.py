@@ -13,8 +13,8 @@ from collections import OrderedDict, deque
 from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any, Final
 
-from pb_jelly._sexp.abbreviation import shown
 from pb_jelly._sexp.compiler import caused
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.attributes import computed_names, state_slots
 from pb_jelly._types.instance_state import (
     builtin_exception,

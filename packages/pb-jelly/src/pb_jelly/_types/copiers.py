@@ -15,8 +15,8 @@ from operator import attrgetter
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from pb_jelly._sexp.abbreviation import shown
 from pb_jelly._sexp.compiler import caused
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.attributes import is_generated, layout_of
 from pb_jelly._types.builtin_subclasses import enum_key, enum_member
 from pb_jelly._types.instance_state import (

@@ -7,7 +7,7 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from pb_jelly._sexp.abbreviation import shown
+from pb_jelly._sexp.visible_text import shown
 from pb_jelly._types.attributes import (
     computed_names,
     fill_slots,

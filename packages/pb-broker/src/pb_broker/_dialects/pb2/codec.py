@@ -28,7 +28,6 @@ from pb_banana.extending import (
     readdressed,
     releases,
 )
-from pb_broker._compatibility import BrokerLimits
 from pb_broker._dialects.message_codec import (
     CACHED_COPY,
     KEPT_ANSWER,
@@ -39,6 +38,7 @@ from pb_broker._dialects.message_codec import (
 )
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._limits import BrokerLimits
 from pb_broker.errors import ProtocolError
 from pb_jelly import JellyError, SecurityOptions, Taster
 from pb_jelly.codec import CurrentTables, current_tables

@@ -1,4 +1,4 @@
-"""This module is the abbreviation of values and places for messages.
+"""This module makes visible text of values and places, for messages and logs.
 
 A peer's data is shown in bounded length and without control characters.
 :func:`visible` is the one function by which all four packages escape text for people.

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pb_jelly._sexp.abbreviation import (
+from pb_jelly._sexp.visible_text import (
     attribute,
     item,
     jellied_attribute,

@@ -1,4 +1,4 @@
-"""Connections and servers that last as long as an ``async with``, over real sockets."""
+"""Context managers of connections and servers, over real sockets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def to(port: Any) -> str:
 class ManagerTests(TestCase):
     timeout = PATIENCE
 
-    async def test_a_root(self) -> None:
+    async def test_root_within_a_context_manager(self) -> None:
         async with pb_broker.serve(SOMEWHERE, Root()) as port:
             where = to(port)
             async with pb_broker.client(where) as root:
@@ -66,7 +66,7 @@ class ManagerTests(TestCase):
             async with pb.client(where):
                 pass
 
-    async def test_endpoints_factories_and_a_reactor(self) -> None:
+    async def test_endpoints_factories_and_a_reactor_as_arguments(self) -> None:
         server = TCP4ServerEndpoint(REACTOR, 0, interface="127.0.0.1")
         factory = pb.PBServerFactory(Root())
         async with pb.serve(server, factory, reactor=REACTOR) as port:
@@ -76,7 +76,7 @@ class ManagerTests(TestCase):
                 assert root.broker.factory is ours
                 assert await root.callRemote("add", 2, 3) == 5
 
-    async def test_a_login(self) -> None:
+    async def test_login_within_a_context_manager(self) -> None:
         async with pb.serve(SOMEWHERE, portal()) as port:
             alice = UsernamePassword(b"alice", b"sesame")
             async with pb.client(to(port), credentials=alice) as avatar:
@@ -86,14 +86,14 @@ class ManagerTests(TestCase):
                 async with pb.client(to(port), credentials=mallory):
                     pass
 
-    async def test_an_error_inside(self) -> None:
+    async def test_error_inside_closes_both_ends(self) -> None:
         async with pb.serve(SOMEWHERE, Root()) as port:
             with pytest.raises(ZeroDivisionError):
                 async with pb.client(to(port)) as root:
                     raise ZeroDivisionError
             assert root.broker.disconnected
 
-    async def test_a_connection_that_the_server_closes(self) -> None:
+    async def test_connection_closed_by_the_server(self) -> None:
         root = Root()
         async with pb.serve(SOMEWHERE, root, grace=0) as port:
             connecting = pb.client(to(port))
@@ -104,7 +104,7 @@ class ManagerTests(TestCase):
             await lost
         await connecting.__aexit__(None, None, None)
 
-    async def test_calls_may_end(self) -> None:
+    async def test_server_waits_for_calls_to_end(self) -> None:
         root = Root()
         async with pb.serve(SOMEWHERE, root, grace=None) as port:
             connecting = pb.client(to(port))

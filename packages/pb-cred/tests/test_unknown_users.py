@@ -15,10 +15,10 @@ from twisted.cred.portal import Portal
 from pb_cred._mechanisms.scram.scram import ScramServerMechanism
 from pb_cred._passwords import hashing, sql_store
 from pb_cred._passwords.argon2 import parse
-from pb_cred._passwords.cost_census import Census, census_of
 from pb_cred._passwords.hashing import Kept, Record, parse_scram
 from pb_cred._passwords.memory_store import CHEAP
 from pb_cred._passwords.scram_verifier import ScramCost, Verifier, make_verifier
+from pb_cred._passwords.unknown_users import Census, census_of
 from pb_cred.mechanisms import LoginContext
 from pb_cred.stores import (
     MemoryPasswords,

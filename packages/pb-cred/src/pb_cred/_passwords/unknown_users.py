@@ -1,4 +1,6 @@
-"""This module is a census: how many of a store's users have a password of which cost.
+"""This module gives unknown users the costs that a store's users have.
+
+It has a census: how many of the users have a password of which cost.
 
 Theory of operation
 -------------------
