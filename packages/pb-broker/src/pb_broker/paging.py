@@ -20,6 +20,7 @@ from zope.interface import implementer
 from pb_banana import LimitExceeded
 
 from ._compatibility import BrokerLimits
+from ._errors.caught_failure import caught_failure
 from ._event_loops.shell import as_deferred
 from ._objects.failures import failure2Copyable
 from ._objects.referenceable import Referenceable
@@ -240,7 +241,7 @@ class FilePager(Pager):
         try:
             self.startProducing(fd)
         except Exception:
-            self.paging_failed(Failure())
+            self.paging_failed(caught_failure())
             raise
 
     def startProducing(self, fd: BinaryIO) -> None:

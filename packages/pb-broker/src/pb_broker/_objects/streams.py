@@ -27,6 +27,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED
@@ -200,9 +201,9 @@ class StreamSource(Referenceable):
         except (CancelledError, AsyncioCancelledError):
             # If this end has not cancelled it, the generator's awaitable was cancelled.
             if not self._is_closed:
-                self._failure = Failure()
+                self._failure = caught_failure()
         except ENDINGS:
-            self._failure = Failure()
+            self._failure = caught_failure()
         finally:
             # A generator that was left at a ``yield`` has yet to clean up.
             try:
