@@ -33,6 +33,7 @@ from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED
 from pb_broker._objects.identity import process_unique_id
 from pb_broker.errors import (
+    ClosingDown,
     DeadReferenceError,
     Error,
     MaybeExecuted,
@@ -535,6 +536,9 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
             begun = MaybeExecuted(self._source.broker.lost_reason)
             begun.__cause__ = error
             error = begun
+        if isinstance(error, MaybeExecuted) and _is_closing(self._source):
+            # The stream was cut off, with a call of `next` on its way there.
+            error = ClosingDown("the other end has closed down")
         self._is_over = True
         self._error = error
         self._begin = self._source = self._coming = self._arrival = None
@@ -571,6 +575,12 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
         coming = getattr(self, "_coming", None)
         if coming is not None:
             _give_up(coming)
+
+
+def _is_closing(source: Any) -> bool:
+    """Return True if the other end has said that it takes no more calls."""
+    session = getattr(getattr(source, "broker", None), "session", None)
+    return session is not None and session.outgoing.refused_after is not None
 
 
 def _waiter(answer: Any) -> tuple[Any, Callable[[], None]]:
