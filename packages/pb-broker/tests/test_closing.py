@@ -459,6 +459,23 @@ class TestStreams:
         assert serving.drained == [1]
         assert serving.clock.getDelayedCalls() == []
 
+    def test_stream_whose_next_call_is_lost_fails_with_closing_down(self) -> None:
+        serving, got = self.begin()
+        serving.drain(5)
+        serving.flush()
+        # The call for the item after this one is under way at the cut.
+        serving.root.more[-1].callback(None)
+        serving.clock.advance(5)
+        serving.flush()
+        assert got[:2] == [0, 1]
+        assert isinstance(got[2], pb.ClosingDown)
+        assert serving.drained == [1]
+
+    def test_stream_lost_without_a_notice_fails_with_maybe_executed(self) -> None:
+        serving, got = self.begin()
+        serving.pairs[0].close()
+        assert isinstance(got[1], pb.MaybeExecuted)
+
     def test_new_stream_is_refused(self) -> None:
         serving, _ = self.begin()
         serving.drain(5)
@@ -466,6 +483,7 @@ class TestStreams:
             root_of(serving.pairs[0]).callRemote("items"), *serving.pairs
         )
         assert isinstance(refused.value, pb.ClosingDown)
+        serving.pairs[0].close()
 
 
 class TestPagers:

@@ -377,7 +377,7 @@ def test_reader_that_leaves_early() -> None:
     root = Root()
     with speaking(root) as pair:
 
-        async def leave() -> int:
+        async def leave() -> Any:
             async with root_of(pair).stream("count", 10**6) as stream:
                 async for each in stream:
                     if each == 100:

@@ -609,7 +609,7 @@ def test_keys_that_are_none() -> None:
         with pytest.raises(IndexError):
             promise[-1]
         with pytest.raises(TypeError):
-            list(promise)  # type: ignore[call-overload]
+            list(promise)
         with pytest.raises(TypeError):
             assert 1 in promise
         with pytest.raises(TypeError):

@@ -17,8 +17,10 @@ from twisted.cred.credentials import (
 from twisted.cred.error import LoginDenied, UnauthorizedLogin, UnhandledCredentials
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import LogLevel
 from zope.interface import implementer
 
+from pb_broker import NoSuchMethod
 from pb_broker.testing import Pair
 from pb_cred import pb
 
@@ -31,6 +33,7 @@ from .support import (
     legacy_log_in,
     log_in,
     logged,
+    outcome,
     portal_of,
     text_of,
     trapped,
@@ -155,15 +158,46 @@ def test_retry_after_a_refusal() -> None:
     assert call(pair, log_in(pair), "name") == b"alice"
 
 
+class PortalOfItsOwn(Portal):
+    def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Any:
+        return super().login(credentials, mind, *interfaces)
+
+
 def test_a_portal_without_a_checker_for_the_mechanism_says_so() -> None:
     pair = connected(Portal(OneRealm(), [AllowAnonymousAccess()]))
     trapped(log_in(pair), pb.NoMechanism)
     pair = legacy_connected(Portal(OneRealm(), [AllowAnonymousAccess()]))
-    with logged() as events:
-        trapped(legacy_log_in(pair), UnhandledCredentials)
-    failures = [event["log_failure"] for event in events if "log_failure" in event]
-    assert len(failures) == 1
-    assert failures[0].check(UnhandledCredentials)
+    trapped(legacy_log_in(pair), UnhandledCredentials)
+
+
+@pytest.mark.parametrize("portal_class", [Portal, PortalOfItsOwn])
+def test_login_that_no_checker_serves_is_one_line_in_the_log(portal_class: Any) -> None:
+    alice = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
+    for checker, sent in (
+        (alice, ("loginAnonymous",)),
+        (AllowAnonymousAccess(), ("login", "alice")),
+    ):
+        pair = legacy_connected(portal_class(OneRealm(), [checker]))
+        root = pair.client.remoteForName("root")
+        with logged() as events:
+            answer = outcome(pair, root.callRemote(*sent))
+            if isinstance(answer, tuple):
+                answer = outcome(pair, answer[1].callRemote("respond", b"x" * 16))
+            trapped(answer, UnhandledCredentials)
+        (event,) = events
+        assert event["log_level"] is LogLevel.info
+        assert event["reason"] == "no checker"
+
+
+def test_call_for_a_ticket_without_tickets_is_one_line_in_the_log() -> None:
+    pair = connected(portal_of(OneRealm()))
+    root = pair.client.remoteForName("root")
+    for args in ((), (None,), (1, 2, 3)):
+        with logged() as events:
+            trapped(outcome(pair, root.callRemote("ticket", *args)), NoSuchMethod)
+        (event,) = events
+        assert event["log_level"] is LogLevel.info
+        assert event["pb_event"] == "call_refused"
 
 
 async def later(credentials: Any) -> bytes:

@@ -53,6 +53,8 @@ def called(cls: Any, name: str) -> Any:
         (Text, "setCopierForClass"),
         (Colour, "with copyable"),
         (KeyError, "send its text"),
+        (type, "send its name"),
+        (type(len), "send its name"),
         (object, "copyable or setCopierForClass"),
     ],
 )
@@ -68,3 +70,25 @@ def test_advice_in_the_message_of_a_refusal(value: Any, modern: bool) -> None:
     with pytest.raises(JellyError, match="copyable") as caught:
         jelly({"x": [value]}, policy, modern=modern)
     assert "['x'][0]" in str(caught.value)
+
+
+class Coded:
+    def method(self) -> None: ...
+
+
+@pytest.mark.parametrize("modern", [False, True])
+@pytest.mark.parametrize("value", [Coded, Coded.method, Coded().method, enum, len])
+def test_advice_on_code(value: Any, modern: bool) -> None:
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    with pytest.raises(JellyError, match="send its name"):
+        jelly([value], policy, modern=modern)
+
+
+def test_advice_on_a_type_that_the_policy_does_not_allow() -> None:
+    class Nothing(SecurityOptions):
+        def isTypeAllowed(self, typeName: Any) -> bool:
+            return False
+
+    with pytest.raises(JellyError, match="'set': list it with allowTypes"):
+        jelly({1}, Nothing())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import abc
 import dataclasses
 import gc
 from typing import Any
@@ -22,6 +23,7 @@ from pb_jelly import (
     qual,
     unjelly,
 )
+from pb_jelly._types.instance_state import why_not_blank
 
 EVERYTHING = DummySecurityOptions()
 
@@ -479,3 +481,39 @@ def test_dataclass_without_blank_instances() -> None:
     for cls in (Needing, Plain):
         with pytest.raises(TypeError, match="__new__ cannot be called without"):
             copyable("x", registry=ClassRegistry())(cls)
+
+
+def test_undecorated_subclass_of_a_frozen_dataclass_with_slots() -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Base:
+        x: int
+
+    registry = ClassRegistry()
+
+    @copyable("x", registry=registry)
+    class Derived(Base):
+        pass
+
+    policy = SecurityOptions(registry)
+    policy.allowInstancesOf(Derived)
+    assert unjelly(jelly(Derived(5), policy), policy) == Derived(5)
+
+
+def test_class_with_a_base_that_refuses_blank_instances() -> None:
+    # Structures of msgspec have such a base, written in C, and no __new__ of their own.
+    classes: list[Any] = [type(iter([])), type(iter({}))]
+    for cls in classes:
+        assert cls.__new__ is object.__new__
+        assert why_not_blank(cls).startswith("its __new__ cannot be called without")
+
+
+def test_finalizer_is_not_run_on_a_blank_instance_to_try_it() -> None:
+    class Final:
+        def __del__(self) -> None:
+            raise AssertionError
+
+    class Abstract(abc.ABC):
+        @abc.abstractmethod
+        def method(self) -> None: ...
+
+    assert why_not_blank(Final) == why_not_blank(Abstract) == ""

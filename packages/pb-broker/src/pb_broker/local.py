@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.python.failure import Failure
 
 from ._dialects.pb.messages import encoded_name
+from ._errors.caught_failure import caught_failure
 from ._errors.safe_logger import SafeLogger
 
 __all__ = ["LocalAsRemote", "LocalAsyncForwarder", "LocalMethod"]
@@ -66,7 +66,7 @@ class LocalAsRemote:
         try:
             return succeed(getattr(self, "async_" + name)(*args, **kw))
         except Exception:
-            failure = Failure()
+            failure = caught_failure()
             if self.reportAllTracebacks:
                 _log.failure(
                     "A local call failed", failure, pb_event="local_call_failed"

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from pb_banana import LimitExceeded
 
+from ._errors.caught_failure import caught_failure
 from ._event_loops.shell import as_deferred
 from ._limits import BrokerLimits
 from ._objects.failures import failure2Copyable
@@ -240,7 +241,7 @@ class FilePager(Pager):
         try:
             self.startProducing(fd)
         except Exception:
-            self.paging_failed(Failure())
+            self.paging_failed(caught_failure())
             raise
 
     def startProducing(self, fd: BinaryIO) -> None:

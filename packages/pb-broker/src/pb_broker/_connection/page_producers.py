@@ -7,6 +7,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._session.peer_log import PeerLog
 
@@ -35,7 +36,7 @@ def _send_page(pager: Any, log: PeerLog) -> bool:
         return bool(pager.stillPaging())
     except ENDINGS:
         # The failure is this pager's alone; the others go on.
-        failure = Failure()
+        failure = caught_failure()
         if log.allows():
             _log.failure("A pager failed", failure, pb_event="pager_failed")
         fail_pager(pager, failure, log)

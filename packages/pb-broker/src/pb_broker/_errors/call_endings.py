@@ -40,7 +40,8 @@ ENDINGS: Final[tuple[type[BaseException], ...]] = (Exception, *UNUSUAL)
 def is_ctrl_c(error: Any) -> bool:
     """Return True if an exception may be Ctrl-C, and no other handler sees to it."""
     return (
-        isinstance(error, KeyboardInterrupt)
+        # Of an exception that refuses to be read, the type alone is known.
+        issubclass(type(error), KeyboardInterrupt)
         and threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )

@@ -21,12 +21,16 @@ from pb_banana import BananaError
 from pb_broker.errors import RemoteError
 from pb_jelly import JellyError, MalformedJelly, qual
 
+from .call_endings import ENDINGS
+from .caught_failure import class_name
+
 __all__ = [
     "MAX_NAME",
     "MAX_PARENTS",
     "MAX_TEXT",
     "PART_NAMES",
     "Details",
+    "attribute_of",
     "cut",
     "details_of",
     "full_text",
@@ -99,9 +103,24 @@ def cut(text: str, length: int) -> str:
 def message_of(value: object) -> str:
     """Return the text of an exception alone, even if its ``__str__`` fails."""
     try:
-        return str(value)
-    except Exception as error:
-        return f"<{type(value).__qualname__}; no text: {type(error).__qualname__}>"
+        # Of a subclass of str as well, the text alone.
+        return str.__str__(str(value))
+    except ENDINGS as error:
+        return f"<{_qualname(value)}; no text: {_qualname(error)}>"
+
+
+def _qualname(value: object) -> str:
+    """Return the qualified name of an object's class, past its metaclass."""
+    name: str = type.__dict__["__qualname__"].__get__(type(value))
+    return name
+
+
+def attribute_of(error: object, name: str) -> Any:
+    """Return an attribute of an exception; None if there is none, or it raises."""
+    try:
+        return getattr(error, name, None)
+    except ENDINGS:
+        return None
 
 
 def full_text(error: object) -> str:
@@ -122,8 +141,11 @@ def _explained(error: object, left: list[int], level: int) -> str:
                 lines.append("...")
                 break
             left[0] -= 1
-            text = _explained(inner, left, level + 1).replace("\n", "\n  ")
-            name = _short_name(inner)
+            try:
+                text = _explained(inner, left, level + 1).replace("\n", "\n  ")
+                name = _short_name(inner)
+            except ENDINGS:
+                name, text = _qualname(inner), "cannot be read"
             lines.append(f"{label} {name}: {text}" if text else f"{label} {name}")
     return "\n".join(lines)
 
@@ -146,10 +168,10 @@ def _short_name(error: BaseException) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    notes = getattr(error, "__notes__", None)
-    if not isinstance(notes, list | tuple):
+    notes = attribute_of(error, "__notes__")
+    if type(notes) not in {list, tuple}:
         return []
-    return [note for note in notes[:_MOST_NOTES] if isinstance(note, str)]
+    return [str.__str__(note) for note in notes[:_MOST_NOTES] if isinstance(note, str)]
 
 
 def _members(error: BaseException) -> tuple[BaseException, ...]:
@@ -158,7 +180,7 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
         is_remote_group = isinstance(error, RemoteError) and "exceptions" in vars(error)
         if not is_remote_group:
             return ()
-    members: Any = getattr(error, "exceptions", ())
+    members: Any = attribute_of(error, "exceptions") or ()
     return tuple(
         member
         for member in members[:_MOST_MEMBERS]
@@ -168,7 +190,10 @@ def _members(error: BaseException) -> tuple[BaseException, ...]:
 
 def _cause(error: BaseException) -> BaseException | None:
     # A codec's error is written for the peer; its cause may have more than it may know.
-    return None if isinstance(error, (JellyError, BananaError)) else error.__cause__
+    if isinstance(error, (JellyError, BananaError)):
+        return None
+    cause: BaseException | None = attribute_of(error, "__cause__")
+    return cause
 
 
 def named(error: BaseException, name_of: Any = qual) -> tuple[str, list[str]]:
@@ -229,6 +254,16 @@ def _described(
     error: BaseException, name_of: Any, left: list[int], level: int
 ) -> dict[str, Any]:
     left[0] -= 1
+    try:
+        return _readable(error, name_of, left, level)
+    except ENDINGS:
+        name = class_name(error)
+        return {"type": name, "parents": [name], "value": "cannot be read"}
+
+
+def _readable(
+    error: BaseException, name_of: Any, left: list[int], level: int
+) -> dict[str, Any]:
     name, parents = named(error, name_of)
     described: dict[str, Any] = {
         "type": name,
@@ -248,7 +283,7 @@ def _parts(error: BaseException) -> Details:
     for cls, parts in _PARTS.items():
         if isinstance(error, cls):
             for part, types in parts.items():
-                value = getattr(error, part, None)
+                value = attribute_of(error, part)
                 if type(value) in types and _is_said(value, message):
                     details[part] = _sendable(value) if type(value) is str else value
     name = errno.errorcode.get(details.get("errno", 0))

@@ -16,8 +16,10 @@ from twisted.python.failure import Failure
 
 from pb_jelly.codec import visible
 
+from .call_endings import ENDINGS
+from .caught_failure import caught_failure, class_name, readable_failure
 from .exception_copies import native_base
-from .exception_details import MAX_TEXT, full_text, message_of
+from .exception_details import MAX_TEXT, attribute_of, full_text, message_of
 
 __all__ = ["SafeLogger", "for_log"]
 
@@ -42,11 +44,36 @@ class SafeLogger(Logger):
         fields = {name: _field(value) for name, value in kwargs.items()}
         super().emit(level, format, **fields)
 
+    def failure(
+        self,
+        format: str,
+        failure: Failure | None = None,
+        *level: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Log a failure.
+
+        Args:
+            format: The text, with names of fields in braces.
+            failure: The failure; None for the exception that is being handled.
+            *level: The level of the event; critical if it is left out.
+            **kwargs: The fields.
+        """
+        super().failure(format, failure or caught_failure(), *level, **kwargs)
+
 
 def _field(value: object) -> object:
     """Return the value of a field, or its escaped text if it needs escaping."""
     if type(value) in _HARMLESS:
         return value
+    try:
+        return _shown_field(value)
+    except ENDINGS:
+        # An exception, or another object, that raises when its class is asked for.
+        return f"<{visible(class_name(value), MAX_TEXT)}; it cannot be read>"
+
+
+def _shown_field(value: object) -> object:
     if isinstance(value, Failure):
         return for_log(value)
     if isinstance(value, BaseException):
@@ -110,7 +137,7 @@ def _is_chain_harmless(error: BaseException) -> bool:
 
     Its own notes and members are checked by the caller.
     """
-    chained: list[BaseException | None] = [error.__cause__, error.__context__]
+    chained = _chained(error)
     for _ in range(_MOST_CHAINED):
         if not chained:
             return True
@@ -118,8 +145,12 @@ def _is_chain_harmless(error: BaseException) -> bool:
         if each is not None:
             if visible(full_text(each), MAX_TEXT) != message_of(each):
                 return False
-            chained += [each.__cause__, each.__context__]
+            chained += _chained(each)
     return False
+
+
+def _chained(error: BaseException) -> list[BaseException | None]:
+    return [attribute_of(error, "__cause__"), attribute_of(error, "__context__")]
 
 
 def for_log(failure: Failure) -> Failure:
@@ -131,9 +162,12 @@ def for_log(failure: Failure) -> Failure:
         failure: Any Failure; it is not changed.
     """
     value = failure.value
-    if not isinstance(value, BaseException):
-        return failure
-    error = _shown_exception(value)
+    try:
+        if not isinstance(value, BaseException):
+            return failure
+        error = _shown_exception(value)
+    except ENDINGS:
+        return readable_failure(failure)
     if error is value:
         return failure
     shown = type(failure).__new__(type(failure))

@@ -29,6 +29,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pb_broker._errors.caught_failure import failure_with
 from pb_broker.errors import WrongThread
 
 from .shell import Shell, forget, late_call, result_of
@@ -64,7 +65,7 @@ class _CallFuture(asyncio.Future[Any]):
     def errback(self, failure: Failure) -> None:
         """Fail the call."""
         error: Any = failure.value
-        if isinstance(error, StopIteration):
+        if issubclass(type(error), StopIteration):
             # A Future refuses it: it would end the waiting coroutine.
             error = RuntimeError("the call raised StopIteration")
         self.set_exception(error)
@@ -208,8 +209,7 @@ class AsyncioShell(Shell):
         if not hasattr(type(result), "__await__"):
             return None
         if asyncio.isfuture(result):
-            waiting: Deferred[Any] = Deferred.fromFuture(result)
-            return waiting
+            return _waiting(result)
         return self.run(result_of(result))
 
     def waiter(self) -> tuple[Any, Callable[[], None]]:
@@ -293,7 +293,7 @@ class _ContainedError(Exception):
     """A wrapper of an exception that would end the loop, in a task that shall fail."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
+        super().__init__()
         self.error = error
 
 
@@ -305,20 +305,20 @@ async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
         raise _ContainedError(error) from error
 
 
-def _outcome(task: asyncio.Task[Any]) -> Any:
-    """Return the result of a finished task, or a Failure."""
+def _outcome(task: asyncio.Future[Any]) -> Any:
+    """Return the result of a finished task or Future, or a Failure."""
     if task.cancelled():
         return Failure(asyncio.CancelledError())
     error = task.exception()
     if error is None:
         return task.result()
-    if isinstance(error, _ContainedError):
+    if type(error) is _ContainedError:
         error = error.error
-    return Failure(error, type(error), error.__traceback__)
+    return failure_with(error)
 
 
-def _waiting(task: asyncio.Task[Any]) -> Deferred[Any]:
-    """Return a Deferred of a task's result.
+def _waiting(task: asyncio.Future[Any]) -> Deferred[Any]:
+    """Return a Deferred of the result of a task or Future.
 
     Cancelling it cancels the task, whose outcome is then the result.
     """

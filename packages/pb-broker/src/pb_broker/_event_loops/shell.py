@@ -16,6 +16,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
+from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure
 from pb_broker.errors import CallTimeout, WrongThread, shown_name
 
 from .answers import Answer
@@ -142,6 +144,20 @@ def as_deferred(answer: Answer[_T] | None) -> Deferred[_T]:
     return deferred
 
 
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine, and replace an exception that Twisted cannot make a Failure of.
+
+    Twisted would raise it elsewhere, and the coroutine's Deferred would never fire.
+    """
+    try:
+        return await coroutine
+    except ENDINGS as error:
+        known: Any = caught_failure().value
+        if known is error:
+            raise
+    raise known
+
+
 def _is_reactor_thread() -> bool:
     """Return True in the reactor's thread, and in each thread before it runs."""
     # None as long as no reactor has run, against its annotation.
@@ -191,7 +207,7 @@ class Shell:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         """Run a coroutine of the program's; it begins at once."""
-        return ensureDeferred(coroutine)
+        return ensureDeferred(_contained(coroutine))
 
     def awaitable(self, result: Any) -> Deferred[Any] | None:
         """Return a Deferred for the result of a method that has to be waited for.

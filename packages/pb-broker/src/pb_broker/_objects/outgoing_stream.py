@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from pb_broker._dialects.message_codec import Served
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure
 from pb_broker._event_loops.shell import Shell
 from pb_broker.errors import NoSuchMethod
 from pb_jelly import JellyError
@@ -189,9 +190,9 @@ class OutgoingStream:
         except (CancelledError, AsyncioCancelledError):
             if not self._is_over:
                 # Its own awaitable was cancelled, and not from here.
-                self._failure = Failure()
+                self._failure = caught_failure()
         except ENDINGS:
-            self._failure = Failure()
+            self._failure = caught_failure()
         finally:
             await self._clean_up()
             self._iterator = _NOTHING
@@ -266,7 +267,7 @@ class OutgoingStream:
         except ENDINGS as error:
             if count == 1:
                 self._locate(error)
-                self.cut_off(Failure())
+                self.cut_off(caught_failure())
             return 0
 
     def _take(self, count: int, size: int) -> None:

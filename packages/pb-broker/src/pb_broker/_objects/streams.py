@@ -27,11 +27,13 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED
 from pb_broker._objects.identity import process_unique_id
 from pb_broker.errors import (
+    ClosingDown,
     DeadReferenceError,
     Error,
     MaybeExecuted,
@@ -201,9 +203,9 @@ class StreamSource(Referenceable):
         except (CancelledError, AsyncioCancelledError):
             # If this end has not cancelled it, the generator's awaitable was cancelled.
             if not self._is_closed:
-                self._failure = Failure()
+                self._failure = caught_failure()
         except ENDINGS:
-            self._failure = Failure()
+            self._failure = caught_failure()
         finally:
             # A generator that was left at a ``yield`` has yet to clean up.
             try:
@@ -583,6 +585,9 @@ class RemoteStream(AsyncIterator[_T], Generic[_T]):
             begun = MaybeExecuted(self._source.broker.lost_reason)
             begun.__cause__ = error
             error = begun
+        if isinstance(error, MaybeExecuted) and _is_closing(self._source):
+            # The stream was cut off, with a call of `next` on its way there.
+            error = ClosingDown("the other end has closed down")
         self._is_over = True
         self._error = error
         self._begin = self._source = self._coming = self._arrival = None
@@ -654,6 +659,12 @@ def as_stream(value: Any) -> RemoteStream[Any]:
 
 def _never() -> Any:
     """Stand for the call of a stream that needs none."""
+
+
+def _is_closing(source: Any) -> bool:
+    """Return True if the other end has said that it takes no more calls."""
+    session = getattr(getattr(source, "broker", None), "session", None)
+    return session is not None and session.outgoing.refused_after is not None
 
 
 def _waiter(answer: Any) -> tuple[Any, Callable[[], None]]:

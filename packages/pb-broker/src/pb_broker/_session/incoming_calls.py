@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from pb_broker._dialects.message_codec import MessageCodec, Served
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure, readable_failure
 from pb_broker._errors.misdirected_calls import is_misdirected
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
@@ -212,7 +213,7 @@ class IncomingCalls:
                 self._host, method, args, kw
             )
         except ENDINGS:
-            self.fail(Failure(), request, wanted)
+            self.fail(caught_failure(), request, wanted)
             return
         served = (perspective, method, args, kw)
         if type(result) not in _VALUES:
@@ -272,9 +273,9 @@ class IncomingCalls:
             # For a missing object as well: references in them are to be given back.
             args, kw = read(ServingContext(perspective))
         except (JellyError, ProtocolError):
-            self._refuse(request, wanted, Failure())
+            self._refuse(request, wanted, caught_failure())
         except ENDINGS:
-            self.fail(Failure(), request, wanted)
+            self.fail(caught_failure(), request, wanted)
         else:
             self.call(request, luid, to_copy, name, wanted, args, kw)
 
@@ -322,7 +323,7 @@ class IncomingCalls:
             later = None if is_items else self._host.shell.awaitable(result)
         except ENDINGS:
             # A result that says itself what its class is has raised instead.
-            self.fail(Failure(), request, wanted)
+            self.fail(caught_failure(), request, wanted)
             return
         if is_items:
             self._answer_stream(result, request, wanted, served)
@@ -371,13 +372,13 @@ class IncomingCalls:
             # caller and the log are told.
             batch = self._batch
             if batch is None or batch.value is not result:
-                self.fail(Failure(), request, wanted)
+                self.fail(caught_failure(), request, wanted)
             elif batch.halve():
                 # Not past the hooks again: this is still the same answer.
                 self._send_answer(batch.value, request, wanted, served)
             else:
                 batch.locate(error)
-                self.fail(Failure(), request, wanted)
+                self.fail(caught_failure(), request, wanted)
             return
         outbox = self.outbox
         gathered = outbox.gathered
@@ -399,7 +400,7 @@ class IncomingCalls:
             try:
                 self._quotas.check_streams(len(self.streams))
             except Error:
-                self.fail(Failure(), request, wanted)
+                self.fail(caught_failure(), request, wanted)
                 return
             result = StreamSource(self._host, generator, served[0])
             self.list_stream(result)
@@ -494,21 +495,31 @@ class IncomingCalls:
             request: The peer's number of the call.
             wanted: Whether an answer is wanted.
         """
+        log = self._host.peer_log
+        try:
+            self._log_failed(failure, wanted)
+            if wanted:
+                self._send_failure(failure, request)
+        except ENDINGS:
+            # The exception has raised in place of saying what it is.
+            readable = readable_failure(failure)
+            self._log_failed(readable, wanted)
+            if wanted:
+                self._send_failure(readable, request)
+        log.see_to_ctrl_c(failure)
+        if self.hooks is not None:
+            self.hooks.ended(request, failure.value)
+
+    def _log_failed(self, failure: Failure, wanted: Any) -> None:
+        """Log a failed call, unless that concerns the caller alone."""
         error = failure.value
         is_logged = isinstance(failure, CopiedFailure) or not is_silent(error)
         if self.is_over and not isinstance(error, Exception):
             # A task that was cancelled when its loop ended.
             is_logged = False
         log = self._host.peer_log
-        if is_logged and log.allows():
-            self._log_failed(failure, wanted)
-        if wanted:
-            self._send_failure(failure, request)
-        log.see_to_ctrl_c(failure)
-        if self.hooks is not None:
-            self.hooks.ended(request, error)
-
-    def _log_failed(self, failure: Failure, wanted: Any) -> None:
+        if not is_logged or not log.allows():
+            return
         error = failure.value
         log = self._host.peer_log
         # Of a failure without an exception, Twisted makes up the traceback.

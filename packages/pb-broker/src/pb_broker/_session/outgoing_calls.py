@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from pb_banana.extending import Path, messages
 from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure, failure_with
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import forget, late_call
@@ -179,7 +180,7 @@ class OutgoingCalls:
             # An exception of a hook of the caller's own values is the caller's.  Those
             # that end a program are let through, as from any other call.
             first = luid, to_copy, name, wanted
-            return self._unsent(Failure(), first, args, kw, perspective, seconds)
+            return self._unsent(caught_failure(), first, args, kw, perspective, seconds)
         # First, since there are transports that bring the answer at once.
         answer = None
         if wanted:
@@ -496,15 +497,16 @@ class OutgoingCalls:
             else:
                 value = self.hooks.reading_answer(call, read)
         except ENDINGS:
-            value = Failure()
+            value = caught_failure()
         self._fire(call, value)
 
     def fail(self, request: int, error: object) -> None:
         """Have a call fail; see `AnswerSink.fail`."""
-        if isinstance(error, Failure):
-            failure = error
-        elif isinstance(error, Exception):
-            failure = Failure(error)
+        # By type: an exception of a class of the program's may not let itself be read.
+        if issubclass(type(error), Failure):
+            failure: Any = error
+        elif issubclass(type(error), Exception):
+            failure = failure_with(error)
         else:
             failure = Failure(remote_error("", "the peer sent an error that is none"))
         self._fire(self.pending.pop(request, None), failure)
@@ -515,7 +517,12 @@ class OutgoingCalls:
             if self._host.peer_log.allows():
                 _log.debug("An answer to no call", pb_event="stray_answer")
         elif not call.called:
-            fire = call.errback if isinstance(result, Failure) else call.callback
+            try:
+                is_failure = isinstance(result, Failure)
+            except ENDINGS:
+                # A value of a class of the program's, which no Deferred can hold.
+                result, is_failure = caught_failure(), True
+            fire = call.errback if is_failure else call.callback
             # A program may have listed a Deferred of its own.
             if getattr(call, "context", None) is None:
                 fire(result)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS, is_ctrl_c
+from pb_broker._errors.caught_failure import caught_failure
 from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import Shell
@@ -112,7 +113,7 @@ class PeerLog:
         try:
             callback(*args)
         except ENDINGS:
-            failure = Failure()
+            failure = caught_failure()
             if self.allows():
                 _log.failure("A callback failed", failure, pb_event="callback_failed")
             self.see_to_ctrl_c(failure)

@@ -393,7 +393,7 @@ class Session:
             self._stopped_observing(entry)
         self.outgoing.fail_all(pending, reason, unsent)
         if self.streams is not None:
-            self.streams.close(reason)
+            self.streams.close(reason, self.outgoing.refused_after is not None)
         self.incoming.close()
         self.exports.clear()
         self.caches.close()

@@ -24,7 +24,7 @@ from pb_broker._objects.identity import process_unique_id
 from pb_broker._objects.incoming_stream import IncomingStream
 from pb_broker._objects.outgoing_stream import OutgoingStream
 from pb_broker._objects.streams import RemoteStream
-from pb_broker.errors import Error, MaybeExecuted, ProtocolError
+from pb_broker.errors import ClosingDown, Error, MaybeExecuted, ProtocolError
 from pb_jelly import MalformedJelly
 
 from .exports import ExportTable
@@ -273,12 +273,16 @@ class Streams:
             error = remote_error("", "the peer sent an error that is none")
         stream.ended(error)
 
-    def close(self, reason: Failure) -> None:
+    def close(self, reason: Failure, is_closing: bool) -> None:
         """End the peer's streams: the connection is lost.
 
         Args:
             reason: Why.
+            is_closing: Whether the peer has said that it takes no more calls.
         """
         received, self.received = self.received, {}
         for stream in received.values():
-            stream.ended(MaybeExecuted(reason))
+            if is_closing:
+                stream.ended(ClosingDown("the other end has closed down"))
+            else:
+                stream.ended(MaybeExecuted(reason))

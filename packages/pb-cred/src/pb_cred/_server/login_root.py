@@ -55,6 +55,15 @@ class LoginRoot(SaslRoot):
             keeps_names=self.keeps_names,
         )
 
+    def remoteMessageReceived(
+        self, broker: Any, message: str, args: Any, kw: Any
+    ) -> Any:
+        """Run a method of the login; without tickets, there is none for them."""
+        if message == "ticket" and self.login_service.tickets is None:
+            # Here, in no method, it is logged as what it is: the peer's mistake.
+            raise NoSuchMethod("there are no tickets here")
+        return super().remoteMessageReceived(broker, message, args, kw)
+
     def unknown_method(self, error: NoSuchMethod) -> Exception:
         """Return the error of a call of a method of the application's own root."""
         return LoginRequired(
@@ -124,7 +133,6 @@ class LoginRoot(SaslRoot):
             A Deferred with the ticket, and its validity in seconds.
 
         Raises:
-            NoSuchMethod: There are no tickets here.
             NoTicket: There are none for this session.
             LoginRefused: That is no avatar of the peer's, or the connection is not
                 encrypted.

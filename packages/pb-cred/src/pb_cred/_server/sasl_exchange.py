@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
@@ -28,7 +28,7 @@ from pb_broker.extending import clock_of, find_method
 from pb_cred._channel.tls import context_of
 from pb_cred._mechanisms.login_rules import LOGIN_NAME, MAX_MESSAGE, cleaned
 from pb_cred._sessions.audit_log import shown_username
-from pb_cred.errors import LoginRefused
+from pb_cred.errors import LoginRefused, ToldRefusal
 from pb_cred.mechanisms import Claim, ServerExchange, Verified, is_name
 from pb_jelly import Jellier
 
@@ -40,6 +40,8 @@ __all__ = ["SaslExchange", "SaslRoot", "TemporaryReference"]
 
 #: Longest part kept of a mechanism's own words on a refusal, in characters.
 _MOST_DETAIL: Final = 200
+#: Reason for the audit log where the portal has no checker for the credentials.
+_NO_CHECKER: Final = "no checker"
 
 
 class TemporaryReference(Referenceable):
@@ -327,7 +329,8 @@ class SaslRoot(Referenceable):
             A Deferred with the answer: the avatar, or the last answer of an exchange of
             messages, with the avatar in it.  It fails with LoginRefused where the
             portal says UnauthorizedLogin, or has said so often enough not to be asked
-            any more; any other failure is passed on.
+            any more, and where no checker takes the credentials; any other failure is
+            passed on.
         """
         if self.is_over():
             # The connection is about to be closed for the refusals before this login.
@@ -367,6 +370,8 @@ class SaslRoot(Referenceable):
             withdrawn = error.reason
         except UnauthorizedLogin:
             refusal = Failure()
+        except UnhandledCredentials:
+            withdrawn = _NO_CHECKER
         except Exception:
             # Audited as well, but not counted: the fault may be ours.
             self._refusals.tell(attempt, "error", is_logged=self.broker.may_log())
@@ -381,9 +386,18 @@ class SaslRoot(Referenceable):
             self._refusals.tell(attempt, withdrawn, is_logged=is_logged)
         else:
             self.count_refusal(attempt, attempt.reason, refusal)
+        if withdrawn == _NO_CHECKER:
+            raise self._unhandled()
         # Outside of the handler, so that it does not carry the other along.
         is_explained = self.explains_refusals or attempt.explains_refusals
         raise told_refusal(refusal, is_explained=is_explained)
+
+    def _unhandled(self) -> Exception:
+        """Return the error of a login that no checker of the portal takes."""
+        error = UnhandledCredentials("no checker takes these credentials")
+        # Programs of twisted.spread look for it in the log.
+        is_logged = self.broker.failure_policy.logs_misdirected
+        return error if is_logged else ToldRefusal(error)
 
     async def _have_room(self) -> bool:
         """Wait while as many logins are being decided on as may be refused.

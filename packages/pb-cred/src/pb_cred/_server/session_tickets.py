@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from pb_broker import Broker, NoSuchMethod
+from pb_broker import Broker
 from pb_cred._sessions.session_list import ListedLogin
 from pb_cred._tickets.ticket_issuer import IssuedTicket, Tickets
 from pb_cred.errors import LoginRefused, NoTicket
@@ -31,14 +31,13 @@ def give_ticket(service: LoginService, broker: Broker, avatar: Any) -> Deferred[
         A Deferred with the ticket, and its validity in seconds.
 
     Raises:
-        NoSuchMethod: There are no tickets here.
-        NoTicket: There are none for this session.
+        NoTicket: There are none here, or none for this session.
         LoginRefused: That is no avatar of the peer's, or the connection is not
             encrypted.
     """
     tickets = service.tickets
     if tickets is None:
-        raise NoSuchMethod("there are no tickets here")
+        raise NoTicket("there are no tickets here")
     for login in service.sessions.over(broker):
         if login.outgoing is avatar and login.session.is_tls:
             return _issue(service, tickets, login)

@@ -156,8 +156,10 @@ class TypeDispatch:
                 return self._find_copied(cls, copier)
             return self._find_instance(cls)
         if not self.allows_head(entry.head):
+            is_named = entry.head in (b"class", b"function", b"method", b"module")
+            help_text = advice(cls) if is_named else "list it with allowTypes"
             raise InsecureJelly(
-                f"the policy does not allow the type {shown(entry.head)}"
+                f"the policy does not allow the type {shown(entry.head)}: {help_text}"
             )
         return TypeHandler(entry.op)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 from enum import Enum
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from pb_jelly._types.builtin_subclasses import base_of
@@ -16,6 +17,8 @@ _EXTENDED: Final = (
     *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta),
     *(datetime.tzinfo, Decimal),
 )
+
+_CODE: Final = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
 
 _CLASSES: Final = "a class of yours that copyable or setCopierForClass has registered"
 
@@ -29,6 +32,8 @@ def advice(cls: type[Any]) -> str:
     Returns:
         End of a sentence, in the imperative.
     """
+    if issubclass(cls, _CODE):
+        return "send its name, since code stays where it is"
     if issubclass(cls, Enum):
         return "register the enumeration with copyable"
     names = {f"{base.__module__}.{base.__name__}" for base in cls.__mro__}

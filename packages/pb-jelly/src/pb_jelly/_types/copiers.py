@@ -128,7 +128,7 @@ class Copier:
             self._form()
             return
         # The fields are checked at first use: a decorator may still add them.
-        reason = why_not_blank(self.cls) or _why_not_attributes(self.cls)
+        reason = _why_not_attributes(self.cls) or why_not_blank(self.cls)
         if reason:
             raise _uncopyable(self.cls, reason)
 
@@ -337,6 +337,9 @@ def _why_not_attributes(cls: type[Any]) -> str:
         owner = next((base for base in cls.__mro__ if name in vars(base)), object)
         method = vars(owner)[name] if owner is not object else None
         module = getattr(method, "__module__", None) or owner.__module__
+        if _DATACLASS in vars(owner) or _ATTRS in vars(owner):
+            # Made by the decorator of a base, whose fields are the state.
+            continue
         if method is not None and _top(module) != home:
             return (
                 f"its {name} is that of {shown(module)}, which checks nothing that a "

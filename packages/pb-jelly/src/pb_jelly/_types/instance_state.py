@@ -132,6 +132,8 @@ def _check_restorable(cls: type[Any], state: Any) -> None:
                     )
 
 
+#: The flag of an abstract class: Py_TPFLAGS_IS_ABSTRACT.
+_IS_ABSTRACT: Final = 1 << 20
 _blank: WeakKeyDictionary[type[Any], str] = WeakKeyDictionary()
 
 
@@ -141,21 +143,24 @@ def why_not_blank(cls: Any) -> str:
     A ``__new__`` of the class's own is called once, to try it.
     """
     if cls.__new__ is object.__new__:
-        return ""
+        # A base that is written in C may refuse it.  Not tried of an abstract class,
+        # which has no instances to send, and with a finalizer, which expects state.
+        is_tried = not (cls.__flags__ & _IS_ABSTRACT or hasattr(cls, "__del__"))
+        return _why_not_made(cls) if is_tried else ""
     reason = _blank.get(cls)
     if reason is None:
-        reason = ""
-        try:
-            is_one = isinstance(cls.__new__(cls), cls)
-        except MemoryError:
-            raise
-        except Exception as error:
-            reason = f"its __new__ cannot be called without arguments: {error!r:.100}"
-        else:
-            if not is_one:
-                reason = "its __new__ returns an instance of another class"
-        _blank[cls] = reason
+        reason = _blank[cls] = _why_not_made(cls)
     return reason
+
+
+def _why_not_made(cls: Any) -> str:
+    try:
+        is_one = isinstance(cls.__new__(cls), cls)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return f"its __new__ cannot be called without arguments: {error!r:.100}"
+    return "" if is_one else "its __new__ returns an instance of another class"
 
 
 def give_state(inst: Any, state: Any) -> None:

@@ -19,13 +19,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
-from twisted.python.failure import Failure
-
 from pb_banana import Connection, encode
 from pb_banana.extending import Path
 from pb_broker._dialects.message_codec import Jellied, Served, Sink
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
+from pb_broker._errors.caught_failure import caught_failure
 from pb_broker.errors import ProtocolError
 from pb_jelly import Jellier, JellyError, SExp, Taster, jelly
 from pb_jelly.codec import CurrentTables
@@ -526,7 +525,7 @@ class PbCodec:
         try:
             error = self._serializer.unjelly(expression, ServingContext(), "error")
         except ENDINGS:
-            error = Failure()
+            error = caught_failure()
         sink.outgoing.fail(request, error)
 
     def _on_decref(self, sink: Sink, luid: int | bytes) -> None:
