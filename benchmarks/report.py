@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from . import _rows, _svg, codec, growth, hostile, memory, rpc
+from . import _rows, _svg, codec, growth, hostile, latency, memory, rpc
 from ._codecs import BASE as CODEC_BASE
 from ._payloads import PAYLOADS
 from ._scenes import SCENES
@@ -56,6 +56,9 @@ _METHOD: Final = """\
   decade of n: 1 is in proportion. Memory is counted by allocation for small n, and as
   what the process has resident for large.
 - **Memory** is counted by allocation.
+- **Calls beside a large call**: one client, that makes a small call 0.2 ms after the
+  answer to the last, to another object than the large call. Times are from the call to
+  its answer, by the clock, in milliseconds, and medians of the rounds.
 - **Under attack**: ours alone. Each line is the worst of some figures, with the largest
   that each may be, and how many of them hold. Time is the processor's, for one message,
   the quickest of a few runs; in the lines on fairness it is what a client waits while
@@ -242,6 +245,7 @@ _TITLES: Final = {
     "codec": ("Codecs", codec.tables),
     "growth": ("Growth", growth.tables),
     "memory": ("Memory", memory.tables),
+    "latency": ("Calls beside a large call", latency.tables),
     "hostile": ("Under attack", hostile.tables),
 }
 

@@ -289,6 +289,25 @@ def test_runs_on_one_machine_are_reported_together(tmp_path: Path) -> None:
     assert document.read_text("utf-8").count("\n| µs | P1 | P2 |\n") == 2
 
 
+def test_small_calls_beside_a_large_one_are_timed(tmp_path: Path) -> None:
+    rows = tmp_path / "latency.jsonl"
+    run(
+        "latency",
+        *("--rounds", "1", "--loops", "twisted,asyncio", "--patience", "0"),
+        *("--bytes", "300000", "--nodes", "500", "--out", rows),
+    )
+    found = {(row["work"], row["system"]) for row in rows_in(rows)}
+    assert found == {
+        (work, f"{dialect}, {loop}")
+        for work in ("bytes", "nodes")
+        for dialect in ("pb2", "pb")
+        for loop in ("twisted", "asyncio")
+    }
+    document = tmp_path / "performance.md"
+    run("report", rows, "--out", document)
+    assert "### Small calls beside 300,000 bytes" in document.read_text("utf-8")
+
+
 def test_no_report_without_rows(tmp_path: Path) -> None:
     rows = tmp_path / "codec.jsonl"
     run("codec", "--payloads", "P1", "--rounds", "0", "--out", rows)
@@ -300,7 +319,7 @@ def test_no_report_without_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "benchmark",
-    ["codec", "rpc", "growth", "memory", "hostile", "logins", "report"],
+    ["codec", "rpc", "growth", "memory", "latency", "hostile", "logins", "report"],
 )
 def test_usage_is_printed_on_request(benchmark: str) -> None:
     ran = run_program("-m", f"benchmarks.{benchmark}", "--help", cwd=ROOT)

@@ -92,6 +92,32 @@ def test_messages_of_several_lanes_cut_anywhere(
     assert not frames.has_backlog
 
 
+@pytest.mark.parametrize("size", [1, 5, 7, 11, 13, 5000])
+def test_pieces_that_were_fed_in_parts_before_they_are_read(size: int) -> None:
+    queue = LaneQueue(FRAME)
+    queue.add(message(2 * FRAME))
+    queue.add(message(3, byte=b"n"))
+    data = b"".join(sent(queue))
+    frames = reader()
+    for start in range(0, len(data), size):
+        frames.feed(data[start : start + size])
+    assert messages_in(frames) == [b"nnn", b"m" * 2 * FRAME]
+    assert not frames.has_backlog
+
+
+def test_the_head_of_a_first_piece_in_parts() -> None:
+    frames = reader()
+    data = piece(2, 1, first=2, is_last=True) + b"ok"
+    frames.feed(data[:6])
+    assert not frames.advance()
+    assert not frames.has_backlog
+    frames.feed(data[6:12])
+    assert not frames.advance()
+    for part in (data[12:13], data[13:] + frame_head(1)[:1], frame_head(1)[1:] + b"x"):
+        frames.feed(part)
+    assert messages_in(frames) == [b"ok", b"x"]
+
+
 def test_a_small_message_goes_between_two_pieces() -> None:
     queue = LaneQueue(FRAME)
     queue.add(message(FRAME + 1))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -547,6 +549,77 @@ def test_small_calls_pass_a_large_one_to_another_object() -> None:
         pair.flush()
         assert done == ["other", "large", "behind"]
         assert len(pair.server_factory.root.kept[0]) == size
+
+
+def test_calls_are_answered_between_the_pieces_of_a_large_one() -> None:
+    with speaking() as pair:
+        root = root_of(pair)
+        child = result_of(root.callRemote("child"), pair)
+        large = outcome(root.callRemote("keep", [b"x" * 500_000] * 4))
+        answered_at: list[int] = []
+
+        def call(_: Any = None) -> None:
+            answered_at.append(pair.client.session.codec.unsent)
+            if not large:
+                child.callRemote("called_back").addCallback(call)
+
+        call()
+        pair.flush()
+        assert large
+        gaps = [before - after for before, after in pairwise(answered_at)]
+        assert 0 < max(gaps) <= 131_072
+
+
+def test_pieces_wait_for_a_sign_that_earlier_ones_have_arrived() -> None:
+    """What is on its way is in the way of small messages, so it has a limit."""
+    with speaking() as pair:
+        root = root_of(pair)
+        large = outcome(root.callRemote("keep", [b"x" * 500_000] * 4))
+        transport = pair.client_transport
+        while transport.producer is not None:
+            transport.producer.resumeProducing()
+        on_the_way = sum(map(len, transport.written))
+        # The least window, and a part of a piece over it.
+        assert 131_072 <= on_the_way < 131_072 + 65_536 + 100
+        assert pair.client.session.codec.has_pieces
+        pair.flush()
+        assert large
+
+
+def test_a_large_string_is_the_object_that_was_collected() -> None:
+    limits = pb.BrokerLimits(
+        wire=Limits(message_bytes=20_000_000, string_bytes=20_000_000)
+    )
+    with speaking(limits=limits) as pair:
+        pair.client.set_limits(limits)
+        root = root_of(pair)
+        tracemalloc.start()
+        try:
+            size = 8_000_000
+            large = bytes(size)
+            result_of(root.callRemote("keep", large), pair)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert pair.server_factory.root.kept[0] == large
+        # The string at either end, and room for the buffer to grow.
+        assert peak < 2.4 * size
+
+
+def test_a_server_that_closes_sends_an_answer_in_pieces_to_its_end() -> None:
+    class Large(Echo):
+        def remote_large(self) -> bytes:
+            return b"y" * 600_000
+
+    with speaking(Large(), linger=0) as pair:
+        ends = outcome(root_of(pair).callRemote("large"))
+        for _ in range(4):
+            pair.pump()
+        assert pair.server.session.codec.has_pieces
+        pair.server.drain()
+        pair.flush()
+        assert [len(each) for each in ends] == [600_000]
+        assert pair.closed
 
 
 def test_a_release_does_not_pass_what_names_the_object() -> None:

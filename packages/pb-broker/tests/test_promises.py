@@ -605,7 +605,7 @@ def test_keys_that_are_none() -> None:
         promise = root_of(pair).promise("list")
         for bad in (1.5, None, b"x", True):
             with pytest.raises(TypeError, match="indexed by"):
-                promise[bad]  # type: ignore[index]
+                promise[bad]
         with pytest.raises(IndexError):
             promise[-1]
         with pytest.raises(TypeError):

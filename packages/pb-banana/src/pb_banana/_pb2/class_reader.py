@@ -277,7 +277,9 @@ class ClassReader(ContainerReader):
                     if n > self._end - self.position:
                         raise self._cut()
                     left += n if head < 0xA0 else n + n
-                elif head >= 0x40:
+                elif head >= 0x40 and (
+                    n < self._far or self.position not in self._detached
+                ):
                     if n > self._end - self.position:
                         raise self._cut()
                     self.position += n

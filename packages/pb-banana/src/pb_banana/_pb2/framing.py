@@ -7,6 +7,7 @@ payload is whole messages, one after the other.  A message that is too large for
 goes in pieces on a lane from 1 to 127, of which the last has 128 more in its head; the
 first piece begins with eight bytes for the length of the whole message, so that the
 receiver refuses it before there is more.  Between two pieces other frames may go.
+The bytes of a piece are taken as they come; those of another frame, once all are there.
 
 `FrameReader` puts messages together; it looks at no message.  `cut` makes the frames of
 one.  Neither does input or output.  The specification is ``docs/protocol-pb2.md``.
@@ -14,10 +15,11 @@ one.  Neither does input or output.  The specification is ``docs/protocol-pb2.md
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING, Final, final
 
 from pb_banana.errors import DecodeError, LimitExceeded
+
+from .lane_body import LaneBody
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -68,23 +70,6 @@ def piece(size: int, lane: int, *, first: int = 0, is_last: bool = False) -> byt
     return frame_head(size + LENGTH_BYTES, head) + first.to_bytes(LENGTH_BYTES, "big")
 
 
-class _Lane:
-    """A message that comes in pieces.
-
-    Attributes:
-        size: The bytes of the whole message.
-        got: The bytes that have come.
-        body: A buffer of them, whose content is the message in the end without a copy.
-    """
-
-    __slots__ = ("body", "got", "size")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.got = 0
-        self.body = BytesIO()
-
-
 @final
 class FrameReader:
     """Received bytes, put together to messages.
@@ -98,6 +83,9 @@ class FrameReader:
         data: Bytes in which the present messages are.
         position: The index of the next message in them, to be moved by its reader.
         end: The index after the last of them.
+        is_single: True if they are those of one message, which came on a lane.
+        detached: Its large strings, which are not in the data: see `LaneBody`.
+        apart: The bytes of all of these.
         lanes: The most lanes that may be used at a time.
         max_frame: As above, and so are the next two.
         message_bytes: See above.
@@ -110,9 +98,16 @@ class FrameReader:
         "_lanes",
         "_more",
         "_need",
+        "_piece",
+        "_piece_is_last",
+        "_piece_lane",
+        "_piece_left",
         "_place",
+        "apart",
         "data",
+        "detached",
         "end",
+        "is_single",
         "lane_bytes",
         "lanes",
         "max_frame",
@@ -128,6 +123,9 @@ class FrameReader:
         self.data: bytes = b""
         self.position: i64 = 0
         self.end: i64 = 0
+        self.is_single: bool = False
+        self.detached: dict[int, bytes] = {}
+        self.apart: i64 = 0
         # The bytes from `_place` on have yet to be cut; those in `_more` come after
         # them, and are joined once there is enough of them for a frame.
         self._buffer: bytes = b""
@@ -135,7 +133,13 @@ class FrameReader:
         self._more: list[bytes] = []
         self._have: i64 = 0
         self._need: i64 = HEAD_BYTES
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, LaneBody] = {}
+        # The piece that is coming: how many of its bytes are to come, its message, the
+        # lane of that, and whether it is the last piece.
+        self._piece_left: i64 = 0
+        self._piece: LaneBody | None = None
+        self._piece_lane: i64 = 0
+        self._piece_is_last: bool = False
 
     @property
     def has_backlog(self) -> bool:
@@ -162,6 +166,12 @@ class FrameReader:
             self._more.append(data)
         self._have += len(data)
 
+    def forget(self) -> None:
+        """Let go of the present messages, all of which have been read."""
+        self.data = b""
+        self.detached = {}
+        self.apart = 0
+
     def advance(self) -> bool:
         """Go on to a message, if there is a whole one.
 
@@ -175,6 +185,9 @@ class FrameReader:
         while self.position >= self.end:
             if self._have < self._need:
                 return False
+            if self._piece is not None:
+                self._go_on(self._piece)
+                continue
             if self._more:
                 self._more.insert(0, self._buffer[self._place :])
                 self._buffer = b"".join(self._more)
@@ -186,22 +199,27 @@ class FrameReader:
             lane: i64 = data[place + 3]
             if size == 0 or size > self.max_frame:
                 raise self._wrong_size(size)
+            if lane:
+                self._begin_piece(lane, size)
+                continue
             if self._have < HEAD_BYTES + size:
                 self._need = HEAD_BYTES + size
                 return False
-            self._need = HEAD_BYTES
-            self._have -= HEAD_BYTES + size
             place += HEAD_BYTES
-            self._place = place + size
-            if lane == 0:
-                self.data = data
-                self.position = place
-                self.end = place + size
-            else:
-                self._piece(lane, place, place + size)
-            if self._have == 0:
-                self._buffer = b""
+            self.data = data
+            self.position = place
+            self.end = place + size
+            self.is_single = False
+            self._take(HEAD_BYTES + size)
         return True
+
+    def _take(self, size: i64) -> None:
+        """Let go of the next bytes, of which the first part has so many at least."""
+        self._need = HEAD_BYTES
+        self._have -= size
+        self._place += size
+        if self._have == 0:
+            self._buffer = b""
 
     def _wrong_size(self, size: int) -> DecodeError:
         if not size:
@@ -210,42 +228,74 @@ class FrameReader:
             f"a frame of {size} bytes, where {self.max_frame} were agreed on"
         )
 
-    def _piece(self, head: i64, start: i64, end: i64) -> None:
-        """Take a piece on a lane; make it the present message if it is the last."""
+    def _begin_piece(self, head: i64, size: i64) -> None:
+        """Begin a piece on a lane, whose head is the next in the buffer."""
         number: i64 = head & LAST_LANE
         is_last = head >= LAST_PIECE
         if number == 0 or number > self.lanes:
             raise DecodeError(f"a frame on lane {head}, which there is not")
         lane = self._lanes.get(number)
+        before: i64 = HEAD_BYTES
         if lane is None:
-            if end - start <= LENGTH_BYTES:
+            if size <= LENGTH_BYTES:
                 raise DecodeError("a first piece without a part of its message")
+            before += LENGTH_BYTES
+            if self._have < before:
+                self._need = before
+                return
+            start = self._place + HEAD_BYTES
             total = int.from_bytes(self._buffer[start : start + LENGTH_BYTES], "big")
+            size -= LENGTH_BYTES
             lane = self._begin(total)
             self._lanes[number] = lane
-            start += LENGTH_BYTES
-        size = end - start
-        lane.got += size
-        if lane.got > lane.size or (is_last and lane.got < lane.size):
+        lane.announced += size
+        if lane.announced > lane.size or (is_last and lane.announced < lane.size):
             raise DecodeError(
-                f"a message of {lane.got} bytes, of which {lane.size} were announced"
+                f"a message of {lane.announced} bytes, of which {lane.size} were "
+                f"announced"
             )
         if not is_last and size < LEAST_PIECE - LENGTH_BYTES:
             raise DecodeError(f"a piece of {size} bytes, which is not the last")
-        lane.body.write(memoryview(self._buffer)[start:end])
-        if is_last:
-            del self._lanes[number]
-            self.data = lane.body.getvalue()
-            self.position = 0
-            self.end = lane.size
+        self._take(before)
+        self._need = 1
+        self._piece = lane
+        self._piece_left = size
+        self._piece_lane = number
+        self._piece_is_last = is_last
 
-    def _begin(self, total: int) -> _Lane:
+    def _go_on(self, lane: LaneBody) -> None:
+        """Take bytes of the piece that is coming.
+
+        Its message becomes the present one with the last byte of its last piece.
+        """
+        if self._place == len(self._buffer):
+            self._buffer = self._more.pop(0)
+            self._place = 0
+        start = self._place
+        size: i64 = min(self._piece_left, len(self._buffer) - start)
+        lane.write(self._buffer, start, start + size)
+        self._piece_left -= size
+        self._take(size)
+        if self._piece_left:
+            self._need = 1
+            return
+        self._piece = None
+        if self._piece_is_last:
+            del self._lanes[self._piece_lane]
+            self.detached = lane.detached
+            self.apart = lane.apart
+            self.data = lane.taken()
+            self.position = 0
+            self.end = len(self.data)
+            self.is_single = True
+
+    def _begin(self, total: int) -> LaneBody:
         """Return a new lane for a message of so many bytes."""
         if total > self.message_bytes:
             raise LimitExceeded("message_bytes", total, self.message_bytes)
         if self.on_lanes + total > self.lane_bytes:
             raise LimitExceeded("lane_bytes", self.on_lanes + total, self.lane_bytes)
-        return _Lane(total)
+        return LaneBody(total)
 
     def drop(self, number: int) -> None:
         """Forget the message that is coming on a lane: it is not sent to its end.

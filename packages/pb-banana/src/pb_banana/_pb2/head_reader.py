@@ -79,7 +79,9 @@ class HeadReader:
         "_context",
         "_data",
         "_depth",
+        "_detached",
         "_end",
+        "_far",
         "_floor",
         "_granted",
         "_invoker",
@@ -109,6 +111,11 @@ class HeadReader:
         self._data: bytes = b""
         self._start: i64 = 0
         self._end: i64 = 0
+        # The strings that are not in the bytes of the message, by the places where they
+        # would begin.
+        self._detached: dict[int, bytes] = {}
+        # The bytes of the shortest string that may be detached, or is over the limit.
+        self._far: i64 = 0
         # The values that are marked as shared, by their numbers.
         self._shared: list[Any] = []
         # The policy.
@@ -303,13 +310,14 @@ class HeadReader:
         if head < 0x40 or head >= 0x80:
             raise self._malformed("no name where there must be one")
         n = self._argument(head)
-        place = self.position
-        if n < 0 or n > self._end - place:
-            raise IndexError
-        if n > self._longest:
-            raise self._over("string_bytes", n, self._longest)
-        self.position = place + n
-        raw = data[place : place + n]
+        if n >= self._far:
+            raw = self._long(n)
+        else:
+            place = self.position
+            if n < 0 or n > self._end - place:
+                raise IndexError
+            self.position = place + n
+            raw = data[place : place + n]
         if head >= 0x60:
             raw.decode()
         return raw
@@ -323,12 +331,29 @@ class HeadReader:
             raise self._malformed("no byte string where there must be one")
         n = self._argument(head)
         place = self.position
+        if n >= self._far and place in self._detached:
+            return memoryview(self._long(n))
         if n < 0 or n > self._end - place:
             raise IndexError
         if n > self._longest:
             raise self._over("string_bytes", n, self._longest)
         self.position = place + n
         return memoryview(self._data)[place : place + n]
+
+    def _long(self, n: i64) -> bytes:
+        """Return the bytes of a string that may be detached, or over the limit."""
+        place = self.position
+        is_detached = place in self._detached
+        if not is_detached and n > self._end - place:
+            raise IndexError
+        if n > self._longest:
+            # Before its bytes: the position is the same before and behind them.
+            self.position = place - 1
+            raise self._over("string_bytes", n, self._longest)
+        if is_detached:
+            return self._detached[place]
+        self.position = place + n
+        return self._data[place : place + n]
 
     def _check_bits(self, number: int) -> None:
         """Refuse an integer of too many bits."""
@@ -376,14 +401,19 @@ class HeadReader:
 
     def _over(self, limit: str, used: i64, allowed: i64) -> LimitExceeded:
         """Return the error for a value that is too large."""
-        return LimitExceeded(limit, used, allowed, offset=self.position - self._start)
+        return LimitExceeded(limit, used, allowed, offset=self._offset(self.position))
 
     def _malformed(self, message: str) -> DecodeError:
         """Return the error for bytes that no writer of this dialect makes."""
-        return DecodeError(message, offset=self.position - self._start)
+        return DecodeError(message, offset=self._offset(self.position))
 
     def _cut(self) -> IncompleteError:
         """Return the error for a message that ends within a value."""
         return IncompleteError(
-            "the message ends within a value", offset=self._end - self._start
+            "the message ends within a value", offset=self._offset(self._end)
         )
+
+    def _offset(self, position: i64) -> int:
+        """Return the offset of a position in the message, as it came."""
+        before = [len(raw) for at, raw in self._detached.items() if at <= position]
+        return position - self._start + sum(before)

@@ -465,7 +465,7 @@ class MessageExchange:
         limits = policy.limits
         start = frames.position
         # A frame may hold several messages, and is longer than each may be.
-        end: i64 = min(frames.end, start + limits.message_bytes)
+        end: i64 = min(frames.end, start + limits.message_bytes - frames.apart)
         reader = _readers.pop() if _readers else Reader()
         try:
             reader.set_options(
@@ -473,21 +473,24 @@ class MessageExchange:
             )
             reader.set_endings(policy.endings)
             reader.use(policy.modern_tables.current().reading, policy.security, limits)
-            reader.open(frames.data, start, end)
+            reader.open(frames.data, start, end, frames.detached)
             message = self._read(reader)
             frames.position = reader.position
         except IncompleteError as error:
             if end < frames.end:
-                size = frames.end - start
-                raise LimitExceeded("message_bytes", size, end - start) from error
+                size = frames.end - start + frames.apart
+                most = limits.message_bytes
+                raise LimitExceeded("message_bytes", size, most) from error
             raise
         finally:
             reader.close()
             _readers.append(reader)
-        self.size = frames.position - start
+        self.size = frames.position - start + frames.apart
         if frames.position == frames.end:
             # Let go of the bytes before the message has its effect.
-            frames.data = b""
+            frames.forget()
+        elif frames.is_single:
+            raise DecodeError("more bytes on a lane than its message has")
         return message
 
     def _read(self, reader: Reader) -> tuple[Any, ...]:

@@ -52,6 +52,7 @@ from .head_reader import (
     MAY_TUPLE,
     TAG,
 )
+from .lane_body import DETACHED
 from .tag_reader import MACHINE, VIEW, TagReader
 
 if TYPE_CHECKING:
@@ -104,13 +105,21 @@ class Reader(TagReader):
 
     # Messages.
 
-    def open(self, data: bytes, start: i64, end: i64) -> None:
+    def open(
+        self,
+        data: bytes,
+        start: i64,
+        end: i64,
+        detached: dict[int, bytes] | None = None,
+    ) -> None:
         """Begin to read a message.
 
         Args:
             data: Bytes.
             start: Where in them the message begins.
             end: Where it ends.
+            detached: Its strings that are not in the bytes, as `LaneBody` has them;
+                None for none.
 
         Raises:
             LimitExceeded: It is too large.
@@ -128,11 +137,17 @@ class Reader(TagReader):
         self._nodes = self._most_nodes
         self._granted = self._at_first
         self._expression_place = -1
+        self._far = self._longest + 1
+        if detached:
+            self._detached = detached
+            self._far = min(DETACHED, self._far)
 
     def close(self) -> None:
         """Forget the message."""
         self.is_busy = False
         self._data = b""
+        if self._detached:
+            self._detached = {}
         if self._shared:
             self._shared = []
             self._blank.clear()
@@ -452,12 +467,13 @@ class Reader(TagReader):
         if head >= 0xC0:
             self.position = place
             return self._tagged(n, depth, slot)
-        if n > self._end - place:
+        if n > self._end - place and (head >= 0x80 or n < self._far):
             # Of arrays and maps as well: every item takes a byte.
             raise IndexError
         if head < 0x80:
-            if n > self._longest:
-                raise self._over("string_bytes", n, self._longest)
+            if n >= self._far:
+                self.position = place
+                return self._long_string(head, n)
             end: i64 = place + n
             self.position = end
             if head >= 0x60:
@@ -491,6 +507,15 @@ class Reader(TagReader):
             self._shared[slot] = pairs
         self._entries(pairs, n, depth - 1, False)
         return pairs
+
+    def _long_string(self, head: i64, n: i64) -> Any:
+        """Read a string that may be detached, or over the limit."""
+        raw = self._long(n)
+        if head >= 0x60:
+            if self._is_wary:
+                self._allow(b"unicode")
+            return raw.decode()
+        return memoryview(raw) if self._views else raw
 
     def _items(self, items: list[Any], n: i64, depth: i64) -> None:
         """Read the items of an array."""

@@ -221,8 +221,9 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         return clock_of(self).callLater(seconds, function)
 
     def now(self) -> float:
-        """Return the time by the connection's clock, in seconds."""
-        return float(clock_of(self).seconds())
+        """Return the time of the connection's clock, in seconds."""
+        seconds: float = clock_of(self).seconds()
+        return seconds
 
     def send_late(self, data: bytes) -> None:
         """Send the bytes of a message outside of a step that returns bytes.
@@ -388,9 +389,14 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self.lifecycle.drain(self, getattr(self.factory, "linger", LINGER))
 
     def has_begun(self) -> bool:
-        """Return True if a call, a stream or a pager has begun here and not ended."""
+        """Return True if a call, a stream or a pager has begun here and not ended.
+
+        An answer in pieces has ended with its last piece.
+        """
         incoming = self.session.incoming
-        return bool(incoming.serving or incoming.streams or self._producers)
+        if incoming.serving or incoming.streams or self._producers:
+            return True
+        return self.session.codec.has_pieces
 
     def has_ended(self) -> None:
         """Close a draining connection if this was its last call, stream or pager."""
@@ -623,11 +629,12 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         had_pages = bool(self._producers)
         if had_pages:
             send_pages(self.pageProducers, self.peer_log)
-        if not (self._producers or self.session.codec.has_pieces):
+        has_pieces = self.session.codec.has_pieces
+        if not (self._producers or (piece and has_pieces)):
             self._is_pumping = False
             transport: Any = self.transport
             transport.unregisterProducer()
-        if had_pages and not self._producers:
+        if (had_pages and not self._producers) or (piece and not has_pieces):
             self.has_ended()
 
     def pauseProducing(self) -> None:

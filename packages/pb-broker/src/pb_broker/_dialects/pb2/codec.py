@@ -237,6 +237,7 @@ class Pb2Codec:
         )
         served = self.incoming.open
         self.outgoing.is_serving = lambda: bool(served)
+        self.outgoing.new_ping = self.incoming.new_ping
         self.busy = 0
 
     # The greetings
@@ -579,7 +580,7 @@ class Pb2Codec:
         return bool(self.outgoing.lanes)
 
     def next_piece(self) -> bytes:
-        """Return the next piece of a message; empty if there is none."""
+        """Return the next piece of a message; empty if there is none, or no room."""
         return self.outgoing.next_piece()
 
     # Messages in

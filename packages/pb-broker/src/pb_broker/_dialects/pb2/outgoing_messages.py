@@ -10,7 +10,7 @@ which it is kept instead:
 - The peer has given no credit for another call.  The call *waits*: until there is
   credit (`ack`), its own deadline, or :data:`CREDIT_WAIT`; it was not begun then.
 - It is larger than a frame, or depends on one that is: it goes on a *lane*, in pieces,
-  as the transport has room for them.
+  as the transport and the window of the lanes have room for them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pb_banana.extending import (
     Key,
     LaneMessage,
     LaneQueue,
+    LaneWindow,
     Sent,
     integers,
     messages,
@@ -69,6 +70,10 @@ class Carrier(Protocol):
         Returns:
             The timer, with ``cancel()``.
         """
+
+    def now(self) -> float:
+        """Return the time of the connection's clock, in seconds."""
+        ...
 
     def pump(self) -> None:
         """Ask for :meth:`OutgoingMessages.next_piece` as the transport has room."""
@@ -146,13 +151,16 @@ class OutgoingMessages:
         is_serving: Tells whether a call of the peer's is being served here, so that the
             reserve of the credit may be used.
         lanes: The large messages.
+        new_ping: Returns the bytes of a ping, given what is called when its answer has
+            come.
         streams: The most streams that the peer takes at once.
         sent: The number of messages that were handed on and are counted.
     """
 
     __slots__ = (
         *("_carrier", "_credit", "_fail", "_held", "_undo", "_waiting"),
-        *("abandoned", "is_ready", "is_serving", "lanes", "sent", "streams"),
+        *("_window", "abandoned", "is_ready", "is_serving", "lanes", "new_ping"),
+        *("sent", "streams"),
     )
 
     def __init__(
@@ -167,6 +175,8 @@ class OutgoingMessages:
         # Credit from the peer; known from its greeting.
         self._credit = CreditTaken(0, 0)
         self.lanes = LaneQueue(LEAST_FRAME)
+        self._window = LaneWindow()
+        self.new_ping: Callable[[Callable[[], None]], bytes]
         self.streams = 0
         self.is_ready = False
         self.is_serving: Callable[[], bool] = bool
@@ -286,8 +296,25 @@ class OutgoingMessages:
         return self.send(Sent([data[HEAD_BYTES:]], len(data) - HEAD_BYTES), needs)
 
     def next_piece(self) -> bytes:
-        """Return the next bytes of the lanes; empty if no message is on them."""
-        return b"".join(self.lanes.next_piece())
+        """Return the next bytes of the lanes; empty if there are none, or no room."""
+        lanes, window = self.lanes, self._window
+        if not lanes or not window.is_open:
+            return b""
+        now = self._carrier.now()
+        parts: list[bytes | memoryview] = []
+        if window.ping_before(now):
+            parts.append(self.new_ping(self._has_arrived))
+        before = lanes.size
+        parts += lanes.next_piece()
+        if window.ping_behind(before - lanes.size, now, is_last=not lanes):
+            parts.append(self.new_ping(self._has_arrived))
+        return b"".join(parts)
+
+    def _has_arrived(self) -> None:
+        """Learn that what was sent before a ping has arrived."""
+        self._window.answered(self._carrier.now())
+        if self.lanes:
+            self._carrier.pump()
 
     @property
     def unsent(self) -> int:
