@@ -16,8 +16,10 @@ from pb_banana._pb2.message_exchange import (
     MessageExchange,
     Sent,
     farewell,
+    finishes,
     hello,
     integers,
+    readdressed,
     releases,
 )
 from pb_banana._pb2.reader import Refusal
@@ -96,11 +98,12 @@ def raw(text: str) -> bytes:
 
 
 OPTIONS = {messages.DEADLINE: 1500, messages.METADATA: {"traceparent": "00-1"}}
+KEPT = {messages.KEEP: True}
 
 
-@pytest.mark.parametrize("target", [5, b"root"])
+@pytest.mark.parametrize("target", [5, b"root", (7,), (7, 0, "key", 2**40)])
 @pytest.mark.parametrize("kw", [{}, {"k": [2]}])
-@pytest.mark.parametrize("options", [None, OPTIONS])
+@pytest.mark.parametrize("options", [None, OPTIONS, KEPT])
 def test_calls(target: Any, kw: dict[str, Any], options: Any) -> None:
     there = End()
     here = End().exchange
@@ -127,6 +130,72 @@ def test_updates_answers_and_errors() -> None:
         (messages.ANSWER, 4, None),
         (messages.ERROR, 5, None),
     ]
+
+
+def test_streams() -> None:
+    there, here = End(), End().exchange
+    items = here.items(3, (1, "two", [3]))
+    waiting = here.items(3, ())
+    failure = here.reply(messages.END, 3, "failure")
+    stop = here.reply(messages.STOP, 5, "enough")
+    got = there.receive(
+        items.frame() + waiting.frame() + integers(messages.CREDIT, 5, 10, 2_000),
+        integers(messages.END, 4) + failure.frame(),
+        integers(messages.STOP, 6) + stop.frame(),
+    )
+    assert got == [
+        ("items", 3, (1, "two", [3]), items.size),
+        ("items", 3, (), waiting.size),
+        ("credit", 5, 10, 2_000),
+        ("end", 4, None),
+        ("end", 3, "failure"),
+        ("stop", 6, None),
+        ("stop", 5, "enough"),
+    ]
+    assert there.exchange.received == len(got)
+    assert there.opening.messages[0] == (messages.ITEMS, 3, None)
+    assert (messages.END, 3, None) in there.opening.messages
+
+
+def test_finished_calls() -> None:
+    got = End().receive(finishes([3, 300]), finishes([]))
+    assert got == [("finish", 3), ("finish", 300)]
+
+
+def test_items_that_cannot_be_sent() -> None:
+    with pytest.raises(InsecureJelly) as caught:
+        End().exchange.items(3, (1, [object()]))
+    assert caught.value.path == "items[1][0]"
+
+
+def test_items_that_are_refused() -> None:
+    there = End(security=SecurityOptions())
+    sent = End().exchange.items(3, (1, Node()))
+    ((name, stream, items, _),) = there.receive(sent.frame())
+    assert (name, stream, type(items)) == ("items", 3, Refusal)
+
+
+def test_value_of_an_answer_read_where_it_was_written() -> None:
+    end = End()
+    sent = end.exchange.reply(messages.ANSWER, 2**40, {"a": [1, (2,)]})
+    data = b"".join(sent.parts)
+    first = end.exchange.value(data, end.opening)
+    assert first == {"a": [1, (2,)]}
+    assert end.exchange.value(data, end.opening)["a"] is not first["a"]
+    with pytest.raises(InsecureJelly):
+        refusing = End(security=SecurityOptions())
+        instance = end.exchange.reply(messages.ANSWER, 1, Node())
+        refusing.exchange.value(b"".join(instance.parts), refusing.opening)
+
+
+@pytest.mark.parametrize("request_", [0, 23, 24, 255, 256, 65_536, 2**32, 2**53 - 1])
+@pytest.mark.parametrize("other", [1, 24, 256, 2**40])
+def test_error_of_another_call(request_: int, other: int) -> None:
+    here = End().exchange
+    error = here.reply(messages.ERROR, request_, ["failure", 300])
+    again = readdressed(b"".join(error.parts), other)
+    same = here.reply(messages.ERROR, other, ["failure", 300])
+    assert again.frame() == same.frame()
 
 
 def test_calls_that_many_connections_share() -> None:
@@ -229,6 +298,21 @@ def test_options_that_are_not_known() -> None:
         "8200a105f6",
         "830f0505",
         "830ff605",
+        # Finishes, items, ends, credit.
+        "8205f6",
+        "8109",
+        "820905",
+        "83090505",
+        "810a",
+        "820a6161",
+        "840b050505"[:8],
+        "8113",
+        # Paths of what is called; an option to keep the answer.
+        "85010580616d80",
+        "8501058205f6616d80",
+        "850105826161" + "05616d80",
+        "85010592" + "05" * 18 + "616d80",
+        "87010505616d80a0a102f4",
     ],
 )
 def test_messages_that_are_none(text: str) -> None:
