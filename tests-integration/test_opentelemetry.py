@@ -195,3 +195,40 @@ def test_spans_of_a_call_on_asyncio(spans: Spans) -> None:
     assert spans.named("inner", SpanKind.INTERNAL).parent.span_id == (
         server.context.span_id
     )
+
+
+@pytest.mark.dialect("pb2")
+def test_span_of_the_server_is_a_child_of_the_callers(spans: Spans) -> None:
+    pair = connected(spans)
+    pair.server.factory.root.waiting.callback(None)
+    call = pair.client.remoteForName("root").callRemote("work")
+    pair.flush()
+    assert call.result == "done"
+    client = spans.named("work", SpanKind.CLIENT)
+    server = spans.named("work", SpanKind.SERVER)
+    assert server.parent.span_id == client.context.span_id
+    assert server.context.trace_id == client.context.trace_id
+    assert spans.named("inner", SpanKind.INTERNAL).parent.span_id == (
+        server.context.span_id
+    )
+
+
+@pytest.mark.dialect("pb2")
+@pytest.mark.parametrize("text", ["", "nonsense", "00-" + "0" * 32 + "-1-01"])
+def test_malformed_context_of_a_peers_begins_a_trace(spans: Spans, text: str) -> None:
+    class Bad:
+        def on_call(self, call: pb.ObservedCall, /) -> None:
+            call.metadata["traceparent"] = text
+
+        def on_answer(self, call: pb.ObservedCall, error: Any, /) -> None:
+            """Do nothing."""
+
+    pair = connected_pair(
+        server_factory=pb.PBServerFactory(Root(spans), observer=spans.observer),
+        client_factory=pb.PBClientFactory(observer=Bad()),
+    )
+    pair.server.factory.root.waiting.callback(None)
+    call = pair.client.remoteForName("root").callRemote("work")
+    pair.flush()
+    assert call.result == "done"
+    assert spans.named("work", SpanKind.SERVER).parent is None

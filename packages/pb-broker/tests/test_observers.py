@@ -13,7 +13,7 @@ import pb_broker as pb
 from pb_broker import asyncio as pb_asyncio
 from pb_broker.testing import Pair
 
-from .support import Echo, connected, failure_of, logged, result_of, root_of
+from .support import Child, Echo, connected, failure_of, logged, result_of, root_of
 
 WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
@@ -291,3 +291,68 @@ def test_observers_on_asyncio() -> None:
     assert wait == ("wait", asyncio.CancelledError)
     assert not here.open
     assert not there.open
+
+
+class Tagged(Notes):
+    """Sends some metadata along, and notes what comes."""
+
+    def __init__(self, **metadata: Any) -> None:
+        super().__init__()
+        self.metadata = metadata
+        self.got: list[Any] = []
+
+    def on_call(self, call: pb.ObservedCall, /) -> None:
+        super().on_call(call)
+        if call.is_outgoing:
+            call.metadata.update(self.metadata)
+        else:
+            self.got.append(call.metadata)
+
+
+@pytest.mark.dialect("pb2")
+def test_metadata_goes_along_with_each_call() -> None:
+    here, there = Tagged(who="me", where="hé"), Tagged(who="you")
+    with observed(here, there) as pair:
+        root = root_of(pair)
+        result_of(root.callRemote("echo", 1), pair)
+        root.callRemote("echo", 2, pbanswer=False)
+        promise = root.promise("child")
+        result_of(promise.callRemote("called_back"), pair)
+        assert there.got == [{"who": "me", "where": "hé"}] * 4
+        result_of(root.callRemote("call_back", Child()), pair)
+        assert {"who": "you"} in here.got
+
+
+@pytest.mark.dialect("pb2")
+def test_metadata_of_a_call_within_a_call() -> None:
+    class Inner(Tagged):
+        def on_call(self, call: pb.ObservedCall, /) -> None:
+            super().on_call(call)
+            if call.method == "echo":
+                # A call within the observer's own, which has metadata of its own.
+                call.broker.remoteForName("root").callRemote("child")
+
+    here, there = Inner(who="me"), Tagged()
+    with observed(here, there) as pair:
+        result_of(root_of(pair).callRemote("echo", 1), pair)
+        assert there.got == [{"who": "me"}] * 2
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"n": 5}, {"x": "y" * 9_000}, {str(n): "" for n in range(65)}]
+)
+@pytest.mark.dialect("pb2")
+def test_metadata_that_is_too_much(metadata: dict[str, Any]) -> None:
+    here, there = Tagged(**metadata), Tagged()
+    with observed(here, there) as pair, logged() as events:
+        assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
+        assert there.got == [{}]
+        assert [each["pb_event"] for each in events] == ["metadata_not_sent"]
+
+
+@pytest.mark.dialect("pb")
+def test_metadata_stays_here_over_pb() -> None:
+    here, there = Tagged(who="me"), Tagged()
+    with observed(here, there) as pair:
+        assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
+        assert there.got == [{}]

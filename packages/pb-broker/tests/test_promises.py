@@ -8,7 +8,7 @@ import gc
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -17,7 +17,7 @@ import pb_broker as pb
 from pb_banana.extending import finishes, integers, messages
 from pb_broker import asyncio as pb_asyncio
 from pb_broker.testing import Pair, connected_pair
-from pb_jelly import MalformedJelly
+from pb_jelly import JellyError, MalformedJelly
 
 from .support import failure_of, logged, result_of, root_of
 
@@ -666,3 +666,150 @@ def test_promises_on_asyncio(dialect: str) -> None:
                 assert await listing["count"] == await listing["count"] == 2
 
     asyncio.run(run())
+
+
+# Objects with the methods of an answer
+
+
+class Readable(Protocol):
+    async def read(self) -> str: ...
+
+    async def next(self) -> pb.RemoteReference[Readable]: ...
+
+
+class Library(Protocol):
+    async def open(self, name: str) -> pb.RemoteReference[Readable]: ...
+
+    async def same(self, thing: Any) -> Any: ...
+
+    async def store(self, *things: Any) -> int: ...
+
+
+def then_read(pair: Pair) -> list[Any]:
+    """Read a report by two calls that are made at once; return what has come."""
+    library = root_of(pair).stub(Library)
+    report = pb.then(library.open("report"))
+    got: list[Any] = []
+    ensureDeferred(report.read()).addCallback(got.append)
+    return got
+
+
+def test_then_takes_one_trip() -> None:
+    with speaking() as pair:
+        got = then_read(pair)
+        in_one_trip(pair)
+        assert got == ["report"]
+        assert kept(pair) == 0
+
+
+def test_then_over_pb() -> None:
+    with speaking("pb") as pair:
+        got = then_read(pair)
+        pair.flush()
+        assert got == ["report"]
+
+
+@BOTH
+def test_then_goes_on(dialect: str) -> None:
+    with speaking(dialect) as pair:
+        library = root_of(pair).stub(Library)
+        report = pb.then(pb.then(library.open("report")).next())
+        assert result_of(ensureDeferred(report.read()), pair) == "report+"
+
+
+@BOTH
+def test_then_as_an_argument(dialect: str) -> None:
+    root = Files()
+    with speaking(dialect, root) as pair:
+        library = root_of(pair).stub(Library)
+        report = pb.then(library.open("report"))
+        call = ensureDeferred(library.store(report, [report]))
+        assert result_of(call, pair) == 1
+        ((first, (second,)), _) = root.stored[0]
+        assert first is second
+        assert isinstance(first, Report)
+
+
+@BOTH
+def test_call_without_then_is_as_ever(dialect: str) -> None:
+    with speaking(dialect) as pair:
+        library = root_of(pair).stub(Library)
+        call = library.open("report")
+        reference: Any = result_of(ensureDeferred(call), pair)
+        assert isinstance(reference, pb.RemoteReference)
+        # Once it is known there is nothing to be kept, and it can be called by `then`.
+        del call
+        if dialect == "pb2":
+            assert kept(pair) == 0
+
+
+@BOTH
+def test_then_of_other_calls(dialect: str) -> None:
+    with speaking(dialect) as pair:
+        root = root_of(pair)
+        for call in (
+            root.callRemote("open", "report"),
+            root.promise("open", "report"),
+            root.promise("list")["reports"][0],
+        ):
+            report = pb.then(call, Readable)
+            assert result_of(ensureDeferred(report.read()), pair) in ("report", "a")
+
+
+def test_then_without_an_interface() -> None:
+    with speaking() as pair:
+        with pytest.raises(TypeError, match="name it, as in"):
+            pb.then(root_of(pair).callRemote("same", 1))
+        with pytest.raises(TypeError, match="name it, as in"):
+            pb.then(root_of(pair).stub(Library).same(1))
+        wrong: Any = 5
+        with pytest.raises(TypeError, match="a int is no call"):
+            pb.then(wrong, Readable)
+
+
+@BOTH
+def test_then_on_asyncio(dialect: str) -> None:
+    async def run() -> None:
+        dialects = (dialect,)
+        where = "tcp:0:interface=127.0.0.1"
+        async with pb_asyncio.serve(where, Files(), dialects=dialects) as server:
+            port = server.sockets[0].getsockname()[1]
+            client = pb_asyncio.client(f"tcp:127.0.0.1:{port}", dialects=dialects)
+            async with client as there:
+                library = there.stub(Library)
+                report = pb.then(library.open("report"))
+                assert await report.read() == "report"
+                again = pb.then(pb.then(library.open("again")).next())
+                assert await again.read() == "again+"
+                coroutine = pb.then(there.callRemote("open", "plain"), Readable)
+                assert await coroutine.read() == "plain"
+
+    asyncio.run(run())
+
+
+@BOTH
+def test_promise_that_holds_itself(dialect: str) -> None:
+    root = Files()
+    with speaking("pb") as other, speaking(dialect, root) as pair:
+        promise = root_of(other).promise("list")["count"]
+        things: list[Any] = [promise]
+        things.append(things)
+        call = root_of(pair).callRemote("store", things)
+        other.flush()
+        assert result_of(call, pair) == 1
+        (stored,) = root.stored[0][0]
+        assert stored[0] == 2
+        assert stored[1] is stored
+
+
+@BOTH
+def test_hidden_promise_of_another_connection_is_refused(dialect: str) -> None:
+    class Hiding(pb.Copyable):
+        def __init__(self, content: Any) -> None:
+            self.content = content
+
+    with speaking(dialect) as pair, speaking() as other:
+        hiding = Hiding(root_of(other).promise("list"))
+        failure = failure_of(root_of(pair).callRemote("store", hiding), pair)
+        assert failure.check(JellyError)
+        assert "not known here yet" in str(failure.value)

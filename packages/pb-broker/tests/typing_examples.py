@@ -249,3 +249,29 @@ class Checked(pb.Root, Scientific):
 def errors(error: pb.InvalidArgument) -> None:
     assert_type(error.argument, str)
     assert_type(error.expected, str)
+
+
+class User(Protocol):
+    async def name(self) -> str: ...
+
+
+class Directory(Protocol):
+    async def lookup(self, name: str) -> pb.RemoteReference[User]: ...
+
+    async def passed(self, name: str) -> pb.Passed[User]: ...
+
+    async def plain(self, name: str) -> User: ...
+
+
+async def promises(reference: pb.RemoteReference) -> None:
+    directory = reference.stub(Directory)
+    assert_type(pb.then(directory.lookup("alice")), User)
+    assert_type(pb.then(directory.passed("alice")), User)
+    assert_type(pb.then(directory.plain("alice")), User)
+    assert_type(await pb.then(directory.lookup("alice")).name(), str)
+    assert_type(pb.then(reference.callRemote("lookup"), User), User)
+    promise = reference.promise("lookup", "alice")
+    assert_type(promise, pb.RemotePromise[Any])
+    assert_type(promise["key"][0], pb.RemotePromise[Any])
+    assert_type(promise.stub(User), User)
+    assert_type(promise.callRemote("name"), pb.Answer[Any])

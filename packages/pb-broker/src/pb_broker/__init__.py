@@ -54,7 +54,7 @@ from ._objects.failures import (
 )
 from ._objects.passing import passed
 from ._objects.referenceable import AsReferenceable, Referenceable, Root, Serializable
-from ._objects.remote_promise import RemotePromise
+from ._objects.remote_promise import RemotePromise, then
 from ._objects.remote_reference import (
     Passed,
     RemoteMethod,
@@ -174,6 +174,7 @@ __all__ = [
     "setUnjellyableFactoryForClass",
     "setUnjellyableForClass",
     "setUnjellyableForClassTree",
+    "then",
     "unjelly",
 ]
 

@@ -7,20 +7,27 @@ span for the method and its awaits::
 
     factory = pb.PBServerFactory(root, observer=OpenTelemetryObserver())
 
-The spans of the two ends are not linked to each other, since the protocol has no field
-for the context of a span.
+Where both ends speak "pb2", a call takes the context of its span along (W3C
+``traceparent``), so that the span of the one end is the parent of that of the other.
+In "pb", which has no place for it, the spans of the two ends are not linked.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace.propagation.tracecontext import (
+    TraceContextTextMapPropagator,
+)
 
 from ._session.observers import ObservedCall
 
 __all__ = ["OpenTelemetryObserver"]
+
+#: Baggage is not taken from a peer, nor given to one.
+_trace_context: Final = TraceContextTextMapPropagator()
 
 _SYSTEM = "perspective_broker"
 #: Name, by the conventions of OpenTelemetry, for all methods that the server does not
@@ -49,13 +56,18 @@ class OpenTelemetryObserver:
         """Begin a span."""
         kind = SpanKind.CLIENT if call.is_outgoing else SpanKind.SERVER
         name = _name(call)
+        parent = None
+        if call.metadata and not call.is_outgoing:
+            parent = _trace_context.extract(call.metadata)
         span = self._tracer.start_span(
-            name, kind=kind, attributes=_attributes(call, name)
+            name, context=parent, kind=kind, attributes=_attributes(call, name)
         )
         call.state = span
-        if not call.is_outgoing:
+        if call.is_outgoing:
+            _trace_context.inject(call.metadata, trace.set_span_in_context(span))
+        else:
             # The method runs in a context of its own, which this is called in.
-            context.attach(trace.set_span_in_context(span))
+            context.attach(trace.set_span_in_context(span, parent))
 
     def on_answer(self, call: ObservedCall, error: Exception | None, /) -> None:
         """End the span."""

@@ -46,6 +46,7 @@ from pb_broker import (
     RemoteCopy,
     RemoteError,
     RemoteMethod,
+    RemotePromise,
     RemoteReference,
     RemoteStream,
     Root,
@@ -60,6 +61,7 @@ from pb_broker import (
     ViewPoint,
     WrongThread,
     as_deferred,
+    as_stream,
     call_observers,
     connect,
     copyable,
@@ -81,6 +83,7 @@ from pb_broker import (
     setUnjellyableFactoryForClass,
     setUnjellyableForClass,
     setUnjellyableForClassTree,
+    then,
     unjelly,
 )
 from pb_broker.local import LocalAsRemote, LocalAsyncForwarder, LocalMethod
@@ -188,6 +191,7 @@ __all__ = [
     "RemoteCopy",
     "RemoteError",
     "RemoteMethod",
+    "RemotePromise",
     "RemotePublished",
     "RemoteReference",
     "RemoteStream",
@@ -210,6 +214,7 @@ __all__ = [
     "Viewable",
     "WrongThread",
     "as_deferred",
+    "as_stream",
     "call_observers",
     "challenge",
     "client",
@@ -238,6 +243,7 @@ __all__ = [
     "setUnjellyableFactoryForClass",
     "setUnjellyableForClass",
     "setUnjellyableForClassTree",
+    "then",
     "unjelly",
     "whenReady",
 ]

@@ -62,10 +62,6 @@ _ENDS: Final = (messages.END, messages.STOP)
 #: The most indexes and keys in a path.
 _MOST_KEYS: Final = 16
 
-#: The most text in the metadata of a call, in bytes, and the most names.
-_METADATA_BYTES: Final = 8192
-_METADATA_NAMES: Final = 64
-
 #: The bytes that a natural number takes, by the first of them.
 _SIZES: Final = [1] * 24 + [2, 3, 5, 9]
 
@@ -873,15 +869,15 @@ def _read_terms(reader: Reader, depth: int) -> Any:
 def _read_metadata(reader: Reader) -> dict[str, str]:
     """Read texts by name."""
     count = reader.mapping()
-    if count > _METADATA_NAMES:
-        raise LimitExceeded("metadata", count, _METADATA_NAMES)
+    if count > messages.METADATA_NAMES:
+        raise LimitExceeded("metadata", count, messages.METADATA_NAMES)
     metadata: dict[str, str] = {}
     size = 0
     for _ in range(count):
         name = reader.name()
         text = reader.name()
         size += len(name) + len(text)
-        if size > _METADATA_BYTES:
-            raise LimitExceeded("metadata", size, _METADATA_BYTES)
+        if size > messages.METADATA_BYTES:
+            raise LimitExceeded("metadata", size, messages.METADATA_BYTES)
         metadata[name.decode()] = text.decode()
     return metadata

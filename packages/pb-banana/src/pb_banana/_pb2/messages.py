@@ -24,6 +24,8 @@ __all__ = [
     "ITEMS",
     "KEEP",
     "METADATA",
+    "METADATA_BYTES",
+    "METADATA_NAMES",
     "PING",
     "PONG",
     "RELEASE",
@@ -69,6 +71,9 @@ COUNTED: Final = frozenset(
 DEADLINE: Final = 0
 #: Texts by name, such as a trace's context.
 METADATA: Final = 1
+#: The most text in it, names included, in bytes; and the most names.
+METADATA_BYTES: Final = 8_192
+METADATA_NAMES: Final = 64
 #: Whether methods of the answer are called before it is known.
 KEEP: Final = 2
 #: Stands for each option that is not known and has to be understood.

@@ -79,9 +79,11 @@ class CallSink(Protocol):
     """The part of a session that is told of the peer's calls.
 
     Attributes:
+        metadata: Texts by name that came with the call which begins; None for none.
         serving: The number of calls that have begun and not ended.
     """
 
+    metadata: Mapping[str, str] | None
     serving: int
 
     def call(

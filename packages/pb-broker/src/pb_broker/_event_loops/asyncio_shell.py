@@ -57,6 +57,9 @@ class _CallFuture(asyncio.Future[Any]):
     request: int
     # True if the other end keeps the answer until it is told to let go of it.
     is_kept: bool = False
+    # What promises of it are of, and their interface, until it is known; None for none.
+    promised: Any = None
+    interface: Any = None
 
     # The names that sessions use, which are those of a Deferred.
     callback = asyncio.Future.set_result

@@ -61,6 +61,9 @@ class Call(Deferred[Any]):
     request: int
     # True if the other end keeps the answer until it is told to let go of it.
     is_kept: bool = False
+    # What promises of it are of, and their interface, until it is known; None for none.
+    promised: Any = None
+    interface: Any = None
 
     if not hasattr(Deferred, "send"):
         # Older versions of Twisted have the method.

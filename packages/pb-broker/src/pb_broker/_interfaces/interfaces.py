@@ -69,6 +69,8 @@ class Method:
         is_stream: True if its call gives a stream of items.
         name: Its name.
         qualname: Its name and that of the interface.
+        returned: The declared type of its result; None for a stream, and where it is
+            not known.
         signature: Its signature without ``self``.
 
     Raises:
@@ -81,6 +83,7 @@ class Method:
         "is_stream",
         "name",
         "qualname",
+        "returned",
         "signature",
     )
 
@@ -89,6 +92,7 @@ class Method:
         self.qualname = f"{interface.__qualname__}.{name}"
         self.function = function
         self.is_coroutine = _is_coroutine(function)
+        self.returned: Any = None
         if getattr(function, "__name__", "") == "_overload_dummy":
             # Overloads without an implementation leave this function alone.
             self.signature = _ANYTHING
@@ -102,6 +106,9 @@ class Method:
                     "which callRemote keeps to itself"
                 )
         self.is_stream = _is_stream(function, self.qualname)
+        if self.is_coroutine and not self.is_stream:
+            declared = function.__annotations__.get("return")
+            self.returned = _evaluated(declared, function)
 
 
 _ANYTHING: Final = inspect.Signature(

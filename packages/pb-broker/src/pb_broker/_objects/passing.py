@@ -14,8 +14,8 @@ from pb_broker._interfaces.exposed_methods import exposed_by
 from pb_broker._interfaces.interfaces import interface_class
 
 from .copyable import Copyable
+from .passed import Passed
 from .referenceable import Serializable
-from .remote_reference import Passed
 from .stubs import Stub
 
 __all__ = ["passed"]

@@ -10,7 +10,8 @@ to a program, but for the time that it takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from asyncio import _get_running_loop, isfuture
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,17 +21,23 @@ from pb_broker._dialects.message_codec import KEPT_ANSWER
 from pb_broker._dialects.pb.messages import encoded_name
 from pb_broker._dialects.pb2.kept_answers import followed, replaced
 from pb_broker._event_loops.answers import Answer
+from pb_broker._event_loops.asyncio_shell import AsyncioShell
+from pb_broker._event_loops.shell import TWISTED, Shell, result_of
 from pb_broker.errors import Error
 from pb_jelly import Jellier, UnjellyableType, leaf_hook
 
+from .passed import Passed
 from .streams import RemoteStream
-from .stubs import Caller
+from .stubs import Caller, Stub, reference_of
 
 __all__ = [
     "PromiseUnknown",
     "PromisedAnswer",
     "RemotePromise",
+    "has_promises",
+    "kept_call",
     "promised",
+    "then",
     "with_promises_kept",
 ]
 
@@ -103,6 +110,10 @@ class PromisedAnswer:
 
     def _known(self) -> None:
         self._is_known = True
+        answer = self._answer
+        if answer is not None and answer.promised is self:
+            # No promise was made of it, so that nothing has to be kept.
+            answer.promised = None
         waiting, self._waiting = self._waiting, []
         for wake in waiting:
             wake()
@@ -235,6 +246,11 @@ class RemotePromise(Caller, Generic[_T_co]):
         answer = self._call(_name, args, kw, True)
         return promised(self._answer.session, self._answer.perspective, answer)
 
+    def _kept_call(self, _name: str, /, *args: Any, **kw: Any) -> Any:
+        """Call a method of a stub, whose result may be called before it is there."""
+        answer = self._call(_name, args, kw, True)
+        return kept_call(self._answer.session, self._answer.perspective, answer)
+
     def stream(
         self, _name: str, /, *args: Any, batch: int = 100, **kw: Any
     ) -> RemoteStream[Any]:
@@ -315,6 +331,122 @@ def promised(session: Any, perspective: Any, answer: Any) -> RemotePromise[Any]:
     return RemotePromise(PromisedAnswer(session, perspective, answer, request))
 
 
+def kept_call(session: Any, perspective: Any, answer: Any) -> Any:
+    """Return the answer of a call, of which a promise can be made as long as it waits.
+
+    Args:
+        session: The session that the call was made over.
+        perspective: The perspective that calls of the answer are made for.
+        answer: What becomes of the call.
+    """
+    if getattr(answer, "is_kept", False):
+        answer.promised = PromisedAnswer(session, perspective, answer, answer.request)
+    return answer
+
+
+class _Loop:
+    """Stands for the session and the broker of an answer that is waited for here.
+
+    Args:
+        shell: The event loop.
+    """
+
+    __slots__ = ("broker", "disconnected", "shell")
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+        self.broker = self
+        self.disconnected = True
+
+
+def _of_awaitable(answer: Any) -> PromisedAnswer:
+    """Return the answer of any call or coroutine, which is waited for here."""
+    loop = _get_running_loop()
+    shell: Shell
+    if isinstance(answer, Deferred) or loop is None:
+        shell = TWISTED
+    else:
+        shell = AsyncioShell(loop)
+    if not isinstance(answer, Deferred) and not isfuture(answer):
+        answer = shell.given(shell.run(result_of(answer)))
+    return PromisedAnswer(_Loop(shell), None, answer, None)
+
+
+@overload
+def then(answer: Awaitable[Passed[_T]]) -> _T: ...
+@overload
+def then(answer: Awaitable[_T]) -> _T: ...
+@overload
+def then(answer: Awaitable[Any], interface: Callable[..., _T]) -> _T: ...
+
+
+def then(answer: Any, interface: Any = None) -> Any:
+    """Return an object with the methods of an answer that is on its way.
+
+    The methods can be called at once, and the object be passed on as an argument::
+
+        user = pb.then(directory.lookup("alice"))
+        print(await user.name())
+
+    Where the answer is of a call of a stub, whose interface says what the method gives,
+    and both ends speak "pb2", both calls take the time of one.
+
+    Args:
+        answer: The call.
+        interface: The interface of the answer; None if the call's own says it, as that
+            of ``async def lookup(self, name: str) -> pb.RemoteReference[User]``.
+
+    Raises:
+        TypeError: The interface is not known, or the argument is no call.
+    """
+    if interface is None:
+        interface = getattr(answer, "interface", None)
+    if interface is None:
+        raise TypeError(
+            "the interface of the answer is not known: name it, as in "
+            "pb.then(call, User), or call reference.promise(name, ...)"
+        )
+    if isinstance(answer, RemotePromise):
+        return answer.stub(interface)
+    if not hasattr(type(answer), "__await__"):
+        raise TypeError(f"a {type(answer).__qualname__} is no call")
+    held = getattr(answer, "promised", None)
+    if held is None:
+        held = _of_awaitable(answer)
+    return RemotePromise(held).stub(interface)
+
+
+def has_promises(args: tuple[Any, ...], kw: dict[str, Any]) -> bool:
+    """Tell whether promises are arguments, or in lists, tuples and dicts that are.
+
+    Args:
+        args: The positional arguments.
+        kw: The keyword arguments.
+    """
+    return bool(_promises_in((args, kw)))
+
+
+def _promises_in(value: Any) -> list[tuple[Any, RemotePromise[Any]]]:
+    """Return the promises in lists, tuples and dicts, and what stands for each."""
+    promises: list[tuple[Any, RemotePromise[Any]]] = []
+
+    def find(value: Any) -> Any:
+        promise = _promise_of(value)
+        if promise is not None:
+            promises.append((value, promise))
+        return value
+
+    replaced(value, find, set())
+    return promises
+
+
+def _promise_of(value: Any) -> RemotePromise[Any] | None:
+    """Return the promise that a value is, or is a stub of; None for another value."""
+    if isinstance(value, Stub):
+        value = reference_of(value)
+    return value if isinstance(value, RemotePromise) else None
+
+
 async def with_promises_kept(
     args: tuple[Any, ...], kw: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -327,26 +459,33 @@ async def with_promises_kept(
     Raises:
         Exception: What one of the calls has failed with.
     """
-    promises: list[RemotePromise[Any]] = []
-
-    def find(value: Any) -> Any:
-        if isinstance(value, RemotePromise):
-            promises.append(value)
-        return value
-
-    replaced((args, kw), find, set())
-    known = {id(each): await each for each in promises}
+    known: dict[int, Any] = {}
+    for value, promise in _promises_in((args, kw)):
+        known[id(value)] = await promise
     # Copies: the caller's own lists and dicts are not to be changed.
-    found: tuple[tuple[Any, ...], dict[str, Any]] = _copied((args, kw), known)
+    found: tuple[tuple[Any, ...], dict[str, Any]] = _copied((args, kw), known, {})
     return found
 
 
-def _copied(value: Any, known: dict[int, Any]) -> Any:
+def _copied(value: Any, known: Mapping[int, Any], made: dict[int, Any]) -> Any:
+    """Return a value with the values of promises in their places.
+
+    Args:
+        value: The value: lists, tuples and dicts in it are copied.
+        known: The values of promises, by their ids.
+        made: The copies of lists and dicts, by the ids of the originals.
+    """
     kind = type(value)
     if kind is tuple:
-        return tuple(_copied(each, known) for each in value)
-    if kind is list:
-        return [_copied(each, known) for each in value]
-    if kind is dict:
-        return {key: _copied(each, known) for key, each in value.items()}
-    return known.get(id(value), value)
+        return tuple(_copied(each, known, made) for each in value)
+    if kind is not list and kind is not dict:
+        return known.get(id(value), value)
+    copy: Any = made.get(id(value))
+    if copy is None:
+        copy = made[id(value)] = kind()
+        if kind is list:
+            copy.extend(_copied(each, known, made) for each in value)
+        else:
+            for key, each in value.items():
+                copy[key] = _copied(each, known, made)
+    return copy

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from zope.interface import implementer
 
@@ -16,38 +15,12 @@ from pb_broker.interfaces import IJellyable, IUnjellyable
 from pb_jelly import Jellier, MalformedJelly, Unjellier, UnjellyableType, leaf_hook
 
 from .disconnect_notices import Notices
-from .remote_promise import RemotePromise, promised
+from .passed import Interface_co, Passed
+from .remote_promise import RemotePromise, kept_call, promised
 from .streams import RemoteStream
 from .stubs import Caller
 
 __all__ = ["Passed", "RemoteMethod", "RemoteReference", "TimedReference"]
-
-if TYPE_CHECKING:
-    # The default makes a plain RemoteReference a complete type.
-    from typing_extensions import TypeVar as _TypeVar
-
-    _Interface = _TypeVar("_Interface", covariant=True, default=Any)
-
-    class _Typed(Generic[_Interface]):
-        __slots__ = ()
-
-else:
-    _Interface = TypeVar("_Interface", covariant=True)
-
-    class _Typed:
-        __slots__ = ()
-        __class_getitem__ = classmethod(GenericAlias)
-
-
-class Passed(_Typed[_Interface], Caller):
-    """An object that was passed by reference, with the methods of an interface.
-
-    It annotates the parameters of interfaces: for a ``Passed[Listener]`` the caller
-    gives ``pb.passed(listener)``, and the called method gets a reference, with a
-    :meth:`stub`.
-    """
-
-    __slots__ = ()
 
 
 class RemoteMethod:
@@ -141,7 +114,7 @@ class _NoSession:
 
 
 @implementer(IJellyable, IUnjellyable)
-class RemoteReference(Passed[_Interface]):
+class RemoteReference(Passed[Interface_co]):
     """A reference to an object at the other end.
 
     ``RemoteReference[Calculator]`` in an annotation names the object's interface; at
@@ -255,6 +228,17 @@ class RemoteReference(Passed[_Interface]):
             *(b"", self.perspective, self.luid, name, args, kw), keep=True
         )
         return promised(session, self.perspective, answer)
+
+    def _kept_call(self, _name: str, /, *args: Any, **kw: Any) -> Any:
+        """Call a method of a stub, whose result may be called before it is there."""
+        session = self.session
+        if kw or not session.codec.is_modern:
+            answer: Any = self.callRemote(_name, *args, **kw)
+            return answer
+        answer = session.broker._sendMessage(
+            *(b"", self.perspective, self.luid, _name.encode(), args, kw), keep=True
+        )
+        return kept_call(session, self.perspective, answer)
 
     def stream(
         self, _name: str, /, *args: Any, batch: int = 100, **kw: Any

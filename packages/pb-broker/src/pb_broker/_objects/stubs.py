@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary
+from contextlib import suppress
+from typing import Any, TypeVar, cast, get_args, get_origin
+from weakref import WeakKeyDictionary, ref
+
+from twisted.internet.defer import Deferred
 
 from pb_broker._event_loops.call_coroutine import coroutine_of
 from pb_broker._event_loops.shell import Call
@@ -32,7 +35,7 @@ from pb_jelly import Jellier, UnjellyableType, leaf_hook
 
 from .streams import RemoteStream
 
-__all__ = ["Caller", "reference_of"]
+__all__ = ["Caller", "Stub", "reference_of"]
 
 _T = TypeVar("_T")
 
@@ -159,7 +162,12 @@ def _made(method: Method) -> Any:
         make = _stream
     elif method.is_coroutine:
         make = _call
-    function: Any = make(method.name, _binder(method))
+    function: Any
+    returned = _interface_of(method.returned) if method.is_coroutine else None
+    if returned is None:
+        function = make(method.name, _binder(method))
+    else:
+        function = _kept_call(method.name, _binder(method), returned)
     function.__name__ = method.name
     function.__qualname__ = method.qualname
     function.__doc__ = method.function.__doc__
@@ -183,6 +191,52 @@ def _call(name: str, bind: Callable[..., None]) -> Callable[..., Any]:
         bind(*args, **kw)
         answer = self._call(name, *args, **kw)
         return answer if type(answer) is Call else coroutine_of(answer)
+
+    return method
+
+
+def _interface_of(hint: Any) -> Any:
+    """Return the interface of the objects that a method gives; None for other results.
+
+    Args:
+        hint: The declared type of the result: an interface, or a ``Passed[...]`` or
+            ``RemoteReference[...]`` of one.
+    """
+    kind = get_origin(hint)
+    if inspect.isclass(kind) and issubclass(kind, Caller):
+        (hint,) = get_args(hint)
+    if not inspect.isclass(get_origin(hint) or hint):
+        return None
+    try:
+        return hint if methods_of(hint) else None
+    except (TypeError, ValueError):
+        # Another class, whose instances are sent as copies.
+        return None
+
+
+def _kept_call(
+    name: str, bind: Callable[..., None], interface: Any
+) -> Callable[..., Any]:
+    """Return the method of a stub whose result can be called before it is there.
+
+    Args:
+        name: The name of the method.
+        bind: Checks the arguments.
+        interface: The interface of the result.
+    """
+    # Not the interface itself: the class of the stub is kept as long as that.
+    held = ref(interface) if inspect.isclass(interface) else lambda: interface
+
+    def method(self: Stub, /, *args: Any, **kw: Any) -> Any:
+        bind(*args, **kw)
+        call = getattr(self._reference, "_kept_call", self._call)
+        answer = call(name, *args, **kw)
+        made = answer if type(answer) is Call else coroutine_of(answer)
+        # A coroutine on asyncio has the attributes of its Future.
+        holder = made if isinstance(made, Deferred) else answer
+        with suppress(AttributeError):
+            holder.interface = held()
+        return made
 
     return method
 

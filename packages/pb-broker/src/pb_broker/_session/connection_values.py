@@ -29,6 +29,7 @@ from pb_broker._objects.outgoing_stream import OutgoingStream, is_stream
 from pb_broker._objects.referenceable import Referenceable
 from pb_broker._objects.remote_promise import RemotePromise
 from pb_broker._objects.remote_reference import RemoteReference
+from pb_broker._objects.stubs import Stub, reference_of
 from pb_broker._objects.viewable import Viewable, ViewPoint
 from pb_broker._objects.wire_types import unjellyCached, unjellyLCache, unjellyLocal
 from pb_broker.errors import Error
@@ -49,6 +50,7 @@ _HOOKS: Final[dict[Any, int]] = {
     RemoteCache.jellyFor: tags.YOURS,
     Cacheable.jellyFor: tags.CACHED,
     RemotePromise.jellyFor: tags.PROMISE,
+    Stub.jellyFor: tags.YOURS,
 }
 
 _CALLS: Final = (messages.CALL, messages.UPDATE)
@@ -180,6 +182,8 @@ class ConnectionValues:
                 value = ViewPoint(self.context().perspective, value)
             self.context()
             return tag, self._broker.registerReference(value)
+        if isinstance(value, Stub):
+            return self._of_stub(value)
         if tag == tags.YOURS:
             return tag, self._home(value)
         if tag == tags.FAILURE:
@@ -195,6 +199,15 @@ class ConnectionValues:
             self.carried.append(("stream", stream.number))
             return tag, stream.number
         return self._copy(value)
+
+    def _of_stub(self, stub: Stub) -> tuple[int, Any]:
+        """Return the tag and the content of the reference of a stub."""
+        reference = reference_of(stub)
+        tag = self.tag_of(type(reference))
+        if not tag:
+            kind = type(reference).__qualname__
+            raise UnjellyableType(f"a {kind} cannot be sent, nor a stub of one")
+        return self.content(reference, tag)
 
     def _home(self, value: Any) -> Any:
         """Return the peer's number or name of an object of its own."""

@@ -13,7 +13,7 @@ An async generator is answered with a reference to a :class:`StreamSource`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import copy_context
 from functools import partial
 from threading import get_ident
@@ -102,6 +102,7 @@ class IncomingCalls:
     Attributes:
         codec: Writes the answers; it is replaced when a dialect is agreed on.
         hooks: The session's hooks; None for none.
+        metadata: Texts by name that came with the call which begins; None for none.
         is_over: Whether the connection is lost, so that no answer can be sent.
         outbox: As above.
         refusal: Why no call is begun any more; None if calls are.
@@ -121,6 +122,7 @@ class IncomingCalls:
         "codec",
         "hooks",
         "is_over",
+        "metadata",
         "outbox",
         "refusal",
         "serving",
@@ -149,6 +151,7 @@ class IncomingCalls:
         self._batch: Batch | None = None
         self.hooks: SessionHooks | None = None
         self.is_over = False
+        self.metadata: Mapping[str, str] | None = None
         self.refusal: str | None = None
         self.serving = 0
         # Calls that wait and can be cancelled, by number.

@@ -6,24 +6,28 @@ session, in :class:`ObserverHooks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.python.failure import Failure
 
-from pb_banana.extending import Path
+from pb_banana.extending import Path, messages
+from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.shell import Shell
 from pb_broker._interfaces.exposed_methods import has_method
 from pb_broker.errors import PBConnectionLost, shown_name
 from pb_jelly.codec import visible
 
 from .incoming_calls import IncomingCalls
+from .outgoing_calls import OutgoingCalls
 from .peer_log import PeerLog
 from .session_hooks import SessionHooks
 
 __all__ = ["CallObserver", "ObservedCall", "ObservedConnection", "ObserverHooks"]
+
+_log = SafeLogger(namespace="pb_broker")
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +43,10 @@ class ObservedCall:
         is_exposed: Whether the method is known: it was called from here, or the object
             has a method that a peer may call by that name.  If not, the name is any
             text of the peer's, escaped and cut.
+        metadata: Texts by name that go along with the call, such as the context of a
+            trace: those that came with a call of the peer's, or those that the observer
+            gives one from here.  At most 64 texts are sent, and 8,192 bytes of names
+            and texts, and in the dialect "pb2" alone; a peer is free to send any.
     """
 
     method: str
@@ -47,6 +55,7 @@ class ObservedCall:
     broker: Any = field(repr=False)
     state: Any = None
     is_exposed: bool = True
+    metadata: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 class CallObserver(Protocol):
@@ -93,22 +102,25 @@ class ObserverHooks(SessionHooks):
         broker: The connection's broker.
         observer: The observer.
         incoming: The peer's calls.
+        outgoing: Calls from here.
 
     Attributes:
         running: The peer's calls that have yet to end, by number.
     """
 
-    __slots__ = ("_broker", "_incoming", "_observer", "running")
+    __slots__ = ("_broker", "_incoming", "_observer", "_outgoing", "running")
 
     def __init__(
         self,
         broker: ObservedConnection,
         observer: CallObserver,
         incoming: IncomingCalls,
+        outgoing: OutgoingCalls,
     ) -> None:
         self._broker = broker
         self._observer = observer
         self._incoming = incoming
+        self._outgoing = outgoing
         self.running: dict[int, ObservedCall] = {}
 
     def calling(
@@ -122,7 +134,12 @@ class ObserverHooks(SessionHooks):
     ) -> Any:
         """Tell of a call from here, and of its end."""
         call = self._begun(name, True, wanted)
-        answer = send()
+        outgoing = self._outgoing
+        before, outgoing.metadata = outgoing.metadata, self._metadata(call)
+        try:
+            answer = send()
+        finally:
+            outgoing.metadata = before
         if answer is None:
             self._ended(call, None)
         else:
@@ -165,12 +182,34 @@ class ObserverHooks(SessionHooks):
         for request in list(self.running):
             self.ended(request, PBConnectionLost(reason))
 
+    def _metadata(self, call: ObservedCall) -> Mapping[str, str] | None:
+        """Return the metadata to be sent with a call; None for none."""
+        metadata = call.metadata
+        if not metadata:
+            return None
+        texts = [*metadata, *metadata.values()]
+        if all(isinstance(each, str) for each in texts):
+            size = sum(len(each.encode(errors="replace")) for each in texts)
+            is_few = len(metadata) <= messages.METADATA_NAMES
+            if is_few and size <= messages.METADATA_BYTES:
+                return metadata
+        if self._broker.peer_log.allows():
+            _log.warn(
+                "The metadata of a call of {method} is not sent: over 64 texts "
+                "or 8,192 bytes, or no texts",
+                pb_event="metadata_not_sent",
+                method=call.method,
+                peer=self._broker.peer_log.address(),
+            )
+        return None
+
     def _begun(
         self, name: bytes, is_outgoing: bool, wanted: Any, target: Any = None
     ) -> ObservedCall:
         shown = visible(shown_name(name))
         call = ObservedCall(shown, is_outgoing, bool(wanted), self._broker)
         if not is_outgoing:
+            call.metadata = dict(self._incoming.metadata or ())
             call.is_exposed = has_method(target, name.decode(errors="replace"))
         self._broker.peer_log.run(self._observer.on_call, call)
         return call

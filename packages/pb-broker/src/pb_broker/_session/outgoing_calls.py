@@ -15,7 +15,7 @@ same time, so that those that come later are due later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from contextvars import copy_context
 from functools import partial
 from threading import get_ident
@@ -32,7 +32,11 @@ from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import forget, late_call
 from pb_broker._objects.failures import remote_error
 from pb_broker._objects.outgoing_stream import is_stream
-from pb_broker._objects.remote_promise import PromiseUnknown, with_promises_kept
+from pb_broker._objects.remote_promise import (
+    PromiseUnknown,
+    has_promises,
+    with_promises_kept,
+)
 from pb_broker._objects.streams import StreamSource
 from pb_broker.errors import ClosingDown, Error, MaybeExecuted, NotSent
 from pb_jelly import JellyError
@@ -75,6 +79,8 @@ class OutgoingCalls:
             anything; None if it is the last one made.
         hooks: The session's hooks; None for none.
         last: Number of the last call.
+        metadata: Texts by name that go along with the call that is being made; None for
+            none.
         outbox: As above.
         pending: Calls that wait for an answer, by number.
         refused_after: Number of the last call before the peer said that it takes no
@@ -89,6 +95,7 @@ class OutgoingCalls:
         "handed",
         "hooks",
         "last",
+        "metadata",
         "outbox",
         "pending",
         "refused_after",
@@ -102,6 +109,7 @@ class OutgoingCalls:
         self.hooks: SessionHooks | None = None
         self.thread = get_ident()
         self.last = 0
+        self.metadata: Mapping[str, str] | None = None
         self.pending: dict[int, Any] = _NO_CALLS
         self.handed: int | None = None
         self.refused_after: int | None = None
@@ -209,17 +217,19 @@ class OutgoingCalls:
     def _options(
         self, left: float | None, wanted: Any, keep: bool
     ) -> dict[int, Any] | None:
-        """Return the options of a call: the deadline of its answer, and its keeping.
+        """Return the options of a call: metadata; its answer's deadline, and keeping.
 
         Args:
             left: The seconds in which it has to be there; None for what the host says.
             wanted: Whether an answer is wanted.
             keep: Whether it is kept.
         """
-        if not wanted:
-            return None
-        seconds = self._host.call_timeout if left is None else left
         options: dict[int, Any] = {}
+        if self.metadata is not None:
+            options[messages.METADATA] = self.metadata
+        if not wanted:
+            return options or None
+        seconds = self._host.call_timeout if left is None else left
         if seconds is not None and seconds <= _LONGEST:
             options[messages.DEADLINE] = max(1, int(seconds * 1000))
         if keep:
@@ -245,7 +255,7 @@ class OutgoingCalls:
             perspective: The perspective.
             seconds: The time limit.
         """
-        if isinstance(failure.value, PromiseUnknown):
+        if isinstance(failure.value, PromiseUnknown) and has_promises(args, kw):
             return self._call_later(first, args, kw, perspective, seconds)
         failed = self._host.shell.failed(failure)
         if self.codec.is_modern or not isinstance(failure.value, JellyError):

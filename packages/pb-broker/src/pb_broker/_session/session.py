@@ -222,7 +222,9 @@ class Session:
         Args:
             observer: The observer.
         """
-        self.observers = ObserverHooks(self.broker, observer, self.incoming)
+        self.observers = ObserverHooks(
+            self.broker, observer, self.incoming, self.outgoing
+        )
         self._set_hooks()
 
     def set_owners(self, ownership: Ownership) -> None:

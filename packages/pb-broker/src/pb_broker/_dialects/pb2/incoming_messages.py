@@ -215,6 +215,7 @@ class IncomingMessages:
     ) -> None:
         """Have a method of an object called."""
         seconds: float | None = None
+        metadata: Mapping[str, str] | None = None
         number = self._opened(request, size)
         if options is not None:
             if messages.UNKNOWN in options:
@@ -223,6 +224,7 @@ class IncomingMessages:
                 return
             if messages.DEADLINE in options:
                 seconds = options[messages.DEADLINE] / 1000
+            metadata = options.get(messages.METADATA)
             if messages.KEEP in options and request:
                 try:
                     self._kept.begin(request)
@@ -232,10 +234,13 @@ class IncomingMessages:
                     self._refused(number, request, error)
                     return
         if isinstance(target, tuple) or self.promised:
-            self._named(number, request, target, method, args, kw, seconds)
+            call = target, method, args, kw, seconds, metadata
+            self._named(number, request, *call)
         else:
             wanted = bool(request)
-            self._serve(number, wanted, False, target, method, args, kw, seconds)
+            self._serve(
+                number, wanted, False, target, method, args, kw, seconds, metadata
+            )
 
     def _named(
         self,
@@ -246,6 +251,7 @@ class IncomingMessages:
         args: Any,
         kw: Any,
         seconds: float | None,
+        metadata: Mapping[str, str] | None,
     ) -> None:
         """Have a call made that names answers, when all of them are known."""
         promised, self.promised = self.promised, []
@@ -266,7 +272,7 @@ class IncomingMessages:
             del self._waiting[number]
             left = call.stop()
             self._resolved(
-                *(number, request, target, method, args, kw, left),
+                *(number, request, target, method, args, kw, left, metadata),
                 *(paths, promised, unowned),
             )
 
@@ -287,6 +293,7 @@ class IncomingMessages:
         args: Any,
         kw: Any,
         seconds: float | None,
+        metadata: Mapping[str, str] | None,
         paths: list[Path],
         promised: list[PromisedPart],
         unowned: list[Any],
@@ -311,7 +318,8 @@ class IncomingMessages:
         except (Error, JellyError) as error:
             self._refused(number, request, error)
             return
-        self._serve(number, bool(request), False, target, method, args, kw, seconds)
+        wanted = bool(request)
+        self._serve(number, wanted, False, target, method, args, kw, seconds, metadata)
 
     def _filled(
         self, args: tuple[Any, ...], kw: dict[str, Any], promised: list[PromisedPart]
@@ -342,7 +350,7 @@ class IncomingMessages:
             error = Error("a promise is no argument of a cached copy's method")
             self._refused(number, request, error)
             return
-        self._serve(number, bool(request), True, cache, method, args, kw, None)
+        self._serve(number, bool(request), True, cache, method, args, kw, None, None)
 
     def _serve(
         self,
@@ -354,10 +362,12 @@ class IncomingMessages:
         args: Any,
         kw: Any,
         seconds: float | None,
+        metadata: Mapping[str, str] | None,
     ) -> None:
         """Have a call made; its credit is given back when it has ended."""
         incoming = self._sink.incoming
         serving = incoming.serving
+        incoming.metadata = metadata
         if type(args) is not tuple or type(kw) is not dict:
             refused: Any = kw if type(args) is tuple else args
             root = "args" if refused is args else "kw"
@@ -369,6 +379,7 @@ class IncomingMessages:
             incoming.call_within(
                 seconds, number, target, to_copy, method, wanted, args, kw
             )
+        incoming.metadata = None
         if incoming.serving <= serving:
             self.ended(number)
 
