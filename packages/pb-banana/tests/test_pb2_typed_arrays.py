@@ -8,7 +8,8 @@ from typing import Any
 import numpy
 import pytest
 
-from pb_banana import DecodeError
+import pb_jelly
+from pb_banana import DecodeError, borrowed
 from pb_jelly import (
     ClassRegistry,
     InsecureJelly,
@@ -113,6 +114,42 @@ def test_buffers_that_can_change_are_copied_unless_they_are_borrowed() -> None:
     assert parts[1] == bytes(20_000)
     unchanging = memoryview(b"x" * 20_000)
     assert isinstance(writer_for().message(unchanging)[1], memoryview)
+    seemingly = memoryview(value).toreadonly()
+    assert isinstance(writer_for().message(seemingly)[1], bytes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bytearray(20_000),
+        lambda: memoryview(bytearray(20_000)),
+        lambda: array("d", [0.0]) * 5_000,
+        lambda: numpy.zeros((50, 100)),
+    ],
+)
+def test_borrowed_buffer_is_sent_without_a_copy(make: Any) -> None:
+    value = make()
+    messages = [writer_for().message(each) for each in (borrowed(value), value)]
+    numpy.frombuffer(value, "u1")[0] = 1
+    found = [received(b"".join(parts)) for parts in messages]
+    assert {type(each) for each in found} == {type(value)}
+    assert [numpy.frombuffer(each, "u1")[0] for each in found] == [1, 0]
+
+
+def test_other_borrowed_values() -> None:
+    assert received(sent([borrowed(b"bytes"), 1])) == [b"bytes", 1]
+    value: Any
+    for value in ("text", [1], 5, None):
+        with pytest.raises(TypeError):
+            borrowed(value)
+    with pytest.raises(UnjellyableType):
+        sent(borrowed(memoryview(b"abc").cast("c")))
+
+
+def test_borrowed_buffer_among_expressions() -> None:
+    assert pb_jelly.jelly(borrowed(b"bytes")) == b"bytes"
+    with pytest.raises(UnjellyableType, match="bytearray"):
+        pb_jelly.jelly(borrowed(bytearray(b"array")))
 
 
 def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from pb_jelly import Limits, SExp
 
+from ._borrowed import Borrowed, borrowed
 from ._connection import Connection
 from ._dumps_loads import FILE_LIMITS, dump, dumps, iter_load, load, loads
 from ._encode_decode import decode, encode
@@ -38,6 +39,7 @@ __all__ = [
     "FILE_LIMITS",
     "PB_VOCABULARY",
     "BananaError",
+    "Borrowed",
     "Connection",
     "DecodeError",
     "Decoder",
@@ -52,6 +54,7 @@ __all__ = [
     "SExp",
     "UnknownVocabulary",
     "b1282int",
+    "borrowed",
     "decode",
     "dump",
     "dumps",

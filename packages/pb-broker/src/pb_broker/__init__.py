@@ -11,6 +11,7 @@ values are refused.
 
 from __future__ import annotations
 
+from pb_banana import Borrowed, borrowed
 from pb_jelly import (
     InsecureJelly,
     Jellyable,
@@ -92,6 +93,7 @@ __all__ = [
     "MAX_BROKER_REFS",
     "Answer",
     "AsReferenceable",
+    "Borrowed",
     "Broker",
     "BrokerLimits",
     "Cacheable",
@@ -150,6 +152,7 @@ __all__ = [
     "WrongThread",
     "as_deferred",
     "as_stream",
+    "borrowed",
     "call_observers",
     "client",
     "connect",

@@ -10,6 +10,7 @@ import sys
 from array import array
 from typing import TYPE_CHECKING, Any, Final
 
+from pb_banana._borrowed import Borrowed
 from pb_jelly.codec import (
     BYTEARRAY,
     CODE,
@@ -43,6 +44,7 @@ from .class_hooks import Expression
 from .class_writer import ClassWriter
 from .head_writer import (
     ARRAY,
+    BYTES,
     FROZENSET_HEAD,
     MAP,
     PERMISSION_BITS,
@@ -103,6 +105,8 @@ class TagWriter(ClassWriter):
             self._array(len(x.items) + 1, depth)
             self._int(tags.KIND_EXPRESSION)
             return Opened(x.items, NAMED, depth - 1)
+        if cls is Borrowed:
+            return self._open_borrowed(x.buffer, depth)
         if self._connection is not None:
             tag = self._connection_tags.get(cls, -1)
             if tag < 0:
@@ -261,6 +265,18 @@ class TagWriter(ClassWriter):
         else:
             self._put(content, 0)
 
+    def _open_borrowed(self, buffer: Any, depth: i64) -> Opened | None:
+        """Write a buffer that is not changed before it has been sent."""
+        before = self._borrows
+        self._borrows = True
+        try:
+            if type(buffer) is bytes:
+                self._string(BYTES, buffer, len(buffer))
+                return None
+            return self._open(buffer, type(buffer), depth)
+        finally:
+            self._borrows = before
+
     def _is_array(self, x: Any, cls: type[Any], depth: i64) -> bool:
         """Write an object that is an array of numbers, if it is."""
         if not self._finder_of().allows_head(b"@bytearray"):
@@ -283,7 +299,8 @@ class TagWriter(ClassWriter):
             self._put(x.format.lstrip("@"), depth - 1)
             self._content_item(shape)
             self._tag(tag)
-            self._buffer(raw, x.nbytes, not x.readonly)
+            # A view that is read only may be of a buffer that is not.
+            self._buffer(raw, x.nbytes, type(x.obj) is not bytes)
             return True
         numpy: Any = sys.modules.get("numpy")
         if cls is not getattr(numpy, "ndarray", None):
