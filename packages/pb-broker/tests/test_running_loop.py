@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -93,33 +94,74 @@ TWISTED_CALL = "<class 'pb_broker._event_loops.shell.Call'>"
 ASYNCIO_CALL = "<class 'pb_broker._event_loops.asyncio_shell._CallFuture'>"
 
 
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        (ON_ASYNCIO, f"5 {ASYNCIO_CALL}\n7\nreactor imported: False\n"),
-        (ON_TWISTED, f"5 {TWISTED_CALL}\n7\n"),
-        (OVER_ASYNCIOS_LOOP + ON_TWISTED, f"5 {TWISTED_CALL}\n7\n"),
-        (OVER_ASYNCIOS_LOOP + IN_THE_REACTOR, f"5 {TWISTED_CALL}\n7\n"),
-        (OVER_ASYNCIOS_LOOP + BESIDE_THE_REACTOR, f"5 {ASYNCIO_CALL}\n7\n"),
-        (OVER_ASYNCIOS_LOOP + EXPLICIT, f"5 {ASYNCIO_CALL}\n"),
-    ],
-    ids=[
-        "asyncio",
-        "Twisted",
-        "Twisted over asyncio, before it runs",
-        "Twisted over asyncio, running",
-        "asyncio beside a reactor that does not run",
-        "a task of asyncio's while the reactor runs",
-    ],
-)
-def test_running_loop_is_found(program: str, expected: str) -> None:
+#: Runs programs, each in a fork of a process that has imported no reactor.
+FORKS = """
+import asyncio, json, os, sys, tempfile
+import pb_broker
+
+def ran(program):
+    streams = [tempfile.TemporaryFile() for _ in range(2)]
+    child = os.fork()
+    if not child:
+        for number, stream in enumerate(streams, 1):
+            os.dup2(stream.fileno(), number)
+        try:
+            exec(program, {"__name__": "__main__"})
+        except SystemExit as end:
+            print(end.code or "", end="", file=sys.stderr)
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    for stream in streams:
+        stream.seek(0)
+    return [stream.read().decode() for stream in streams]
+
+assert "twisted.internet.reactor" not in sys.modules
+print(json.dumps([ran(program) for program in json.load(sys.stdin)]))
+"""
+
+PROGRAMS = {
+    "asyncio": (ON_ASYNCIO, f"5 {ASYNCIO_CALL}\n7\nreactor imported: False\n"),
+    "Twisted": (ON_TWISTED, f"5 {TWISTED_CALL}\n7\n"),
+    "Twisted over asyncio, before it runs": (
+        OVER_ASYNCIOS_LOOP + ON_TWISTED,
+        f"5 {TWISTED_CALL}\n7\n",
+    ),
+    "Twisted over asyncio, running": (
+        OVER_ASYNCIOS_LOOP + IN_THE_REACTOR,
+        f"5 {TWISTED_CALL}\n7\n",
+    ),
+    "asyncio beside a reactor that does not run": (
+        OVER_ASYNCIOS_LOOP + BESIDE_THE_REACTOR,
+        f"5 {ASYNCIO_CALL}\n7\n",
+    ),
+    "a task of asyncio's while the reactor runs": (
+        OVER_ASYNCIOS_LOOP + EXPLICIT,
+        f"5 {ASYNCIO_CALL}\n",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def outputs() -> dict[str, list[str]]:
+    """Outputs and errors of the programs, by the programs' names."""
+    programs = [BOTH_ENDS + program for program, _ in PROGRAMS.values()]
     ran = subprocess.run(
-        [sys.executable, "-c", BOTH_ENDS + program],
+        [sys.executable, "-c", FORKS],
+        input=json.dumps(programs),
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
-    assert (ran.stdout, ran.stderr) == (expected, "")
+    return dict(zip(PROGRAMS, json.loads(ran.stdout), strict=True))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_running_loop_is_found(name: str, outputs: dict[str, list[str]]) -> None:
+    assert outputs[name] == [PROGRAMS[name][1], ""]
 
 
 def test_given_reactor_is_used() -> None:

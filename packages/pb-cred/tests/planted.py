@@ -165,7 +165,8 @@ class Watch:
         """
         texts = {text for value in values for text in shown(value)}
         data = "\0".join(texts).encode("utf-8", "backslashreplace")
-        for secret in self._planted:
+        # A copy: what a thread logs is looked at there, while this one plants.
+        for secret in tuple(self._planted):
             if any(form in data for form in forms_of(secret)):
                 self._note(where, secret)
 
@@ -184,7 +185,7 @@ class Watch:
         tail = self._tails.get(sender, b"")
         data = tail + data
         longest = 0
-        for secret, allowed in self._planted.items():
+        for secret, allowed in tuple(self._planted.items()):
             if ANYWHERE in allowed:
                 continue
             for form in forms_of(secret):
