@@ -17,7 +17,15 @@ from pb_jelly import JellyError, jelly
 
 from . import classes
 from .inputs import built, encoded
-from .targets import NAMES, login, messages, negotiation, values
+from .targets import (
+    NAMES,
+    exchanges,
+    frames,
+    login,
+    messages,
+    negotiation,
+    values,
+)
 
 __all__ = ["main", "seeds"]
 
@@ -170,6 +178,25 @@ def _of_values() -> _Seeds:
         yield vector["name"].replace(" ", "-"), built(0, 0, encoded([pieces]))
 
 
+def _of_frames() -> _Seeds:
+    for number, word in enumerate(frames.WORDS):
+        yield f"word-{number}", built(number, number, encoded([word]))
+    for options in range(8):
+        for name, several in {
+            "two": frames.WORDS[5:7],
+            "between": [frames.WORDS[9], *frames.WORDS[:2], frames.WORDS[10]],
+            "all": frames.WORDS[:10],
+        }.items():
+            yield f"{name}-{options}", built(options, options, encoded(several))
+
+
+def _of_exchanges() -> _Seeds:
+    for number, word in enumerate(exchanges.WORDS):
+        yield f"word-{number}", built(number, number, encoded([word]))
+    for options in range(8):
+        yield f"all-{options}", built(options, options, encoded(exchanges.WORDS))
+
+
 def seeds(name: str) -> dict[str, bytes]:
     """Return the inputs to begin with of a target, by the names of their files.
 
@@ -184,6 +211,8 @@ def seeds(name: str) -> dict[str, bytes]:
             "negotiation": _of_negotiation,
             "login": _of_login,
             "values": _of_values,
+            "frames": _of_frames,
+            "exchanges": _of_exchanges,
         }[name]()
     )
 

@@ -127,6 +127,8 @@ class Peer:
             self._calls.pop(fields[0]).set_exception(Failed(*error[:2]))
         elif number == 12:
             self.credit = list(fields[1:])
+        elif number == 13:
+            self.send([14, fields[0]])
         elif number == 14:
             self._calls.pop(0).set_result(None)
 

@@ -141,6 +141,8 @@ def test_large_messages_and_small_ones() -> None:
             )
             assert list(answers) == [[large], [1]]
             assert peer.lanes == {1}
+            # The other end has waited for signs that pieces have come.
+            assert [13, 1] in map(cbor2.loads, peer.messages)
 
     asyncio.run(test())
 

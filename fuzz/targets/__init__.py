@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 __all__ = ["NAMES", "Target", "target"]
 
 #: What there is, in the order in which it is run.
-NAMES = ("decoder", "unjellier", "messages", "negotiation", "login", "values")
+NAMES = (
+    *("decoder", "unjellier", "messages", "negotiation", "login", "values", "frames"),
+    "exchanges",
+)
 
 
 class Target(NamedTuple):
