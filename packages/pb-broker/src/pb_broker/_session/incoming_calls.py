@@ -498,18 +498,8 @@ class IncomingCalls:
             request: The peer's number of the call.
             wanted: Whether an answer is wanted.
         """
-        log = self._host.peer_log
-        try:
-            self._log_failed(failure, wanted)
-            if wanted:
-                self._send_failure(failure, request)
-        except ENDINGS:
-            # The exception has raised in place of saying what it is.
-            readable = readable_failure(failure)
-            self._log_failed(readable, wanted)
-            if wanted:
-                self._send_failure(readable, request)
-        log.see_to_ctrl_c(failure)
+        self.tell_failure(failure, partial(self._error, request) if wanted else None)
+        self._host.peer_log.see_to_ctrl_c(failure)
         if self.hooks is not None:
             self.hooks.ended(request, failure.value)
 
@@ -523,8 +513,6 @@ class IncomingCalls:
         log = self._host.peer_log
         if not is_logged or not log.allows():
             return
-        error = failure.value
-        log = self._host.peer_log
         # Of a failure without an exception, Twisted makes up the traceback.
         traceback: Any = failure.getTracebackObject()
         if not self._host.failure_policy.logs_misdirected and is_misdirected(
@@ -539,30 +527,32 @@ class IncomingCalls:
             said = "A call that wanted no answer failed:"
         _log.failure(said, failure, pb_event="call_failed", peer=log.address())
 
-    def _send_failure(self, failure: Failure, request: int) -> None:
-        """Tell the caller of a failure: as it is, as a copy, or that it cannot be."""
-        codec = self.codec
-
-        def write(value: Any, is_plain: bool) -> list[bytes]:
-            if is_plain:
-                return codec.plain_error(request, value)
-            return codec.error(request, value)
-
-        self._tell(failure, write)
+    def _error(self, request: int, value: Any, is_plain: bool) -> list[bytes]:
+        """Return the bytes of the error of a call."""
+        if is_plain:
+            return self.codec.plain_error(request, value)
+        return self.codec.error(request, value)
 
     def tell_failure(
-        self, failure: Failure, write: Callable[[Any, bool], list[bytes]]
+        self, failure: Failure, write: Callable[[Any, bool], list[bytes]] | None
     ) -> None:
-        """Log the failure of a stream where it should be, and tell the peer.
+        """Log a failure where it should be, and tell the peer.
 
         Args:
             failure: The failure.
             write: Returns the bytes of an exception, or of a copy of it, which is plain
-                then: it has to go under any policy.
+                then: it has to go under any policy.  None if the peer wants no answer.
         """
-        if not is_silent(failure.value) and self._host.peer_log.allows():
-            self._log_failed(failure, True)
-        self._tell(failure, write)
+        try:
+            self._log_failed(failure, write is not None)
+            if write is not None:
+                self._tell(failure, write)
+        except ENDINGS:
+            # The exception has raised in place of saying what it is.
+            readable = readable_failure(failure)
+            self._log_failed(readable, write is not None)
+            if write is not None:
+                self._tell(readable, write)
 
     def _tell(
         self, failure: Failure, write: Callable[[Any, bool], list[bytes]]
