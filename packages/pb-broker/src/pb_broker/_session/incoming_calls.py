@@ -315,7 +315,7 @@ class IncomingCalls:
         # The peer's fault: no traceback of ours would explain it.
         self._host.peer_log.refused(failure.value)
         if wanted:
-            self._send_failure(failure, request)
+            self._tell(failure, partial(self._error, request))
 
     def _take(self, result: Any, request: int, wanted: Any, served: Served) -> None:
         """Answer with a result that may have to be waited for."""

@@ -33,6 +33,12 @@ _MOST_LENGTH: Final = 2**24 - 1
 _MOST_NUMBER: Final = 2**53 - 1
 
 
+#: The commonest types of answers.
+_BUILTIN: Final = frozenset(
+    {type(None), bool, int, float, str, bytes, tuple, list, dict}
+)
+
+
 class Greeter(Protocol):
     """A broker, as far as incoming messages need it."""
 
@@ -447,8 +453,11 @@ class IncomingMessages:
         if type(value) is Refusal:
             read = partial(_refuse, value, "answer")
             self._sink.outgoing.answer_unread(request, read)
-        else:
+        elif type(value) in _BUILTIN:
             self._sink.outgoing.answer(request, value)
+        else:
+            # A class of the program's may raise when it is asked what it is.
+            self._sink.outgoing.answer_unread(request, lambda: value)
 
     def error(self, request: int, failure: Any) -> None:
         """Have a call fail."""
