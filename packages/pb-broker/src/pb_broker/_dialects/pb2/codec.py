@@ -319,7 +319,9 @@ class Pb2Codec:
         if self.outgoing.needs_keys(sent.size):
             target: Key = ("cache" if to_copy else "target", luid)
             needs = frozenset([target, *mentioned])
-            begins = frozenset([target, ("call", request), *carried])
+            # A release of the object comes behind the call of it.
+            held: Key = ("cache" if to_copy else "yours", luid)
+            begins = frozenset([target, held, ("call", request), *carried])
         return self.outgoing.begin(OutgoingCall(request, sent, needs, begins, context))
 
     def call_body(
@@ -434,6 +436,11 @@ class Pb2Codec:
     def has_pieces(self) -> bool:
         """True if messages are being sent in pieces."""
         return bool(self.outgoing.lanes)
+
+    @property
+    def is_held_back(self) -> bool:
+        """True if pieces wait for signs that earlier ones have arrived."""
+        return self.outgoing.is_held_back
 
     def next_piece(self) -> bytes:
         """Return the next piece of a message; empty if there is none, or no room."""
