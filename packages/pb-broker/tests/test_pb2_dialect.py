@@ -15,6 +15,7 @@ import pb_broker as pb
 import pb_jelly
 from pb_banana import Limits
 from pb_banana.extending import hello, integers, messages, releases
+from pb_broker import paging
 from pb_broker.testing import MemoryTransport, Pair, connected_pair
 
 from .support import Child, Echo, failure_of, logged, result_of, root_of
@@ -586,6 +587,36 @@ def test_pieces_wait_for_a_sign_that_earlier_ones_have_arrived() -> None:
         assert large
 
 
+def test_pages_in_pieces_do_not_pile_up() -> None:
+    class Pages(Echo):
+        def remote_pages(self, collector: Any) -> None:
+            paging.StringPager(collector, bytes(2_000_000), 100_000)
+
+    with speaking(Pages()) as pair:
+        call = paging.getAllPages(root_of(pair), "pages")
+        most = 0
+        while pair.pump():
+            most = max(most, pair.server.session.codec.unsent)
+        assert sum(map(len, result_of(call, pair))) == 2_000_000
+        assert 0 < most < 500_000
+        assert pair.server_transport.producer is None
+
+
+def test_pages_wait_as_pieces_do() -> None:
+    class Pages(Echo):
+        def remote_pages(self, collector: Any) -> None:
+            paging.StringPager(collector, bytes(2_000_000), 100_000)
+
+    with speaking(Pages()) as pair:
+        call = paging.getAllPages(root_of(pair), "pages")
+        pair.pump()
+        transport = pair.server_transport
+        while transport.producer is not None:
+            transport.producer.resumeProducing()
+        assert pair.server.session.codec.unsent < 1_000_000
+        assert sum(map(len, result_of(call, pair))) == 2_000_000
+
+
 def test_a_large_string_is_the_object_that_was_collected() -> None:
     limits = pb.BrokerLimits(
         wire=Limits(message_bytes=20_000_000, string_bytes=20_000_000)
@@ -633,6 +664,15 @@ def test_a_release_does_not_pass_what_names_the_object() -> None:
         del back
         pair.flush()
         assert len(pair.server.session.exports.objects) == 0
+
+
+def test_a_release_does_not_pass_a_large_call_of_the_object() -> None:
+    with speaking() as pair:
+        child = result_of(root_of(pair).callRemote("child"), pair)
+        large = outcome(child.callRemote("called_back", b"x" * 300_000))
+        pair.client.sendDecRef(child.luid)
+        pair.flush()
+        assert [each[0] for each in large] == ["got"]
 
 
 def test_a_large_call_that_is_given_up_ends_there_as_well() -> None:

@@ -117,6 +117,8 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         self._producers: list[Any] | None = None
         # True while the transport asks for them, and for pieces of messages.
         self._is_pumping = False
+        # Bytes of the last pages that have yet to go in pieces.
+        self._page_pieces = 0
 
     def observe(self, observer: CallObserver) -> None:
         """Report each call to an observer from now on.
@@ -623,14 +625,21 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
 
     def resumeProducing(self) -> None:
         """Send a page of each pager, and a piece of a message that goes in pieces."""
-        piece = self.session.codec.next_piece()
+        codec = self.session.codec
+        piece = codec.next_piece()
         if piece:
             self.outbox.write(piece)
-        had_pages = bool(self._producers)
+            self._page_pieces = max(0, self._page_pieces - len(piece))
+        # Pages that are larger than a frame go in pieces as well: the next ones are
+        # asked for when as much has gone.
+        is_behind = codec.is_held_back or self._page_pieces > 0
+        had_pages = bool(self._producers) and not is_behind
         if had_pages:
+            before = codec.unsent
             send_pages(self.pageProducers, self.peer_log)
-        has_pieces = self.session.codec.has_pieces
-        if not (self._producers or (piece and has_pieces)):
+            self._page_pieces = max(0, codec.unsent - before)
+        has_pieces = codec.has_pieces
+        if codec.is_held_back or not (self._producers or has_pieces):
             self._is_pumping = False
             transport: Any = self.transport
             transport.unregisterProducer()

@@ -496,6 +496,14 @@ class MessageCodec(Protocol):
         """True if messages are being sent in pieces."""
         ...
 
+    @property
+    def is_held_back(self) -> bool:
+        """True if pieces wait for a sign of the peer that earlier ones have arrived.
+
+        `Pb2Connection.pump` is called when there is one.
+        """
+        ...
+
     def next_piece(self) -> bytes:
         """Return the next piece of a message; empty if there is none."""
         ...

@@ -55,6 +55,11 @@ class Undecided:
         return False
 
     @property
+    def is_held_back(self) -> bool:
+        """False: there are no pieces."""
+        return False
+
+    @property
     def unsent(self) -> int:
         """0: the held messages are few."""
         return 0

@@ -354,6 +354,11 @@ class PbCodec:
         """False: messages are sent whole."""
         return False
 
+    @property
+    def is_held_back(self) -> bool:
+        """False: there are no pieces."""
+        return False
+
     def next_piece(self) -> bytes:
         """Return no bytes: messages are sent whole."""
         return b""

@@ -353,13 +353,16 @@ class Pb2Codec:
         needs = begins = NO_KEYS
         if self.outgoing.needs_keys(sent.size):
             target: Key
+            held: Key
             if isinstance(luid, tuple):
                 # What is called on one answer stays in order, whichever part it is.
-                target = ("call", number_of(luid))
+                target = held = ("call", number_of(luid))
             else:
                 target = ("cache" if to_copy else "target", luid)
+                # A release of the object comes behind the call of it.
+                held = ("cache" if to_copy else "yours", luid)
             needs = frozenset([target, *mentioned])
-            begins = frozenset([target, ("call", request), *carried])
+            begins = frozenset([target, held, ("call", request), *carried])
         return self.outgoing.begin(
             OutgoingCall(request, sent, needs, begins, context, streams)
         )
@@ -578,6 +581,11 @@ class Pb2Codec:
     def has_pieces(self) -> bool:
         """True if messages are being sent in pieces."""
         return bool(self.outgoing.lanes)
+
+    @property
+    def is_held_back(self) -> bool:
+        """True if pieces wait for signs that earlier ones have arrived."""
+        return self.outgoing.is_held_back
 
     def next_piece(self) -> bytes:
         """Return the next piece of a message; empty if there is none, or no room."""

@@ -295,6 +295,11 @@ class OutgoingMessages:
             return [data]
         return self.send(Sent([data[HEAD_BYTES:]], len(data) - HEAD_BYTES), needs)
 
+    @property
+    def is_held_back(self) -> bool:
+        """True if pieces wait for signs that earlier ones have arrived."""
+        return bool(self.lanes) and not self._window.is_open
+
     def next_piece(self) -> bytes:
         """Return the next bytes of the lanes; empty if there are none, or no room."""
         lanes, window = self.lanes, self._window
