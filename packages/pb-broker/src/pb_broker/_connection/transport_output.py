@@ -7,6 +7,7 @@ messages take the longer way through the event loop, and their backlog has no li
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -18,6 +19,7 @@ __all__ = [
     "is_open",
     "is_socket",
     "send_directly",
+    "send_small_at_once",
     "undelivered",
 ]
 
@@ -89,6 +91,23 @@ def send_directly(transport: Any, data: bytes) -> bytes:
             break
         done += sent
     return data[done:]
+
+
+def send_small_at_once(transport: Any) -> None:
+    """Have a TCP socket of Twisted's send small messages without a delay.
+
+    By default a system keeps a small message back until the one before it has been
+    acknowledged, which takes up to 40 ms (Nagle's algorithm, and delayed
+    acknowledgements). asyncio's sockets send at once by themselves.
+
+    Args:
+        transport: Any transport.
+    """
+    switch = getattr(transport, "setTcpNoDelay", None)
+    if switch is not None and transport.connected:
+        # A Unix socket has the method, and not the option.
+        with suppress(OSError):
+            switch(True)
 
 
 def undelivered(transport: Any) -> int:
