@@ -21,6 +21,7 @@ from pb_banana.extending import (
     FrameReader,
     MessageExchange,
     farewell,
+    finishes,
     hello,
     integers,
     messages,
@@ -141,6 +142,7 @@ def test_bytes_notation_and_rule_of_a_message_agree(vector: Any) -> None:
 #: The method of a receiver by the rule, where that has another name.
 METHODS = {"call-with-keywords": "call", "call-with-options": "call"}
 METHODS["update-with-keywords"] = "update"
+METHODS["end-with-failure"] = "end"
 
 
 @BY_NAME
@@ -177,7 +179,7 @@ def write_reply(name: str, *fields: Any) -> tuple[str, Callable[[], bytes]]:
 TAG = cbor2.CBORTag
 CALL, UPDATE = messages.CALL, messages.UPDATE
 ERROR = ["builtins.ValueError", "builtins.Exception"]
-LIMITS = {"bytes": 16_777_216, "calls": 10_000, "lanes": 127}
+LIMITS = {"bytes": 16_777_216, "calls": 10_000, "lanes": 127, "streams": 1_000}
 TERMS = {"version": [1, 1], "features": [], "max_frame": 65_536, "limits": LIMITS}
 TRACE = {0: 1500, 1: {"traceparent": "00-0af7-b7ad-01"}}
 WRITTEN = dict(
@@ -194,6 +196,14 @@ WRITTEN = dict(
         write_call(
             "call with a deadline and metadata", CALL, 5, 7, b"read", (), {}, TRACE
         ),
+        write_call(
+            *("call whose answer is kept", CALL, 7, b"root", b"open"),
+            *(("report",), {}, {messages.KEEP: True}),
+        ),
+        write_call(
+            *("call of a part of an answer", CALL, 8, (7, "pages", 0), b"read"),
+            *((TAG(47547, 7), TAG(47547, [7, 1])), {}),
+        ),
         write_reply("answer", messages.ANSWER, 1, [1, 2.5]),
         write_reply("answer with a new reference", messages.ANSWER, 2, TAG(47543, 8)),
         write_reply(
@@ -201,6 +211,17 @@ WRITTEN = dict(
             TAG(47549, [ERROR, "no such place", None]),
         ),
         ("cancel", lambda: integers(messages.CANCEL, 5)),
+        ("finish", lambda: finishes([7, 9])),
+        write_reply("answer with a stream", messages.ANSWER, 8, TAG(47548, 11)),
+        ("items", lambda: exchange().items(11, ("a", TAG(47543, 12))).frame()),
+        ("items that wait", lambda: exchange().items(11, ()).frame()),
+        ("end", lambda: integers(messages.END, 11)),
+        write_reply(
+            *("end with a failure", messages.END, 11),
+            TAG(47549, [["builtins.OSError"], "the disk is gone", None]),
+        ),
+        ("credit", lambda: integers(messages.CREDIT, 11, 1_088, 278_528)),
+        ("stop", lambda: integers(messages.STOP, 11)),
         ("release", lambda: releases({8: 1, 9: 2})),
         write_call("update", UPDATE, 6, 3, b"set", (5,), {}),
         write_call("update with keywords", UPDATE, 0, 3, b"set", (), {"n": 5}),

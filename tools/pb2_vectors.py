@@ -56,9 +56,9 @@ _MESSAGES: Final = [
         "hello",
         "hello",
         '[0, {"version": [1, 1], "features": [], "max_frame": 65536, '
-        '"limits": {"bytes": 16777216, "calls": 10000, "lanes": 127}}]',
-        "the sender speaks version 1, takes payloads of 65,536 bytes and 127 lanes, "
-        "and lets 10,000 calls of 16 MiB in all be begun",
+        '"limits": {"bytes": 16777216, "calls": 10000, "lanes": 127, "streams": 1000}}]',
+        "the sender speaks version 1, takes payloads of 65,536 bytes, 127 lanes and "
+        "1,000 streams, and lets 10,000 calls of 16 MiB in all be begun",
     ),
     _Message(
         "call of a named object",
@@ -102,6 +102,19 @@ _MESSAGES: Final = [
         '[1, 6, 7, "read", [], {}, {-9: true}]',
         "call 6, which fails with NotExecuted where the option -9 is not known",
     ),
+    _Message(
+        "call whose answer is kept",
+        "call-with-options",
+        '[1, 7, "root", "open", ["report"], {}, {2: true}]',
+        "call 7, whose answer later messages may name, until it is finished",
+    ),
+    _Message(
+        "call of a part of an answer",
+        "call",
+        '[1, 8, [7, "pages", 0], "read", [47547(7), 47547([7, 1])]]',
+        'call 8: read() of the item 0 of the entry "pages" of the answer to call 7; '
+        "the arguments are that whole answer, and its item 1",
+    ),
     _Message("answer", "answer", "[2, 1, [1, 2.5]]", "the answer to call 1"),
     _Message(
         "answer with a new reference",
@@ -117,6 +130,12 @@ _MESSAGES: Final = [
         "call 4 fails with a ValueError, without a traceback",
     ),
     _Message("cancel", "cancel", "[4, 5]", "the answer to call 5 is wanted no more"),
+    _Message(
+        "finish",
+        "finish",
+        "[5, 7, 9]",
+        "the answers to the calls 7 and 9 need not be kept",
+    ),
     _Message(
         "release",
         "release",
@@ -138,6 +157,33 @@ _MESSAGES: Final = [
     _Message(
         "uncache", "uncache", "[8, 3]", "the cached copy 3 is kept up to date no more"
     ),
+    _Message(
+        "answer with a stream",
+        "answer",
+        "[2, 8, 47548(11)]",
+        "the answer to call 8 is the sender's stream 11",
+    ),
+    _Message(
+        "items", "items", '[9, 11, ["a", 47543(12)]]', "two items of the stream 11"
+    ),
+    _Message(
+        "items that wait", "items", "[9, 11, []]", "the stream 11 waits for credit"
+    ),
+    _Message("end", "end", "[10, 11]", "the stream 11 has no more items"),
+    _Message(
+        "end with a failure",
+        "end-with-failure",
+        '[10, 11, 47549([["builtins.OSError"], "the disk is gone", null])]',
+        "the stream 11 has failed with an OSError",
+    ),
+    _Message(
+        "credit",
+        "credit",
+        "[11, 11, 1088, 278528]",
+        "1,088 items of the stream 11, and 278,528 bytes of messages with them, may "
+        "have been sent in all",
+    ),
+    _Message("stop", "stop", "[19, 11]", "no more of the stream 11 is wanted"),
     _Message(
         "ack",
         "ack",

@@ -20,7 +20,7 @@ from io import BytesIO
 from typing import Any, Final
 
 import cbor2
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from fuzz.findings import Finding, expect
@@ -253,7 +253,8 @@ def _conversation(
         application, security=_POLICY, limits=limits, dialects=("pb2",)
     )
     allowed = (_ApplicationError, JellyError, Error, NoSuchMethod, RemoteError)
-    with watched(*allowed, PBConnectionLost, DeadReferenceError):
+    ended = (PBConnectionLost, DeadReferenceError, CancelledError)
+    with watched(*allowed, *ended):
         end = LoneEnd(factory)
         end.transport.said.clear()
         for _ in end.hear(pieces):

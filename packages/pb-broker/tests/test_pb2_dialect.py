@@ -74,6 +74,19 @@ class Peer:
         return sent
 
 
+class SocketTransport(MemoryTransport):
+    """A transport of a socket, which has an option."""
+
+    connected = True
+    option: bool | None = None
+    error: OSError | None = None
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        if self.error is not None:
+            raise self.error
+        self.option = enabled
+
+
 # Negotiation
 
 
@@ -98,6 +111,41 @@ def test_the_client_takes_the_first_dialect_that_it_knows(
             (1,),
             {"k": 2},
         )
+
+
+def greeted_over(transport: Any, dialects: tuple[str, ...] = ("pb2", "pb")) -> Any:
+    """Return a server's broker that has heard a choice and a greeting."""
+    factory = pb.PBServerFactory(Echo(), dialects=dialects)
+    broker: Any = factory.buildProtocol(None)
+    broker.clock = None
+    broker.makeConnection(transport)
+    chosen = dialects[0].encode()
+    broker.dataReceived(bytes([len(chosen), 0x82]) + chosen)
+    assert broker.currentDialect == chosen
+    return broker
+
+
+def test_a_socket_sends_small_messages_of_the_dialect_without_a_delay() -> None:
+    transport = SocketTransport()
+    greeted_over(transport)
+    assert transport.option is True
+    # The other dialect leaves the option as it was.
+    transport = SocketTransport()
+    greeted_over(transport, ("pb",))
+    assert transport.option is None
+
+
+def test_a_socket_without_the_option_is_used_as_it_is() -> None:
+    transport = SocketTransport()
+    transport.error = OSError("not supported")
+    broker = greeted_over(transport)
+    broker.dataReceived(hello(TERMS))
+    assert broker.session.codec.is_ready
+    # One that is lost already has no socket any more.
+    transport = SocketTransport()
+    transport.connected = False
+    greeted_over(transport)
+    assert transport.option is None
 
 
 def test_no_dialect_in_common() -> None:

@@ -53,7 +53,7 @@ from .page_producers import fail_pager, send_pages
 from .published_views import PublishedViews
 from .reading import Reading
 from .tls_hints import hint_for_client
-from .writing import TransportOutbox
+from .writing import TransportOutbox, send_small_at_once
 
 __all__ = ["Broker"]
 
@@ -202,6 +202,8 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             super()._selectDialect(dialect)
             return
         self._note_dialect(dialect)
+        # Pings and credit go between messages that are waited for.
+        send_small_at_once(self.transport)
         first = codec.begin(self._connection.take_rest())
         if first:
             self.outbox.send([first])

@@ -18,6 +18,7 @@ loop, and their backlog has no limit.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -288,3 +289,20 @@ def undelivered(transport: Any) -> int:
         return 0
     waiting: int = getattr(transport, "_tempDataLen", 0)
     return len(transport.dataBuffer) - transport.offset + waiting
+
+
+def send_small_at_once(transport: Any) -> None:
+    """Have a TCP socket of Twisted's send small messages without a delay.
+
+    By default a system keeps a small message back until the one before it has been
+    acknowledged, which takes up to 40 ms (Nagle's algorithm, and delayed
+    acknowledgements).  asyncio's sockets send at once by themselves.
+
+    Args:
+        transport: Any transport.
+    """
+    switch = getattr(transport, "setTcpNoDelay", None)
+    if switch is not None and transport.connected:
+        # A Unix socket has the method, and not the option.
+        with suppress(OSError):
+            switch(True)
