@@ -287,5 +287,5 @@ def test_the_independent_peer_takes_the_vectors() -> None:
             assert [cbor2.loads(each)[0] for each in peer.messages] == [0, 1, 4, 12, 13]
 
     asyncio.run(test())
-    assert [each[0] for each in said] == [0, 2, 14]
-    assert said[1:] == [[2, 3, None], [14, 1]]
+    # It may give credit back in between.
+    assert [each for each in said[1:] if each[0] != 12] == [[2, 3, None], [14, 1]]

@@ -56,7 +56,8 @@ _MESSAGES: Final = [
         "hello",
         "hello",
         '[0, {"version": [1, 1], "features": [], "max_frame": 65536, '
-        '"limits": {"bytes": 16777216, "calls": 10000, "lanes": 127, "streams": 1000}}]',
+        '"limits": {"bytes": 16777216, "calls": 10000, "lanes": 127, '
+        '"streams": 1000}}]',
         "the sender speaks version 1, takes payloads of 65,536 bytes, 127 lanes and "
         "1,000 streams, and lets 10,000 calls of 16 MiB in all be begun",
     ),
