@@ -141,6 +141,44 @@ def test_hooks_are_handed_the_connections_context() -> None:
     assert contexts == ["context of the sender", "context of the receiver"]
 
 
+class Referring(Jellyable):
+    """Makes an expression of its own, as avatars do for their references."""
+
+    def __init__(self, *expression: Any) -> None:
+        self.expression = expression
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return list(self.expression)
+
+
+def test_reference_of_a_hook_has_the_form_of_all_references() -> None:
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    policy.allowTypes("remote")
+    data = sent([Referring(b"remote", 5), 6], policy, connection=Sending())
+    assert data.hex() == "82d9b9b70506"
+    again = Referring(b"remote", 5)
+    shared = sent([again, again], policy, connection=Sending())
+    assert shared.hex() == "82d81cd9b9b705d81d00"
+    found = received(shared, policy, connection=Receiving())
+    assert (found[0].tag, found[0].content) == (tags.MINE, 5)
+
+
+@pytest.mark.parametrize(
+    "expression", [(b"remote", -5), (b"remote", b"5"), (b"remote", 5, 6), (b"local", 5)]
+)
+def test_expression_of_a_hook_that_is_no_reference(expression: Any) -> None:
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    data = sent(Referring(*expression), policy, connection=Sending())
+    assert data[:3] == bytes([0xD9, *tags.SEXP.to_bytes(2, "big")])
+
+
+def test_reference_of_a_hook_without_a_connection_is_an_expression() -> None:
+    data = sent(Referring(b"remote", 5))
+    assert data[:3] == bytes([0xD9, *tags.SEXP.to_bytes(2, "big")])
+
+
 def test_a_number_that_is_refused_ends_its_field() -> None:
     data = sent([Thing(tags.YOURS, 99), 5], connection=Sending())
     fields = reader_for(connection=Receiving()).fields(data, 0, len(data))
