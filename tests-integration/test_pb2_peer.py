@@ -607,14 +607,15 @@ def test_stream_with_a_refused_item() -> None:
     asyncio.run(test())
 
 
-def test_stream_and_reference_beside_a_refused_argument() -> None:
+@pytest.mark.parametrize("place", [0, 2])
+def test_stream_and_reference_beside_a_refused_argument(place: int) -> None:
     refused = tagged(47538, ["os.Path", {}])
+    args = [tagged(STREAM, 1), tagged(MINE, 2)]
+    args.insert(place, refused)
 
     async def test() -> None:
         async with conversation() as (_, peer):
-            _, found = peer.begin(
-                "root", "sum", tagged(STREAM, 1), tagged(MINE, 2), refused
-            )
+            _, found = peer.begin("root", "sum", *args)
             peer.send([9, 1, [1]])
             with pytest.raises(Failed, match="InsecureJelly"):
                 await found

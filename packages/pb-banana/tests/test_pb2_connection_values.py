@@ -141,6 +141,50 @@ def test_hooks_are_handed_the_connections_context() -> None:
     assert contexts == ["context of the sender", "context of the receiver"]
 
 
+class Noting(Receiving):
+    """Notes the values that it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, Any]] = []
+
+    def arrived(self, tag: int, content: Any, blank: Any, /) -> Any:
+        self.told.append((tag, content))
+        return super().arrived(tag, content, blank)
+
+
+def test_references_behind_a_refused_value_arrive_once() -> None:
+    refused = Node(n=[Thing(tags.MINE, 2), Thing(tags.YOURS, 3)])
+    beside = [Thing(tag, 4) for tag in tags.CONNECTION_TAGS]
+    large = Thing(tags.STREAM, 2**40)
+    values = [Thing(tags.MINE, 1), refused, *beside, Thing(tags.MINE, 99), [large]]
+    data = sent([values, Thing(tags.MINE, 5)], connection=Sending())
+    receiving = Noting()
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    fields = reader_for(policy, connection=receiving).fields(data, 0, len(data))
+    assert isinstance(fields[0].error, JellyError)
+    assert fields[1].content == 5
+    assert receiving.told == [
+        *((tags.MINE, 1), (tags.MINE, 2)),
+        *((tag, 4) for tag in (tags.MINE, tags.CACHE_MENTION, tags.STREAM)),
+        *((tags.MINE, 99), (tags.STREAM, 2**40), (tags.MINE, 5)),
+    ]
+
+
+def test_numbers_behind_a_refused_value_that_none_has() -> None:
+    receiving = Noting()
+    refused = "d9b9b81863"
+    for content in ("1bffffffffffffffff", "80", "20"):
+        data = bytes.fromhex(f"8182{refused}d9b9b7{content}")
+        (field,) = reader_for(connection=receiving).fields(data, 0, len(data))
+        assert isinstance(field.error, JellyError)
+    assert receiving.told == [(tags.YOURS, 99)] * 3
+    reader = reader_for(connection=receiving)
+    data = bytes.fromhex(f"8182{refused}d9b9b7")
+    with pytest.raises(DecodeError):
+        reader.fields(data, 0, len(data))
+
+
 class Referring(Jellyable):
     """Makes an expression of its own, as avatars do for their references."""
 
