@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "examples/*.md", "packages/*/*.md")
+    for pattern in (
+        *("*.md", "docs/**/*.md", "packages/*/*.md"),
+        *("examples/*.md", "examples/*/*.md"),
+    )
     for path in ROOT.glob(pattern)
 )
 

@@ -13,6 +13,7 @@ They, and the order of the entries, are not compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from typing import Any
 
 import pytest
@@ -39,6 +40,10 @@ pytestmark = pytest.mark.usefixtures("one_batch")
 SIDES: tuple[Side, ...] = ("client", "server")
 
 FAILURE = b"twisted.spread.pb.CopyableFailure"
+
+#: The offers of a server with the first dialect, and of one with the second as well.
+OFFER = b"\x02\x80\x02\x82pb\x04\x82none"
+LONGER_OFFER = b"\x03\x80\x03\x82pb2\x02\x82pb\x04\x82none"
 
 #: Entries of a failure's state that mean nothing to who receives it: its number in the
 #: process that made it, how it came to be copied, and the policy it was copied under.
@@ -90,12 +95,31 @@ def said(step: Step, side: Side) -> list[Any]:
     ]
 
 
-def check(name: str, side: Side, flavour: Flavour, challenge_in: object) -> None:
+def check(
+    name: str,
+    side: Side,
+    flavour: Flavour,
+    challenge_in: object,
+    offer: bytes | None = None,
+) -> None:
+    """Replay a conversation.
+
+    Args:
+        name: Its name.
+        side: The side that is played.
+        flavour: The implementation that plays it.
+        challenge_in: The module whose challenges are fixed.
+        offer: The server's offer, if it is another than the recorded one.
+    """
     recording = load(path_of(name))
     with fixed_challenge(challenge_in):
         replayed = replay(SCENES[name](flavour), side, recording)
     for expected, heard in zip(recording, replayed, strict=True):
-        assert said(heard, side) == said(expected, side), expected.name
+        ours, theirs = said(heard, side), said(expected, side)
+        if expected.name == "connection" and side == "server" and offer is not None:
+            assert ours.pop(0)[1] == offer
+            assert theirs.pop(0)[1] == OFFER
+        assert ours == theirs, expected.name
         assert [text for who, text in heard.seen if who == side] == [
             text for who, text in expected.seen if who == side
         ], expected.name
@@ -105,6 +129,40 @@ def check(name: str, side: Side, flavour: Flavour, challenge_in: object) -> None
 @pytest.mark.parametrize("name", SCENES)
 def test_bytes_equal_those_of_the_recording(name: str, side: Side) -> None:
     check(name, side, OURS, legacy_md5)
+
+
+class Speaking:
+    """The module `pb`, with factories that offer given dialects.
+
+    Args:
+        dialects: Their names.
+    """
+
+    def __init__(self, *dialects: str) -> None:
+        for base in (pb.PBServerFactory, pb.PBClientFactory):
+            offering = partialmethod(base.__init__, dialects=dialects)
+            kind = type(base.__name__, (base,), {"__init__": offering})
+            setattr(self, base.__name__, kind)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pb, name)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("name", SCENES)
+def test_offer_of_the_first_dialect_alone_changes_no_byte(
+    name: str, side: Side
+) -> None:
+    check(name, side, Flavour(Speaking("pb"), paging), legacy_md5, OFFER)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("name", SCENES)
+def test_offer_of_the_second_dialect_changes_no_byte_behind_it(
+    name: str, side: Side
+) -> None:
+    flavour = Flavour(Speaking("pb2", "pb"), paging)
+    check(name, side, flavour, legacy_md5, LONGER_OFFER)
 
 
 @pytest.mark.parametrize("side", SIDES)

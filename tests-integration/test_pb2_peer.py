@@ -13,6 +13,8 @@ from typing import Any
 import cbor2
 import pycddl
 import pytest
+from twisted.cred.checkers import AllowAnonymousAccess
+from twisted.cred.portal import Portal
 
 import pb_broker as pb
 from pb2_peer import (
@@ -28,6 +30,8 @@ from pb2_peer import (
     Peer,
 )
 from pb_broker import asyncio as pb_asyncio
+from pb_cred import asyncio as cred_asyncio
+from pb_cred import pb as pb_cred
 
 DOCS = Path(__file__).parents[1] / "docs"
 HERE = "127.0.0.1"
@@ -159,10 +163,13 @@ class Root(pb.Root):
 
 
 @asynccontextmanager
-async def conversation(**options: Any) -> AsyncIterator[tuple[Root, Peer]]:
+async def conversation(
+    portal: Any = None, **options: Any
+) -> AsyncIterator[tuple[Root, Peer]]:
     root = Root()
-    async with pb_asyncio.serve(
-        f"tcp:0:interface={HERE}", root, dialects=("pb2", "pb"), **options
+    serve: Any = pb_asyncio.serve if portal is None else cred_asyncio.serve
+    async with serve(
+        f"tcp:0:interface={HERE}", portal or root, dialects=("pb2", "pb"), **options
     ) as server:
         peer = await Peer.connect(HERE, server.port)
         root.server = server
@@ -301,6 +308,54 @@ def test_failures_in_both_directions() -> None:
                 await peer.call("root", "call", tagged(MINE, 1))
             names, text, *_ = caught.value.args
             assert "no.such.Error" in (*names, text) or "not here" in text
+
+    asyncio.run(test())
+
+
+class Guest(pb_cred.Avatar):
+    def __init__(self) -> None:
+        self.is_out = asyncio.Event()
+
+    def perspective_hello(self) -> str:
+        return "hello"
+
+    def logout(self) -> None:
+        self.is_out.set()
+
+
+@pytest.mark.parametrize("by_mechanism", [False, True])
+def test_anonymous_login(by_mechanism: bool) -> None:
+    async def test() -> None:
+        guest = Guest()
+        portal = Portal(pb_cred.Realm(lambda _: guest), [AllowAnonymousAccess()])
+        async with conversation(portal) as (_, peer):
+            if by_mechanism:
+                names = await peer.call("pb-login", "mechanisms")
+                assert "ANONYMOUS" in names
+                number, _ = peer.begin(
+                    "root", "begin", "ANONYMOUS", b"", None, options=KEPT
+                )
+                path = [number, 2]
+            else:
+                number, _ = peer.begin("root", "loginAnonymous", None, options=KEPT)
+                path = [number]
+            # The avatar is called in the same round trip.
+            assert await peer.call(path, "hello") == "hello"
+            assert not guest.is_out.is_set()
+        await guest.is_out.wait()
+
+    asyncio.run(test())
+
+
+def test_answer_of_a_login_by_mechanism() -> None:
+    async def test() -> None:
+        portal = Portal(pb_cred.Realm(lambda _: Guest()), [AllowAnonymousAccess()])
+        async with conversation(portal) as (_, peer):
+            answer = await peer.call("root", "begin", "ANONYMOUS", b"", None)
+            message, exchange, avatar = answer.value
+            assert (answer.tag, exchange, avatar.tag) == (TUPLE, None, MINE)
+            assert message in (None, b"")
+            assert await peer.call(avatar.value, "hello") == "hello"
 
     asyncio.run(test())
 
@@ -554,14 +609,15 @@ def test_stream_with_a_refused_item() -> None:
     asyncio.run(test())
 
 
-def test_stream_and_reference_beside_a_refused_argument() -> None:
+@pytest.mark.parametrize("place", [0, 2])
+def test_stream_and_reference_beside_a_refused_argument(place: int) -> None:
     refused = tagged(47538, ["os.Path", {}])
+    args = [tagged(STREAM, 1), tagged(MINE, 2)]
+    args.insert(place, refused)
 
     async def test() -> None:
         async with conversation() as (_, peer):
-            _, found = peer.begin(
-                "root", "sum", tagged(STREAM, 1), tagged(MINE, 2), refused
-            )
+            _, found = peer.begin("root", "sum", *args)
             peer.send([9, 1, [1]])
             with pytest.raises(Failed, match="InsecureJelly"):
                 await found

@@ -141,6 +141,88 @@ def test_hooks_are_handed_the_connections_context() -> None:
     assert contexts == ["context of the sender", "context of the receiver"]
 
 
+class Noting(Receiving):
+    """Notes the values that it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, Any]] = []
+
+    def arrived(self, tag: int, content: Any, blank: Any, /) -> Any:
+        self.told.append((tag, content))
+        return super().arrived(tag, content, blank)
+
+
+def test_references_behind_a_refused_value_arrive_once() -> None:
+    refused = Node(n=[Thing(tags.MINE, 2), Thing(tags.YOURS, 3)])
+    beside = [Thing(tag, 4) for tag in tags.CONNECTION_TAGS]
+    large = Thing(tags.STREAM, 2**40)
+    values = [Thing(tags.MINE, 1), refused, *beside, Thing(tags.MINE, 99), [large]]
+    data = sent([values, Thing(tags.MINE, 5)], connection=Sending())
+    receiving = Noting()
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    fields = reader_for(policy, connection=receiving).fields(data, 0, len(data))
+    assert isinstance(fields[0].error, JellyError)
+    assert fields[1].content == 5
+    assert receiving.told == [
+        *((tags.MINE, 1), (tags.MINE, 2)),
+        *((tag, 4) for tag in (tags.MINE, tags.CACHE_MENTION, tags.STREAM)),
+        *((tags.MINE, 99), (tags.STREAM, 2**40), (tags.MINE, 5)),
+    ]
+
+
+def test_numbers_behind_a_refused_value_that_none_has() -> None:
+    receiving = Noting()
+    refused = "d9b9b81863"
+    for content in ("1bffffffffffffffff", "80", "20"):
+        data = bytes.fromhex(f"8182{refused}d9b9b7{content}")
+        (field,) = reader_for(connection=receiving).fields(data, 0, len(data))
+        assert isinstance(field.error, JellyError)
+    assert receiving.told == [(tags.YOURS, 99)] * 3
+    reader = reader_for(connection=receiving)
+    data = bytes.fromhex(f"8182{refused}d9b9b7")
+    with pytest.raises(DecodeError):
+        reader.fields(data, 0, len(data))
+
+
+class Referring(Jellyable):
+    """Makes an expression of its own, as avatars do for their references."""
+
+    def __init__(self, *expression: Any) -> None:
+        self.expression = expression
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return list(self.expression)
+
+
+def test_reference_of_a_hook_has_the_form_of_all_references() -> None:
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    policy.allowTypes("remote")
+    data = sent([Referring(b"remote", 5), 6], policy, connection=Sending())
+    assert data.hex() == "82d9b9b70506"
+    again = Referring(b"remote", 5)
+    shared = sent([again, again], policy, connection=Sending())
+    assert shared.hex() == "82d81cd9b9b705d81d00"
+    found = received(shared, policy, connection=Receiving())
+    assert (found[0].tag, found[0].content) == (tags.MINE, 5)
+
+
+@pytest.mark.parametrize(
+    "expression", [(b"remote", -5), (b"remote", b"5"), (b"remote", 5, 6), (b"local", 5)]
+)
+def test_expression_of_a_hook_that_is_no_reference(expression: Any) -> None:
+    policy = SecurityOptions()
+    policy.allowBasicTypes()
+    data = sent(Referring(*expression), policy, connection=Sending())
+    assert data[:3] == bytes([0xD9, *tags.SEXP.to_bytes(2, "big")])
+
+
+def test_reference_of_a_hook_without_a_connection_is_an_expression() -> None:
+    data = sent(Referring(b"remote", 5))
+    assert data[:3] == bytes([0xD9, *tags.SEXP.to_bytes(2, "big")])
+
+
 def test_a_number_that_is_refused_ends_its_field() -> None:
     data = sent([Thing(tags.YOURS, 99), 5], connection=Sending())
     fields = reader_for(connection=Receiving()).fields(data, 0, len(data))

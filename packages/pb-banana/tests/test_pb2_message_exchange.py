@@ -183,9 +183,9 @@ def test_value_of_an_answer_read_where_it_was_written() -> None:
     assert first == {"a": [1, (2,)]}
     assert end.exchange.value(data, end.opening)["a"] is not first["a"]
     refusing = End(security=SecurityOptions())
-    instance = end.exchange.reply(messages.ANSWER, 1, Node())
+    instance = b"".join(end.exchange.reply(messages.ANSWER, 1, Node()).parts)
     with pytest.raises(InsecureJelly):
-        refusing.exchange.value(b"".join(instance.parts), refusing.opening)
+        refusing.exchange.value(instance, refusing.opening)
 
 
 @pytest.mark.parametrize("request_", [0, 23, 24, 255, 256, 65_536, 2**32, 2**53 - 1])

@@ -50,6 +50,9 @@ _UNLIMITED: Final = 1 << 60
 #: The tags whose array begins with a class.
 _CLASSED: Final = (tags.OBJECT, tags.RECORD, tags.MEMBER, tags.SEXP)
 
+#: The tags of values that the sender counts as given, or sends more of.
+_GIVEN: Final = (tags.MINE, tags.CACHE_MENTION, tags.STREAM)
+
 
 class ClassReader(ContainerReader):
     """Makes instances of classes, and calls their hooks."""
@@ -57,6 +60,8 @@ class ClassReader(ContainerReader):
     __slots__ = (
         "_callbacks",
         "_classes",
+        "_given",
+        "_unread",
     )
 
     def __init__(self) -> None:
@@ -65,6 +70,10 @@ class ClassReader(ContainerReader):
         self._classes: list[NamedClass] = []
         # The methods that are called once a value is read.
         self._callbacks: list[Callable[[], Any]] = []
+        # References and streams that were passed over, by their tags and numbers; and
+        # the position from which on they are noted.
+        self._given: list[tuple[int, int]] = []
+        self._unread: i64 = _UNLIMITED
 
     # Classes.
 
@@ -273,6 +282,8 @@ class ClassReader(ContainerReader):
                         self._shared.append(UNFINISHED)
                     elif n in _CLASSED:
                         left += self._skip_class()
+                    elif self.position >= self._unread and n in _GIVEN:
+                        self._note_given(n)
                 elif head >= 0x80:
                     if n > self._end - self.position:
                         raise self._cut()
@@ -285,6 +296,15 @@ class ClassReader(ContainerReader):
                     self.position += n
             except IndexError:
                 raise self._cut() from None
+
+    def _note_given(self, tag: i64) -> None:
+        """Note a reference or a stream that is passed over."""
+        place = self.position
+        if place < self._end and self._data[place] < 0x20:
+            number = self._argument(self._data[place])
+            if number >= 0:
+                self._given.append((tag, number))
+            self.position = place
 
     def _skip_class(self) -> i64:
         """Pass over the head of an instance, and return how many more parts it has.

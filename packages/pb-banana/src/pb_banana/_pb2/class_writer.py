@@ -159,7 +159,11 @@ class ClassWriter(HeadWriter):
         return self._open_pairs(state, depth - 1, ATTRIBUTES, is_entered)
 
     def _open_hooked(self, x: Any, depth: i64, is_entered: bool) -> Opened:
-        """Begin the expression that the ``jellyFor`` of an object makes."""
+        """Begin the expression that the ``jellyFor`` of an object makes.
+
+        The reference that a hook on a connection makes, as that of an avatar does, has
+        the form of all references: peers in other languages know no other one.
+        """
         made = x.jellyFor(self._jellier_of())
         if type(made) is Part:
             # It is sent as another object.
@@ -176,6 +180,9 @@ class ClassWriter(HeadWriter):
                 f"an expression that begins with {shown(made[0])}, and no name"
             )
         self._kept.append(made)
+        if self._connection is not None and _is_reference(made):
+            self._tag(tags.MINE)
+            return Opened((made[1],), NAMED, depth, is_entered)
         self._out.write(SEXP_HEAD)
         self._array(len(made), depth)
         self._head(made[0])
@@ -259,6 +266,16 @@ class ClassWriter(HeadWriter):
                 raise
         found.sort()
         return found
+
+
+def _is_reference(made: Any) -> bool:
+    """Tell whether an expression is a reference to an object of the sender's."""
+    return (
+        len(made) == 2
+        and made[0] == b"remote"
+        and type(made[1]) is int
+        and made[1] >= 0
+    )
 
 
 def _first(entry: tuple[bytes, Any, Any]) -> bytes:

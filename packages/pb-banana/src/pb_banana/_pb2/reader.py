@@ -65,6 +65,9 @@ _REFERENCE: Final = tags.REFERENCE
 _TUPLE: Final = tags.TUPLE
 
 # Kinds of items that are read whole.
+#: A position that no message has.
+_NEVER: Final = 1 << 60
+
 _VALUE: Final = 0
 _ARGUMENTS: Final = 1
 _KEYWORDS: Final = 2
@@ -345,9 +348,34 @@ class Reader(TagReader):
             self._callbacks = []
             self._unjellier = None
             self._nodes = nodes
-            self.position = start
-            self._skip()
+            if self._connection is None:
+                self.position = start
+                self._skip()
+            else:
+                self._skip_from(start)
             return Refusal(error)
+
+    def _skip_from(self, start: i64) -> None:
+        """Pass over a refused field, and hand on what the sender counts as given.
+
+        The connection lets go of references and stops streams as it does for those that
+        came before the refusal.
+        """
+        self._unread = self.position
+        self.position = start
+        try:
+            self._skip()
+            given = self._given
+        finally:
+            self._unread = _NEVER
+            self._given = []
+        assert self._connection is not None
+        for tag, number in given:
+            try:
+                self._connection.arrived(tag, number, None)
+            except self._endings:
+                # The field is refused already, and has the first error.
+                continue
 
     def fields(self, data: bytes, start: i64, end: i64) -> list[Any]:
         """Read a message that is an array.
