@@ -116,6 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--rounds", type=int, default=5)
     add("--patience", type=float, default=10.0, help="seconds to wait for quiet")
     add("--out", type=Path, default=_rows.DEFAULT_FOLDER / "latency.jsonl")
+    add("--note", default="", help="the state of the machine, for the settings")
     add("--append", action="store_true", help="keep what --out holds")
     chosen = parser.parse_args(arguments)
     writer = _rows.Writer(
@@ -123,6 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
         "latency",
         append=chosen.append,
         rounds=chosen.rounds,
+        **({"note": chosen.note} if chosen.note else {}),
     )
     try:
         measure(chosen, writer)
