@@ -669,6 +669,45 @@ class TestEachLimit:
                 assert_reads(found, expression)
 
 
+def test_both_ends_know_the_negotiation() -> None:
+    us, them = Connection(True), Connection(False)
+    assert us.negotiation == b""
+    offer = them.connection_made()
+    assert them.negotiation == OFFER
+    us.receive_data(offer)
+    them.receive_data(us.data_to_send())
+    assert us.negotiation == them.negotiation == OFFER + PB
+    assert us.negotiation is client_of(offer).negotiation
+
+
+def test_negotiation_is_that_of_the_offer_that_was_sent() -> None:
+    them = server()
+    them.dialects = (b"none", b"pb")
+    them.receive_data(PB)
+    assert them.negotiation == OFFER + PB
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        b"\x01\x80\x02\x82pb",
+        b"\x02\x80\x04\x82none\x02\x82pb",
+        b"\x03\x80\x01\x80\x05\x81\x02\x82pb\x04\x82none",
+        b"\x02\x80\x07\x82pb,none\x02\x82pb",
+    ],
+)
+def test_another_offer_is_another_negotiation(offer: bytes) -> None:
+    us = client_of(offer)
+    assert us.dialect == b"pb"
+    assert us.negotiation == offer + PB
+
+
+def client_of(offer: bytes) -> Connection:
+    us = client(dialects=(b"pb",))
+    us.receive_data(offer)
+    return us
+
+
 def test_connections_are_small() -> None:
     assert not hasattr(Connection(True), "__dict__")
 

@@ -31,7 +31,6 @@ from pb_cred import PBClientFactory, PBServerFactory, pb
 from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._mechanisms.scram.scram import NAME, ScramClient
-from pb_cred.mechanisms import LoginContext
 from pb_cred.tickets import Ticket, Tickets, request_ticket
 
 ALICE, MALLORY, SERVER = "alice", "mallory", "the server"
@@ -607,7 +606,8 @@ class Alice(User):
             answer = [server, "respond", response, self.mind]
         else:
             offered = tuple(self.result(root.callRemote("mechanisms")))
-            context = LoginContext(offered=offered)
+            context = channel.context_of(self.pair.client)
+            context.offered = offered
             us = ScramClient(b"alice", PASSWORDS[ALICE], context)
             begun = root.callRemote("begin", NAME, us.begin(), self.mind)
             data, server, _ = self.result(begun)

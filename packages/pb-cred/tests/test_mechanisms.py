@@ -133,7 +133,8 @@ def root_of(pair: Pair) -> Any:
 
 def begun(pair: Pair, us: ScramClient | None = None) -> Any:
     """Begin a login, and return its exchange."""
-    context = LoginContext(offered=(NAME, "ANONYMOUS"))
+    context = channel.context_of(pair.client)
+    context.offered = (NAME, "ANONYMOUS")
     us = us or ScramClient(b"alice", b"sesame", context)
     data, exchange, avatar = call(pair, root_of(pair), "begin", NAME, us.begin())
     assert isinstance(data, bytes)

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from pb_cred._mechanisms.scram import scram
 from pb_cred._mechanisms.scram.messages import (
     Malformed,
+    hash_of_negotiation,
     hash_of_offer,
     parse_client_final,
     parse_client_first,
@@ -308,6 +309,70 @@ def test_a_client_that_was_shown_another_list_is_refused() -> None:
         them.step(result(us.step(first)))
 
 
+# The dialect.
+
+OFFER = b"\x03\x80\x03\x82pb2\x02\x82pb\x04\x82none"
+STRIPPED = b"\x02\x80\x02\x82pb\x04\x82none"
+PB, PB2 = b"\x02\x82pb", b"\x03\x82pb2"
+
+
+def negotiated(negotiation: bytes, dialect: bytes = b"pb") -> LoginContext:
+    return LoginContext(
+        dialect=dialect, negotiation=negotiation, offered=(NAME,), acceptable=(NAME,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "own", "dialect"),
+    [
+        pytest.param(OFFER + PB2, OFFER + PB2, b"pb2", id="both speak pb2"),
+        pytest.param(OFFER + PB, OFFER + PB, b"pb", id="chosen in spite of pb2"),
+        pytest.param(STRIPPED + PB, STRIPPED + PB, b"pb", id="server of pb alone"),
+        pytest.param(b"", OFFER + PB, b"pb", id="client of pb alone"),
+        pytest.param(b"", STRIPPED + PB, b"pb", id="both of pb alone"),
+    ],
+)
+def test_login_after_an_honest_negotiation(
+    said: bytes, own: bytes, dialect: bytes
+) -> None:
+    us, them = client(negotiated(said, dialect)), server(negotiated(own, dialect))
+    assert converse(us, them) == Verified(b"alice")
+
+
+@pytest.mark.parametrize(
+    ("said", "own", "dialect"),
+    [
+        pytest.param(STRIPPED + PB, OFFER + PB, b"pb", id="pb2 struck from the offer"),
+        pytest.param(OFFER + PB2, OFFER + PB, b"pb", id="another choice"),
+        pytest.param(OFFER + PB2, STRIPPED + PB, b"pb", id="pb2 added to the offer"),
+        pytest.param(b"", OFFER + PB2, b"pb2", id="nothing said over pb2"),
+    ],
+)
+def test_refusal_after_a_changed_negotiation(
+    said: bytes, own: bytes, dialect: bytes
+) -> None:
+    us, them = client(negotiated(said)), server(negotiated(own, dialect))
+    final = result(us.step(them.step(us.begin())))
+    with pytest.raises(LoginRefused):
+        them.step(final)
+
+
+@pytest.mark.parametrize("negotiation", [OFFER + PB, b""])
+def test_what_the_client_says_of_the_dialect_is_proven(negotiation: bytes) -> None:
+    us, them = client(negotiated(STRIPPED + PB)), server(negotiated(OFFER + PB))
+    final = result(us.step(them.step(us.begin())))
+    old = b",d=" + b64encode(hash_of_negotiation(STRIPPED + PB))
+    new = b",d=" + b64encode(hash_of_negotiation(negotiation)) if negotiation else b""
+    assert old in final
+    with pytest.raises(LoginRefused):
+        them.step(final.replace(old, new))
+
+
+def test_a_client_of_pb_alone_says_nothing_of_the_dialect() -> None:
+    us = client(negotiated(b""), nonce=b"n")
+    assert b",d=" not in result(us.step(b"r=nx,s=c2FsdA==,i=4096"))
+
+
 # What is not as it should be.
 
 
@@ -347,6 +412,7 @@ def test_extensions_that_can_be_left_out_are() -> None:
     assert (first.username, first.bare) == (b"a", b"n=a,r=n,z=?")
     final = parse_client_final(b"c=biws,r=n,z=?,p=cHJvb2Y=")
     assert (final.without_proof, final.offer) == (b"c=biws,r=n,z=?", None)
+    assert final.negotiation is None
 
 
 @pytest.mark.parametrize(

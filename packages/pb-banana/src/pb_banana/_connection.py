@@ -38,6 +38,16 @@ _DEFAULT_LIMITS: Final = Limits()
 _HEAD_LENGTH: Final = NEGOTIATION_LIMITS.prefix_bytes + 1
 
 
+# Offers and choices are in no dialect, and have nothing over these limits.
+_NEGOTIATOR: Final = Encoder(NEGOTIATION_LIMITS, vocabulary=None)
+
+
+@lru_cache(maxsize=64)
+def _shared(offer: bytes, choice: bytes) -> bytes:
+    """Return the bytes of a negotiation, one object for all connections."""
+    return offer + choice
+
+
 @lru_cache(maxsize=64)
 def _encoder(limits: Limits, dialect: bytes | None) -> Encoder:
     """Return an encoder for all connections that want the same."""
@@ -62,6 +72,8 @@ class Connection(Exchange):
 
     Attributes:
         dialect: The name agreed on, None until then.
+        negotiation: The bytes of the server's offer, followed by those of the client's
+            choice, each in its shortest form; empty before the offer.
     """
 
     __slots__ = (
@@ -72,6 +84,7 @@ class Connection(Exchange):
         "_outgoing",
         "_role",
         "dialect",
+        "negotiation",
     )
 
     def __init__(
@@ -85,6 +98,7 @@ class Connection(Exchange):
         self._decoder: Decoder
         self._encoder: Encoder
         self.dialect: bytes | None = None
+        self.negotiation: bytes = b""
         self._role = CLIENT if is_client else SERVER
         self._dialects = tuple(dialects)
         self._limits = limits
@@ -120,7 +134,9 @@ class Connection(Exchange):
         """Return what to write at once: a server's offer, nothing of a client's."""
         if not self._role.offers:
             return b""
-        return self._encoder.encode(list(self._dialects))
+        offer = self._encoder.encode(list(self._dialects))
+        self.negotiation = _shared(offer, b"")
+        return offer
 
     def data_to_send(self) -> bytes:
         """Return what to write after `receive_data`: once, a client's choice."""
@@ -251,6 +267,10 @@ class Connection(Exchange):
             return False
         self._head = b""
         agreed = role.agree(received[0], self._dialects)
+        offer = self.negotiation
+        if role.replies:
+            offer = _NEGOTIATOR.encode(received[0])
+        self.negotiation = _shared(offer, _NEGOTIATOR.encode(agreed))
         # Ours of the two that are equal: one object for all connections.
         dialect = self._dialects[self._dialects.index(agreed)]
         if role.replies:

@@ -68,6 +68,10 @@ class LoginContext:
             the event loop does not tell.
         channel_binding: What is the same at both ends of this TLS connection and no
             other, as RFC 9266 has it (``tls-exporter``); None where it cannot be had.
+        dialect: The dialect that is spoken.
+        negotiation: The bytes by which it was agreed on, as this end knows them: the
+            offer of the server, then the choice of the client.  Empty on a client's
+            side that speaks no dialect but those of legacy peers.
         offered: The mechanisms that the server offers on this connection, in its order.
         acceptable: On a client's side: those that it would use if they were offered.
         username: Who logs in, as far as it is known; the mechanism sets it.
@@ -81,6 +85,8 @@ class LoginContext:
     certificate: bytes | None = field(default=None, repr=False)
     chain: tuple[bytes, ...] = field(default=(), repr=False)
     channel_binding: bytes | None = field(default=None, repr=False)
+    dialect: bytes = b"pb"
+    negotiation: bytes = field(default=b"", repr=False)
     offered: tuple[str, ...] = ()
     acceptable: tuple[str, ...] = ()
     username: bytes | None = None

@@ -195,6 +195,11 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         if b"pb2" in names:
             self.session.offer_pb2()
 
+    @property
+    def negotiation(self) -> bytes:
+        """The bytes of the offer of dialects and of the choice; see `Connection`."""
+        return self._connection.negotiation
+
     def _selectDialect(self, dialect: bytes) -> None:
         self.session.agree(dialect)
         codec = self.session.codec

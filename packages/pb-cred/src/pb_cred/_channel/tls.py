@@ -60,6 +60,8 @@ def context_of(broker: Broker) -> LoginContext:
     """Return the login context of a connection, as known before the login."""
     transport: Any = broker.transport
     security = security_of(transport)
+    # A client that could not have chosen another dialect has none to be cheated of.
+    is_told = not broker.isClient or b"pb2" in broker.knownDialects
     return LoginContext(
         peer=transport.getPeer(),
         is_tls=security.is_tls,
@@ -67,6 +69,8 @@ def context_of(broker: Broker) -> LoginContext:
         certificate=security.certificate,
         chain=security.chain,
         channel_binding=security.channel_binding,
+        dialect=broker.currentDialect or b"pb",
+        negotiation=broker.negotiation if is_told else b"",
         in_thread=partial(in_thread, broker),
     )
 

@@ -22,6 +22,7 @@ __all__ = [
     "ClientFirst",
     "Malformed",
     "ServerFirst",
+    "hash_of_negotiation",
     "hash_of_offer",
     "parse_client_final",
     "parse_client_first",
@@ -80,6 +81,8 @@ class ClientFinal:
         nonce: Both ends' nonces.
         offer: The hash of the list of mechanisms that it was offered; None if it does
             not say.
+        negotiation: The hash of the bytes by which the dialect was agreed on; None if
+            it does not say.
         proof: That it knows the password.
     """
 
@@ -87,6 +90,7 @@ class ClientFinal:
     binding: bytes = field(repr=False)
     nonce: bytes
     offer: bytes | None
+    negotiation: bytes | None
     proof: bytes = field(repr=False)
 
 
@@ -199,11 +203,13 @@ def parse_client_final(message: bytes) -> ClientFinal:
     if name != b"p":
         raise Malformed
     offer = dict(attributes).get(b"o")
+    negotiation = dict(attributes).get(b"d")
     return ClientFinal(
         without_proof=message[: -len(b",p=" + proof)],
         binding=_decoded(attributes[0][1]),
         nonce=attributes[1][1],
         offer=None if offer is None else _decoded(offer),
+        negotiation=None if negotiation is None else _decoded(negotiation),
         proof=_decoded(proof),
     )
 
@@ -220,3 +226,8 @@ def parse_server_final(message: bytes) -> bytes:
 def hash_of_offer(names: Iterable[str]) -> bytes:
     """Return the hash of a list of mechanisms, for the client-final message."""
     return sha256(",".join(names).encode()).digest()
+
+
+def hash_of_negotiation(negotiation: bytes) -> bytes:
+    """Return the hash of an offer and a choice of dialects, for the same message."""
+    return sha256(negotiation).digest()

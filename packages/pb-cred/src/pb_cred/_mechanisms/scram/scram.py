@@ -5,7 +5,12 @@ Theory of operation
 The client shows that it knows the password, and the server that it has the user's
 verifier, without either being sent.  Both proofs are over everything that was said, so
 that nobody in between can change any of it: neither what was said about channel
-binding, nor (by an extension of ours) the list of mechanisms that the server offered.
+binding, nor (by extensions of ours) the list of mechanisms that the server offered and
+the negotiation of the dialect.
+
+A client that could speak "pb2" says how the dialect was agreed on, whichever it was.
+So a man in the middle who strikes "pb2" from the offer is found out: he cannot strike
+what the client says of it.
 
 A server needs a user's verifier.  It gets it from a checker that stores verifiers, or
 makes it anew from the password of one that stores passwords; then the checker decides,
@@ -258,7 +263,7 @@ class ScramServer(ServerExchange):
         is_same &= hmac.compare_digest(
             offer if final.offer is None else final.offer, offer
         )
-        if not is_same:
+        if not is_same or not self._is_as_negotiated(final.negotiation):
             raise Malformed
         parts = (first.bare, self._server_first, final.without_proof)
         said = self._said = b",".join(parts)
@@ -275,6 +280,19 @@ class ScramServer(ServerExchange):
             return Claim(self._credentials)
         # The client may have taken its time, in which a password can be changed.
         return self._look_up(partial(self._check, final.proof))
+
+    def _is_as_negotiated(self, said: bytes | None) -> bool:
+        """Tell whether the dialect is the one that an honest negotiation leads to.
+
+        Args:
+            said: The hash that the client has sent; None for none.
+        """
+        context = self._context
+        if said is None:
+            # A client of "pb" alone: the others all send it.
+            return context.dialect != b"pb2"
+        own = messages.hash_of_negotiation(context.negotiation)
+        return hmac.compare_digest(said, own)
 
     def _check(self, proof: bytes, verifier: Verifier) -> Verified:
         if not fits(proof, verifier.stored_key, self._said, self._digest):
@@ -441,6 +459,9 @@ class ScramClient(ClientExchange):
         if self._context.offered:
             offer = messages.hash_of_offer(self._context.offered)
             final += b",o=" + b64encode(offer)
+        if self._context.negotiation:
+            said = messages.hash_of_negotiation(self._context.negotiation)
+            final += b",d=" + b64encode(said)
         password = Password(self._password)
         keys = self._context.in_thread(
             derive, password, first.salt, first.iterations, self._digest
