@@ -6,7 +6,7 @@ import asyncio
 import copy
 import gc
 import pickle
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -813,3 +813,33 @@ def test_hidden_promise_of_another_connection_is_refused(dialect: str) -> None:
         failure = failure_of(root_of(pair).callRemote("store", hiding), pair)
         assert failure.check(JellyError)
         assert "not known here yet" in str(failure.value)
+
+
+@pytest.mark.parametrize("server", [("pb",), ("pb2",), ("pb2", "pb")])
+def test_promises_and_streams_before_a_dialect_is_agreed(server: Any) -> None:
+    class Reading(Files):
+        async def remote_take(self, stream: Any) -> list[Any]:
+            return [each async for each in pb.as_stream(stream)]
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    pair = connected_pair(
+        server_factory=pb.PBServerFactory(Reading(), dialects=server),
+        client_factory=pb.PBClientFactory(dialects=("pb2", "pb")),
+    )
+    try:
+        root = root_of(pair)
+        taken = root.callRemote("take", numbers())
+        promise = root.promise("list")
+        read = promise["reports"][0].callRemote("read")
+        stored = root.callRemote("store", promise["count"])
+        assert result_of(taken, pair) == [0, 1, 2]
+        assert result_of(read, pair) == "a"
+        assert result_of(stored, pair) == 1
+        for broker in (pair.client, pair.server):
+            assert not broker.session.incoming.streams
+        assert not pair.client.session.exports.objects
+    finally:
+        pair.close()
