@@ -213,7 +213,7 @@ def uses_of(number: int, avatar: Any) -> Iterator[Any]:
 
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("comes_as", ["mallory", "anonymous", "stranger"])
-def test_numbers_of_one_user_have_no_meaning_for_another(comes_as: str) -> None:
+def test_numbers_of_one_user_are_invalid_for_another(comes_as: str) -> None:
     """Whatever it is a number of."""
     with encrypted():
         server = Server()

@@ -30,7 +30,7 @@ def asyncios(tls: Any) -> Any:
     return SimpleNamespace(get_extra_info=lambda name: tls)
 
 
-def test_most_connections_know_nothing() -> None:
+def test_connections_without_tls_have_no_tls_state() -> None:
     assert security_of(MemoryTransport()) == Security()
     assert security_of(SimpleNamespace(getHandle=object)) == Security()
     assert security_of(asyncios(None)) == Security()
@@ -144,7 +144,7 @@ def test_peer_without_certificate_has_sent_none() -> None:
     assert (server.is_tls, server.certificate, server.chain) == (True, None, ())
 
 
-def test_a_certificate_for_another_name_is_not_verified() -> None:
+def test_certificate_for_another_name_is_not_verified() -> None:
     assert not known_to(Ends(host=b"example.com").client).is_verified
     assert not known_to(Ends(host=b"\xff").client).is_verified
 

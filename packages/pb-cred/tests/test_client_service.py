@@ -67,7 +67,7 @@ class Served:
         assert self.clock.getDelayedCalls() == []
 
 
-def test_the_avatar_of_each_connection() -> None:
+def test_each_connection_has_its_avatar() -> None:
     seen: list[Any] = []
     served = Served(on_connected=seen.append)
     early = served.outcome(served.service.when_avatar())
@@ -88,7 +88,7 @@ def test_the_avatar_of_each_connection() -> None:
     served.stop()
 
 
-def test_the_mind_goes_along() -> None:
+def test_mind_is_sent_with_the_login() -> None:
     mind = pb.Referenceable()
     served = Served(mind=mind)
     served.start()
@@ -96,7 +96,7 @@ def test_the_mind_goes_along() -> None:
     served.stop()
 
 
-def test_a_login_that_is_refused_is_an_attempt_that_failed() -> None:
+def test_refused_login_is_a_failed_attempt() -> None:
     served = Served(UsernamePassword(b"alice", b"wrong"))
     with logged():
         served.start()
@@ -108,7 +108,7 @@ def test_a_login_that_is_refused_is_an_attempt_that_failed() -> None:
     served.stop()
 
 
-def test_without_credentials_there_is_only_the_root() -> None:
+def test_service_without_credentials_has_the_root_only() -> None:
     served = Served(None)
     served.start()
     (root,) = served.outcome(served.service.when_root())
@@ -118,7 +118,7 @@ def test_without_credentials_there_is_only_the_root() -> None:
     served.stop()
 
 
-def test_with_credentials_the_root_is_there_too() -> None:
+def test_service_with_credentials_has_the_root_too() -> None:
     served = Served()
     served.start()
     (root,) = served.outcome(served.service.when_root())

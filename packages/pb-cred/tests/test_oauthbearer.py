@@ -56,7 +56,7 @@ def test_refusal_of_tokens_that_cannot_be_sent(token: Any) -> None:
     assert results[0].type is ValueError
 
 
-def test_a_fresh_token_is_fetched_for_each_login() -> None:
+def test_token_is_fetched_for_each_login() -> None:
     given_tokens = iter(["one", b"two"])
     credentials = BearerToken(lambda: next(given_tokens))
     assert first_of(credentials) == message_of(b"one")
