@@ -47,7 +47,7 @@ class View(pb.Viewable):
 
 
 class Bare(pb.Avatar):
-    """As in many a program, ``Avatar.__init__`` is not called."""
+    """An avatar whose ``__init__`` does not call ``Avatar.__init__``."""
 
     def __init__(self, colour: str) -> None:
         self.colour = colour
@@ -57,7 +57,7 @@ class Bare(pb.Avatar):
 
 
 class Plain:
-    """No subclass of ours: takes plain arguments and returns a plain value."""
+    """Perspective without the base class that takes and returns plain values."""
 
     async def perspectiveMessageReceived(
         self, broker: Any, message: str, args: Any, kwargs: Any
@@ -66,7 +66,7 @@ class Plain:
 
 
 class Jelly:
-    """No subclass of ours: unserializes and serializes by itself."""
+    """Perspective without the base class that reads and writes jelly itself."""
 
     def perspectiveMessageReceived(
         self, broker: Any, message: str, args: Any, kwargs: Any

@@ -60,7 +60,7 @@ PLAIN = authority("plain", key=ed25519.Ed25519PrivateKey.generate())
 
 
 def shown(*certificates: Issued | bytes) -> LoginContext:
-    """Return what a server knows of somebody who shows certificates."""
+    """Return the login context of a client that sends certificates."""
     leaf, *chain = [
         each.der if isinstance(each, Issued) else each for each in certificates
     ]
@@ -303,7 +303,7 @@ def test_refusal_of_data_that_is_no_certificate(data: bytes, kept: int) -> None:
 
 
 def test_certificate_with_unreadable_names_is_refused() -> None:
-    """OpenSSL takes it; its names are not what they should be."""
+    """OpenSSL accepts the certificate, although its names are malformed."""
     user = issue(PLAIN, "alice", alternatives=[x509.DNSName("example.com")])
     odd = altered(PLAIN, user, b"example.com", b"\xff\xff\xff\xff\xff\xff\xff.com")
     assert tried(of(PLAIN, identity="dns"), shown(user)).avatar_id == b"example.com"
@@ -709,7 +709,7 @@ def pair_of(certificates: ClientCertificates, portal: Portal) -> Pair:
 
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what says which certificates each end of a pair is shown."""
+    """Return a function that sets the certificates of both ends of a pair."""
 
     def show(*certificates: Issued) -> None:
         found = tuple(each.der for each in certificates)

@@ -1,4 +1,4 @@
-"""A client that is connected and logged in, over and over."""
+"""The client service connects and logs in, again after each loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Endpoint:
 
 
 class Served:
-    """A service on a clock that a test moves."""
+    """A service on a simulated clock."""
 
     def __init__(self, credentials: Any = ALICE, **options: Any) -> None:
         self.realm = OneRealm()
@@ -56,7 +56,7 @@ class Served:
         self.flush()
 
     def outcome(self, answer: pb.Answer[Any]) -> list[Any]:
-        """Return a list that will have what a Deferred fires with."""
+        """Return a list that gets the result of a Deferred."""
         outcomes: list[Any] = []
         pb.as_deferred(answer).addBoth(outcomes.append)
         self.flush()

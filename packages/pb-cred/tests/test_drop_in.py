@@ -28,7 +28,7 @@ POLICY = pb_jelly.SecurityOptions()
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Put the process's limits back."""
+    """Restore the process's limits."""
     limits = _legacy.PROFILE.defaults.broker
     yield
     _legacy.PROFILE.defaults.broker = limits
@@ -221,7 +221,7 @@ def test_classes_have_the_relations_of_twisted_spread() -> None:
 
 
 def test_drop_in_leaves_the_api_of_pb_cred_unchanged() -> None:
-    """A program may use both at once."""
+    """A program may use the drop-in and pb_cred at once."""
     from pb_cred import pb
 
     assert _pb.Broker.profile.lenient

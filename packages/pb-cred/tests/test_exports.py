@@ -30,7 +30,7 @@ def test_exports_are_sorted_and_exist(module: ModuleType) -> None:
     ids=lambda module: module.__name__,
 )
 def test_pb_exports_the_whole_api(module: ModuleType) -> None:
-    """Where pb_cred has a class of the same name, its own is the one."""
+    """A class of pb_cred takes precedence over one of pb_broker with its name."""
     for name in set(module.__all__) - {"DropInError"}:
         assert name in pb.__all__
         expected = getattr(pb_cred if name in pb_cred.__all__ else module, name)

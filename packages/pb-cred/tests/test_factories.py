@@ -246,11 +246,11 @@ def test_limits_before_the_login_can_be_lower() -> None:
 
 
 class TestBeforeTheLogin:
-    """What a stranger may send: up to a limit, and not one more."""
+    """Limits before the login, each at its boundary."""
 
     @staticmethod
     def is_taken(argument: Any) -> bool:
-        """Tell whether a connection outlives a call with an argument."""
+        """Return True if a connection outlives a call with an argument."""
         pair = connected(portal_of(OneRealm()))
         # A stranger's client keeps to no limits.
         pair.client.set_limits(BrokerLimits(wire=Limits(depth=1000)))

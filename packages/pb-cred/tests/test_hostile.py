@@ -52,7 +52,7 @@ _requests = count(10**6)
 
 
 def ask(pair: Pair, target: Any, name: bytes, args: Any = TUPLE, kw: Any = DICT) -> Any:
-    """Make a call of whatever it is; return its result, or the failure."""
+    """Call an object by its number or name; return the result, or the failure."""
     answer: Deferred[Any] = Deferred()
     request = next(_requests)
     pair.client.waitingForAnswers[request] = answer
@@ -102,7 +102,7 @@ AT_THE_DOOR = {b"login", b"loginAnonymous", b"mechanisms", b"begin"}
 
 
 def names_about(*things: Any) -> set[bytes]:
-    """Return names that somebody might try on objects."""
+    """Return names that a hostile peer might try on objects."""
     found = {name for thing in things for name in dir(thing)}
     for prefix in ("remote_", "perspective_", "view_"):
         found |= {name[len(prefix) - 1 :] for name in found if name.startswith(prefix)}
@@ -111,7 +111,7 @@ def names_about(*things: Any) -> set[bytes]:
 
 @pytest.mark.dialect("pb")
 def test_login_object_answers_its_published_names_only(pair: Pair) -> None:
-    """Few of them are known there."""
+    """The login object has few published names."""
     root = pair.server.localObjectForID("root")
     assert type(root) is LoginRoot
     tried = names_about(root, root.portal, pair.server) - AT_THE_DOOR
@@ -161,7 +161,7 @@ def test_stranger_reaches_no_object_but_the_login(luid: Any, pair: Pair) -> None
 
 @pytest.mark.dialect("pb")
 def test_avatar_is_reachable_over_its_own_connection_only(realm: OneRealm) -> None:
-    """Numbers mean something on one connection, and to one peer."""
+    """Numbers of objects are valid on one connection only."""
     factory = PBServerFactory(portal_of(realm))
     with logged():
         pairs = [
@@ -234,7 +234,7 @@ def test_refusal_of_malformed_minds(pair: Pair, realm: OneRealm) -> None:
 def test_login_object_as_a_mind_has_no_further_methods(
     pair: Pair, realm: OneRealm
 ) -> None:
-    """It is what the peer can call by itself, and no more."""
+    """The login object sent as a mind offers the calls of the peer, and no more."""
     args = [b"tuple", [b"local", b"root"]]
     avatar = ask(pair, b"root", b"loginAnonymous", args)
     assert call(pair, avatar, "name") == ()
@@ -247,7 +247,7 @@ def test_login_object_as_a_mind_has_no_further_methods(
 
 @implementer(ICredentialsChecker)
 class Curious:
-    """A checker that remembers who wanted to come in."""
+    """A checker that remembers the names it is asked about."""
 
     credentialInterfaces = (IUsernameHashedPassword,)
 
@@ -333,7 +333,7 @@ def test_number_of_cached_copies_of_a_stranger_is_bounded(
 
 
 def bomb_ends_after(logged_in: bool) -> int:
-    """Return after how many bytes of a nesting bomb the connection ends."""
+    """Return the number of bytes of a nesting bomb until the connection ends."""
     pair = connected(portal_of(OneRealm()))
     if logged_in:
         log_in(pair)
@@ -406,7 +406,7 @@ EVIL = "x\n2026-01-01 [pb_cred#info] forged\x1b[31m\u202e\u2028"
 
 @implementer(ICredentialsChecker)
 class Talkative:
-    """A checker that says what it was given."""
+    """A checker whose error quotes text of the peer."""
 
     credentialInterfaces = (IUsernameHashedPassword,)
 
@@ -443,7 +443,7 @@ def test_text_of_a_peer_is_escaped_in_the_log() -> None:
 
 
 def test_passwords_and_digests_are_neither_logged_nor_sent() -> None:
-    """Not the right one, nor the wrong one, nor their digests."""
+    """Neither the right nor the wrong password, nor their digests."""
     with logged() as events:
         pair = legacy_connected(portal_of(OneRealm()))
         wrong = log_in(pair, UsernamePassword(b"alice", SECRET.encode()))
@@ -469,7 +469,7 @@ class Teller(User):
 
 @pytest.mark.dialect("pb")
 def test_answers_reach_their_own_user_only(realm: OneRealm) -> None:
-    """What one user was told stays with that user, though both have one server."""
+    """The answers to one user of a server are not sent to another."""
     users: list[Teller] = []
 
     def give(avatar_id: Any) -> Any:

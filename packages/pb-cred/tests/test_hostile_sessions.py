@@ -130,7 +130,7 @@ def test_end_of_one_login_spares_another_under_way() -> None:
 
 
 def test_released_avatar_leaves_no_session_without_a_peer() -> None:
-    """The answer belongs to the login that was there before."""
+    """The late answer belongs to the earlier login."""
     asked: list[Deferred[Any]] = []
 
     class Slow(pb.Realm):
@@ -333,7 +333,7 @@ def test_late_stream_of_an_ended_session_is_closed() -> None:
 
 @implementer(ICredentialsChecker)
 class Thinking:
-    """Takes its time, as one that asks a database does."""
+    """Checker that answers later, as one with a database does."""
 
     credentialInterfaces = (IUsernamePassword,)
 
@@ -467,7 +467,7 @@ def test_reservation_counts_sessions_begun_meanwhile() -> None:
     assert sessions._coming == {b"alice": 1}
 
     class Other:
-        """A session whose end lets a login go on that was waiting for it."""
+        """A session whose end continues a login that waited for it."""
 
         avatar_id = b"alice"
         number = 1
@@ -614,7 +614,7 @@ def test_login_that_fails_with_an_error_is_audited() -> None:
 
 
 def test_shared_address_locks_out_no_user() -> None:
-    """The right password is let in after half a minute, however many others try."""
+    """The right password is accepted after half a minute, despite other tries."""
     server = Server(portal_of(OneRealm()))
     pair = server.connect()
     login_service = server.factory.root.login_service

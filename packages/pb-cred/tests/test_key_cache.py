@@ -1,4 +1,4 @@
-"""The keys of tokens, and how others come in their place."""
+"""The cache of token keys: rotation, fetching and expiry."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_keys_from_a_future() -> None:
 
 
 def test_coroutine_under_a_running_reactor_is_driven_by_it() -> None:
-    """Even where that runs on asyncio's loop."""
+    """The reactor may run on asyncio's loop."""
     reactor = mock.Mock(running=True)
 
     async def ready() -> Any:
@@ -243,7 +243,7 @@ def test_failed_fetch_refuses_all_waiting_logins(clock: Clock) -> None:
 
 
 def test_fetch_outlives_the_login_that_began_it(clock: Clock) -> None:
-    """Or else whoever comes and goes could keep all others from new keys."""
+    """Otherwise clients that hang up could keep all others from new keys."""
     was_cancelled: list[Any] = []
     answer: Deferred[Any] = Deferred(was_cancelled.append)
     mechanism = tokens_of(lambda: answer)
@@ -261,7 +261,7 @@ def test_fetch_outlives_the_login_that_began_it(clock: Clock) -> None:
 
 
 def test_login_cancelled_by_another_is_left_alone(clock: Clock) -> None:
-    """It happens while those that have waited are told."""
+    """The cancellation happens while the waiting logins get the answer."""
     answers: list[Deferred[Any]] = [Deferred()]
     mechanism = tokens_of(lambda: answers[0])
     message = message_of(token_of())

@@ -1,4 +1,4 @@
-"""Logins under way, while it is decided at the server that they come to nothing."""
+"""Login attempts, refused by changes at the server while they are under way."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def quiet() -> Any:
 
 @pytest.fixture(autouse=True)
 def secured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each end take its connection for the best that there is."""
+    """Give each end a verified connection over TLS with a channel binding."""
     security = Security(is_tls=True, is_verified=True, certificate=CERTIFICATE.der)
     monkeypatch.setattr(channel, "security_of", lambda transport: security)
     monkeypatch.setattr(tokens, "_now", lambda: float(NOW))
 
 
 class Server:
-    """A server whose realm gives avatars when the test says so.
+    """A server whose realm gives avatars on the test's command.
 
     Args:
         checker: Checks passwords; None for one that knows alice.
@@ -101,7 +101,7 @@ class Server:
         self.factory.doStart()
 
     def pause(self) -> None:
-        """Have the realm wait from now on."""
+        """Make the realm wait from now on."""
 
         def give(avatar_id: Any) -> Deferred[Any]:
             self.asked.append(Deferred())
@@ -125,12 +125,12 @@ class Server:
         )
 
     def reasons(self) -> list[str]:
-        """Return why logins were refused."""
+        """Return the reasons of refused logins."""
         return [each.reason for each in self.told if each.kind == "login_refused"]
 
 
 def begun(pair: Pair, credentials: Any, **options: Any) -> list[Any]:
-    """Begin a login; return a list that has the outcome when there is one."""
+    """Begin a login; return a list that gets its outcome."""
     results: list[Any] = []
     pair.client_factory.login(credentials, **options).addBoth(results.append)
     pair.flush()
@@ -375,7 +375,7 @@ def test_changed_credentials_refuse_a_login_that_waits_for_its_turn(
 
 
 def begun_context(server: Server) -> Any:
-    """Return what tries from a client of the test's are counted by."""
+    """Return the source by which tries of the test's client are counted."""
     pair = server.connect()
     source = source_of(pair.server.transport.getPeer())
     pair.close()

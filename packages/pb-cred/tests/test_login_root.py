@@ -46,7 +46,7 @@ class Mind(pb.Referenceable):
 
 @implementer(ICredentialsChecker)
 class Checker:
-    """A checker that does what it is told to."""
+    """A checker that answers by a function."""
 
     credentialInterfaces = (IUsernameHashedPassword,)
 
@@ -89,7 +89,7 @@ def test_realm_gets_the_mind() -> None:
 
 
 def refusal(name: bytes, password: bytes) -> tuple[bytes, Any]:
-    """Return the server's answer to a login, and what the client makes of it."""
+    """Return the server's answer to a login, and the client's failure."""
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     pair = connected(Portal(OneRealm(), [users]))
     seen: list[bytes] = []
@@ -299,7 +299,7 @@ def test_subclass_of_the_login_root_adds_a_login() -> None:
 
 
 class Expired(UnauthorizedLogin):
-    """A refusal that only the server knows."""
+    """A refusal whose reason stays at the server."""
 
 
 class Late(pb.ExplainedRefusal):

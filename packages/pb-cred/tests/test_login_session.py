@@ -31,7 +31,7 @@ from .support import (
 
 
 class Thing(pb.Referenceable):
-    """An avatar that is sent as it is."""
+    """An avatar that is sent as a reference to itself."""
 
     def remote_name(self) -> str:
         return "thing"

@@ -31,7 +31,7 @@ WRONG = UsernamePassword(b"alice", b"simsalabim")
 
 
 def waits(tries: Tries, count: int, name: bytes = b"alice", now: float = 0) -> Any:
-    """Return how long each of some tries waits, of which all are refused."""
+    """Return the seconds that each of some refused tries waits."""
     found = []
     for _ in range(count):
         seconds = tries.wait_for_user("here", name, now)
@@ -122,7 +122,7 @@ def test_refusal_of_negative_settings(name: str) -> None:
     )
 )
 def test_longest_delay_holds_despite_the_clock(steps: Any) -> None:
-    """Whatever the clock does, which may be set back."""
+    """The clock may be set back."""
     tries = Tries(LoginDelays())
     now = 1000.0
     for seconds, source, name, is_right in steps:

@@ -1,4 +1,4 @@
-"""What clients are told where they cannot log in, and what they ask servers before."""
+"""Choice of a mechanism, and the errors of clients that have none in common."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def quiet() -> Any:
 
 
 class Echo(pb.Root):
-    """A server without a login.  It notes what it is asked."""
+    """A server without a login that notes the names of its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -56,7 +56,7 @@ class Echo(pb.Root):
 
 
 class Legacy(Echo):
-    """A server whose only login is the one that twisted.spread has."""
+    """A server whose only login is that of twisted.spread."""
 
     def remote_login(self, username: Any) -> Any:
         return b"challenge", pb.Referenceable()

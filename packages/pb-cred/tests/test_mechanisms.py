@@ -96,7 +96,7 @@ class Verifiers:
 
 @implementer(ICredentialsChecker)
 class SeesPasswords:
-    """A checker that has to see the password."""
+    """A checker that needs the password itself."""
 
     credentialInterfaces = (IUsernamePassword,)
 
@@ -115,7 +115,7 @@ def pair_of(portal: Any, client: Any = None, **options: Any) -> Pair:
 
 @pytest.fixture
 def secured(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what says what both ends know of the connection."""
+    """Return a function that sets the security of the connection at both ends."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -609,7 +609,7 @@ def test_random_messages_yield_no_avatar(steps: Any) -> None:
 
 
 class Impostor(pb.Root):
-    """A server that knows no password, and hands out something all the same."""
+    """A server that knows no password, and returns an object all the same."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -660,7 +660,7 @@ def test_server_without_the_users_secret_is_detected(answers: Any) -> None:
 
 
 class Relay(pb.Referenceable):
-    """What stands in for an exchange."""
+    """Replacement of an exchange that passes messages on."""
 
     def __init__(self, middle: Middle, exchange: Any) -> None:
         self.middle = middle
@@ -672,7 +672,7 @@ class Relay(pb.Referenceable):
 
 
 class Middle(pb.Root):
-    """A man in the middle, who changes what he likes."""
+    """A man in the middle who changes messages."""
 
     def __init__(self, upstream: Pair) -> None:
         self.root = upstream.client.remoteForName("root")
@@ -698,7 +698,7 @@ class Middle(pb.Root):
 
 
 def attacked(realm: OneRealm, edit: Any, client: Any = None) -> tuple[Any, Middle]:
-    """Log in through somebody who changes what he likes."""
+    """Log in through a man in the middle."""
     upstream = connected(portal_of(realm))
     middle = Middle(upstream)
     edit(middle)
@@ -749,7 +749,7 @@ def test_active_middle_is_detected(edit: Any) -> None:
 
 
 def test_plus_struck_from_the_offer_is_detected(secured: Any) -> None:
-    """The client, who could have bound the channel, says so."""
+    """The client states that it could have bound the channel."""
     secured(BOUND)
     realm = OneRealm()
     result, middle = attacked(realm, changed(offered=lambda names: [NAME, "ANONYMOUS"]))
@@ -844,7 +844,7 @@ def test_log_has_no_secrets(secured: Any) -> None:
 
 
 class BadgeServer(ServerMechanism):
-    """Asks for a badge, and for another."""
+    """Mechanism of a third party that asks for two badges."""
 
     name = "X-BADGE"
 

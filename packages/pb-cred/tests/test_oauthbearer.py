@@ -1,4 +1,4 @@
-"""The client's half of OAUTHBEARER: which token it shows, and to whom."""
+"""The client's half of OAUTHBEARER: the source of its token, and its servers."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def server(**arguments: Any) -> Any:
 
 
 def told(factory: Any) -> dict[str, Any]:
-    """Return what a server's factory goes by in its logins."""
+    """Return the settings of a server's factory for logins."""
     login = factory.root.login_service
     return {
         "mechanisms": login.mechanism_names(),

@@ -120,7 +120,7 @@ def test_kinds_of_hashes_are_those_of_the_file(path: Path) -> None:
 def test_simultaneous_creators_share_one_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other finds that it is there."""
+    """The second finds the file of the first."""
     link = os.link
 
     def slower(name: str, target: Path) -> None:
@@ -242,7 +242,7 @@ def test_simultaneous_writers_keep_each_others_users(path: Path) -> None:
 
 
 def test_login_does_not_wait_for_a_writer(path: Path) -> None:
-    """It is let in, and what it would have hashed anew is left for the next one."""
+    """The login succeeds, and its new hash is left for the next one."""
     store = made(path)
     store._hashing = _raised()
     before = path.read_bytes()
@@ -294,7 +294,7 @@ def test_error_for_an_unavailable_lock(
 
 
 def test_owner_of_the_file_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An administrator's change leaves the file to the server's account."""
+    """A change by an administrator leaves the owner of the file unchanged."""
     store = made(path)
     given: list[Any] = []
     fstat = os.fstat

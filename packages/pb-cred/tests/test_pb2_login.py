@@ -1,4 +1,4 @@
-"""Logins over the dialect "pb2": what a stranger may cost, and what follows."""
+"""Logins over the dialect "pb2": limits of a stranger, and of a user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .support import ALICE, OneRealm, logged, portal_of
 
 
 class Storing(pb.Avatar):
-    """An avatar that keeps what it is given."""
+    """An avatar that keeps its arguments."""
 
     def __init__(self, avatarId: Any) -> None:
         super().__init__(avatarId)

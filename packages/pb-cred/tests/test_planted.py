@@ -1,4 +1,4 @@
-"""What watches the tests for secrets sees them, wherever they are told."""
+"""The watch over planted secrets finds them in every place."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ _log = Logger(namespace="test")
 
 @pytest.fixture(autouse=True)
 def _nothing_planted_is_told() -> None:
-    """Let these tests tell."""
+    """Allow these tests to disclose their secrets."""
 
 
 class Holder:
-    """Shows a secret to whoever prints it."""
+    """Object whose repr shows a secret."""
 
     def __repr__(self) -> str:
         return f"<Holder of {SECRET}>"
 
 
 class Coy(Exception):
-    """Says nothing; but has it."""
+    """Object whose repr hides its secret."""
 
     def __init__(self) -> None:
         super().__init__("nothing")
@@ -78,7 +78,7 @@ def in_context() -> Failure:
 
 
 def in_our_frame() -> Failure:
-    """Fail in a function of the package that has it in a local variable."""
+    """Fail in a function of the package with the secret in a local variable."""
     try:
         derive(SECRET, b"salt", -1)
     except ValueError:

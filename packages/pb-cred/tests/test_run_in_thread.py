@@ -13,7 +13,7 @@ from pb_cred._threads import run_in_thread
 
 
 class Loop:
-    """A clock that can be told something by a thread; it hears when it is asked to."""
+    """A clock that collects calls from threads, and runs them on request."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
@@ -23,7 +23,7 @@ class Loop:
 
 
 class Pool:
-    """Runs nothing by itself."""
+    """Thread pool that runs its functions on request only."""
 
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []

@@ -40,7 +40,7 @@ BINDING = b"b" * 32
 
 
 def result(value: Any) -> Any:
-    """Return what a step gave, be it at once or not."""
+    """Return the result of a step, given at once or by a Deferred."""
     if not isinstance(value, Deferred):
         return value
     got: list[Any] = []
@@ -81,7 +81,7 @@ def bound(*offered: str, data: bytes = BINDING) -> LoginContext:
 
 
 def converse(us: ScramClient, them: ScramServer) -> Any:
-    """Carry the messages, and return what the server makes of them."""
+    """Carry the messages, and return the server's result."""
     first = result(them.step(us.begin()))
     found = result(them.step(result(us.step(first))))
     us.finish(them.accepted())

@@ -64,11 +64,11 @@ BOUND = Security(is_tls=True, is_verified=True, channel_binding=b"b" * 32)
 
 
 class Told:
-    """All that anybody was told.
+    """All bytes sent, and all texts logged or raised.
 
     Attributes:
-        sent: What both ends have sent.
-        keys: What was derived from passwords, or stands in for that.
+        sent: Bytes from both ends.
+        keys: Keys derived from passwords, and their stand-ins.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Told:
         self._texts: set[str] = set()
 
     def see(self, *values: Any) -> None:
-        """Note all that there is to be seen of something."""
+        """Note every printable text of values."""
         for value in values:
             self._texts.update(shown(value))
 
@@ -86,7 +86,7 @@ class Told:
         self.see(*event.values())
 
     def check(self, secret: bytes, times: int = 0) -> None:
-        """See that a secret was sent so often as it is, and told in no other way."""
+        """Assert that a secret was sent so many times, and disclosed nowhere else."""
         assert self.sent.count(secret) == times
         texts = "\0".join(self._texts).encode("utf-8", "backslashreplace")
         for form in forms_of(secret):
@@ -129,7 +129,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
 @pytest.fixture
 def secure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
-    """Return what says what both ends know of the connection."""
+    """Return a function that sets the security of the connection at both ends."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -150,9 +150,9 @@ def connect(told: Told, portal: Portal, client: Any = None, **options: Any) -> P
 
 
 class Words:
-    """A user's password, and what is none; not in a variable that anybody shows.
+    """A right and a wrong password, kept out of the variables of the tests.
 
-    In SASLprep's form it is another.
+    Prepared by SASLprep, each has another form.
     """
 
     def __init__(self) -> None:
@@ -217,11 +217,11 @@ def test_passwords_and_keys_are_not_disclosed(
 
 @implementer(ICredentialsChecker)
 class Failing:
-    """A checker that is asked, and fails, at once or later.
+    """A checker that fails, at once or later.
 
     Args:
-        kind: What it takes.
-        is_later: Whether later.
+        kind: Interface of its credentials.
+        is_later: True for a failure by a Deferred.
     """
 
     def __init__(self, kind: Any, is_later: bool) -> None:
@@ -295,11 +295,11 @@ def test_failing_realms_disclose_no_secret(way: str, told: Told, secure: Any) ->
 
 
 class Liar(pb.Root):
-    """A server that answers logins with anything.
+    """A server that answers logins with arbitrary values.
 
     Args:
         offered: The mechanisms that it offers; None if it is a legacy server.
-        answer: With what.
+        answer: The answer to each message.
     """
 
     def __init__(self, offered: Any, answer: Any) -> None:
@@ -363,7 +363,7 @@ def test_lying_servers_get_no_secret(
 def test_interrupted_logins_disclose_no_secret(
     way: str, told: Told, secure: Any
 ) -> None:
-    """After each message, whoever ends it: the connection, a clock or the caller."""
+    """A login ends after each message, by the connection, a clock or the caller."""
     checker, security, client = WAYS[way]
     secure(security)
     words = Words()
@@ -411,7 +411,7 @@ def test_errors_of_unusable_passwords_show_no_password(
 def test_errors_of_unsent_messages_show_no_secret(
     way: str, lost_at: str, told: Told, secure: Any
 ) -> None:
-    """Because of a mind, or because the connection has just been lost."""
+    """The reason is an unserializable mind or a lost connection."""
     checker, security, client = WAYS[way]
     secure(security)
     words = Words()
@@ -579,7 +579,7 @@ def test_leaked_secret_fails_a_test(told: Told) -> None:
 
 
 class Broken(ServerMechanism, ServerExchange):
-    """A mechanism that fails where it is told to."""
+    """A mechanism that fails at a given step."""
 
     name = "PLAIN"
 

@@ -46,10 +46,10 @@ from .support import (
 
 
 class Server:
-    """A server whose clock is told how late it is, and what it has told.
+    """A server on a simulated clock, with its audit.
 
     Args:
-        portal: Who may come in; None for alice, and whoever does not say who it is.
+        portal: The portal; None for one that admits alice and anonymous users.
         options: The factory's.
     """
 
@@ -69,7 +69,7 @@ class Server:
         )
 
     def reasons(self) -> list[str]:
-        """Return why sessions have ended."""
+        """Return the reasons of ended sessions."""
         return [event.reason for event in self.told if event.kind == "logout"]
 
     def stop(self) -> None:
@@ -307,7 +307,7 @@ def test_server_started_later_watches_existing_sessions() -> None:
 
 
 class Badge(ServerMechanism, ClientMechanism, ServerExchange, ClientExchange):
-    """A mechanism that knows until when somebody is known."""
+    """A mechanism whose verification has an expiry."""
 
     name = "X-BADGE"
 
@@ -416,7 +416,7 @@ def test_simultaneous_logins_are_counted(when_full: Any) -> None:
 
 
 class Whole(Portal):
-    """A portal that logs users in in a way of its own."""
+    """A portal that overrides login."""
 
     def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Any:
         return super().login(credentials, mind, *interfaces)

@@ -184,7 +184,7 @@ def test_refusals_of_all_reasons_are_equal(make: Make) -> None:
 
 
 def imported(scheme: str) -> str:
-    """Return a hash of "sesame" from elsewhere."""
+    """Return a hash of "sesame" made by another program."""
     if scheme == "bcrypt":
         import bcrypt
 
@@ -418,7 +418,7 @@ def test_failure_of_a_store_is_logged_and_not_sent(
 
 
 def shown(*values: Any) -> str:
-    """Return all that is shown of values anywhere, local variables included."""
+    """Return every printable text of values, local variables included."""
     found = []
     for value in values:
         found += [repr(value), str(value)]
@@ -435,7 +435,7 @@ def shown(*values: Any) -> str:
 def test_outage_of_a_store_is_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Anybody can try to log in, and often."""
+    """A stranger can try to log in often."""
     store = MemoryPasswords({"alice": "sesame"}, executor=AtOnce())
 
     def broken(name: str) -> Any:

@@ -173,7 +173,7 @@ def test_repr_of_a_database_has_no_password(url: str) -> None:
 
 
 def test_simultaneous_uses_all_count(url: str) -> None:
-    """As if they came one after the other, at two servers with one database."""
+    """Uses at two servers with one database are serialized."""
     servers = [served(DatabaseTickets(url, create=True)) for _ in range(2)]
     data = issued(servers[0])
     with ThreadPoolExecutor(4) as threads:

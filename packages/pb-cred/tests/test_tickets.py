@@ -1,4 +1,4 @@
-"""Tickets: issued, shown, changed and revoked, and those who reconnect by them."""
+"""Tickets: issue, use, change and revocation, and clients that reconnect by them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ WEEK = 7 * 24 * 3600
 
 @pytest.fixture(autouse=True)
 def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
-    """Return what says what both ends know of connections; at first, the best."""
+    """Return a function that sets the security of connections, at first verified."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -172,7 +172,7 @@ def test_refusal_of_tickets_for_users_without_a_name() -> None:
 
 
 def test_refusal_of_a_ticket_for_a_login_by_ticket() -> None:
-    """Or else it would be good for ever."""
+    """Otherwise a login by ticket could be extended for ever."""
     with pytest.raises(NoTicket, match="by a ticket"):
         served().issue(b"alice", NAME)
 
@@ -298,7 +298,7 @@ def test_ticket_of_another_length_is_refused_without_effect() -> None:
 
 
 def test_login_context_has_the_user_of_a_refused_ticket() -> None:
-    """For whoever is told of refusals."""
+    """The audit of refusals needs the user."""
     tickets = served()
     for avatar_id, expected in [(b"alice", b"alice"), ("ż", "ż".encode())]:
         data = issued(tickets, avatar_id)
@@ -382,7 +382,7 @@ def test_expired_tickets_are_purged_despite_the_clock() -> None:
 
 
 def test_ticket_expires_with_its_credentials() -> None:
-    """A token that is good for an hour does not let anybody in for a week."""
+    """A token that is valid for an hour gives no ticket for a week."""
     clock = WallClock()
     tickets = served(clock=clock)
     until = datetime.fromtimestamp(START + 100, timezone.utc)
@@ -438,7 +438,7 @@ def test_number_of_tickets_of_a_user_is_bounded() -> None:
 
 
 class Busy(MemoryTickets):
-    """A store in which something else happens between a look and a change."""
+    """A store with a concurrent change between a lookup and a replacement."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -512,7 +512,7 @@ def test_ticket_changed_at_every_attempt_is_refused() -> None:
 
 
 class Away(MemoryTickets):
-    """A store that can be asked or not."""
+    """A store with simulated outages."""
 
     waits = True
 
@@ -584,7 +584,7 @@ def test_tickets_are_closed_with_their_store() -> None:
 
 
 def everything_told(*values: Any) -> str:
-    """Return the reprs of values, and their tracebacks with all local variables."""
+    """Return reprs and tracebacks of values, with all local variables."""
     found = []
     for value in values:
         found.append(repr(value))
@@ -599,7 +599,7 @@ def everything_told(*values: Any) -> str:
 
 
 def shows(told: str, data: bytes) -> bool:
-    """Tell whether a ticket, or its secret, is somewhere in a text."""
+    """Return True if a text contains a ticket or its secret."""
     text = Ticket(data).text()
     # Beyond the version and the family, and a few characters between.
     secrets = [text[24:], data[17:].hex(), repr(data[17:])[2:-1]]
@@ -642,7 +642,7 @@ def test_traceback_of_a_defect_shows_no_ticket(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Full(MemoryTickets):
-    """A store that takes nothing more once it is full."""
+    """A store that refuses additions once it is full."""
 
     is_full = False
 
@@ -653,7 +653,7 @@ class Full(MemoryTickets):
 
 
 class Odd(Tickets):
-    """Tickets of a server that does something else."""
+    """Tickets of a server that answers requests otherwise."""
 
     answer: Any = None
 
@@ -830,7 +830,7 @@ def test_ticket_is_not_shown_to_a_legacy_server() -> None:
 
 
 class Answering(pb.Root):
-    """A server that has one answer for everybody who asks for a ticket."""
+    """A server that gives one answer to every request for a ticket."""
 
     answer: Any = None
 
@@ -895,7 +895,7 @@ def test_next_ticket_is_of_the_same_family(answer: bytes) -> None:
 
 
 def test_logs_and_errors_show_no_ticket(secured: Any) -> None:
-    """Of all that is logged and of all errors."""
+    """All logged events and all errors are searched."""
     server = server_of(audit=lambda event: told.append(repr(event)))
     told: list[str] = []
     with logged() as events:
@@ -929,7 +929,7 @@ class Endpoint:
 
 
 class Connected:
-    """A service, and who logs in by what."""
+    """A client service, and the mechanisms of its logins."""
 
     def __init__(
         self,
@@ -972,7 +972,7 @@ class Connected:
         self.flush()
 
     def logins(self) -> list[str]:
-        """Return by what somebody has logged in since this was asked last."""
+        """Return the mechanisms of the logins since the last call."""
         found = [event.mechanism for event in self.events if event.kind == "login"]
         self.events.clear()
         return found
@@ -1057,7 +1057,7 @@ def test_user_is_asked_again_after_a_refused_ticket() -> None:
 
 
 def test_credentials_are_kept_until_a_login_succeeds() -> None:
-    """Who was slow to answer finds the connection gone."""
+    """A user who answers slowly finds the connection lost."""
     asked: list[Deferred[Any]] = []
 
     def ask() -> Any:
@@ -1352,7 +1352,7 @@ def test_refused_ticket_is_shown_once() -> None:
 
 
 class Copied(pb.Copyable):
-    """An avatar that goes to the peer as it is."""
+    """An avatar that is sent as a copy."""
 
 
 def test_copied_avatar_gets_no_ticket() -> None:

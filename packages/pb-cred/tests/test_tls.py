@@ -84,7 +84,7 @@ class Ends:
     """A client and a server after a handshake, in which both have shown certificates.
 
     Args:
-        user: What the client shows, and what it sends along.
+        user: The client's certificate, and the intermediates sent with it.
     """
 
     def __init__(self, *user: Issued, host: bytes = b"localhost") -> None:
@@ -150,7 +150,7 @@ def test_certificate_for_another_name_is_not_verified() -> None:
 
 
 def test_unreadable_certificate_is_no_error() -> None:
-    """OpenSSL takes it."""
+    """OpenSSL accepts the certificate."""
     plain = authority("plain", key=ed25519.Ed25519PrivateKey.generate())
     key = ed25519.Ed25519PrivateKey.generate()
     host = [x509.DNSName("localhost")]

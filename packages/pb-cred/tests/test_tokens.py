@@ -235,7 +235,7 @@ def test_refusal_of_tokens_with_other_than_three_parts() -> None:
 
 
 def test_refusal_of_other_base64_spellings() -> None:
-    """The last character of a part has bits that mean nothing."""
+    """The last character of a part has unused bits."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
     def respelled(part: bytes) -> bytes:
@@ -344,7 +344,7 @@ def test_refusal_of_unsigned_tokens(algorithm: str, signature: bytes) -> None:
 
 @pytest.mark.parametrize("spelling", [pem_of(RSA), pem_of(RSA).strip(), "DER", "JWK"])
 def test_token_signed_with_the_public_key_is_refused(spelling: str) -> None:
-    """The oldest trick: to sign with what everybody knows."""
+    """The public key is used as the secret of an HMAC."""
     known = spelling.encode()
     if spelling == "DER":
         known = RSA.public_key().public_bytes(
@@ -591,7 +591,7 @@ def test_random_headers_are_accepted_only_if_valid(changes: dict[str, Any]) -> N
 
 @given(st.binary(max_size=150))
 def test_random_signatures_are_refused(signature: bytes) -> None:
-    """Each library does something of its own with one of another length."""
+    """Libraries differ in their treatment of signatures of another length."""
     said = GOOD.rpartition(b".")[0]
     assert shown_to(FIXED, said + b"." + b64(signature)) is None
     for algorithm in ("RS256", "PS256", "EdDSA", "HS256", "ES512"):
@@ -606,7 +606,7 @@ def test_random_signatures_are_refused(signature: bytes) -> None:
 
 @pytest.fixture
 def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
-    """Return what says what both ends know of the connection."""
+    """Return a function that sets the security of the connection at both ends."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -704,7 +704,7 @@ def parts_of(token: bytes) -> list[str]:
 
 
 def refusals() -> list[tuple[str, BearerTokens, bytes]]:
-    """Return a way to be refused at each place where that can be."""
+    """Return a mechanism and a refused message for each place of refusal."""
 
     def broken(claims: Any) -> Any:
         raise OSError("no database")

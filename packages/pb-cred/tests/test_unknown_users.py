@@ -46,7 +46,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 
 def told(store: PasswordStore, name: bytes) -> tuple[int, int]:
-    """Return the cost that a server tells whoever asks to log in by SCRAM."""
+    """Return the cost that a server sends to a client of SCRAM."""
     portal = Portal(OneRealm(), [store])
     exchange = ScramServerMechanism(b"secret").start(portal, LoginContext())
     said = result_of(exchange.step(b"n,,n=%b,r=abc" % name))
@@ -59,7 +59,7 @@ def shares(store: PasswordStore) -> Counter[int]:
 
 
 def user(name: str, store: PasswordStore, **costs: Any) -> None:
-    """Add a user with a verifier that was made elsewhere."""
+    """Add a user with a verifier made by another program."""
     salt = b"s" * costs.get("salt_bytes", 16)
     store._put(
         Record(name, None, Verifier(salt, costs["iterations"], *2 * [b"k" * 32]))
@@ -140,7 +140,7 @@ def test_same_answers_from_all_servers_with_one_store(
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was verified against, each with its cost and its scheme."""
+    """Return the costs and schemes of the hashes verified against."""
     found: list[Any] = []
 
     def watching(scheme: str, verify: Any) -> Any:
