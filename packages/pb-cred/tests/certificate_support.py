@@ -1,4 +1,4 @@
-"""This module makes certificates for the tests, good ones and bad ones."""
+"""This module makes certificates for the tests, valid and invalid."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def common_names(*names: str) -> x509.Name:
 
 
 def usage(*allowed: str) -> x509.KeyUsage:
-    """Return what a key is for."""
+    """Return the extension for the usage of a key."""
     every = [
         "digital_signature",
         "content_commitment",
@@ -78,18 +78,18 @@ def issue(
     """Make a certificate.
 
     Args:
-        issuer: Who signs it; None for itself.
+        issuer: The signing authority; None for a self-signed certificate.
         *names: The common names.
-        subject: In place of those.
-        is_ca: What its basic constraints say; None if it has none.
-        path_length: How many there may be below it.
-        purposes: What it says that it is for.
+        subject: The whole subject, in place of the common names.
+        is_ca: Value of the basic constraints; None for a certificate without them.
+        path_length: Greatest number of authorities below it.
+        purposes: Purposes of the extended key usage.
         alternatives: The alternative names.
-        extensions: Others, each with whether it is critical.
-        has_key_ids: Whether it says which keys it is about.
+        extensions: Further extensions, each with True if it is critical.
+        has_key_ids: True for key identifiers of subject and issuer.
         start: When it begins.
         end: When it ends.
-        key: Its key.
+        key: Private key; None for a new one.
     """
     key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
     public = key.public_key()
@@ -131,13 +131,13 @@ def authority(
 
 
 def altered(issuer: Issued, issued: Issued, old: bytes, new: bytes) -> bytes:
-    """Return a certificate in which some bytes are others, signed again, in DER.
+    """Replace bytes of a certificate, sign it again, and return it in DER.
 
     Args:
-        issuer: Whose key is of RSA or Ed25519, whose signatures are all of one size.
+        issuer: Authority with a key of RSA or Ed25519: signatures of one size.
         issued: The certificate.
-        old: What stands in it.
-        new: As many other bytes.
+        old: Bytes of the certificate.
+        new: As many bytes in their place.
     """
     assert len(old) == len(new)
     size = 64

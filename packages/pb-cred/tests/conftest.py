@@ -1,4 +1,4 @@
-"""This module has each test watched for secrets that are told."""
+"""This module is the `conftest` that watches each test for disclosed secrets."""
 
 from __future__ import annotations
 

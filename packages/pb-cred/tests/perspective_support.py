@@ -42,12 +42,12 @@ COPY, CACHE, NOTES = (b"test.perspective." + name for name in (b"A", b"B", b"C")
 
 
 class Journal:
-    """Knows who is served, and notes whose things are looked at meanwhile.
+    """Journal of the user being served and of the objects looked at meanwhile.
 
     Attributes:
-        serving: Whose bytes are being handled.
-        notes: How often each thing of somebody's was looked at.
-        trespasses: What was looked at, of whose, and on whose account.
+        serving: User whose connection's bytes are being handled.
+        notes: Number of looks at each object, by its owner and name.
+        trespasses: Owner and name of each object looked at, and the user served.
     """
 
     def __init__(self) -> None:
@@ -56,14 +56,14 @@ class Journal:
         self.trespasses: list[tuple[str, str, str]] = []
 
     def note(self, owner: str, what: str) -> None:
-        """Note that something of somebody's was looked at."""
+        """Note a look at an object of a user."""
         self.notes[owner, what] += 1
         if self.serving not in (owner, SERVER):
             self.trespasses.append((owner, what, self.serving))
 
     @contextmanager
     def on_account_of(self, who: str) -> Iterator[None]:
-        """Say whose bytes are handled meanwhile."""
+        """Set the user who is served meanwhile."""
         before, self.serving = self.serving, who
         try:
             yield
@@ -72,7 +72,7 @@ class Journal:
 
 
 def told_to(owner: str) -> str:
-    """Return what a user gets to see: a secret, if it is Alice."""
+    """Return the text that a user gets to see: a secret for Alice."""
     return SECRET if owner == ALICE else "nothing"
 
 
@@ -104,7 +104,7 @@ class Picture(Private, pb.Viewable):
 
 
 class Copied(Private, pb.Copyable):
-    """Goes as a copy that has references in it."""
+    """Object that is sent as a copy with references in it."""
 
     parts: Sequence[Any] = ()
 
@@ -185,7 +185,7 @@ class Cache(pb.RemoteCache):
 
 
 class Notes(pb.RemoteCache):
-    """What the server has cached of a user's."""
+    """Copy of a user's object, cached by the server."""
 
     note: Callable[[], None] = staticmethod(lambda: None)
 
@@ -199,7 +199,7 @@ pb.setUnjellyableForClass(NOTES, Notes)
 
 
 class OwnNotes(pb.Cacheable):
-    """What a user has and the server caches."""
+    """Object of a user that the server caches."""
 
     observer: Any = None
 
@@ -212,7 +212,7 @@ class OwnNotes(pb.Cacheable):
 
 
 class Mind(pb.Referenceable):
-    """A user's object, which takes its time to answer."""
+    """Object of a user that answers later."""
 
     def __init__(self, journal: Journal, owner: str) -> None:
         self.journal = journal
@@ -230,12 +230,12 @@ class Mind(pb.Referenceable):
 
 
 class Member(Private, pb.Avatar):
-    """A user, who has something of every kind.
+    """Avatar of a user, with an object of every kind.
 
     Args:
         journal: Notes each look at it.
-        owner: Whose avatar it is.
-        shared: What others have as well.
+        owner: User of the avatar.
+        shared: Objects that all avatars have.
     """
 
     def __init__(self, journal: Journal, owner: str, shared: dict[str, Any]) -> None:
@@ -295,9 +295,9 @@ class Member(Private, pb.Avatar):
 
 @contextmanager
 def encrypted() -> Iterator[None]:
-    """Have all connections be over TLS, and nothing that peers cause be logged.
+    """Put all connections over TLS, and log no fault of a peer.
 
-    That would take longer than all else.
+    The log would take longer than all else.
     """
     tls = Security(is_tls=True, is_verified=True)
     with (
@@ -309,13 +309,13 @@ def encrypted() -> Iterator[None]:
 
 @implementer(IRealm)
 class Server:
-    """A server, and a realm that remembers who is there.
+    """Server and realm that remembers its users.
 
     Attributes:
         members: Avatars, by their owners.
-        minds: What the users have sent of themselves, likewise.
-        asked: What Alice was asked and has not answered.
-        answers: What she has answered, and to what.
+        minds: Minds, by their owners.
+        asked: Questions that Alice has not answered.
+        answers: Her answers, with their questions.
     """
 
     def __init__(self) -> None:
@@ -350,7 +350,7 @@ class Server:
         return connected_pair(server_factory=self.factory, client_factory=client)
 
     def ask(self, owner: str) -> None:
-        """Ask a user something, which takes a while to be answered."""
+        """Ask a user a question, which is answered later."""
         number = next(self._questions)
         call = self.minds[owner].callRemote("ask", number)
 
@@ -380,11 +380,11 @@ CONTENTS: dict[str, list[type]] = {
 
 
 class User:
-    """What both of them do.
+    """Base of both users: a connection and the calls over it.
 
     Args:
-        server: Where they connect.
-        name: Who it is.
+        server: Server that the user connects to.
+        name: Name of the user.
     """
 
     def __init__(self, server: Server, name: str) -> None:
@@ -395,7 +395,7 @@ class User:
         self.pair = server.connect()
 
     def result(self, call: Deferred[Any]) -> Any:
-        """Return what a call ends with, which may be a failure."""
+        """Return the outcome of a call, which may be a failure."""
         got: list[Any] = []
         call.addBoth(got.append)
         self.pair.flush()
@@ -416,7 +416,7 @@ class User:
 
 
 class Alice(User):
-    """Uses what she has, keeps count of it, and sees that all is as it should be."""
+    """User who acts on her objects, counts them, and checks the server's tables."""
 
     #: What she can do: each is called with a number, by which it chooses.
     ACTIONS = (
@@ -448,11 +448,11 @@ class Alice(User):
         return self.result(self.avatars[0].callRemote(name, *args))
 
     def act(self, action: str, choice: int) -> None:
-        """Do something, which goes as it would if nobody else were there.
+        """Do an action, with the outcome that it has without other users.
 
         Args:
             action: One of `ACTIONS`.
-            choice: By which it chooses.
+            choice: Number by which the action chooses.
         """
         with self.journal.on_account_of(ALICE):
             getattr(self, action)(choice)
@@ -460,7 +460,7 @@ class Alice(User):
         self.check()
 
     def check(self) -> None:
-        """See that the server holds for her what it has to hold, and nothing else."""
+        """Assert that the server holds exactly her objects for her."""
         expected: Counter[str] = Counter()
         for kind, _ in self.held:
             expected.update(each.__name__ for each in CONTENTS[kind])
@@ -479,7 +479,7 @@ class Alice(User):
         assert self.server.answers == []
 
     def take_everything(self) -> None:
-        """Get, and have in progress, something of each kind.
+        """Get an object of each kind, and begin a call of each kind.
 
         Most has other numbers than what Mallory has, so that these are free there.
         """
@@ -496,7 +496,7 @@ class Alice(User):
         self.check()
 
     def come_back(self) -> None:
-        """Log in by the ticket, which is as good as ever."""
+        """Log in by the ticket, which is still valid."""
         self.pair = self.server.connect()
         with self.journal.on_account_of(ALICE):
             avatar = self.result(self.pair.client_factory.login(self.ticket))
@@ -540,12 +540,12 @@ class Alice(User):
         self.kept += 1
 
     def let_go(self, choice: int) -> None:
-        """Have the server let go of what it keeps."""
+        """Have the server release the references that it keeps."""
         self.member.kept.clear()
         self.kept = 0
 
     def give_back(self, choice: int) -> None:
-        """Give the server what is its own."""
+        """Send the server a reference to its own object."""
         for kind, thing in self.held:
             if kind in ("thing", "watched"):
                 self.call("keep", thing)
@@ -579,7 +579,7 @@ class Alice(User):
             self.server.answers.clear()
 
     def be_told(self, choice: int) -> None:
-        """Be told of a change to what is cached."""
+        """Receive a change of a cached object."""
         for observer in self.member.things["watched"].observers:
             observer.callRemote("update", {"change": choice})
         self.pair.flush()
@@ -588,7 +588,7 @@ class Alice(User):
                 assert thing.change == choice
 
     def take_notes(self, choice: int) -> None:
-        """Have the server cache something, and tell it of a change."""
+        """Have the server cache an object, and send it a change."""
         self.call("keep", self.notes)
         before = self.journal.notes[ALICE, "notes"]
         self.notes.observer.callRemote("touch")
@@ -616,7 +616,7 @@ class Alice(User):
         self.finishes = lambda: answer[0].callRemote(*answer[1:])
 
     def finish(self, choice: int) -> None:
-        """Finish that, or log out of what was logged in to so."""
+        """Finish the begun login, or log out of it."""
         if self.finishes is None:
             del self.avatars[1:]
             return
@@ -628,14 +628,14 @@ class Alice(User):
 
 
 class Mallory(User):
-    """Logs in, if she can, and sends whatever she likes.
+    """User who logs in, if she can, and sends arbitrary messages.
 
     Args:
-        server: Where she connects.
+        server: Server that she connects to.
         comes_as: ``"mallory"``, ``"anonymous"``, or ``"stranger"``: not logged in.
 
     Attributes:
-        received: What she was sent.
+        received: Bytes from the server.
     """
 
     def __init__(self, server: Server, comes_as: str) -> None:
@@ -666,7 +666,7 @@ class Mallory(User):
 
     @property
     def luid(self) -> Any:
-        """The number of her avatar; if she has none, the name of the door."""
+        """The number of her avatar; if she has none, the name of the login object."""
         return self._held[0].luid if self._held else b"root"
 
     def send(self, messages: list[Any], held_back: int = 0) -> None:
@@ -674,7 +674,7 @@ class Mallory(User):
 
         Args:
             messages: The messages.
-            held_back: How many bytes of the last are sent with what comes next.
+            held_back: Number of bytes of the last that go with the next messages.
         """
         with self.journal.on_account_of(MALLORY):
             if self.pair.closed:
@@ -692,7 +692,7 @@ class Mallory(User):
 
 
 def held_at(broker: Any) -> Counter[str]:
-    """Return how many references a server's peer has to things of each kind."""
+    """Count the references of a server's peer to objects of each kind."""
     held: Counter[str] = Counter()
     for luid, entry in broker.localObjects.items():
         if luid not in (b"root", b"pb-login"):
@@ -715,7 +715,7 @@ _TABLES = (ExportTable, CacheTable, Local, LocalIDs)
 
 
 def state_of(pair: Pair) -> Any:
-    """Return all that both ends of a connection know, as it is now."""
+    """Return the present tables of both ends of a connection."""
     known: list[Any] = []
     for end in (pair.client, pair.server):
         session = end.session
@@ -727,7 +727,7 @@ def state_of(pair: Pair) -> Any:
 
 
 def frozen(value: Any) -> Any:
-    """Return what tells whether a table has changed."""
+    """Return a copy of a table for comparison."""
     if isinstance(value, (int, str, bytes, float)):
         return value
     if isinstance(value, dict):

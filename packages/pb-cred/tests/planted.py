@@ -1,9 +1,9 @@
-"""This module sees to it that nobody is told the secrets that tests plant.
+"""This module finds planted secrets that a test discloses.
 
 While a test runs, `watching` looks at all that is logged, by Twisted and by Python, at
 warnings, and at all bytes that cross a connection; `see` at what a test hands it, such
 as a failure.  Each is searched for each planted secret, in any form in
-which somebody could recognize it.  What is found makes the test fail.
+which it could be recognized.  A secret that is found makes the test fail.
 
 Planted are the passwords that the tests use, the tickets that servers make, and what a
 test has given to `plant`.
@@ -60,7 +60,7 @@ _OURS = tuple(each.__path__[0] for each in (pb_broker, pb_cred, pb_jelly))
 
 @lru_cache(maxsize=1000)
 def forms_of(secret: bytes) -> tuple[bytes, ...]:
-    """Return what to search for, in bytes and in text as UTF-8."""
+    """Return the forms to search for, in bytes and in text as UTF-8."""
     text = secret.decode("utf-8", "surrogateescape")
     digest = hashlib.md5(secret)
     found = {secret, digest.digest(), digest.hexdigest().encode()}
@@ -73,7 +73,7 @@ def forms_of(secret: bytes) -> tuple[bytes, ...]:
 
 
 def _in_base64(secret: bytes) -> Iterator[bytes]:
-    """Yield what a secret is in base64, wherever it stands in what is encoded."""
+    """Yield the forms of a secret in base64, for each offset in the encoded data."""
     for encode in (b64encode, urlsafe_b64encode):
         for before in range(3):
             encoded = encode(bytes(before) + secret)
@@ -87,7 +87,7 @@ def _in_base64(secret: bytes) -> Iterator[bytes]:
 
 
 def shown(value: object) -> Iterator[str]:
-    """Yield all that anybody could print of something that was logged or raised."""
+    """Yield every printable text of a value that was logged or raised."""
     with suppress(Exception):
         # Tests have things that cannot be shown.
         yield repr(value)
@@ -103,7 +103,7 @@ def shown(value: object) -> Iterator[str]:
 
 
 def _shown_error(error: BaseException, seen: set[int]) -> Iterator[str]:
-    """Yield what an exception says and carries along, and those behind it."""
+    """Yield texts and local variables of an exception, its cause and its context."""
     if id(error) in seen:
         return
     seen.add(id(error))
@@ -130,10 +130,10 @@ def _locals_of(traceback: Any) -> Iterator[str]:
 
 
 class Watch:
-    """Looks for what was planted.
+    """Searches logs, errors and sent bytes for planted secrets.
 
     Attributes:
-        found: Where a secret was found.
+        found: Places of secrets that were found.
     """
 
     def __init__(self) -> None:
@@ -157,11 +157,11 @@ class Watch:
             del self._planted[list(self._planted)[len(PASSWORDS)]]
 
     def see(self, where: str, *values: object) -> None:
-        """Look at something.
+        """Search values.
 
         Args:
-            where: What to call it.
-            *values: It.
+            where: Name of the place, for the report.
+            *values: Values to search.
         """
         texts = {text for value in values for text in shown(value)}
         data = "\0".join(texts).encode("utf-8", "backslashreplace")
@@ -171,16 +171,16 @@ class Watch:
                 self._note(where, secret)
 
     def see_event(self, event: LogEvent) -> None:
-        """Look at something that Twisted logs."""
+        """Search an event of Twisted's log."""
         where = f"log: {event.get('log_format') or event.get('format')}"
         self.see(where, formatEvent(event), eventAsText(event), *event.values())
 
     def see_sent(self, sender: object, data: bytes) -> None:
-        """Look at something that is sent.
+        """Search sent bytes.
 
         Args:
-            sender: By whom.  What is cut in two is seen if both are by the same.
-            data: It.
+            sender: The transport.  A secret cut in two is found in one sender's bytes.
+            data: The bytes.
         """
         tail = self._tails.get(sender, b"")
         data = tail + data
@@ -206,7 +206,7 @@ class Watch:
             self.found.append(found)
 
     def check(self) -> None:
-        """See that nothing was found."""
+        """Assert that no secret was found."""
         __tracebackhide__ = True
         assert not self.found, f"secrets were told: {', '.join(self.found)}"
 
@@ -215,11 +215,11 @@ _watches: list[Watch] = []
 
 
 def plant(secret: _Secret, within: bytes | None = None) -> _Secret:
-    """Have a secret looked for in what the rest of the test logs, raises and sends.
+    """Search the logs, errors and sent bytes of the rest of the test for a secret.
 
     Args:
-        secret: It: six bytes or more that are nothing else.
-        within: What stands before it in a message that may have it, such as a
+        secret: Six bytes or more that occur nowhere by chance.
+        within: Text before it in a message that may have it, such as a
             mechanism's name; `ANYWHERE` if any message may; None if none may.
 
     Returns:
@@ -232,7 +232,7 @@ def plant(secret: _Secret, within: bytes | None = None) -> _Secret:
 
 
 def plant_key(pem: bytes) -> None:
-    """Have a private key looked for in PEM, a line of which is enough to find it."""
+    """Plant a private key in PEM, of which one line is enough to be found."""
     for line in pem.splitlines():
         # The last may be short.
         if len(line) == _PEM_LINE and not line.startswith(b"-"):
@@ -240,7 +240,7 @@ def plant_key(pem: bytes) -> None:
 
 
 def see(*values: object) -> None:
-    """Look at failures, or at whatever a test has got that must have no secret."""
+    """Search failures or other values of a test, which must have no secret."""
     for watch in _watches:
         watch.see("what a call ended with", *values)
 
@@ -258,7 +258,7 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Watch what happens meanwhile."""
+    """Watch logs, warnings and connections meanwhile."""
     watch = Watch()
     handler = _Handler(watch)
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""This module has what the tests of password stores have in common."""
+"""This module, `stores_support`, has helpers for the tests of password stores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Make = Callable[..., PasswordStore]
 
 
 class AtOnce(Executor):
-    """An executor that does what it is given, there and then."""
+    """An executor that runs each function at once, in the caller's thread."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -43,7 +43,7 @@ class AtOnce(Executor):
 
 
 def maker(kind: str, folder: Path) -> Make:
-    """Return what opens one and the same store, each time anew."""
+    """Return a function that opens the same store anew each time."""
 
     def make(
         keep: Keep | None = None, hashing: PasswordHashing = CHEAP
@@ -61,7 +61,7 @@ def maker(kind: str, folder: Path) -> Make:
 
 
 def result_of(deferred: Deferred[Any]) -> Any:
-    """Return what a Deferred has, which may be a Failure."""
+    """Return the result of a Deferred, which may be a Failure."""
     results: list[Any] = []
     deferred.addBoth(results.append)
     if isinstance(results[0], Failure):

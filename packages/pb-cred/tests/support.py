@@ -1,4 +1,4 @@
-"""This module has what the tests of logins have in common."""
+"""This module, `support`, has helpers for the tests of logins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALICE = UsernamePassword(b"alice", b"sesame")
 
 
 class User(pb.Avatar):
-    """An avatar that counts how often it was logged out."""
+    """An avatar that counts its logouts."""
 
     logouts = 0
 
@@ -39,7 +39,7 @@ class User(pb.Avatar):
 
 @implementer(IRealm)
 class OneRealm:
-    """A realm that remembers what it was asked, and gives what it is told to.
+    """A realm that remembers its requests, and gives the avatar of a function.
 
     Args:
         give: Called with the avatar id; what it returns is the realm's answer.
@@ -61,7 +61,7 @@ class OneRealm:
 
 
 def portal_of(realm: Any) -> Portal:
-    """Return a portal that lets in alice, and anybody who does not say who it is."""
+    """Return a portal that admits alice and anonymous users."""
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     return Portal(realm, [users, AllowAnonymousAccess()])
 
@@ -103,7 +103,7 @@ def legacy_log_in(pair: Pair, credentials: Any = ALICE, mind: Any = None) -> Any
 
 
 def patient_log_in(pair: Pair, credentials: Any = ALICE) -> Any:
-    """Log in after those who were refused, for as long as that may take."""
+    """Log in after refused tries, and wait for as long as the throttle demands."""
     login = pair.client_factory.login(credentials)
     pair.flush()
     pair.server.clock.advance(30)
@@ -124,7 +124,7 @@ def trapped(result: Any, kind: type[Exception]) -> Failure:
 
 @contextmanager
 def logged() -> Iterator[list[LogEvent]]:
-    """Collect what is logged meanwhile."""
+    """Collect the events that are logged meanwhile."""
     events: list[LogEvent] = []
 
     @implementer(ILogObserver)

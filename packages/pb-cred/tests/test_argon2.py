@@ -63,7 +63,7 @@ def test_encoded_hashes_are_compatible_with_argon2_cffi() -> None:
     assert not theirs.check_needs_rehash(ours.password_hash)
 
 
-def test_a_hash_from_before_there_were_versions_is_verified() -> None:
+def test_hash_without_a_version_is_verified() -> None:
     hashed = low_level.hash_secret(
         b"sesame", b"saltsalt", 1, 8, 1, 32, low_level.Type.ID, version=16
     ).decode()

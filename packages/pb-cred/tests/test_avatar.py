@@ -47,7 +47,7 @@ class View(pb.Viewable):
 
 
 class Bare(pb.Avatar):
-    """As in many a program, ``Avatar.__init__`` is not called."""
+    """An avatar whose ``__init__`` does not call ``Avatar.__init__``."""
 
     def __init__(self, colour: str) -> None:
         self.colour = colour
@@ -57,7 +57,7 @@ class Bare(pb.Avatar):
 
 
 class Plain:
-    """No subclass of ours: takes plain arguments and returns a plain value."""
+    """Perspective without the base class that takes and returns plain values."""
 
     async def perspectiveMessageReceived(
         self, broker: Any, message: str, args: Any, kwargs: Any
@@ -66,7 +66,7 @@ class Plain:
 
 
 class Jelly:
-    """No subclass of ours: unserializes and serializes by itself."""
+    """Perspective without the base class that reads and writes jelly itself."""
 
     def perspectiveMessageReceived(
         self, broker: Any, message: str, args: Any, kwargs: Any
@@ -82,12 +82,12 @@ def entered(avatar: Any) -> tuple[Any, Any]:
     return pair, log_in(pair)
 
 
-def test_an_avatar_knows_its_id() -> None:
+def test_avatar_has_its_id() -> None:
     assert pb.Avatar(b"alice").avatarId == b"alice"
     assert pb.Avatar().avatarId is None
 
 
-def test_an_avatar_whose_init_was_not_called_has_no_id() -> None:
+def test_avatar_without_a_called_init_has_no_id() -> None:
     pair, desk = entered(Bare("red"))
     assert call(pair, desk, "colour") == "red"
     assert Bare("red").avatarId is None
@@ -119,36 +119,36 @@ def test_methods_are_called_with_their_arguments() -> None:
 
 
 @pytest.mark.parametrize("name", ["later", "soon"])
-def test_a_method_may_take_its_time(name: str) -> None:
+def test_perspective_method_may_answer_later(name: str) -> None:
     pair, desk = entered(Desk())
     assert call(pair, desk, name, [1, "two"]) == [1, "two"]
 
 
-def test_a_method_that_fails_on_purpose_tells_the_caller() -> None:
+def test_pb_error_of_a_method_reaches_the_caller() -> None:
     pair, desk = entered(Desk())
     failure = trapped(call(pair, desk, "fails"), pb.Error)
     assert str(failure.value) == "not today"
 
 
-def test_a_view_is_seen_from_the_avatar() -> None:
+def test_view_methods_get_the_avatar_as_perspective() -> None:
     pair, desk = entered(Desk())
     view = call(pair, desk, "view")
     assert call(pair, view, "who") == "Desk"
 
 
-def test_an_unknown_method_is_refused() -> None:
+def test_unknown_method_is_refused() -> None:
     pair, desk = entered(Desk())
     failure = trapped(call(pair, desk, "steal"), pb.NoSuchMethod)
     assert str(failure.value) == "No such method: perspective_steal"
 
 
 @pytest.mark.parametrize("name", ["__init__", "logout", "perspective_add", "avatarId"])
-def test_only_perspective_methods_can_be_called(name: str) -> None:
+def test_attributes_without_the_perspective_prefix_are_refused(name: str) -> None:
     pair, desk = entered(Desk())
     trapped(call(pair, desk, name), pb.NoSuchMethod)
 
 
-def test_what_a_peer_sends_is_logged_within_bounds() -> None:
+def test_log_of_a_peers_arguments_is_bounded() -> None:
     pair, desk = entered(Desk())
     secret = "s3cret" * 10_000
     with logged() as events:
@@ -159,7 +159,7 @@ def test_what_a_peer_sends_is_logged_within_bounds() -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_jelly_is_understood_too() -> None:
+def test_calls_in_jelly_are_accepted() -> None:
     pair = connected_pair(pb.Root())
     broker = pair.server
     args = broker.serialize((2,))
@@ -169,7 +169,9 @@ def test_jelly_is_understood_too() -> None:
 
 
 @pytest.mark.parametrize("avatar", [Plain(), Jelly()], ids=["plain", "jelly"])
-def test_a_perspective_of_ones_own_may_be_written_either_way(avatar: Any) -> None:
+def test_perspective_without_the_base_class_takes_plain_or_jellied_arguments(
+    avatar: Any,
+) -> None:
     pair, reference = entered(avatar)
     assert call(pair, reference, "ask", 1, b"2", c=[3]) == [
         "ask",
@@ -178,7 +180,7 @@ def test_a_perspective_of_ones_own_may_be_written_either_way(avatar: Any) -> Non
     ]
 
 
-def test_the_realm_makes_avatars() -> None:
+def test_realm_makes_avatars() -> None:
     interface, avatar, logout = pb.Realm().requestAvatar(b"bob", None, pb.IPerspective)
     assert interface is pb.IPerspective
     assert type(avatar) is pb.Avatar
@@ -186,7 +188,7 @@ def test_the_realm_makes_avatars() -> None:
     assert logout == avatar.logout
 
 
-def test_the_realm_makes_avatars_of_a_class() -> None:
+def test_realm_makes_avatars_of_a_class() -> None:
     realm = pb.Realm(Desk)
     avatar = realm.requestAvatar(b"bob", None, ICredentialFactory, pb.IPerspective)[1]
     assert type(avatar) is Desk
@@ -194,12 +196,12 @@ def test_the_realm_makes_avatars_of_a_class() -> None:
     assert verifyObject(IRealm, realm)
 
 
-def test_the_realm_refuses_other_interfaces() -> None:
+def test_realm_refuses_other_interfaces() -> None:
     with pytest.raises(NotImplementedError, match="IPerspective"):
         pb.Realm().requestAvatar(b"bob", None, ICredentialFactory)
 
 
-def test_a_peer_logs_in_to_the_realm() -> None:
+def test_login_to_the_realm() -> None:
     pair = connected(portal_of(pb.Realm(Desk)))
     assert call(pair, log_in(pair), "add", 1, 1) == 2
 
@@ -220,7 +222,7 @@ class Holder(pb.Avatar):
         return f"{amount} to {to}"
 
 
-def test_an_avatar_exposes_an_interface() -> None:
+def test_avatar_exposes_an_interface() -> None:
     pair, avatar = entered(Holder())
     assert call(pair, avatar, "balance") == 5
     account = avatar.stub(Account)
@@ -245,7 +247,7 @@ class Sent(pb.Avatar, pb.Referenceable):
         return f"{amount} to {to}"
 
 
-def test_an_avatar_that_is_referenceable_is_called_as_that() -> None:
+def test_referenceable_avatar_is_called_as_a_referenceable() -> None:
     pair, avatar = entered(Sent())
     assert call(pair, avatar, "pay", "bob") == "1 to bob"
     trapped(call(pair, avatar, "pay", "bob", "all"), pb.InvalidArgument)
@@ -253,7 +255,7 @@ def test_an_avatar_that_is_referenceable_is_called_as_that() -> None:
         Sent().perspectiveMessageReceived(pair.server, "pay", (5,), {})
 
 
-def test_an_avatar_that_lacks_what_it_exposes() -> None:
+def test_error_for_an_avatar_without_an_exposed_method() -> None:
     with pytest.raises(TypeError, match="there is no perspective_balance"):
 
         @pb.exposes(Account)
@@ -261,7 +263,7 @@ def test_an_avatar_that_lacks_what_it_exposes() -> None:
             def remote_balance(self) -> Any: ...
 
 
-def test_jelly_is_read_for_the_avatar_before_it_is_looked_at() -> None:
+def test_jellied_arguments_are_validated_after_unjellying() -> None:
     pair = connected_pair(pb.Root())
     broker = pair.server
     args, kw = broker.serialize(("bob", "all")), broker.serialize({})

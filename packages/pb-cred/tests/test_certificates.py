@@ -60,7 +60,7 @@ PLAIN = authority("plain", key=ed25519.Ed25519PrivateKey.generate())
 
 
 def shown(*certificates: Issued | bytes) -> LoginContext:
-    """Return what a server knows of somebody who shows certificates."""
+    """Return the login context of a client that sends certificates."""
     leaf, *chain = [
         each.der if isinstance(each, Issued) else each for each in certificates
     ]
@@ -89,14 +89,14 @@ def of(*trusted: Issued, **options: Any) -> ClientCertificates:
 # Whose certificates are taken.
 
 
-def test_a_user_of_the_authority_comes_in_until_the_certificate_ends() -> None:
+def test_user_certificate_is_verified_with_its_expiry() -> None:
     context = shown(ALICE)
     assert tried(of(CA), context) == Verified(b"alice", expires=ALICE.end)
     assert ALICE.end.tzinfo is not None
     assert context.username == b"alice"
 
 
-def test_certificates_of_trustme_are_taken() -> None:
+def test_certificates_of_trustme_are_accepted() -> None:
     ca = trustme.CA()
     blob = ca.issue_cert("alice@example.com").cert_chain_pems[0].bytes()
     leaf = x509.load_pem_x509_certificate(blob)
@@ -124,7 +124,7 @@ def test_refusal_of_other_authorities_certificates() -> None:
     refused(certificates, issue(None, "users' CA"))
 
 
-def test_a_namesake_of_the_authority_sent_along_does_no_harm() -> None:
+def test_sent_namesake_of_the_authority_has_no_effect() -> None:
     namesake = authority(key=ec.generate_private_key(ec.SECP256R1()))
     user = issue(CA, "alice", has_key_ids=False)
     for sent in ((), (CA,), (namesake,), (namesake, CA)):
@@ -135,7 +135,9 @@ def test_a_namesake_of_the_authority_sent_along_does_no_harm() -> None:
     ("start", "end", "why"),
     [(NOW - 2 * DAY, NOW - DAY, "expired"), (NOW + DAY, NOW + 2 * DAY, "not yet")],
 )
-def test_each_of_a_chain_has_to_be_valid_now(start: Any, end: Any, why: str) -> None:
+def test_each_certificate_of_a_chain_must_be_valid_now(
+    start: Any, end: Any, why: str
+) -> None:
     dates = {"start": start, "end": end}
     refused(of(CA), issue(CA, "alice", **dates), why=why)
     between = authority("in between", CA, **dates)
@@ -144,7 +146,7 @@ def test_each_of_a_chain_has_to_be_valid_now(start: Any, end: Any, why: str) -> 
     refused(of(other), issue(other, "alice"), why=why)
 
 
-def test_a_session_lasts_no_longer_than_any_of_the_chain() -> None:
+def test_earliest_expiry_of_the_chain_is_that_of_the_session() -> None:
     between = authority("in between", CA, end=NOW + DAY / 4)
     user = issue(between, "alice", end=NOW + DAY / 2)
     assert tried(of(CA), shown(user, between)).expires == between.end
@@ -173,7 +175,7 @@ def test_intermediates_are_not_trusted_by_themselves() -> None:
     refused(of(CA, intermediates=stray.pem), issue(stray, "alice"), stray)
 
 
-def test_an_authority_below_another_can_be_trusted_alone() -> None:
+def test_intermediate_authority_can_be_trusted_alone() -> None:
     certificates = of(BETWEEN)
     assert tried(certificates, shown(issue(BETWEEN, "alice"))).avatar_id == b"alice"
     assert tried(certificates, shown(issue(BETWEEN, "bob"), CA)).avatar_id == b"bob"
@@ -261,7 +263,7 @@ def test_refusal_of_unknown_critical_extensions() -> None:
     ],
     ids=["RSA-2048", "RSA-1024", "P-384", "Ed25519"],
 )
-def test_weak_keys_are_not_taken(key: Any, is_taken: bool) -> None:
+def test_weak_keys_are_refused(key: Any, is_taken: bool) -> None:
     between = authority("in between", CA, key=key)
     for shows in ((issue(CA, "alice", key=key),), (issue(between, "alice"), between)):
         if is_taken:
@@ -273,7 +275,7 @@ def test_weak_keys_are_not_taken(key: Any, is_taken: bool) -> None:
             of(authority(key=key))
 
 
-def test_weak_signatures_are_not_taken() -> None:
+def test_weak_signatures_are_refused() -> None:
     old = authority("old", key=rsa.generate_private_key(65537, 2048))
     user = issue(old, "alice")
     hardly = altered(old, user, SHA256_WITH_RSA, SHA256_WITH_RSA)
@@ -286,7 +288,7 @@ def test_weak_signatures_are_not_taken() -> None:
 
 
 @given(st.data())
-def test_a_certificate_that_was_changed_is_not_taken(data: Any) -> None:
+def test_changed_certificate_is_refused(data: Any) -> None:
     at = data.draw(st.integers(0, len(ALICE.der) - 1))
     other = data.draw(st.integers(1, 255))
     changed = bytearray(ALICE.der)
@@ -300,8 +302,8 @@ def test_refusal_of_data_that_is_no_certificate(data: bytes, kept: int) -> None:
     refused(of(CA), ALICE, ALICE.der[:kept] + data)
 
 
-def test_a_certificate_that_not_all_can_read_is_refused() -> None:
-    """OpenSSL takes it; its names are not what they should be."""
+def test_certificate_with_unreadable_names_is_refused() -> None:
+    """OpenSSL accepts the certificate, although its names are malformed."""
     user = issue(PLAIN, "alice", alternatives=[x509.DNSName("example.com")])
     odd = altered(PLAIN, user, b"example.com", b"\xff\xff\xff\xff\xff\xff\xff.com")
     assert tried(of(PLAIN, identity="dns"), shown(user)).avatar_id == b"example.com"
@@ -334,7 +336,9 @@ SPIFFE = x509.UniformResourceIdentifier("spiffe://example.org/alice")
         ("uri", b"spiffe://example.org/alice"),
     ],
 )
-def test_the_name_is_the_one_that_is_asked_for(identity: Any, expected: bytes) -> None:
+def test_user_name_is_the_configured_kind_of_name(
+    identity: Any, expected: bytes
+) -> None:
     user = issue(CA, "alice", alternatives=[EMAIL, HOST, other_name("x"), SPIFFE])
     assert tried(of(CA, identity=identity), shown(user)).avatar_id == expected
     none = issue(CA, alternatives=[other_name("x")])
@@ -390,7 +394,7 @@ def test_refusal_of_names_with_invisible_characters(name: str) -> None:
         refused(of(CA, identity="uri"), user, why="not one")
 
 
-def test_a_name_is_neither_empty_nor_too_long() -> None:
+def test_length_of_user_names_is_bounded() -> None:
     for size, is_taken in ((0, False), (1024, True), (1025, False)):
         name = "a" * size
         user = issue(CA, alternatives=[x509.UniformResourceIdentifier(name)])
@@ -404,7 +408,7 @@ def test_a_name_is_neither_empty_nor_too_long() -> None:
 @given(st.text(min_size=1, max_size=16))
 @example("żółw")
 @example("\U0001f422")
-def test_a_common_name_is_taken_as_it_is_or_not_at_all(name: str) -> None:
+def test_common_name_is_used_unchanged_or_refused(name: str) -> None:
     user = issue(CA, name)
     if name.isprintable() and name == name.strip():
         assert tried(of(CA), shown(user)).avatar_id == name.encode()
@@ -491,7 +495,7 @@ def test_refusal_of_an_authorization_identity_without_a_name() -> None:
         (LoginContext(certificate=ALICE.der), False),
     ],
 )
-def test_external_is_offered_where_a_certificate_was_sent(
+def test_external_is_offered_after_a_client_certificate(
     context: LoginContext, is_available: bool
 ) -> None:
     certificates = of(CA)
@@ -502,7 +506,7 @@ def test_external_is_offered_where_a_certificate_was_sent(
             tried(certificates, context)
 
 
-def test_several_authorities_may_be_trusted() -> None:
+def test_several_authorities_are_trusted() -> None:
     other = authority("others' CA")
     certificates = of(CA, other)
     assert tried(certificates, shown(ALICE)).avatar_id == b"alice"
@@ -511,7 +515,7 @@ def test_several_authorities_may_be_trusted() -> None:
 
 
 @pytest.mark.parametrize("has_key_ids", [True, False])
-def test_authorities_may_have_one_name_and_other_keys(has_key_ids: bool) -> None:
+def test_authorities_with_one_name_and_different_keys(has_key_ids: bool) -> None:
     new, old = (authority(has_key_ids=has_key_ids) for _ in range(2))
     for each in (new, old):
         for trusted in ((new, old), (old, new)):
@@ -519,7 +523,7 @@ def test_authorities_may_have_one_name_and_other_keys(has_key_ids: bool) -> None
             assert tried(of(*trusted), shown(user)).avatar_id == b"alice"
 
 
-def test_authorities_may_change() -> None:
+def test_authorities_can_be_replaced() -> None:
     new = authority()
     user = issue(new, "alice")
     certificates = of(CA)
@@ -540,7 +544,7 @@ def test_authorities_may_change() -> None:
 # What is configured.
 
 
-def test_certificates_are_given_in_many_ways(tmp_path: Path) -> None:
+def test_accepted_forms_of_authority_certificates(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     key = CA.key.private_bytes(Encoding.PEM, Format.PKCS8, NoEncryption())
     path.write_bytes(b"Our own.\n" + key + authority("another").pem + CA.pem)
@@ -573,7 +577,7 @@ def test_error_for_an_unreadable_certificate(tmp_path: Path) -> None:
         ClientCertificates(wrong)
 
 
-def test_a_certificate_that_is_no_authoritys_is_not_trusted() -> None:
+def test_refusal_to_trust_a_certificate_of_no_authority() -> None:
     signs = [(usage("digital_signature"), True)]
     for wrong, why in (
         (ALICE, "CN=alice: it is not an authority's"),
@@ -587,7 +591,7 @@ def test_a_certificate_that_is_no_authoritys_is_not_trusted() -> None:
             of(CA, intermediates=wrong.pem)
 
 
-def test_an_authority_that_not_all_can_read_is_not_trusted() -> None:
+def test_refusal_to_trust_an_unreadable_authority() -> None:
     host = x509.DNSName("example.com")
     only = x509.NameConstraints([host], None)
     narrow = authority("narrow", PLAIN, extensions=[(only, True)])
@@ -596,7 +600,7 @@ def test_an_authority_that_not_all_can_read_is_not_trusted() -> None:
         ClientCertificates(x509.load_der_x509_certificate(odd))
 
 
-def test_there_are_four_kinds_of_identity() -> None:
+def test_refusal_of_unknown_kinds_of_identity() -> None:
     wrong: Any = "serial"
     with pytest.raises(ValueError, match="common_name, dns, email, uri"):
         of(CA, identity=wrong)
@@ -633,7 +637,7 @@ def test_libraries_are_imported_at_first_use() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_server_does_not_take_it_by_its_name() -> None:
+def test_server_refuses_external_by_its_name_alone() -> None:
     with pytest.raises(ValueError, match=r"object: pb_cred\.certificates\.Client"):
         PBServerFactory(Portal(OneRealm()), mechanisms=["EXTERNAL"])
 
@@ -661,13 +665,13 @@ def test_a_server_does_not_take_it_by_its_name() -> None:
         ),
     ],
 )
-def test_a_client_logs_in_so_over_tls_to_a_server_that_is_known(
+def test_client_uses_external_with_verified_tls_servers_only(
     credentials: Any, context: LoginContext, is_usable: bool
 ) -> None:
     assert ExternalClientMechanism().is_usable(credentials, context) == is_usable
 
 
-def test_own_certificate_is_for_external_alone() -> None:
+def test_own_certificate_is_usable_with_external_only() -> None:
     context = LoginContext(is_tls=True, is_verified=True, channel_binding=b"b" * 32)
     usable = [
         each.name
@@ -678,7 +682,7 @@ def test_own_certificate_is_for_external_alone() -> None:
 
 
 @pytest.mark.parametrize("whom", [b"alice", "alice"])
-def test_a_client_says_as_whom_to_act_and_no_more(whom: Any) -> None:
+def test_client_sends_its_authorization_identity_only(whom: Any) -> None:
     exchange = ExternalClientMechanism().start(OwnCertificate(whom), LoginContext())
     assert exchange.begin() == b"alice"
     exchange.finish(b"")
@@ -705,7 +709,7 @@ def pair_of(certificates: ClientCertificates, portal: Portal) -> Pair:
 
 @pytest.fixture
 def over_tls(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what says which certificates each end of a pair is shown."""
+    """Return a function that sets the certificates of both ends of a pair."""
 
     def show(*certificates: Issued) -> None:
         found = tuple(each.der for each in certificates)
@@ -720,7 +724,7 @@ def over_tls(monkeypatch: pytest.MonkeyPatch) -> Any:
     return show
 
 
-def test_users_log_in_with_their_certificates(over_tls: Any) -> None:
+def test_login_with_a_certificate(over_tls: Any) -> None:
     over_tls(issue(BETWEEN, "alice"), BETWEEN)
     realm = OneRealm()
     pair = pair_of(of(CA), Portal(realm, [AllowAnonymousAccess()]))
@@ -729,7 +733,7 @@ def test_users_log_in_with_their_certificates(over_tls: Any) -> None:
     assert pb.session_of(realm.users[0]).mechanism == "EXTERNAL"
 
 
-def test_the_session_ends_with_the_certificate(over_tls: Any) -> None:
+def test_session_ends_with_the_certificate(over_tls: Any) -> None:
     over_tls(ALICE)
     clock = Clock()
     factory = PBServerFactory(Portal(OneRealm()), mechanisms=[of(CA)])

@@ -28,14 +28,14 @@ POLICY = pb_jelly.SecurityOptions()
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Put the process's limits back."""
+    """Restore the process's limits."""
     limits = _legacy.PROFILE.defaults.broker
     yield
     _legacy.PROFILE.defaults.broker = limits
 
 
 @pytest.mark.usefixtures("restored")
-def test_the_size_limit_is_live() -> None:
+def test_changed_size_limit_takes_effect_at_once() -> None:
     assert _banana.SIZE_LIMIT == 640 * 1024
     _banana.SIZE_LIMIT = 10
     assert _banana.SIZE_LIMIT == 10
@@ -48,7 +48,7 @@ def test_the_size_limit_is_live() -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_a_larger_size_limit_lets_larger_messages_through() -> None:
+def test_raised_size_limit_admits_larger_messages() -> None:
     class Root(_pb.Root):
         def remote_echo(self, value: bytes) -> bytes:
             return value
@@ -61,7 +61,7 @@ def test_a_larger_size_limit_lets_larger_messages_through() -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_the_prefix_limit_is_that_of_later_connections() -> None:
+def test_changed_prefix_limit_applies_to_later_connections() -> None:
     early, late = _banana.Banana(), _banana.Banana()
     early.makeConnection(StringTransport())
     assert _banana._PREFIX_LIMIT == 64
@@ -72,7 +72,7 @@ def test_the_prefix_limit_is_that_of_later_connections() -> None:
 
 
 @pytest.mark.usefixtures("restored")
-def test_the_limit_of_references_is_live() -> None:
+def test_changed_limit_of_references_takes_effect_at_once() -> None:
     class Root(_pb.Root):
         def remote_thing(self) -> Any:
             return _pb.Referenceable()
@@ -96,7 +96,7 @@ def served(root: Any) -> Pair:
     )
 
 
-def test_unjelly_allows_everything_without_a_policy() -> None:
+def test_unjelly_without_a_policy_allows_every_class() -> None:
     expression = [b"function", b"os.path.join"]
     assert _jelly.unjelly(expression) is os.path.join
     with pytest.raises(_jelly.InsecureJelly):
@@ -105,7 +105,7 @@ def test_unjelly_allows_everything_without_a_policy() -> None:
         pb_jelly.unjelly(expression)
 
 
-def test_what_cannot_be_sent_is_replaced() -> None:
+def test_unserializable_value_is_replaced() -> None:
     class Root(_pb.Root):
         def remote_secret(self) -> Any:
             return [1, object()]
@@ -133,7 +133,7 @@ def test_remote_types_are_bytes() -> None:
     assert isinstance(copied, _pb.CopiedFailure)
 
 
-def test_a_class_that_is_registered_anywhere_is_accepted() -> None:
+def test_globally_registered_class_is_accepted() -> None:
     class Copy(_pb.Copyable, _pb.RemoteCopy):
         pass
 
@@ -152,7 +152,7 @@ def test_a_class_that_is_registered_anywhere_is_accepted() -> None:
     assert call(pair, root, "type", Copy()) == "Copy"
 
 
-def test_a_policy_of_the_drop_in_still_refuses() -> None:
+def test_policy_of_the_drop_in_refuses_unlisted_classes() -> None:
     policy = _jelly.SecurityOptions()
     assert policy.isTypeAllowed("some.module.Class")
     assert policy.isTypeAllowed(b"None")
@@ -161,14 +161,14 @@ def test_a_policy_of_the_drop_in_still_refuses() -> None:
         _jelly.unjelly([b"some.module.Class", [b"dictionary"]], policy)
 
 
-def test_the_instance_atom_is_deprecated() -> None:
+def test_instance_atom_is_deprecated() -> None:
     with pytest.warns(DeprecationWarning, match="unused within Twisted") as caught:
         atom = _jelly.instance_atom
     assert atom == b"instance"
     assert caught[0].filename == __file__
 
 
-def test_a_refused_login_is_logged_as_an_error_once() -> None:
+def test_refused_login_is_logged_as_an_error_once() -> None:
     pair = served(portal_of(OneRealm()))
     with logged() as events:
         refused = log_in(pair, UsernamePassword(b"alice", b"x"))
@@ -177,13 +177,13 @@ def test_a_refused_login_is_logged_as_an_error_once() -> None:
     assert [failure.type for failure in failures] == [UnauthorizedLogin]
 
 
-def test_a_portal_is_served_with_login() -> None:
+def test_portal_is_served_with_login() -> None:
     pair = served(portal_of(OneRealm()))
     assert call(pair, log_in(pair), "name") == b"alice"
     assert call(pair, log_in(pair, Anonymous()), "name") == ()
 
 
-def test_factories_that_log_in_by_themselves_find_what_they_call() -> None:
+def test_client_factory_has_the_published_login_callbacks() -> None:
     pair = served(portal_of(OneRealm()))
     factory, root = pair.client_factory, pair.client.remoteForName("root")
     avatar = factory._cbSendUsername(root, b"alice", b"sesame", None)
@@ -195,7 +195,7 @@ def test_factories_that_log_in_by_themselves_find_what_they_call() -> None:
     assert call(pair, outcome(pair, avatar), "name") == ()
 
 
-def test_portals_that_know_other_credentials_find_what_they_derive_from() -> None:
+def test_subclass_of_the_portal_wrapper_adds_a_login() -> None:
     class Wrapper(_pb._PortalWrapper):
         def remote_knock(self, mind: Any) -> Any:
             login = self.portal.login(Anonymous(), mind, _pb.IPerspective)
@@ -213,15 +213,15 @@ def test_portals_that_know_other_credentials_find_what_they_derive_from() -> Non
     assert [user.logouts for user in realm.users] == [1]
 
 
-def test_the_classes_are_related_as_there() -> None:
+def test_classes_have_the_relations_of_twisted_spread() -> None:
     assert issubclass(_pb.Broker, _banana.Banana)
     assert issubclass(_util.CallbackPageCollector, _pb.Referenceable)
     assert _flavors.copyTags is _jelly.unjellyableRegistry
     assert _pb.Jellyable is _flavors.Jellyable is _jelly.Jellyable
 
 
-def test_nothing_of_ours_is_changed() -> None:
-    """A program may use both at once."""
+def test_drop_in_leaves_the_api_of_pb_cred_unchanged() -> None:
+    """A program may use the drop-in and pb_cred at once."""
     from pb_cred import pb
 
     assert _pb.Broker.profile.lenient
@@ -235,7 +235,7 @@ def test_nothing_of_ours_is_changed() -> None:
     assert call(pair, log_in(pair, ALICE), "name") == b"alice"
 
 
-def test_modules_are_modules() -> None:
+def test_modules_of_the_drop_in_are_modules() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for module in (_banana, _jelly, _pb):
@@ -252,7 +252,9 @@ def test_modules_are_modules() -> None:
         ((True, POLICY), (POLICY, True)),
     ],
 )
-def test_order_of_arguments_is_the_originals(arguments: Any, expected: Any) -> None:
+def test_arguments_have_the_order_of_twisted_spread(
+    arguments: Any, expected: Any
+) -> None:
     # Without a warning, which would fail the test.
     factory = _pb.PBServerFactory(_pb.Root(), *arguments)
     assert (factory.security, bool(factory.unsafeTracebacks)) == expected

@@ -18,7 +18,7 @@ PUBLIC = [pb_cred, pb, certificates, errors, interfaces, stores, tickets, tokens
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
-def test_all_is_sorted_and_there(module: ModuleType) -> None:
+def test_exports_are_sorted_and_exist(module: ModuleType) -> None:
     assert sorted(set(module.__all__)) == sorted(module.__all__)
     for name in module.__all__:
         assert hasattr(module, name), name
@@ -29,15 +29,15 @@ def test_all_is_sorted_and_there(module: ModuleType) -> None:
     [pb_cred, pb_broker, pb_broker.local, pb_broker.paging, pb_broker.publishing],
     ids=lambda module: module.__name__,
 )
-def test_pb_is_the_whole_api(module: ModuleType) -> None:
-    """Where pb_cred has a class of the same name, its own is the one."""
+def test_pb_exports_the_whole_api(module: ModuleType) -> None:
+    """A class of pb_cred takes precedence over one of pb_broker with its name."""
     for name in set(module.__all__) - {"DropInError"}:
         assert name in pb.__all__
         expected = getattr(pb_cred if name in pb_cred.__all__ else module, name)
         assert getattr(pb, name) is expected, name
 
 
-def test_pb_has_what_twisted_published() -> None:
+def test_pb_exports_the_names_of_twisted() -> None:
     assert set(twisted_pb.__all__) <= set(pb.__all__)
 
 
@@ -56,5 +56,5 @@ def documented() -> list[Any]:
 
 
 @pytest.mark.parametrize("value", documented(), ids=lambda value: value.__name__)
-def test_every_public_name_is_documented(value: Any) -> None:
+def test_docstrings_of_public_names(value: Any) -> None:
     assert value.__doc__

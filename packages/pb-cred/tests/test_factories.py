@@ -82,24 +82,24 @@ def test_policy_and_tracebacks_of_a_server(
         ((None, POLICY, True), (POLICY, True)),
     ],
 )
-def test_order_of_twisted_spread_is_understood_with_a_warning(
+def test_order_of_twisted_spread_is_accepted_with_a_warning(
     arguments: Any, expected: Any
 ) -> None:
     with pytest.warns(DeprecationWarning, match="give them by name"):
         assert described(PBServerFactory(Echo(), *arguments)) == expected
 
 
-def test_two_policies_are_one_too_many() -> None:
+def test_refusal_of_two_policies() -> None:
     with pytest.raises(TypeError, match="two policies"):
         PBServerFactory(Echo(), POLICY, POLICY)  # type: ignore[arg-type]
 
 
-def test_limits_reach_the_broker() -> None:
+def test_limits_of_the_factory_reach_the_broker() -> None:
     limits = BrokerLimits(exported_references=7)
     assert PBServerFactory(Echo(), limits=limits).buildProtocol(None).limits is limits
 
 
-def test_a_root_is_served() -> None:
+def test_root_object_is_served() -> None:
     pair = connected(Echo())
     assert (
         call(pair, outcome(pair, pair.client_factory.getRootObject()), "echo", 1) == 1
@@ -122,7 +122,7 @@ def test_a_root_is_served() -> None:
         ),
     ],
 )
-def test_a_portal_is_served_by_its_login(make: Any) -> None:
+def test_portal_is_served_by_its_login(make: Any) -> None:
     realm = OneRealm()
     pair = connected_pair(
         server_factory=make(realm, portal_of(realm)), client_factory=PBClientFactory()
@@ -130,18 +130,18 @@ def test_a_portal_is_served_by_its_login(make: Any) -> None:
     assert call(pair, log_in(pair), "name") == b"alice"
 
 
-def test_a_portal_is_the_only_root() -> None:
+def test_refusal_of_a_portal_besides_a_root() -> None:
     with pytest.raises(TypeError, match="only root"):
         PBServerFactory(Echo(), portal=portal_of(OneRealm()))
 
 
 @pytest.mark.parametrize("root", [None, object(), "root"])
-def test_what_cannot_be_served_is_refused(root: Any) -> None:
+def test_refusal_of_objects_without_a_root(root: Any) -> None:
     with pytest.raises(TypeError):
         PBServerFactory(root)
 
 
-def test_a_portal_with_an_adapter_of_its_own_is_served_by_that() -> None:
+def test_portal_with_a_registered_adapter_is_served_by_it() -> None:
     class Special(Portal):
         pass
 
@@ -159,7 +159,7 @@ def test_a_portal_with_an_adapter_of_its_own_is_served_by_that() -> None:
     assert call(pair, root, "echo", "special") == "special"
 
 
-def test_login_may_come_before_the_connection() -> None:
+def test_login_before_the_connection_waits_for_it() -> None:
     client_factory = PBClientFactory()
     waiting = client_factory.login(ALICE)
     pair = connected_pair(
@@ -169,7 +169,7 @@ def test_login_may_come_before_the_connection() -> None:
     assert call(pair, outcome(pair, waiting), "name") == b"alice"
 
 
-def test_login_fails_as_the_connection_does() -> None:
+def test_login_fails_with_the_connections_failure() -> None:
     factory = PBClientFactory()
     failures: list[Failure] = []
     for credentials in (ALICE, Anonymous()):
@@ -179,7 +179,7 @@ def test_login_fails_as_the_connection_does() -> None:
 
 
 @pytest.mark.parametrize("pumps", [0, 1, 2, 3, 4])
-def test_a_login_ends_whenever_the_connection_does(pumps: int) -> None:
+def test_login_ends_with_its_connection_at_any_step(pumps: int) -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     results: list[Any] = []
@@ -192,7 +192,7 @@ def test_a_login_ends_whenever_the_connection_does(pumps: int) -> None:
 
 
 @pytest.mark.parametrize("pumps", [0, 1, 2, 3])
-def test_a_login_can_be_given_up(pumps: int) -> None:
+def test_login_can_be_cancelled_at_any_step(pumps: int) -> None:
     pair = connected(portal_of(OneRealm()))
     results: list[Any] = []
     login = pair.client_factory.login(ALICE)
@@ -205,18 +205,18 @@ def test_a_login_can_be_given_up(pumps: int) -> None:
     assert len(results) == 1
 
 
-def test_a_server_without_a_login_says_so() -> None:
+def test_error_for_a_server_without_a_login() -> None:
     pair = legacy_connected(Echo())
     trapped(log_in(pair), pb.NoSuchMethod)
     trapped(log_in(pair, Anonymous()), pb.NoSuchMethod)
 
 
-def test_credentials_of_another_kind_are_refused_here() -> None:
+def test_client_refuses_unknown_credentials() -> None:
     pair = connected(portal_of(OneRealm()))
     trapped(log_in(pair, object()), pb.NoMechanism)
 
 
-def test_a_peer_is_authenticated_when_it_has_logged_in() -> None:
+def test_peer_is_authenticated_after_its_login() -> None:
     pair = connected(portal_of(OneRealm()))
     assert not pair.server.is_authenticated
     log_in(pair, UsernamePassword(b"alice", b"wrong"))
@@ -225,11 +225,11 @@ def test_a_peer_is_authenticated_when_it_has_logged_in() -> None:
     assert pair.server.is_authenticated
 
 
-def test_a_root_without_a_login_asks_for_none() -> None:
+def test_peer_of_a_root_without_a_login_is_authenticated() -> None:
     assert connected(Echo()).server.is_authenticated
 
 
-def test_what_may_be_sent_before_the_login_can_be_less() -> None:
+def test_limits_before_the_login_can_be_lower() -> None:
     limits = BrokerLimits(wire=Limits(message_bytes=300))
     realm = OneRealm(lambda _: (pb.IPerspective, echo, lambda: None))
     echo = Echo()
@@ -246,11 +246,11 @@ def test_what_may_be_sent_before_the_login_can_be_less() -> None:
 
 
 class TestBeforeTheLogin:
-    """What a stranger may send: up to a limit, and not one more."""
+    """Limits before the login, each at its boundary."""
 
     @staticmethod
     def is_taken(argument: Any) -> bool:
-        """Tell whether a connection outlives a call with an argument."""
+        """Return True if a connection outlives a call with an argument."""
         pair = connected(portal_of(OneRealm()))
         # A stranger's client keeps to no limits.
         pair.client.set_limits(BrokerLimits(wire=Limits(depth=1000)))
@@ -262,7 +262,7 @@ class TestBeforeTheLogin:
 
     @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("more", [-1, 0, 1])
-    def test_bytes(self, more: int) -> None:
+    def test_limit_of_message_bytes(self, more: int) -> None:
         encoder = Encoder(vocabulary=PB_VOCABULARY)
         empty = [b"message", 1, b"root", b"x", 0, [b"tuple", b""], [b"dictionary"]]
         # The string's length takes two digits in place of one.
@@ -271,20 +271,20 @@ class TestBeforeTheLogin:
 
     @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("more", [-1, 0, 1])
-    def test_nodes(self, more: int) -> None:
+    def test_limit_of_nodes(self, more: int) -> None:
         # The message, its seven parts, what is in two of these, and the head.
         assert self.is_taken([b"list", *[5] * (256 - 12 + more)]) is (more <= 0)
 
     @pytest.mark.dialect("pb")
     @pytest.mark.parametrize("more", [-1, 0, 1])
-    def test_depth(self, more: int) -> None:
+    def test_limit_of_depth(self, more: int) -> None:
         argument: Any = 5
         for _ in range(6 + more):
             argument = [b"list", argument]
         assert self.is_taken(argument) is (more <= 0)
 
     @pytest.mark.parametrize("more", [-1, 0, 1])
-    def test_references(self, more: int) -> None:
+    def test_limit_of_references(self, more: int) -> None:
         pair = connected(portal_of(OneRealm()))
         mind = [Echo() for _ in range(16 + more)]
         with logged():
@@ -295,14 +295,14 @@ class TestBeforeTheLogin:
             trapped(result, pb.Error)
             assert not pair.server.is_authenticated
 
-    def test_after_it_there_is_more(self) -> None:
+    def test_login_raises_the_limits(self) -> None:
         pair = connected(portal_of(OneRealm()))
         log_in(pair)
         limits = pair.server._connection.limits
         assert (limits.message_bytes, limits.depth) == (8 * 2**20, 64)
         assert limits.nodes == 262_144
 
-    def test_the_limits_can_be_as_afterwards(self) -> None:
+    def test_login_limits_can_equal_those_after_the_login(self) -> None:
         limits = BrokerLimits()
         factory = PBServerFactory(portal_of(OneRealm()), login_limits=limits)
         pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
@@ -326,11 +326,11 @@ class TestManyStrangers:
     def connect(self, factory: PBServerFactory) -> Any:
         return connected_pair(server_factory=factory, client_factory=PBClientFactory())
 
-    def test_all_are_let_in_while_they_are_few(self) -> None:
+    def test_connections_below_the_backlog_are_accepted(self) -> None:
         factory = portal_server(login_backlog=(5, 10))
         assert not any(self.connect(factory).closed for _ in range(5))
 
-    def test_then_some_and_at_last_none(self) -> None:
+    def test_connections_are_dropped_at_random_and_at_the_limit_always(self) -> None:
         factory = portal_server(login_backlog=(5, 10))
         factory.random = Random(1)
         with logged() as events:
@@ -340,7 +340,7 @@ class TestManyStrangers:
         assert any(outcomes[: outcomes.index(False, 9)])
         assert events == []
 
-    def test_a_function_may_make_the_brokers(self) -> None:
+    def test_backlog_holds_for_brokers_made_by_a_function(self) -> None:
         factory = portal_server(login_backlog=(2, 2))
         made: list[Any] = []
 
@@ -352,7 +352,7 @@ class TestManyStrangers:
         assert [self.connect(factory).closed for _ in range(3)] == [False, False, True]
         assert len(made) == 2
 
-    def test_who_has_logged_in_or_gone_makes_room(self) -> None:
+    def test_login_and_disconnection_make_room_in_the_backlog(self) -> None:
         factory = PBServerFactory(portal_of(OneRealm()), login_backlog=(2, 2))
         pairs = [self.connect(factory) for _ in range(2)]
         assert self.connect(factory).closed
@@ -363,11 +363,11 @@ class TestManyStrangers:
         pairs[1].close()
         assert not self.connect(factory).closed
 
-    def test_there_need_not_be_an_end_to_it(self) -> None:
+    def test_backlog_can_be_unlimited(self) -> None:
         factory = portal_server(login_backlog=None)
         assert not any(self.connect(factory).closed for _ in range(50))
 
-    def test_without_a_login_there_are_none(self) -> None:
+    def test_root_without_a_login_has_no_backlog(self) -> None:
         factory = PBServerFactory(Echo())
         pairs = [self.connect(factory) for _ in range(150)]
         assert not any(pair.closed for pair in pairs)
@@ -376,7 +376,7 @@ class TestManyStrangers:
 class TestTries:
     WRONG = UsernamePassword(b"alice", b"wrong")
 
-    def test_so_many_refusals_end_a_connection(self) -> None:
+    def test_sixth_refusal_ends_the_connection(self) -> None:
         pair = connected(portal_of(OneRealm()))
         pair.server.clock = clock = Clock()
         with logged():
@@ -388,7 +388,7 @@ class TestTries:
         assert pair.closed
 
     @pytest.mark.parametrize("tries", [1, 2])
-    def test_how_many_is_for_the_factory_to_say(self, tries: int) -> None:
+    def test_number_of_tries_is_an_option_of_the_factory(self, tries: int) -> None:
         factory = PBServerFactory(portal_of(OneRealm()), login_tries=tries)
         pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
         with logged():
@@ -398,7 +398,7 @@ class TestTries:
             pair.flush()
         assert pair.closed
 
-    def test_those_that_come_together_are_no_more(self) -> None:
+    def test_simultaneous_tries_do_not_exceed_the_limit(self) -> None:
         realm = OneRealm()
         pair = legacy_connected(portal_of(realm))
         pair.server.clock = clock = Clock()
@@ -425,7 +425,7 @@ class TestTries:
         pair.flush()
         assert pair.closed
 
-    def test_one_fewer_does_not(self) -> None:
+    def test_connection_outlives_one_refusal_fewer(self) -> None:
         pair = connected(portal_of(OneRealm()))
         pair.server.clock = clock = Clock()
         with logged():
@@ -434,7 +434,7 @@ class TestTries:
                 clock.advance(0)
         assert call(pair, patient_log_in(pair), "name") == b"alice"
 
-    def test_there_need_not_be_an_end_to_it(self) -> None:
+    def test_number_of_tries_can_be_unlimited(self) -> None:
         factory = portal_server(login_tries=None)
         pair = connected_pair(server_factory=factory, client_factory=PBClientFactory())
         with logged():

@@ -52,7 +52,7 @@ _requests = count(10**6)
 
 
 def ask(pair: Pair, target: Any, name: bytes, args: Any = TUPLE, kw: Any = DICT) -> Any:
-    """Make a call of whatever it is; return its result, or the failure."""
+    """Call an object by its number or name; return the result, or the failure."""
     answer: Deferred[Any] = Deferred()
     request = next(_requests)
     pair.client.waitingForAnswers[request] = answer
@@ -102,7 +102,7 @@ AT_THE_DOOR = {b"login", b"loginAnonymous", b"mechanisms", b"begin"}
 
 
 def names_about(*things: Any) -> set[bytes]:
-    """Return names that somebody might try on objects."""
+    """Return names that a hostile peer might try on objects."""
     found = {name for thing in things for name in dir(thing)}
     for prefix in ("remote_", "perspective_", "view_"):
         found |= {name[len(prefix) - 1 :] for name in found if name.startswith(prefix)}
@@ -110,8 +110,8 @@ def names_about(*things: Any) -> set[bytes]:
 
 
 @pytest.mark.dialect("pb")
-def test_names_at_the_door(pair: Pair) -> None:
-    """Few of them are known there."""
+def test_login_object_answers_its_published_names_only(pair: Pair) -> None:
+    """The login object has few published names."""
     root = pair.server.localObjectForID("root")
     assert type(root) is LoginRoot
     tried = names_about(root, root.portal, pair.server) - AT_THE_DOOR
@@ -124,7 +124,9 @@ def test_names_at_the_door(pair: Pair) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_names_of_what_takes_the_response(pair: Pair, realm: OneRealm) -> None:
+def test_challenger_answers_its_published_names_only(
+    pair: Pair, realm: OneRealm
+) -> None:
     challenge, challenger = call(pair, pair.client.remoteForName("root"), "login", "a")
     assert type(pair.server.localObjectForID(challenger.luid)) is Challenger
     for name in sorted(names_about(Challenger) - {b"respond"}):
@@ -136,7 +138,9 @@ def test_names_of_what_takes_the_response(pair: Pair, realm: OneRealm) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_names_of_an_avatars_methods(pair: Pair, realm: OneRealm) -> None:
+def test_avatar_answers_names_of_perspective_methods_only(
+    pair: Pair, realm: OneRealm
+) -> None:
     avatar = log_in(pair)
     (user,) = realm.users
     exported = pair.server.localObjectForID(avatar.luid)
@@ -148,7 +152,7 @@ def test_names_of_an_avatars_methods(pair: Pair, realm: OneRealm) -> None:
 
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("luid", [0, 1, 2, -1, 2**447, b"avatar", b"alice", b"", b"\0"])
-def test_there_is_nothing_but_the_door(luid: Any, pair: Pair) -> None:
+def test_stranger_reaches_no_object_but_the_login(luid: Any, pair: Pair) -> None:
     assert str(ask(pair, luid, b"name").value) == "Invalid Object ID"
     mind = [b"tuple", [b"local", luid]]
     trapped(ask(pair, b"root", b"loginAnonymous", mind), MalformedJelly)
@@ -156,8 +160,8 @@ def test_there_is_nothing_but_the_door(luid: Any, pair: Pair) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_an_avatar_is_its_own_peers(realm: OneRealm) -> None:
-    """Numbers mean something on one connection, and to one peer."""
+def test_avatar_is_reachable_over_its_own_connection_only(realm: OneRealm) -> None:
+    """Numbers of objects are valid on one connection only."""
     factory = PBServerFactory(portal_of(realm))
     with logged():
         pairs = [
@@ -179,7 +183,7 @@ def test_an_avatar_is_its_own_peers(realm: OneRealm) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_an_avatar_that_was_let_go_of_is_gone(pair: Pair, realm: OneRealm) -> None:
+def test_released_avatar_is_unreachable(pair: Pair, realm: OneRealm) -> None:
     avatar = log_in(pair)
     luid = avatar.luid
     for _ in range(3):
@@ -211,7 +215,7 @@ MINDS: list[Any] = [
 
 
 @pytest.mark.dialect("pb")
-def test_minds_that_are_none(pair: Pair, realm: OneRealm) -> None:
+def test_refusal_of_malformed_minds(pair: Pair, realm: OneRealm) -> None:
     for mind in MINDS:
         challenged = call(pair, pair.client.remoteForName("root"), "login", "alice")
         response = pb.respond(challenged[0], b"sesame")
@@ -227,8 +231,10 @@ def test_minds_that_are_none(pair: Pair, realm: OneRealm) -> None:
 
 
 @pytest.mark.dialect("pb")
-def test_a_mind_may_be_the_door(pair: Pair, realm: OneRealm) -> None:
-    """It is what the peer can call by itself, and no more."""
+def test_login_object_as_a_mind_has_no_further_methods(
+    pair: Pair, realm: OneRealm
+) -> None:
+    """The login object sent as a mind offers the calls of the peer, and no more."""
     args = [b"tuple", [b"local", b"root"]]
     avatar = ask(pair, b"root", b"loginAnonymous", args)
     assert call(pair, avatar, "name") == ()
@@ -241,7 +247,7 @@ def test_a_mind_may_be_the_door(pair: Pair, realm: OneRealm) -> None:
 
 @implementer(ICredentialsChecker)
 class Curious:
-    """A checker that remembers who wanted to come in."""
+    """A checker that remembers the names it is asked about."""
 
     credentialInterfaces = (IUsernameHashedPassword,)
 
@@ -266,7 +272,7 @@ class Curious:
         b"%s",
     ],
 )
-def test_a_name_is_only_a_name(name: bytes) -> None:
+def test_user_name_reaches_the_checker_unchanged(name: bytes) -> None:
     curious = Curious()
     with logged() as events:
         pair = legacy_connected(Portal(OneRealm(), [curious]))
@@ -311,7 +317,9 @@ pb.setUnjellyableForClass(b"test.cred.hostile.Note", Note)
 
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("more", [-1, 0, 1])
-def test_a_stranger_makes_us_keep_few_copies(more: int, pair: Pair) -> None:
+def test_number_of_cached_copies_of_a_stranger_is_bounded(
+    more: int, pair: Pair
+) -> None:
     refused = 0
     for number in range(16 + more):
         args = [b"tuple", [b"test.cred.hostile.Note", number, DICT]]
@@ -325,7 +333,7 @@ def test_a_stranger_makes_us_keep_few_copies(more: int, pair: Pair) -> None:
 
 
 def bomb_ends_after(logged_in: bool) -> int:
-    """Return after how many bytes of a nesting bomb the connection ends."""
+    """Return the number of bytes of a nesting bomb until the connection ends."""
     pair = connected(portal_of(OneRealm()))
     if logged_in:
         log_in(pair)
@@ -339,7 +347,7 @@ def bomb_ends_after(logged_in: bool) -> int:
     return fed
 
 
-def test_a_nesting_bomb_ends_within_its_first_bytes() -> None:
+def test_nesting_bomb_is_refused_within_its_first_bytes() -> None:
     with logged():
         assert bomb_ends_after(logged_in=False) < 20
         assert bomb_ends_after(logged_in=True) < 200
@@ -373,7 +381,7 @@ class Indiscreet:
     [UnauthorizedLogin(SECRET), UnauthorizedLogin(), ConnectionError("no database")],
     ids=["own words", "none", "another"],
 )
-def test_a_checker_that_fails_tells_little(error: Exception) -> None:
+def test_failing_checker_discloses_nothing_to_the_peer(error: Exception) -> None:
     told: list[bytes] = []
 
     class Transport(MemoryTransport):
@@ -398,7 +406,7 @@ EVIL = "x\n2026-01-01 [pb_cred#info] forged\x1b[31m\u202e\u2028"
 
 @implementer(ICredentialsChecker)
 class Talkative:
-    """A checker that says what it was given."""
+    """A checker whose error quotes text of the peer."""
 
     credentialInterfaces = (IUsernameHashedPassword,)
 
@@ -406,7 +414,7 @@ class Talkative:
         raise ConnectionError(f"nothing is known of {EVIL}")
 
 
-def test_nothing_that_a_peer_wrote_is_logged_raw() -> None:
+def test_text_of_a_peer_is_escaped_in_the_log() -> None:
     told: list[pb.AuditEvent] = []
     with logged() as events:
         factory = pb.PBServerFactory(
@@ -434,8 +442,8 @@ def test_nothing_that_a_peer_wrote_is_logged_raw() -> None:
     assert not any("\n" in event.mechanism + event.detail for event in told)
 
 
-def test_no_password_is_logged_or_told() -> None:
-    """Not the right one, nor the wrong one, nor their digests."""
+def test_passwords_and_digests_are_neither_logged_nor_sent() -> None:
+    """Neither the right nor the wrong password, nor their digests."""
     with logged() as events:
         pair = legacy_connected(portal_of(OneRealm()))
         wrong = log_in(pair, UsernamePassword(b"alice", SECRET.encode()))
@@ -460,8 +468,8 @@ class Teller(User):
 
 
 @pytest.mark.dialect("pb")
-def test_a_users_secrets_are_not_the_others(realm: OneRealm) -> None:
-    """What one user was told stays with that user, though both have one server."""
+def test_answers_reach_their_own_user_only(realm: OneRealm) -> None:
+    """The answers to one user of a server are not sent to another."""
     users: list[Teller] = []
 
     def give(avatar_id: Any) -> Any:

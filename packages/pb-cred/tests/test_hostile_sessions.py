@@ -32,7 +32,7 @@ from pb_cred._server.login_throttle import source_of
 from pb_cred._sessions.audit_log import Audit
 
 from .support import ALICE, OneRealm, User, call, log_in, logged, outcome, portal_of
-from .test_sessions import Badge, Book, Library, Server
+from .test_session_list import Badge, Book, Library, Server
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_second_login_over_a_connection_replaces_the_first() -> None:
 # A login that is under way while another one on the connection ends.
 
 
-def test_the_end_of_one_login_leaves_another_that_is_under_way() -> None:
+def test_end_of_one_login_spares_another_under_way() -> None:
     server = Server(lending())
     pair = server.connect()
     alice = log_in(pair)
@@ -129,8 +129,8 @@ def test_the_end_of_one_login_leaves_another_that_is_under_way() -> None:
     assert call(pair, result, "name") == b"bob"
 
 
-def test_no_session_is_left_without_a_peer() -> None:
-    """The answer belongs to the login that was there before."""
+def test_released_avatar_leaves_no_session_without_a_peer() -> None:
+    """The late answer belongs to the earlier login."""
     asked: list[Deferred[Any]] = []
 
     class Slow(pb.Realm):
@@ -183,7 +183,7 @@ class Caching(Library):
         return Board()
 
 
-def test_revoked_objects_are_forgotten_in_time() -> None:
+def test_revoked_objects_are_forgotten() -> None:
     server = Server(lending(Caching))
     pair = server.connect()
     held = log_in(pair, Anonymous())
@@ -278,7 +278,7 @@ def test_references_in_errors_are_revoked() -> None:
     del held
 
 
-def test_an_error_that_comes_later_carries_nothing() -> None:
+def test_late_error_of_an_ended_session_carries_no_reference() -> None:
     server = Server(lending(Failing))
     pair = server.connect()
     held = log_in(pair, Anonymous())
@@ -306,7 +306,7 @@ class Streaming(Library):
         return self.later
 
 
-def test_a_stream_that_comes_too_late_is_closed() -> None:
+def test_late_stream_of_an_ended_session_is_closed() -> None:
     server = Server(lending(Streaming))
     pair = server.connect()
     held = log_in(pair, Anonymous())
@@ -333,7 +333,7 @@ def test_a_stream_that_comes_too_late_is_closed() -> None:
 
 @implementer(ICredentialsChecker)
 class Thinking:
-    """Takes its time, as one that asks a database does."""
+    """Checker that answers later, as one with a database does."""
 
     credentialInterfaces = (IUsernamePassword,)
 
@@ -347,7 +347,7 @@ class Thinking:
 
 @pytest.mark.usefixtures("over_tls")
 @pytest.mark.parametrize("is_guest", [True, False])
-def test_no_more_passwords_are_tried_over_a_connection_than_may_be_refused(
+def test_passwords_tried_over_a_connection_are_limited(
     is_guest: bool,
 ) -> None:
     thinking = Thinking()
@@ -368,7 +368,7 @@ def test_no_more_passwords_are_tried_over_a_connection_than_may_be_refused(
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_hanging_up_before_the_answer_counts_as_a_try() -> None:
+def test_lost_connection_before_the_answer_counts_as_a_try() -> None:
     thinking = Thinking()
     server = Server(Portal(OneRealm(), [thinking]))
     for number in range(10):
@@ -384,7 +384,7 @@ def test_hanging_up_before_the_answer_counts_as_a_try() -> None:
     assert len(thinking.asked) <= 3 + 1
 
 
-def test_hanging_up_in_the_middle_counts_as_a_try() -> None:
+def test_lost_connection_within_an_exchange_counts_as_a_try() -> None:
     server = Server(portal_of(OneRealm()))
     for number in range(10):
         pair = server.connect()
@@ -399,7 +399,7 @@ def test_hanging_up_in_the_middle_counts_as_a_try() -> None:
 # Exceptions and re-entrancy in Sessions.
 
 
-def test_a_look_that_fails_is_not_the_last() -> None:
+def test_failing_check_of_sessions_is_followed_by_others() -> None:
     class Stuck:
         def __init__(self) -> None:
             self.fails = True
@@ -422,7 +422,7 @@ def test_a_look_that_fails_is_not_the_last() -> None:
     del held
 
 
-def test_a_login_that_waits_for_the_end_of_another_is_counted_once() -> None:
+def test_login_waiting_for_the_end_of_another_is_counted_once() -> None:
     """The realm gives one avatar of a user at a time."""
     waiting: list[Any] = []
     live: list[bool] = []
@@ -459,7 +459,7 @@ def test_a_login_that_waits_for_the_end_of_another_is_counted_once() -> None:
     assert server.factory.sessions._coming == {}
 
 
-def test_reserve_counts_what_has_happened_meanwhile() -> None:
+def test_reservation_counts_sessions_begun_meanwhile() -> None:
     policy = SessionPolicy(per_user=1, when_full="end_oldest")
     sessions = pb.Sessions(policy, Audit())
     one: Any = object()
@@ -467,7 +467,7 @@ def test_reserve_counts_what_has_happened_meanwhile() -> None:
     assert sessions._coming == {b"alice": 1}
 
     class Other:
-        """A session whose end lets a login go on that was waiting for it."""
+        """A session whose end continues a login that waited for it."""
 
         avatar_id = b"alice"
         number = 1
@@ -506,7 +506,7 @@ class Nameless:
         return self.name
 
 
-def test_users_without_a_known_id_are_counted_apart() -> None:
+def test_users_without_a_known_id_are_counted_separately() -> None:
     policy = SessionPolicy(per_user=1)
     server = Server(Whole(pb.Realm(), checkers()), session_policy=policy)
     first, second = server.connect(), server.connect()
@@ -519,7 +519,7 @@ def test_users_without_a_known_id_are_counted_apart() -> None:
 # Expiry without a time zone.
 
 
-def test_an_expiry_without_a_time_zone_leaves_nothing_half_done() -> None:
+def test_expiry_without_a_time_zone_leaves_no_session() -> None:
     badge = Badge(datetime.now() + timedelta(seconds=30))
     realm = OneRealm()
     server = Server(portal_of(realm), mechanisms=[badge])
@@ -535,7 +535,7 @@ def test_an_expiry_without_a_time_zone_leaves_nothing_half_done() -> None:
 # A portal root of one's own.
 
 
-def test_a_portal_root_that_a_program_makes_has_the_sessions_of_its_factory() -> None:
+def test_portal_root_made_by_a_program_has_its_factorys_sessions() -> None:
     factory = PBServerFactory(PortalRoot(portal_of(OneRealm())))
     factory.clock = Clock()
     factory.doStart()
@@ -566,7 +566,7 @@ def test_refusal_of_a_policy_that_cannot_be_enforced(root: Any, options: Any) ->
 # A logout that awaits on asyncio.
 
 
-def test_a_logout_may_await_what_is_asyncios(quiet: Any) -> None:
+def test_logout_may_await_futures_of_asyncio(quiet: Any) -> None:
     done: list[str] = []
 
     class Slow(pb.Avatar):
@@ -603,7 +603,7 @@ class Broken(Thinking):
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_a_login_that_fails_because_of_an_error_is_told_as_well() -> None:
+def test_login_that_fails_with_an_error_is_audited() -> None:
     server = Server(Portal(OneRealm(), [Broken()]))
     pair = server.connect()
     log_in(pair)
@@ -613,8 +613,8 @@ def test_a_login_that_fails_because_of_an_error_is_told_as_well() -> None:
 # Waits that add up.
 
 
-def test_shared_address_locks_no_user_out() -> None:
-    """The right password is let in after half a minute, however many others try."""
+def test_shared_address_locks_out_no_user() -> None:
+    """The right password is accepted after half a minute, despite other tries."""
     server = Server(portal_of(OneRealm()))
     pair = server.connect()
     login_service = server.factory.root.login_service
@@ -672,7 +672,7 @@ def minding() -> Portal:
     return Portal(Minding(Calling, revokes_references=True), checkers())
 
 
-def test_what_another_has_sent_to_a_users_mind_is_that_users() -> None:
+def test_reference_sent_to_another_users_mind_outlives_its_session() -> None:
     server = Server(minding())
     pair = server.connect()
     taker = Taker()
@@ -685,7 +685,7 @@ def test_what_another_has_sent_to_a_users_mind_is_that_users() -> None:
     assert bob
 
 
-def test_what_is_sent_to_a_mind_later_goes_with_its_session() -> None:
+def test_reference_sent_to_a_mind_later_is_revoked_with_its_session() -> None:
     server = Server(minding())
     pair = server.connect()
     taker = Taker()
@@ -703,7 +703,7 @@ def test_what_is_sent_to_a_mind_later_goes_with_its_session() -> None:
 # A server that does not listen any more.
 
 
-def test_sessions_end_when_they_are_due_while_a_server_closes_down() -> None:
+def test_sessions_end_on_time_while_a_server_closes_down() -> None:
     class Waiting(Library):
         def perspective_wait(self) -> Any:
             return Deferred()
@@ -726,7 +726,7 @@ def test_sessions_end_when_they_are_due_while_a_server_closes_down() -> None:
 # An administrator who ends their own session, and observers that act.
 
 
-def test_an_observer_may_end_the_session_that_it_is_told_of() -> None:
+def test_observer_may_end_the_session_it_is_notified_of() -> None:
     server = Server()
 
     def end(event: Any) -> None:

@@ -30,7 +30,7 @@ class Late(ExplainedRefusal):
         (Late("wrong"), False, ToldRefusal),
     ],
 )
-def test_words_of_a_refusal_are_told_where_that_is_wanted(
+def test_explanation_of_a_refusal_is_sent_if_configured(
     error: Exception | None, is_explained: bool, told: type[LoginRefused]
 ) -> None:
     failure = None if error is None else Failure(error)

@@ -46,7 +46,7 @@ class Mind(pb.Referenceable):
 
 @implementer(ICredentialsChecker)
 class Checker:
-    """A checker that does what it is told to."""
+    """A checker that answers by a function."""
 
     credentialInterfaces = (IUsernameHashedPassword,)
 
@@ -61,7 +61,7 @@ def checked(answer: Any) -> Pair:
     return connected(Portal(OneRealm(), [Checker(answer)]))
 
 
-def test_alice_gets_an_avatar() -> None:
+def test_login_returns_an_avatar() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     avatar = log_in(pair)
@@ -70,13 +70,13 @@ def test_alice_gets_an_avatar() -> None:
     assert [user.avatarId for user in realm.users] == [b"alice"]
 
 
-def test_anonymous_login_gets_an_avatar() -> None:
+def test_anonymous_login_returns_an_avatar() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     assert call(pair, log_in(pair, Anonymous()), "name") == ANONYMOUS
 
 
-def test_the_avatar_gets_the_mind() -> None:
+def test_realm_gets_the_mind() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     log_in(pair, mind=Mind())
@@ -89,7 +89,7 @@ def test_the_avatar_gets_the_mind() -> None:
 
 
 def refusal(name: bytes, password: bytes) -> tuple[bytes, Any]:
-    """Return the server's answer to a login, and what the client makes of it."""
+    """Return the server's answer to a login, and the client's failure."""
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     pair = connected(Portal(OneRealm(), [users]))
     seen: list[bytes] = []
@@ -104,7 +104,7 @@ def refusal(name: bytes, password: bytes) -> tuple[bytes, Any]:
     return seen[-1], trapped(result, UnauthorizedLogin)
 
 
-def test_an_unknown_name_is_refused_as_a_wrong_password_is() -> None:
+def test_unknown_name_and_wrong_password_have_the_same_refusal() -> None:
     unknown, first = refusal(b"bob", b"sesame")
     wrong, second = refusal(b"alice", b"simsalabim")
     assert len(unknown) == len(wrong)
@@ -113,7 +113,7 @@ def test_an_unknown_name_is_refused_as_a_wrong_password_is() -> None:
     assert first.parents == second.parents
 
 
-def test_a_checkers_own_words_stay_here() -> None:
+def test_reason_of_a_checker_stays_at_the_server() -> None:
     def answer(credentials: Any) -> Any:
         raise UnauthorizedLogin("there is no such user")
 
@@ -124,7 +124,7 @@ def test_a_checkers_own_words_stay_here() -> None:
     assert "sesame" not in text_of(events)
 
 
-def test_a_refusal_can_be_caught_as_what_it_is() -> None:
+def test_refusal_is_an_unauthorized_login() -> None:
     pair = connected(portal_of(OneRealm()))
     caught: list[Exception] = []
 
@@ -141,7 +141,7 @@ def test_a_refusal_can_be_caught_as_what_it_is() -> None:
     assert caught[0].remoteType == "twisted.cred.error.UnauthorizedLogin"
 
 
-def test_a_refusal_is_one_line_in_the_log() -> None:
+def test_refusal_is_one_line_in_the_log() -> None:
     pair = connected(portal_of(OneRealm()))
     with logged() as events:
         log_in(pair, UsernamePassword(b"bob", b"simsalabim"))
@@ -163,7 +163,7 @@ class PortalOfItsOwn(Portal):
         return super().login(credentials, mind, *interfaces)
 
 
-def test_a_portal_without_a_checker_for_the_mechanism_says_so() -> None:
+def test_error_for_a_portal_without_a_checker() -> None:
     pair = connected(Portal(OneRealm(), [AllowAnonymousAccess()]))
     trapped(log_in(pair), pb.NoMechanism)
     pair = legacy_connected(Portal(OneRealm(), [AllowAnonymousAccess()]))
@@ -218,7 +218,7 @@ def at_once(credentials: Any) -> bytes:
         pytest.param(later, id="async def"),
     ],
 )
-def test_a_checker_may_take_its_time(answer: Any) -> None:
+def test_checker_may_answer_later(answer: Any) -> None:
     pair = checked(answer)
     assert call(pair, log_in(pair), "name") == b"later"
 
@@ -241,7 +241,7 @@ async def granted_later(avatar_id: Any) -> Any:
         pytest.param(granted_later, id="async def"),
     ],
 )
-def test_a_realm_may_take_its_time(give: Any) -> None:
+def test_realm_may_answer_later(give: Any) -> None:
     pair = connected(portal_of(OneRealm(give)))
     assert call(pair, log_in(pair), "name") == b"granted"
 
@@ -262,7 +262,7 @@ def denied(avatar_id: Any) -> Any:
         pytest.param(denied_later, id="async def"),
     ],
 )
-def test_a_realm_may_deny(give: Any) -> None:
+def test_realm_may_deny_the_login(give: Any) -> None:
     pair = connected(portal_of(OneRealm(give)))
     failure = trapped(log_in(pair), LoginDenied)
     assert str(failure.value) == "come back tomorrow"
@@ -271,13 +271,13 @@ def test_a_realm_may_deny(give: Any) -> None:
 @pytest.mark.parametrize(
     "result", [None, (), (pb.IPerspective, User()), (pb.IPerspective, User(), None), 5]
 )
-def test_a_realm_that_gives_no_avatar_is_reported(result: Any) -> None:
+def test_error_for_a_realm_without_an_avatar(result: Any) -> None:
     pair = connected(portal_of(OneRealm(lambda _: result)))
     failure = trapped(log_in(pair), TypeError)
     assert "a realm gives" in str(failure.value)
 
 
-def test_a_root_of_ones_own_may_add_a_mechanism() -> None:
+def test_subclass_of_the_login_root_adds_a_login() -> None:
     from pb_cred._server.login_root import LoginRoot, PortalRoot
 
     class Door(LoginRoot):
@@ -299,7 +299,7 @@ def test_a_root_of_ones_own_may_add_a_mechanism() -> None:
 
 
 class Expired(UnauthorizedLogin):
-    """A refusal that only the server knows."""
+    """A refusal whose reason stays at the server."""
 
 
 class Late(pb.ExplainedRefusal):
@@ -325,7 +325,9 @@ def refusing(error: Exception, explains: bool = False) -> Pair:
     ("error", "explains"),
     [(Late("come back on Monday"), False), (Expired("it has expired"), True)],
 )
-def test_a_refusal_that_is_to_be_told_is_told(error: Exception, explains: bool) -> None:
+def test_told_refusal_reaches_the_peer_with_its_reason(
+    error: Exception, explains: bool
+) -> None:
     with logged():
         failure = trapped(log_in(refusing(error, explains)), UnauthorizedLogin)
     assert str(failure.value) == str(error)
@@ -373,7 +375,7 @@ class Forms(Checker):
 @pytest.mark.parametrize("connect", ["SCRAM", "md5"])
 @pytest.mark.parametrize("given", ["alice", b"alice"])
 @pytest.mark.parametrize("right", ["alice", b"alice"])
-def test_a_name_is_tried_as_bytes_and_as_text(
+def test_name_is_checked_as_bytes_and_as_text(
     connect: str, given: Any, right: Any
 ) -> None:
     checker = Forms(right)
@@ -398,13 +400,13 @@ def test_unknown_name_is_checked_as_often_as_a_refused_one() -> None:
 
 
 @pytest.mark.parametrize("kind", [TypeError, AttributeError])
-def test_a_checker_that_fails_on_bytes_is_asked_with_text(kind: Any) -> None:
+def test_checker_that_fails_on_bytes_is_asked_with_text(kind: Any) -> None:
     checker = Forms("alice", kind("bytes have no casefold"))
     pair = connected(Portal(OneRealm(), [checker]))
     assert call(pair, log_in(pair), "name") == "alice"
 
 
-def test_a_checker_that_fails_on_text_has_said_what_it_says() -> None:
+def test_checker_that_fails_on_text_keeps_its_refusal_of_bytes() -> None:
     def answer(credentials: Any) -> Any:
         credentials.username.decode()
         raise UnauthorizedLogin
@@ -414,14 +416,14 @@ def test_a_checker_that_fails_on_text_has_said_what_it_says() -> None:
     assert "AttributeError" not in text_of(events)
 
 
-def test_a_checker_that_fails_on_both_has_failed() -> None:
+def test_checker_that_fails_on_both_forms_fails_the_login() -> None:
     checker = Forms("bob", TypeError("no name"))
     with logged():
         trapped(log_in(connected(Portal(OneRealm(), [checker]))), TypeError)
     assert checker.asked == [b"alice", "alice"]
 
 
-def test_an_outage_is_met_once() -> None:
+def test_outage_of_a_checker_is_met_once() -> None:
     checker = Forms("alice", LoginDenied("the database is away"))
     with logged():
         trapped(log_in(connected(Portal(OneRealm(), [checker]))), LoginDenied)
@@ -431,7 +433,7 @@ def test_an_outage_is_met_once() -> None:
 @pytest.mark.parametrize(
     ("forms", "asked"), [((bytes,), [b"alice"]), ((str,), ["alice"])]
 )
-def test_a_checker_may_say_which_form_it_takes(forms: Any, asked: Any) -> None:
+def test_checker_may_name_its_form_of_names(forms: Any, asked: Any) -> None:
     checker = Forms("bob")
     checker.username_forms = forms  # type: ignore[attr-defined]
     with logged():

@@ -64,7 +64,7 @@ def test_usual_offer_of_a_portal_that_decides_itself() -> None:
     assert "SCRAM-SHA-256" in offered(service)
 
 
-def test_mechanisms_are_asked_again_only_after_a_change(
+def test_offer_is_computed_again_after_a_change_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     usual = AnonymousServerMechanism()

@@ -96,7 +96,7 @@ class Verifiers:
 
 @implementer(ICredentialsChecker)
 class SeesPasswords:
-    """A checker that has to see the password."""
+    """A checker that needs the password itself."""
 
     credentialInterfaces = (IUsernamePassword,)
 
@@ -115,7 +115,7 @@ def pair_of(portal: Any, client: Any = None, **options: Any) -> Pair:
 
 @pytest.fixture
 def secured(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what says what both ends know of the connection."""
+    """Return a function that sets the security of the connection at both ends."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -166,7 +166,7 @@ def test_offer_lists_the_mechanisms_that_checkers_can_serve(
     assert call(pair, root_of(pair), "mechanisms") == offered
 
 
-def test_checkers_may_come_later() -> None:
+def test_offer_follows_checkers_registered_later() -> None:
     portal = Portal(OneRealm())
     pair = connected(portal)
     assert call(pair, root_of(pair), "mechanisms") == []
@@ -174,7 +174,7 @@ def test_checkers_may_come_later() -> None:
     assert call(pair, root_of(pair), "mechanisms") == ["ANONYMOUS"]
 
 
-def test_a_portal_that_decides_in_a_way_of_its_own_is_asked() -> None:
+def test_portal_that_overrides_login_decides() -> None:
     realm = OneRealm()
 
     class Door(Portal):
@@ -197,7 +197,7 @@ def test_a_portal_that_decides_in_a_way_of_its_own_is_asked() -> None:
     ("security", "mechanism"), [(Security(), NAME), (TLS, NAME), (BOUND, PLUS)]
 )
 @pytest.mark.parametrize("is_store", [True, False])
-def test_the_best_that_both_have_is_used(
+def test_best_common_mechanism_is_used(
     security: Security, mechanism: str, is_store: bool, secured: Any
 ) -> None:
     secured(security)
@@ -213,7 +213,7 @@ def test_the_best_that_both_have_is_used(
     assert len(realm.users) == 1
 
 
-def test_a_client_may_say_which(secured: Any) -> None:
+def test_client_may_choose_its_mechanisms(secured: Any) -> None:
     secured(BOUND)
     realm = OneRealm()
     pair = pair_of(portal_of(realm), {"mechanisms": [NAME]})
@@ -226,7 +226,7 @@ def test_a_client_may_say_which(secured: Any) -> None:
     assert str(failure.value).endswith(f"{PLUS}, {NAME}, ANONYMOUS")
 
 
-def test_a_server_may_say_which(secured: Any) -> None:
+def test_server_may_choose_its_mechanisms(secured: Any) -> None:
     secured(BOUND)
     realm = OneRealm()
     pair = pair_of(portal_of(realm), mechanisms=["ANONYMOUS", NAME])
@@ -255,7 +255,7 @@ def test_error_at_the_start_for_mechanisms_without_a_checker(
         PBServerFactory(Portal(OneRealm(), checkers), mechanisms=wanted)
 
 
-def test_mechanisms_are_for_a_login() -> None:
+def test_refusal_of_mechanisms_without_a_login() -> None:
     with pytest.raises(TypeError, match="without a portal"):
         PBServerFactory(pb.Root(), mechanisms=[NAME])
     with pytest.raises(TypeError, match="not one name"):
@@ -265,12 +265,12 @@ def test_mechanisms_are_for_a_login() -> None:
 
 
 @pytest.mark.parametrize("name", [b"", b"\xff", b"a\0b", 5, None])
-def test_a_name_that_cannot_be_sent(name: Any) -> None:
+def test_error_for_a_name_that_cannot_be_sent(name: Any) -> None:
     pair = connected(portal_of(OneRealm()))
     trapped(log_in(pair, UsernamePassword(name, b"x")), NoMechanism)
 
 
-def test_names_of_mechanisms_as_text() -> None:
+def test_login_with_a_name_and_password_in_text() -> None:
     pair = connected(portal_of(OneRealm()))
     words: Any = ("alice", "sesame")
     assert call(pair, log_in(pair, UsernamePassword(*words)), "name") == b"alice"
@@ -279,7 +279,7 @@ def test_names_of_mechanisms_as_text() -> None:
 # PLAIN.
 
 
-def test_a_password_is_sent_to_a_server_that_is_known(secured: Any) -> None:
+def test_password_is_sent_to_a_verified_server(secured: Any) -> None:
     secured(VERIFIED)
     realm = OneRealm()
     pair = connected(Portal(realm, [SeesPasswords()]))
@@ -292,14 +292,14 @@ def test_a_password_is_sent_to_a_server_that_is_known(secured: Any) -> None:
     trapped(log_in(pair, Anonymous()), NoMechanism)
 
 
-def test_a_password_is_sent_to_no_other(secured: Any) -> None:
+def test_password_is_not_sent_to_an_unverified_server(secured: Any) -> None:
     secured(TLS)
     pair = connected(Portal(OneRealm(), [SeesPasswords()]))
     assert call(pair, root_of(pair), "mechanisms") == ["PLAIN"]
     trapped(log_in(pair), NoMechanism)
 
 
-def test_a_server_takes_no_password_that_could_be_overheard() -> None:
+def test_server_refuses_plain_without_tls() -> None:
     realm = OneRealm()
     pair = pair_of(Portal(realm, [SeesPasswords()]), mechanisms=["PLAIN"])
     begin = root_of(pair)
@@ -316,7 +316,7 @@ def test_a_server_takes_no_password_that_could_be_overheard() -> None:
         *(b"\0" + b"a" * 1025 + b"\0sesame", b"\0alice\0" + b"a" * 4097),
     ],
 )
-def test_malformed_messages_of_plain(data: bytes, secured: Any) -> None:
+def test_refusal_of_malformed_messages_of_plain(data: bytes, secured: Any) -> None:
     secured(TLS)
     pair = connected(Portal(OneRealm(), [SeesPasswords()]))
     trapped(call(pair, root_of(pair), "begin", "PLAIN", data), UnauthorizedLogin)
@@ -349,7 +349,7 @@ class LegacyServer(pb.Root):
         return "somebody"
 
 
-def test_md5_is_used_with_legacy_servers_alone() -> None:
+def test_md5_is_used_with_legacy_servers_only() -> None:
     root = LegacyServer()
     pair = pair_of(root, {"allow_legacy_md5": True})
     with logged():
@@ -386,7 +386,7 @@ def test_server_cannot_force_md5(offered: Any) -> None:
     assert root.called == []
 
 
-def test_a_server_need_not_take_md5() -> None:
+def test_server_refuses_md5_by_default() -> None:
     realm = OneRealm()
     pair = pair_of(portal_of(realm))
     for _ in range(3):
@@ -401,7 +401,7 @@ def test_a_server_need_not_take_md5() -> None:
 # Exchanges.
 
 
-def test_an_exchange_is_over_when_it_has_ended() -> None:
+def test_finished_exchange_takes_no_message() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     us, first, exchange = begun(pair)
@@ -415,7 +415,7 @@ def test_an_exchange_is_over_when_it_has_ended() -> None:
     assert len(realm.users) == 1
 
 
-def test_there_is_one_at_a_time() -> None:
+def test_new_exchange_ends_an_earlier_one() -> None:
     pair = connected(portal_of(OneRealm()))
     us, first, exchange = begun(pair)
     again = begun(pair)
@@ -447,7 +447,7 @@ def test_refused_logins_end_the_connection() -> None:
     assert realm.users == []
 
 
-def test_an_exchange_does_not_last() -> None:
+def test_exchange_ends_with_the_login_timeout() -> None:
     pair = pair_of(portal_of(OneRealm()), login_timeout=10.0)
     log_in(pair)
     us, first, exchange = begun(pair)
@@ -460,7 +460,7 @@ def test_an_exchange_does_not_last() -> None:
     assert call(pair, exchange, "step", final)[2] is not None
 
 
-def test_messages_out_of_turn_end_it() -> None:
+def test_message_out_of_turn_ends_the_exchange() -> None:
     store = Verifiers()
     waiting: Deferred[Any] = Deferred()
     store.answer = lambda verifier: waiting.addCallback(lambda _: verifier)
@@ -496,7 +496,7 @@ def test_waiting_mechanism_is_cancelled_with_the_connection() -> None:
     assert not [event for event in events if "log_failure" in event]
 
 
-def test_a_message_that_comes_late_is_refused_and_no_try() -> None:
+def test_late_message_is_refused_and_counts_as_no_try() -> None:
     pair = connected(portal_of(OneRealm()))
     root: Any = pair.server.localObjectForID("root")
     begun(pair)
@@ -521,7 +521,7 @@ def test_late_answer_of_a_store_is_dropped() -> None:
     assert call(pair, log_in(pair), "name") == b"alice"
 
 
-def test_a_login_that_is_given_up_makes_room_for_another() -> None:
+def test_cancelled_login_makes_room_for_another() -> None:
     store = Verifiers()
     store.answer = lambda verifier: Deferred()
     pair = connected(Portal(OneRealm(), [store]))
@@ -555,7 +555,7 @@ def test_logins_take_turns() -> None:
         *(("ANONYMOUS", b"x" * 16_385), ("anonymous", b""), ("", b"")),
     ],
 )
-def test_malformed_beginnings_of_a_login(args: Any) -> None:
+def test_refusal_of_malformed_first_messages(args: Any) -> None:
     realm = OneRealm()
     # Those for whom larger messages are allowed.
     pair = pair_of(portal_of(realm), login_limits=pb.BrokerLimits())
@@ -582,7 +582,7 @@ STEPS = st.lists(
 
 @settings(max_examples=50)
 @given(STEPS)
-def test_random_messages_make_no_avatar(steps: Any) -> None:
+def test_random_messages_yield_no_avatar(steps: Any) -> None:
     realm = OneRealm()
     users = InMemoryUsernamePasswordDatabaseDontUse(alice=b"sesame")
     with logged():
@@ -610,7 +610,7 @@ def test_random_messages_make_no_avatar(steps: Any) -> None:
 
 
 class Impostor(pb.Root):
-    """A server that knows no password, and hands out something all the same."""
+    """A server that knows no password, and returns an object all the same."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -661,7 +661,7 @@ def test_server_without_the_users_secret_is_detected(answers: Any) -> None:
 
 
 class Relay(pb.Referenceable):
-    """What stands in for an exchange."""
+    """Replacement of an exchange that passes messages on."""
 
     def __init__(self, middle: Middle, exchange: Any) -> None:
         self.middle = middle
@@ -673,7 +673,7 @@ class Relay(pb.Referenceable):
 
 
 class Middle(pb.Root):
-    """A man in the middle, who changes what he likes."""
+    """A man in the middle who changes messages."""
 
     def __init__(self, upstream: Pair) -> None:
         self.root = upstream.client.remoteForName("root")
@@ -699,7 +699,7 @@ class Middle(pb.Root):
 
 
 def attacked(realm: OneRealm, edit: Any, client: Any = None) -> tuple[Any, Middle]:
-    """Log in through somebody who changes what he likes."""
+    """Log in through a man in the middle."""
     upstream = connected(portal_of(realm))
     middle = Middle(upstream)
     edit(middle)
@@ -749,8 +749,8 @@ def test_active_middle_is_detected(edit: Any) -> None:
     assert result.check(UnauthorizedLogin, MechanismError)
 
 
-def test_plus_cannot_be_taken_from_the_list(secured: Any) -> None:
-    """The client, who could have bound the channel, says so."""
+def test_plus_struck_from_the_offer_is_detected(secured: Any) -> None:
+    """The client states that it could have bound the channel."""
     secured(BOUND)
     realm = OneRealm()
     result, middle = attacked(realm, changed(offered=lambda names: [NAME, "ANONYMOUS"]))
@@ -758,7 +758,7 @@ def test_plus_cannot_be_taken_from_the_list(secured: Any) -> None:
     assert (realm.users, middle.stolen) == ([], [])
 
 
-def test_a_channel_to_the_middle_is_not_one_to_the_server(
+def test_channel_binding_detects_a_middle_with_channels_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     legs: dict[Any, Security] = {}
@@ -780,7 +780,7 @@ def test_a_channel_to_the_middle_is_not_one_to_the_server(
 # Nobody learns who the users are.
 
 
-def test_an_unknown_user_is_answered_as_a_known_one_is(
+def test_unknown_and_known_users_have_equal_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     derivations: list[bytes] = []
@@ -845,7 +845,7 @@ def test_log_has_no_secrets(secured: Any) -> None:
 
 
 class BadgeServer(ServerMechanism):
-    """Asks for a badge, and for another."""
+    """Mechanism of a third party that asks for two badges."""
 
     name = "X-BADGE"
 
@@ -902,7 +902,7 @@ BADGE = Mechanism(server=BadgeServer(), client=BadgeClient())
 
 
 @pytest.mark.parametrize("is_by_name", [True, False])
-def test_others_may_add_mechanisms(
+def test_mechanism_of_a_third_party(
     is_by_name: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted: list[Any] = [[BadgeServer()], [BadgeClient()]]
@@ -926,7 +926,7 @@ def test_others_may_add_mechanisms(
     assert "not int" in text_of(events)
 
 
-def test_entry_points_give_mechanisms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mechanisms_from_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = [
         Mechanism(client=BadgeClient()),
         Mechanism(server=BadgeServer()),
@@ -943,7 +943,7 @@ def test_entry_points_give_mechanisms(monkeypatch: pytest.MonkeyPatch) -> None:
         PBClientFactory(mechanisms=["X-BADGE"])
 
 
-def test_a_mechanism_has_a_proper_name() -> None:
+def test_refusal_of_improper_mechanism_names() -> None:
     class Odd(BadgeServer):
         name = "md5"
 
@@ -956,7 +956,7 @@ def test_context_computes_at_once_in_memory() -> None:
     assert "channel_binding" not in repr(LoginContext(channel_binding=b"secret"))
 
 
-def test_an_exchange_of_one_message_answers_no_more() -> None:
+def test_exchange_of_one_message_takes_no_second() -> None:
     with pytest.raises(MechanismError):
         mechanisms.ClientExchange.step(Badges([]), b"")
     # Nor has a server to make up for what it did not do.

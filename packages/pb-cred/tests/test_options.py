@@ -23,7 +23,7 @@ def server(**arguments: Any) -> Any:
 
 
 def told(factory: Any) -> dict[str, Any]:
-    """Return what a server's factory goes by in its logins."""
+    """Return the settings of a server's factory for logins."""
     login = factory.root.login_service
     return {
         "mechanisms": login.mechanism_names(),
@@ -51,7 +51,7 @@ def values() -> dict[str, Any]:
     }
 
 
-def test_login_options_and_keyword_arguments_mean_the_same() -> None:
+def test_login_options_equal_keyword_arguments() -> None:
     by_name = values()
     login = pb.LoginOptions(**by_name)
     assert set(by_name) == {each.name for each in fields(login)}
@@ -66,7 +66,7 @@ def test_login_options_and_keyword_arguments_mean_the_same() -> None:
         assert found == {k: v for k, v in by_name.items() if k != "mechanisms"}
 
 
-def test_keyword_arguments_take_the_place_of_single_login_options() -> None:
+def test_keyword_arguments_override_single_login_options() -> None:
     options = pb.ServerOptions(
         call_timeout=3, login=pb.LoginOptions(login_tries=4, allow_legacy_md5=True)
     )
@@ -77,7 +77,7 @@ def test_keyword_arguments_take_the_place_of_single_login_options() -> None:
     assert options.login.login_tries == 4
 
 
-def test_mechanisms_of_options_are_good_for_several_factories() -> None:
+def test_mechanisms_of_options_serve_several_factories() -> None:
     options = pb.ClientOptions(mechanisms=iter(["SCRAM-SHA-256", "PLAIN"]))
     for _ in range(2):
         made = pb.PBClientFactory(options=options).mechanisms
@@ -85,7 +85,7 @@ def test_mechanisms_of_options_are_good_for_several_factories() -> None:
         assert [each.name for each in made] == ["SCRAM-SHA-256", "PLAIN"]
 
 
-def test_one_name_is_no_list_of_mechanisms() -> None:
+def test_refusal_of_one_name_as_a_list_of_mechanisms() -> None:
     for make, options in (
         (pb.PBClientFactory, pb.ClientOptions(mechanisms="PLAIN")),
         (server, pb.ServerOptions(login=pb.LoginOptions(mechanisms="PLAIN"))),
@@ -95,7 +95,7 @@ def test_one_name_is_no_list_of_mechanisms() -> None:
             use(options=options)
 
 
-def test_options_of_a_connection_are_taken_by_a_client_that_logs_in() -> None:
+def test_connection_options_are_accepted_by_a_client_that_logs_in() -> None:
     factory = pb.PBClientFactory(
         options=pb_broker.ClientOptions(call_timeout=3), allow_legacy_md5=True
     )
@@ -112,7 +112,7 @@ def test_unknown_options_are_refused() -> None:
         server(login={"login_tries": 3})
 
 
-def test_options_of_logins_need_a_portal() -> None:
+def test_refusal_of_login_options_without_a_portal() -> None:
     for login in (
         pb.LoginOptions(mechanisms=["PLAIN"]),
         pb.LoginOptions(session_policy=SessionPolicy()),
@@ -121,7 +121,7 @@ def test_options_of_logins_need_a_portal() -> None:
             pb.PBServerFactory(pb.Root(), login=login)
 
 
-def test_type_checkers_know_each_keyword_argument() -> None:
+def test_each_option_is_a_typed_keyword_argument() -> None:
     hints = {**get_type_hints(pb.ServerOptions), **get_type_hints(pb.LoginOptions)}
     assert get_type_hints(ServerKeywords) == hints
     assert get_type_hints(ClientKeywords) == get_type_hints(pb.ClientOptions)

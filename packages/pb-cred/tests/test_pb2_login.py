@@ -19,7 +19,7 @@ from .support import ALICE, OneRealm, log_in, logged, portal_of, trapped
 
 
 class Storing(pb.Avatar):
-    """An avatar that keeps what it is given."""
+    """An avatar that keeps its arguments."""
 
     def __init__(self, avatarId: Any) -> None:
         super().__init__(avatarId)
@@ -66,7 +66,7 @@ def test_large_messages_come_after_the_login() -> None:
 
 
 @pytest.mark.parametrize("size", [15_000, 17_000, 300_000])
-def test_messages_of_a_stranger_are_small(size: int) -> None:
+def test_messages_before_the_login_are_small(size: int) -> None:
     with strangers() as pair, logged():
         root = pair.client.remoteForName("root")
         call = root.callRemote("mechanisms", b"x" * size)
@@ -75,7 +75,7 @@ def test_messages_of_a_stranger_are_small(size: int) -> None:
         assert pair.closed is (size > 16_384)
 
 
-def test_calls_of_a_stranger_are_few() -> None:
+def test_calls_before_the_login_are_few() -> None:
     with strangers() as pair:
         credit = pair.client.session.codec.outgoing._credit
         assert (credit.most_calls, credit.most_octets) == (16, 32_768)
@@ -84,7 +84,7 @@ def test_calls_of_a_stranger_are_few() -> None:
         assert credit.most_octets >= 2 * 8 * 2**20
 
 
-def test_the_drop_in_offers_no_other_dialect() -> None:
+def test_drop_in_offers_pb_only() -> None:
     factory = drop_in.PBServerFactory(portal_of(OneRealm()))
     pair = connected_pair(
         server_factory=factory, client_factory=PBClientFactory(dialects=("pb2", "pb"))

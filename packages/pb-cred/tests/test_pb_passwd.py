@@ -37,7 +37,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 class Command:
-    """The command, and what it has said."""
+    """The command, with its captured output."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -68,7 +68,7 @@ def add(run: Command, store: str, user: str = "alice", *more: str) -> None:
     assert run("add", store, user, "--stdin", *more, typed=PLANTED.encode()) == 0
 
 
-def test_a_user_is_added_verified_listed_and_removed(run: Command, store: str) -> None:
+def test_user_is_added_verified_listed_and_removed(run: Command, store: str) -> None:
     add(run, store)
     add(run, store, "bob")
     assert run("list", store) == 0
@@ -84,13 +84,15 @@ def test_a_user_is_added_verified_listed_and_removed(run: Command, store: str) -
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\nmore\n"])
-def test_the_password_is_the_first_line(run: Command, store: str, end: bytes) -> None:
+def test_password_is_the_first_line_of_input(
+    run: Command, store: str, end: bytes
+) -> None:
     typed = PLANTED.encode() + end
     assert run("add", store, "alice", "--stdin", typed=typed) == 0
     assert run("verify", store, "alice", "--stdin", typed=PLANTED.encode()) == 0
 
 
-def test_the_password_is_asked_for_twice(run: Command, store: str) -> None:
+def test_password_is_asked_for_twice(run: Command, store: str) -> None:
     assert run("add", store, "alice", asked=[PLANTED, PLANTED]) == 0
     assert run("verify", store, "alice", asked=[PLANTED]) == 0
     assert run("add", store, "bob", asked=[PLANTED, "other"]) == 1
@@ -101,7 +103,7 @@ def test_the_password_is_asked_for_twice(run: Command, store: str) -> None:
     assert run.out == "alice\n"
 
 
-def test_a_password_is_changed_when_asked_for(run: Command, store: str) -> None:
+def test_password_is_changed_with_the_option_only(run: Command, store: str) -> None:
     assert run("add", store, "alice", "--change", "--stdin", typed=b"x") == 1
     assert "there is no user" in run.err
     add(run, store)
@@ -111,7 +113,7 @@ def test_a_password_is_changed_when_asked_for(run: Command, store: str) -> None:
     assert run("verify", store, "alice", "--stdin", typed=b"pencil") == 0
 
 
-def test_what_to_keep_is_said_when_the_store_is_made(run: Command, store: str) -> None:
+def test_kinds_of_hashes_are_set_with_the_store(run: Command, store: str) -> None:
     add(run, store, "alice", "--keep", "argon2id+scram")
     add(run, store, "bob")
     cls: Any = PasswordDatabase if "://" in store else PasswordFile
@@ -121,20 +123,22 @@ def test_what_to_keep_is_said_when_the_store_is_made(run: Command, store: str) -
 
 
 @pytest.mark.parametrize("password", [b"", b"x" * 2000])
-def test_what_cannot_be_set_is_told(run: Command, store: str, password: bytes) -> None:
+def test_error_for_unsuitable_names_and_passwords(
+    run: Command, store: str, password: bytes
+) -> None:
     assert run("add", store, "alice", "--stdin", typed=password) == 1
     assert "a password" in run.err
     assert run("add", store, "a:b", "--stdin", typed=b"x") == 1
     assert "a user name" in run.err
 
 
-def test_a_store_that_is_not_there_is_told(run: Command, store: str) -> None:
+def test_error_for_a_missing_store(run: Command, store: str) -> None:
     assert run("list", store) == 3
     assert run.err.startswith("pb-passwd: ")
     assert "\n" not in run.err.strip()
 
 
-def test_a_file_for_others_is_taken_when_asked_for(
+def test_file_readable_by_others_is_accepted_with_the_option(
     run: Command, tmp_path: Path
 ) -> None:
     path = tmp_path / "store"
@@ -148,7 +152,7 @@ def test_a_file_for_others_is_taken_when_asked_for(
 @pytest.mark.parametrize(
     "arguments", [[], ["frobnicate"], ["add", "store"], ["add", "s", "u", PLANTED]]
 )
-def test_other_arguments_are_refused(
+def test_refusal_of_unknown_arguments(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -194,12 +198,12 @@ def test_htpasswd_is_imported(run: Command, store: str, tmp_path: Path) -> None:
     assert run.out.split() == ["alice", "bob", "carol", "grace"]
 
 
-def test_an_htpasswd_file_has_to_be_there(run: Command, store: str) -> None:
+def test_error_for_a_missing_htpasswd_file(run: Command, store: str) -> None:
     assert run("import", store, "/nowhere/htpasswd") == 3
     assert "/nowhere/htpasswd" in run.err
 
 
-def test_an_interruption_is_told(
+def test_interruption_is_reported(
     run: Command, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(run, store)
@@ -212,7 +216,7 @@ def test_an_interruption_is_told(
     assert "interrupted" in run.err
 
 
-def test_the_command_is_a_program(tmp_path: Path) -> None:
+def test_command_runs_as_a_program(tmp_path: Path) -> None:
     program = "from pb_cred._pb_passwd import _run; _run()"
     done = subprocess.run(
         [sys.executable, "-c", program, "list", str(tmp_path / "none")],

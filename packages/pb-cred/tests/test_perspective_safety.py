@@ -69,7 +69,7 @@ class Mischief:
         self._any = self._random.choice
 
     def messages(self, number: int) -> list[Any]:
-        """Return so many messages, the first of which are always the same."""
+        """Return a number of messages; a greater number only adds to their end."""
         kinds = [self._call, self._answer, self._release, self._other]
         made = []
         for _ in range(number):
@@ -78,7 +78,7 @@ class Mischief:
         return made
 
     def _call(self) -> Any:
-        """Call something, with arguments that are good enough more often than not."""
+        """Write a call, with arguments that are mostly valid."""
         verb = self._any([b"message", b"message", b"message", b"cachemessage"])
         args: list[Any] = [b"tuple"]
         kw: list[Any] = [b"dictionary"]
@@ -157,7 +157,7 @@ steps = st.lists(
 
 
 def harm(alice: Alice, mallory: Mallory, seed: int, number: int) -> None:
-    """Have Mallory send something, of which Alice does not get to know."""
+    """Send messages of Mallory's, and assert that Alice's state is unchanged."""
     before = state_of(alice.pair)
     # Not always all of the last message.
     mallory.send(Mischief(seed).messages(number), held_back=seed % 4)
@@ -196,7 +196,7 @@ def test_random_messages_reach_no_other_users_objects(
 
 
 def uses_of(number: int, avatar: Any) -> Iterator[Any]:
-    """Yield messages that mean something if there is something of that number."""
+    """Yield messages that are valid if the number is one of an object."""
     none = [b"dictionary"]
     for verb in (b"message", b"cachemessage"):
         for name in (b"touch", b"next", b"step", b"respond", b"ticket"):
@@ -213,8 +213,8 @@ def uses_of(number: int, avatar: Any) -> Iterator[Any]:
 
 @pytest.mark.dialect("pb")
 @pytest.mark.parametrize("comes_as", ["mallory", "anonymous", "stranger"])
-def test_numbers_of_one_user_have_no_meaning_for_another(comes_as: str) -> None:
-    """Whatever it is a number of."""
+def test_numbers_of_one_user_are_invalid_for_another(comes_as: str) -> None:
+    """The numbers are those of objects of each kind."""
     with encrypted():
         server = Server()
         alice = Alice(server)

@@ -1,4 +1,4 @@
-"""What watches the tests for secrets sees them, wherever they are told."""
+"""The watch over planted secrets finds them in every place."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ _log = Logger(namespace="test")
 
 @pytest.fixture(autouse=True)
 def _nothing_planted_is_told() -> None:
-    """Let these tests tell."""
+    """Allow these tests to disclose their secrets."""
 
 
 class Holder:
-    """Shows a secret to whoever prints it."""
+    """Object whose repr shows a secret."""
 
     def __repr__(self) -> str:
         return f"<Holder of {SECRET}>"
 
 
 class Coy(Exception):
-    """Says nothing; but has it."""
+    """Object whose repr hides its secret."""
 
     def __init__(self) -> None:
         super().__init__("nothing")
@@ -78,7 +78,7 @@ def in_context() -> Failure:
 
 
 def in_our_frame() -> Failure:
-    """Fail in a function of the package that has it in a local variable."""
+    """Fail in a function of the package with the secret in a local variable."""
     try:
         derive(SECRET, b"salt", -1)
     except ValueError:
@@ -113,7 +113,7 @@ FAILURES: list[Callable[[], Failure]] = [
 
 
 @pytest.mark.parametrize("make", FAILURES)
-def test_failures_are_looked_at_wherever_they_are(make: Any) -> None:
+def test_secrets_in_failures_are_found(make: Any) -> None:
     for tell in (
         see,
         lambda failure: _log.failure("It failed", failure),
@@ -148,7 +148,7 @@ def test_failures_are_looked_at_wherever_they_are(make: Any) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:it is:UserWarning")
-def test_what_is_logged_is_looked_at(tell: Any) -> None:
+def test_secrets_in_logs_are_found(tell: Any) -> None:
     with watching() as watch:
         plant(SECRET)
         tell()
@@ -157,7 +157,7 @@ def test_what_is_logged_is_looked_at(tell: Any) -> None:
         watch.check()
 
 
-def test_warnings_are_still_said_of_whom_they_are_of() -> None:
+def test_warnings_keep_their_place() -> None:
     with watching():
         with pytest.warns(UserWarning, match="^one$") as one:
             warnings.warn("one", UserWarning, stacklevel=1)
@@ -166,7 +166,7 @@ def test_warnings_are_still_said_of_whom_they_are_of() -> None:
     assert [each.filename for each in [*one, *two]] == [__file__] * 2
 
 
-def test_what_is_sent_is_looked_at() -> None:
+def test_secrets_in_sent_data_are_found() -> None:
     data = b"\0alice\0" + SECRET.encode()
     for pieces in ([data], [data[:9], data[9:]], [bytes([each]) for each in data]):
         for method in ("write", "writeSequence"):
@@ -184,7 +184,7 @@ def test_what_is_sent_is_looked_at() -> None:
         assert len(watch.found) == (len(pieces) == 1)
 
 
-def test_what_is_received_is_looked_at() -> None:
+def test_secrets_in_received_data_are_found() -> None:
     with watching() as watch:
         plant(SECRET)
         pair = connected(Portal(OneRealm()))
@@ -195,7 +195,7 @@ def test_what_is_received_is_looked_at() -> None:
         pair.close()
 
 
-def test_a_secret_may_be_in_the_one_message_that_is_for_it() -> None:
+def test_secret_is_allowed_in_its_own_message_only() -> None:
     password = PASSWORDS[0]
     for is_found, data in [
         (False, b"begin PLAIN \0alice\0" + password),
@@ -228,7 +228,7 @@ def test_tickets_that_servers_make_are_planted() -> None:
         assert watch.found
 
 
-def test_a_line_of_a_private_key_is_enough() -> None:
+def test_line_of_a_private_key_is_found() -> None:
     pem = private_pem_of(EC).encode()
     _, first, *_ = pem.splitlines()
     with watching() as watch:
@@ -239,7 +239,7 @@ def test_a_line_of_a_private_key_is_enough() -> None:
     assert watch.found
 
 
-def test_all_is_as_before_when_nobody_watches() -> None:
+def test_end_of_watching_restores_the_replaced_functions() -> None:
     server: Any = ticket_server
 
     def around() -> Any:
@@ -259,20 +259,20 @@ def test_all_is_as_before_when_nobody_watches() -> None:
     assert watch.found == []
 
 
-def test_a_secret_is_long_enough_to_be_one() -> None:
+def test_refusal_to_plant_a_short_secret() -> None:
     with watching(), pytest.raises(ValueError, match="short"):
         plant("short")
 
 
 @given(st.binary(min_size=6, max_size=40), st.binary(max_size=9), st.binary(max_size=9))
-def test_base64_is_seen_wherever_it_begins(
+def test_base64_is_found_at_any_offset(
     secret: bytes, before: bytes, after: bytes
 ) -> None:
     encoded = b64encode(before + secret + after)
     assert any(form in encoded for form in forms_of(secret))
 
 
-def test_other_forms_are_seen() -> None:
+def test_other_forms_of_a_secret_are_found() -> None:
     secret = SECRET.encode()
     told = [
         *(secret, secret.hex().encode(), SECRET.encode("utf-16"), prepared(secret)),
@@ -295,23 +295,23 @@ _nothing_planted_is_told = watched._nothing_planted_is_told
 TESTS = """
 from twisted.logger import Logger
 
-def test_that_tells():
+def test_discloses_a_secret():
     Logger().info("{password}", password=b"sesame")
 
-def test_that_tells_nothing():
+def test_discloses_nothing():
     Logger().info("{password}", password=b"******")
 """
 
 
-def test_a_test_that_tells_a_secret_fails(pytester: pytest.Pytester) -> None:
+def test_disclosure_of_a_secret_fails_the_test(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)
     ran = pytester.runpytest("-p", "no:cacheprovider")
     ran.assert_outcomes(passed=2, errors=1)
-    ran.stdout.fnmatch_lines(["*ERROR at teardown of test_that_tells *"])
+    ran.stdout.fnmatch_lines(["*ERROR at teardown of test_discloses_a_secret *"])
 
 
-def test_users_whom_nobody_knows_are_no_secret() -> None:
+def test_names_of_unknown_users_are_no_secret() -> None:
     with watching() as watch:
         _log.info("{user}", user=pb.Avatar(b"alice"))
     assert watch.found == []

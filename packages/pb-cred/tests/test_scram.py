@@ -41,7 +41,7 @@ BINDING = b"b" * 32
 
 
 def result(value: Any) -> Any:
-    """Return what a step gave, be it at once or not."""
+    """Return the result of a step, given at once or by a Deferred."""
     if not isinstance(value, Deferred):
         return value
     got: list[Any] = []
@@ -82,7 +82,7 @@ def bound(*offered: str, data: bytes = BINDING) -> LoginContext:
 
 
 def converse(us: ScramClient, them: ScramServer) -> Any:
-    """Carry the messages, and return what the server makes of them."""
+    """Carry the messages, and return the server's result."""
     first = result(them.step(us.begin()))
     found = result(them.step(result(us.step(first))))
     us.finish(them.accepted())
@@ -115,7 +115,7 @@ def converse(us: ScramClient, them: ScramServer) -> Any:
         ),
     ],
 )
-def test_a_server_says_what_the_rfc_says(
+def test_server_messages_equal_those_of_the_rfc(
     digest: str,
     client_nonce: bytes,
     server_nonce: bytes,
@@ -134,7 +134,7 @@ def test_a_server_says_what_the_rfc_says(
     assert them.accepted() == b"v=" + signature
 
 
-def test_a_client_says_what_the_rfc_says_and_what_it_was_offered() -> None:
+def test_client_messages_equal_those_of_the_rfc_with_the_offer() -> None:
     us = client(username=b"user", password=b"pencil", nonce=b"rOprNGfwEbeRWgbNEkqO")
     assert us.begin() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
     nonce = b"rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
@@ -158,7 +158,7 @@ def test_round_trip_of_any_name(name: bytes) -> None:
     assert found == Verified(name)
 
 
-def test_passwords_are_prepared_or_taken_as_they_are() -> None:
+def test_passwords_are_prepared_or_used_unchanged() -> None:
     assert prepared("I\u00adX") == b"IX"
     assert prepared("\U0001f600") == "\U0001f600".encode()
     assert prepared(b"\xff") == b"\xff"
@@ -177,20 +177,20 @@ def test_wrong_password_is_refused_at_the_same_step_as_an_unknown_user(
         them.step(result(us.step(first)))
 
 
-def test_a_store_may_say_later_that_there_is_no_such_user() -> None:
+def test_store_may_report_an_unknown_user_later() -> None:
     them = server(find=lambda _: fail(UnauthorizedLogin()))
     first = result(them.step(client().begin()))
     assert first.endswith(b",i=4096")
     assert server(find=lambda _: None).step(client().begin()).endswith(b",i=4096")
 
 
-def test_a_stores_own_failures_are_passed_on() -> None:
+def test_failures_of_a_store_are_passed_on() -> None:
     them = server(find=lambda _: fail(OSError("no such disk")))
     with pytest.raises(OSError, match="disk"):
         result(them.step(client().begin()))
 
 
-def test_an_unknown_user_has_the_same_salt_each_time_and_a_server_its_own() -> None:
+def test_salt_of_an_unknown_user_depends_on_name_and_server_only() -> None:
     def salt(secret: bytes, name: bytes) -> bytes:
         them = ScramServer(None, secret, LoginContext(), nonce=b"n")
         return bytes(them.step(b"n,,n=" + name + b",r=x"))
@@ -203,7 +203,7 @@ def test_an_unknown_user_has_the_same_salt_each_time_and_a_server_its_own() -> N
 # Checkers of passwords.
 
 
-def test_a_checker_of_passwords_decides() -> None:
+def test_checker_of_passwords_decides() -> None:
     us, them = client(), server(find=None)
     claim = result(them.step(result(us.step(them.step(us.begin())))))
     assert isinstance(claim, Claim)
@@ -241,7 +241,7 @@ def test_unknown_user_costs_as_much_as_a_known_one(
 # The channel.
 
 
-def test_the_channel_is_bound() -> None:
+def test_channel_is_bound() -> None:
     offered = (PLUS, NAME)
     us = client(bound(*offered), is_plus=True)
     them = server(bound(*offered), is_plus=True)
@@ -249,7 +249,7 @@ def test_the_channel_is_bound() -> None:
     assert converse(us, them) == Verified(b"alice")
 
 
-def test_another_channel_is_not_the_same() -> None:
+def test_binding_of_another_channel_is_refused() -> None:
     us = client(bound(PLUS), is_plus=True)
     them = server(bound(PLUS, data=b"c" * 32), is_plus=True)
     first = them.step(us.begin())
@@ -295,13 +295,13 @@ def test_channel_flag_of_the_client(
         (LoginContext(channel_binding=BINDING, acceptable=(NAME,)), b"n"),
     ],
 )
-def test_a_client_says_whether_it_could_have_bound_the_channel(
+def test_channel_flag_tells_whether_the_client_could_bind(
     context: LoginContext, flag: bytes
 ) -> None:
     assert client(context).begin().startswith(flag + b",,")
 
 
-def test_a_client_that_was_shown_another_list_is_refused() -> None:
+def test_client_with_a_changed_offer_is_refused() -> None:
     us = client(LoginContext(offered=(NAME, "PLAIN"), acceptable=(NAME,)))
     them = server(LoginContext(offered=(PLUS, NAME)))
     first = them.step(us.begin())
@@ -377,7 +377,7 @@ def test_a_client_of_pb_alone_says_nothing_of_the_dialect() -> None:
 
 
 @pytest.mark.parametrize("iterations", [b"4095", b"1000001", b"1", b"9999999"])
-def test_a_client_hashes_neither_too_little_nor_too_often(iterations: bytes) -> None:
+def test_client_refuses_iterations_out_of_bounds(iterations: bytes) -> None:
     us = client(nonce=b"nonce")
     with pytest.raises(MechanismError, match="iterations"):
         us.step(b"r=nonce-more,s=c2FsdA==,i=" + iterations)
@@ -397,7 +397,7 @@ def test_a_client_hashes_neither_too_little_nor_too_often(iterations: bytes) -> 
         *(b"r=nonce-\x80,s=c2FsdA==,i=4096", b"r=nonce- ,s=c2FsdA==,i=4096"),
     ],
 )
-def test_malformed_server_first_messages(message: bytes) -> None:
+def test_refusal_of_malformed_server_first_messages(message: bytes) -> None:
     us = client(nonce=b"nonce")
     with pytest.raises(MechanismError):
         us.step(message)
@@ -406,7 +406,7 @@ def test_malformed_server_first_messages(message: bytes) -> None:
         us.step(b"r=nonce-more,s=c2FsdA==,i=4096")
 
 
-def test_extensions_that_can_be_left_out_are() -> None:
+def test_optional_extensions_are_ignored() -> None:
     assert parse_server_first(b"r=nx,s=c2FsdA==,i=4096,z=?", b"n").salt == b"salt"
     first = parse_client_first(b"n,,n=a,r=n,z=?")
     assert (first.username, first.bare) == (b"a", b"n=a,r=n,z=?")
@@ -425,7 +425,7 @@ def test_extensions_that_can_be_left_out_are() -> None:
         *(b"x,,n=alice,r=x", b"n,,n=alice,r=x,r=x", b"n,,n=alice,n=bob,r=x"),
     ],
 )
-def test_malformed_client_first_messages(message: bytes) -> None:
+def test_refusal_of_malformed_client_first_messages(message: bytes) -> None:
     them = server()
     with pytest.raises(LoginRefused) as caught:
         them.step(message)
@@ -442,7 +442,7 @@ def test_malformed_client_first_messages(message: bytes) -> None:
         *((b",o=", b",o=x"), (b",o=", b",c="), (b"c=", b"a=x,c="), (b"c=", b"c==")),
     ],
 )
-def test_malformed_client_final_messages(old: bytes, new: bytes) -> None:
+def test_refusal_of_malformed_client_final_messages(old: bytes, new: bytes) -> None:
     us, them = client(), server()
     final = result(us.step(them.step(us.begin())))
     assert old in final
@@ -457,7 +457,7 @@ def test_refusal_of_proofs_of_another_length() -> None:
         them.step(final.rpartition(b",p=")[0] + b",p=" + b64encode(b"short"))
 
 
-def test_a_proof_is_good_once() -> None:
+def test_proof_is_accepted_once() -> None:
     us, them = client(), server()
     final = result(us.step(them.step(us.begin())))
     them.step(final)
@@ -470,14 +470,14 @@ def test_a_proof_is_good_once() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"v=", b"v=AAAA", b"e=invalid-proof", b"x"])
-def test_a_server_that_does_not_prove_itself(data: bytes) -> None:
+def test_client_refuses_a_server_without_proof(data: bytes) -> None:
     us, them = client(), server()
     them.step(result(us.step(them.step(us.begin()))))
     with pytest.raises(MechanismError, match="knows the user"):
         us.finish(data)
 
 
-def test_a_server_that_ends_before_it_has_asked() -> None:
+def test_client_refuses_a_server_that_ends_too_early() -> None:
     us = client()
     us.begin()
     with pytest.raises(MechanismError):

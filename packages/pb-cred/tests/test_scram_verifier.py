@@ -20,7 +20,7 @@ COST = ScramCost(4096)
 SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
 
 
-def test_it_verifies_the_exchange_of_rfc_7677() -> None:
+def test_verifier_verifies_the_exchange_of_rfc_7677() -> None:
     verifier = make_verifier("pencil", SALT, 4096)
     nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
     exchange = (
@@ -37,14 +37,14 @@ def test_it_verifies_the_exchange_of_rfc_7677() -> None:
     assert hmac.digest(verifier.server_key, exchange, "sha256") == signature
 
 
-def test_text_and_utf_8_are_the_same_password() -> None:
+def test_text_and_its_utf_8_are_the_same_password() -> None:
     assert make_verifier("zażółć", SALT, 4096) == make_verifier(
         "zażółć".encode(), SALT, 4096
     )
 
 
 @pytest.mark.parametrize("iterations", [0, 4095, 1_000_001])
-def test_iterations_have_bounds(iterations: int) -> None:
+def test_iterations_are_bounded(iterations: int) -> None:
     with pytest.raises(ValueError, match="SCRAM takes"):
         make_verifier("pencil", SALT, iterations)
 
@@ -91,7 +91,7 @@ def test_refusal_of_invalid_passwords(password: bytes | str, reason: str) -> Non
         saslprep(password)
 
 
-def test_the_refusal_has_nothing_of_the_password() -> None:
+def test_refusal_contains_no_part_of_the_password() -> None:
     with pytest.raises(ValueError, match="UTF-8") as caught:
         saslprep(b"opensesame\xff")
     error = caught.value
@@ -99,7 +99,7 @@ def test_the_refusal_has_nothing_of_the_password() -> None:
     assert "opensesame" not in "".join(traceback.format_exception_only(error))
 
 
-def test_a_stand_in_is_the_same_each_time() -> None:
+def test_stand_in_is_the_same_each_time() -> None:
     first = stand_in(b"secret", b"alice", COST)
     assert first == stand_in(b"secret", b"alice", COST)
     assert (len(first.salt), first.iterations) == (16, 4096)

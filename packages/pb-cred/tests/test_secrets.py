@@ -64,11 +64,11 @@ BOUND = Security(is_tls=True, is_verified=True, channel_binding=b"b" * 32)
 
 
 class Told:
-    """All that anybody was told.
+    """All bytes sent, and all texts logged or raised.
 
     Attributes:
-        sent: What both ends have sent.
-        keys: What was derived from passwords, or stands in for that.
+        sent: Bytes from both ends.
+        keys: Keys derived from passwords, and their stand-ins.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Told:
         self._texts: set[str] = set()
 
     def see(self, *values: Any) -> None:
-        """Note all that there is to be seen of something."""
+        """Note every printable text of values."""
         for value in values:
             self._texts.update(shown(value))
 
@@ -86,7 +86,7 @@ class Told:
         self.see(*event.values())
 
     def check(self, secret: bytes, times: int = 0) -> None:
-        """See that a secret was sent so often as it is, and told in no other way."""
+        """Assert that a secret was sent so many times, and disclosed nowhere else."""
         assert self.sent.count(secret) == times
         texts = "\0".join(self._texts).encode("utf-8", "backslashreplace")
         for form in forms_of(secret):
@@ -129,7 +129,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
 @pytest.fixture
 def secure(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
-    """Return what says what both ends know of the connection."""
+    """Return a function that sets the security of the connection at both ends."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -150,9 +150,9 @@ def connect(told: Told, portal: Portal, client: Any = None, **options: Any) -> P
 
 
 class Words:
-    """A user's password, and what is none; not in a variable that anybody shows.
+    """A right and a wrong password, kept out of the variables of the tests.
 
-    In SASLprep's form it is another.
+    Prepared by SASLprep, each has another form.
     """
 
     def __init__(self) -> None:
@@ -191,7 +191,9 @@ WAYS: dict[str, tuple[Any, Security, Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_passwords_and_keys_are_not_told(way: str, told: Told, secure: Any) -> None:
+def test_passwords_and_keys_are_not_disclosed(
+    way: str, told: Told, secure: Any
+) -> None:
     checker, security, client = WAYS[way]
     secure(security)
     words, realm = Words(), OneRealm()
@@ -215,11 +217,11 @@ def test_passwords_and_keys_are_not_told(way: str, told: Told, secure: Any) -> N
 
 @implementer(ICredentialsChecker)
 class Failing:
-    """A checker that is asked, and fails, at once or later.
+    """A checker that fails, at once or later.
 
     Args:
-        kind: What it takes.
-        is_later: Whether later.
+        kind: Interface of its credentials.
+        is_later: True for a failure by a Deferred.
     """
 
     def __init__(self, kind: Any, is_later: bool) -> None:
@@ -260,7 +262,7 @@ FAILURES: list[tuple[Any, Security, Any]] = [
 
 
 @pytest.mark.parametrize(("checker", "security", "client"), FAILURES)
-def test_servers_that_fail_tell_nothing(
+def test_failing_servers_disclose_no_secret(
     checker: Any, security: Security, client: Any, told: Told, secure: Any
 ) -> None:
     secure(security)
@@ -279,7 +281,7 @@ def test_servers_that_fail_tell_nothing(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_realms_that_fail_tell_nothing(way: str, told: Told, secure: Any) -> None:
+def test_failing_realms_disclose_no_secret(way: str, told: Told, secure: Any) -> None:
     checker, security, client = WAYS[way]
     secure(security)
     words = Words()
@@ -293,11 +295,11 @@ def test_realms_that_fail_tell_nothing(way: str, told: Told, secure: Any) -> Non
 
 
 class Liar(pb.Root):
-    """A server that answers logins with anything.
+    """A server that answers logins with arbitrary values.
 
     Args:
         offered: The mechanisms that it offers; None if it is a legacy server.
-        answer: With what.
+        answer: The answer to each message.
     """
 
     def __init__(self, offered: Any, answer: Any) -> None:
@@ -339,7 +341,7 @@ ANSWERS = [
 @pytest.mark.parametrize(
     "offered", [None, "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "PLAIN"]
 )
-def test_servers_that_lie_are_told_nothing(
+def test_lying_servers_get_no_secret(
     offered: Any, answer: Any, told: Told, secure: Any
 ) -> None:
     secure(BOUND)
@@ -358,10 +360,10 @@ def test_servers_that_lie_are_told_nothing(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_logins_that_are_cut_off_tell_nothing(
+def test_interrupted_logins_disclose_no_secret(
     way: str, told: Told, secure: Any
 ) -> None:
-    """After each message, whoever ends it: the connection, a clock or the caller."""
+    """A login ends after each message, by the connection, a clock or the caller."""
     checker, security, client = WAYS[way]
     secure(security)
     words = Words()
@@ -392,7 +394,7 @@ def test_logins_that_are_cut_off_tell_nothing(
     "password", ["pass-\udc80-7f3a9c", "pass-\x00-7f3a9c", "pass-\u200f\u05d0-7f3a9c"]
 )
 @pytest.mark.parametrize("way", WAYS)
-def test_passwords_that_cannot_be_sent_are_not_shown(
+def test_errors_of_unusable_passwords_show_no_password(
     way: str, password: str, told: Told, secure: Any
 ) -> None:
     checker, security, client = WAYS[way]
@@ -406,10 +408,10 @@ def test_passwords_that_cannot_be_sent_are_not_shown(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("lost_at", ["begin", "step", "login", "respond"])
-def test_messages_that_cannot_be_sent_are_not_shown(
+def test_errors_of_unsent_messages_show_no_secret(
     way: str, lost_at: str, told: Told, secure: Any
 ) -> None:
-    """Because of a mind, or because the connection has just been lost."""
+    """The reason is an unserializable mind or a lost connection."""
     checker, security, client = WAYS[way]
     secure(security)
     words = Words()
@@ -432,7 +434,7 @@ def test_messages_that_cannot_be_sent_are_not_shown(
     told.check(words.right, way == "PLAIN" and not isinstance(got, Failure))
 
 
-def test_threads_that_are_no_more_show_nothing(told: Told, secure: Any) -> None:
+def test_errors_of_stopped_threads_show_no_secret(told: Told, secure: Any) -> None:
     class Stopped:
         def submit(self, *args: Any) -> Any:
             raise RuntimeError("there are no more threads")
@@ -450,7 +452,7 @@ def test_threads_that_are_no_more_show_nothing(told: Told, secure: Any) -> None:
 # Tokens.
 
 
-def test_tokens_are_sent_once_and_told_nowhere(told: Told, secure: Any) -> None:
+def test_tokens_are_sent_once_and_not_disclosed(told: Told, secure: Any) -> None:
     secure(VERIFIED)
     known = {"good": token_of()}
     refused = {
@@ -482,7 +484,7 @@ def test_tokens_are_sent_once_and_told_nowhere(told: Told, secure: Any) -> None:
             told.check(part, told.sent.count(part))
 
 
-def test_functions_that_have_no_token_show_none(told: Told, secure: Any) -> None:
+def test_failing_token_functions_show_no_token(told: Told, secure: Any) -> None:
     secure(VERIFIED)
     words = Words()
     pair = connect(told, Portal(OneRealm()), mechanisms=[tokens_of()])
@@ -492,7 +494,7 @@ def test_functions_that_have_no_token_show_none(told: Told, secure: Any) -> None
     told.check(words.right)
 
 
-def test_tokens_that_come_too_late_are_not_shown(told: Told, secure: Any) -> None:
+def test_late_tokens_are_not_disclosed(told: Told, secure: Any) -> None:
     secure(VERIFIED)
     token = plant(token_of(), b"OAUTHBEARER")
     pair = connect(told, Portal(OneRealm()), mechanisms=[tokens_of()])
@@ -510,7 +512,7 @@ def test_tokens_that_come_too_late_are_not_shown(told: Told, secure: Any) -> Non
 # Tickets.
 
 
-def test_tickets_are_told_to_those_whose_they_are(told: Told, secure: Any) -> None:
+def test_tickets_are_sent_to_their_users_only(told: Told, secure: Any) -> None:
     secure(VERIFIED)
     words, realm = Words(), OneRealm()
     portal = Portal(realm, [plain_text(words)])
@@ -542,7 +544,7 @@ def test_tickets_are_told_to_those_whose_they_are(told: Told, secure: Any) -> No
 
 
 @pytest.mark.parametrize("is_good", [True, False])
-def test_keys_of_certificates_stay_where_they_are(
+def test_private_keys_of_certificates_are_not_disclosed(
     is_good: bool, told: Told, secure: Any
 ) -> None:
     ca = authority()
@@ -577,7 +579,7 @@ def test_leaked_secret_fails_a_test(told: Told) -> None:
 
 
 class Broken(ServerMechanism, ServerExchange):
-    """A mechanism that fails where it is told to."""
+    """A mechanism that fails at a given step."""
 
     name = "PLAIN"
 
@@ -597,7 +599,7 @@ class Broken(ServerMechanism, ServerExchange):
 
 
 @pytest.mark.parametrize("at", ["start", "step"])
-def test_mechanisms_that_fail_show_no_message(at: str, told: Told, secure: Any) -> None:
+def test_failing_mechanisms_show_no_message(at: str, told: Told, secure: Any) -> None:
     secure(VERIFIED)
     words = Words()
     pair = connect(told, Portal(OneRealm()), mechanisms=[Broken(at)])

@@ -57,7 +57,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 
 @pytest.mark.parametrize("keep", KEEPS)
-def test_a_user_logs_in_with_the_password_that_was_set(make: Make, keep: Any) -> None:
+def test_login_with_the_password_of_the_store(make: Make, keep: Any) -> None:
     store = make(keep)
     store.set_password("alice", "sesame")
     assert log_in(store, b"alice", b"sesame") == b"alice"
@@ -65,7 +65,7 @@ def test_a_user_logs_in_with_the_password_that_was_set(make: Make, keep: Any) ->
     assert is_refused(log_in(store, b"bob", b"sesame"))
 
 
-def test_a_password_is_changed(make: Make) -> None:
+def test_changed_password_replaces_the_earlier(make: Make) -> None:
     store = make()
     store.set_password("alice", "sesame")
     store.set_password("alice", "pencil")
@@ -86,7 +86,7 @@ def test_users_are_listed_and_removed(make: Make) -> None:
         store.remove("bob")
 
 
-def test_verify_tells(make: Make) -> None:
+def test_verify_distinguishes_right_and_wrong_passwords(make: Make) -> None:
     store = make()
     store.set_password("alice", "sesame")
     assert store.verify("alice", "sesame")
@@ -96,7 +96,7 @@ def test_verify_tells(make: Make) -> None:
 
 
 @pytest.mark.parametrize("keep", KEEPS)
-def test_it_is_a_checker(make: Make, keep: Any) -> None:
+def test_store_is_a_checker(make: Make, keep: Any) -> None:
     store = make(keep)
     assert list(store.credentialInterfaces) == [IUsernamePassword]
     assert IScramVerifiers.providedBy(store) is ("scram" in keep)
@@ -115,7 +115,7 @@ def test_scram_verifiers_are_kept(make: Make, keep: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [b"bob", b"", b"\xff", b"a:b", b"nul\0"])
-def test_an_unknown_user_has_a_stand_in_that_stays(make: Make, name: bytes) -> None:
+def test_unknown_user_has_a_stable_stand_in(make: Make, name: bytes) -> None:
     store = make("scram")
     store.set_password("alice", "sesame")
     alice = result_of(store.scram_verifier(b"alice"))
@@ -126,14 +126,14 @@ def test_an_unknown_user_has_a_stand_in_that_stays(make: Make, name: bytes) -> N
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_a_stand_in_outlives_the_process(kind: str, tmp_path: Path) -> None:
+def test_stand_in_outlives_the_process(kind: str, tmp_path: Path) -> None:
     make = maker(kind, tmp_path)
     first = result_of(make("scram").scram_verifier(b"bob"))
     assert result_of(make().scram_verifier(b"bob")) == first
 
 
 @pytest.mark.parametrize("keep", KEEPS)
-def test_an_unknown_user_costs_what_a_known_one_does(
+def test_unknown_user_costs_as_much_as_a_known_one(
     make: Make, keep: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make(keep)
@@ -155,7 +155,7 @@ def test_an_unknown_user_costs_what_a_known_one_does(
         assert made == [scheme], (name, password)
 
 
-def test_it_costs_the_same_while_some_have_imported_hashes(
+def test_unknown_user_costs_the_same_beside_imported_hashes(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make()
@@ -173,7 +173,7 @@ def test_it_costs_the_same_while_some_have_imported_hashes(
     assert made == ["argon2id", "sha1"]
 
 
-def test_refusals_are_alike(make: Make) -> None:
+def test_refusals_of_all_reasons_are_equal(make: Make) -> None:
     store = make()
     store.set_password("alice", "sesame")
     answers = [log_in(store, b"alice", b"wrong"), log_in(store, b"bob", b"wrong")]
@@ -184,7 +184,7 @@ def test_refusals_are_alike(make: Make) -> None:
 
 
 def imported(scheme: str) -> str:
-    """Return a hash of "sesame" from elsewhere."""
+    """Return a hash of "sesame" made by another program."""
     if scheme == "bcrypt":
         import bcrypt
 
@@ -198,7 +198,7 @@ def imported(scheme: str) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["apr1", "bcrypt", "sha1"])
-def test_an_imported_hash_is_kept_until_the_next_login(make: Make, scheme: str) -> None:
+def test_imported_hash_is_kept_until_the_next_login(make: Make, scheme: str) -> None:
     store = make("argon2id+scram")
     assert store.import_hash("alice", imported(scheme))
     assert is_refused(log_in(store, b"alice", b"Sesame"))
@@ -250,7 +250,9 @@ def test_import_keeps_existing_users(make: Make) -> None:
         ("{SHA}xxxx", "damaged"),
     ],
 )
-def test_other_hashes_are_refused_by_name(hashed: str, reason: str) -> None:
+def test_refusal_of_unsupported_hashes_names_their_kind(
+    hashed: str, reason: str
+) -> None:
     store = MemoryPasswords(executor=AtOnce())
     with pytest.raises(PasswordStoreError, match=reason) as caught:
         store.import_hash("alice", hashed)
@@ -258,7 +260,7 @@ def test_other_hashes_are_refused_by_name(hashed: str, reason: str) -> None:
     assert store.usernames() == []
 
 
-def test_hashes_rise_at_the_next_login(tmp_path: Path, make: Make) -> None:
+def test_hashes_are_strengthened_at_the_next_login(tmp_path: Path, make: Make) -> None:
     store = make("argon2id+scram")
     store.set_password("alice", "sesame")
     before = kept(store)
@@ -280,7 +282,7 @@ def test_hashes_rise_at_the_next_login(tmp_path: Path, make: Make) -> None:
     assert kept(store) == risen
 
 
-def test_hashes_follow_the_kinds_that_the_store_keeps() -> None:
+def test_hashes_follow_the_kinds_of_the_store() -> None:
     store = MemoryPasswords({"alice": "sesame"}, executor=AtOnce())
     store.keep = "scram"
     assert log_in(store, b"alice", b"sesame") == b"alice"
@@ -291,7 +293,7 @@ def test_hashes_follow_the_kinds_that_the_store_keeps() -> None:
     assert kept(store).verifier is None
 
 
-def test_a_password_that_scram_does_not_take_stays_as_it_is() -> None:
+def test_password_unsuitable_for_scram_keeps_its_hash() -> None:
     store = MemoryPasswords({"alice": "smile \U0001f600"}, executor=AtOnce())
     before = kept(store)
     for keep in ("scram", "argon2id+scram"):
@@ -324,13 +326,13 @@ def test_passwords_are_prepared(make: Make) -> None:
 
 
 @pytest.mark.parametrize("password", ["", b"", "x" * 1025])
-def test_passwords_have_bounds(password: Any) -> None:
+def test_length_of_passwords_is_bounded(password: Any) -> None:
     store = MemoryPasswords()
     with pytest.raises(UnsuitablePassword):
         store.set_password("alice", password)
 
 
-def test_a_longer_password_is_not_its_beginning(make: Make) -> None:
+def test_beginning_of_a_long_password_is_refused(make: Make) -> None:
     store = make()
     store.set_password("alice", "x" * 1024)
     assert log_in(store, b"alice", b"x" * 1024) == b"alice"
@@ -338,7 +340,7 @@ def test_a_longer_password_is_not_its_beginning(make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a\nb", " a", "a ", "#a", "x" * 256])
-def test_names_have_bounds(make: Make, name: str) -> None:
+def test_length_of_names_is_bounded(make: Make, name: str) -> None:
     store = make()
     with pytest.raises(ValueError, match="user name"):
         store.set_password(name, "sesame")
@@ -361,12 +363,12 @@ def test_refusal_of_unknown_kinds_of_hashes() -> None:
         {"scram_iterations": 1_000_001},
     ],
 )
-def test_costs_have_bounds(wrong: dict[str, int]) -> None:
+def test_costs_are_bounded(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"at least|iterations"):
         PasswordHashing(**wrong)
 
 
-def test_the_defaults_are_rfc_9106s_second_recommendation() -> None:
+def test_default_costs_are_the_second_recommendation_of_rfc_9106() -> None:
     hashing = PasswordHashing()
     assert (hashing.time_cost, hashing.memory_cost, hashing.parallelism) == (
         3,
@@ -384,7 +386,7 @@ def test_error_for_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     MemoryPasswords({"alice": "sesame"}, keep="scram")
 
 
-def test_memory_passwords_say_what_they_are_for() -> None:
+def test_memory_passwords_log_that_they_are_for_tests() -> None:
     with logged() as events:
         MemoryPasswords()
     assert "is for tests" in text_of(events)
@@ -394,7 +396,7 @@ SECRET = "opensesame-4711"
 
 
 @pytest.mark.parametrize("keep", KEEPS)
-def test_a_failing_store_tells_the_log_and_not_the_peer(
+def test_failure_of_a_store_is_logged_and_not_sent(
     make: Make, keep: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make(keep)
@@ -416,7 +418,7 @@ def test_a_failing_store_tells_the_log_and_not_the_peer(
 
 
 def shown(*values: Any) -> str:
-    """Return all that is shown of values anywhere, local variables included."""
+    """Return every printable text of values, local variables included."""
     found = []
     for value in values:
         found += [repr(value), str(value)]
@@ -430,10 +432,10 @@ def shown(*values: Any) -> str:
     return "\n".join(found)
 
 
-def test_the_log_is_told_once_for_as_long_as_it_lasts(
+def test_outage_of_a_store_is_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Anybody can try to log in, and often."""
+    """A stranger can try to log in often."""
     store = MemoryPasswords({"alice": "sesame"}, executor=AtOnce())
 
     def broken(name: str) -> Any:
@@ -470,7 +472,9 @@ def test_peer_gets_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [event["pb_event"] for event in events] == ["password_store_failed"]
 
 
-def test_a_defect_shows_no_secret(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traceback_of_a_defect_shows_no_secret(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = make()
     store.set_password("alice", SECRET)
     hashed = kept(store).password_hash
@@ -505,7 +509,9 @@ def test_tracebacks_of_setting_a_password_have_no_password(
         assert caught.value.__context__ is None
 
 
-def test_argon2s_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_of_argon2_makes_logins_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from argon2 import low_level
 
     store = MemoryPasswords({"alice": SECRET}, executor=AtOnce())
@@ -520,19 +526,21 @@ def test_argon2s_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scheme", ["apr1", "bcrypt", "sha1"])
 @pytest.mark.parametrize("password", [b"\0", b"sesame\0", b"sesame\0x", b"", b"\xff"])
-def test_no_other_password_fits_an_imported_hash(scheme: str, password: bytes) -> None:
+def test_imported_hash_refuses_every_other_password(
+    scheme: str, password: bytes
+) -> None:
     store = MemoryPasswords(executor=AtOnce())
     store.import_hash("alice", imported(scheme))
     assert is_refused(log_in(store, b"alice", password))
 
 
 @pytest.mark.parametrize("password", [b"\0", b"sesame\0", b"", b"\xff"])
-def test_no_other_password_fits_a_verifier(password: bytes) -> None:
+def test_verifier_refuses_every_other_password(password: bytes) -> None:
     store = MemoryPasswords({"alice": "sesame"}, keep="scram", executor=AtOnce())
     assert is_refused(log_in(store, b"alice", password))
 
 
-def test_a_damaged_hash_is_told_without_it(make: Make) -> None:
+def test_damaged_hash_is_logged_without_its_text(make: Make) -> None:
     store = make()
     damaged = "$argon2id$v=19$m=8,t=1,p=1$" + SECRET
     store._put(_hashing.Record("alice", damaged))
@@ -543,7 +551,7 @@ def test_a_damaged_hash_is_told_without_it(make: Make) -> None:
     assert SECRET not in text_of(events) + shown(answer)
 
 
-def test_a_login_succeeds_though_the_better_hash_cannot_be_put(
+def test_login_succeeds_despite_an_unwritable_hash(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make()
@@ -561,7 +569,7 @@ def test_a_login_succeeds_though_the_better_hash_cannot_be_put(
 # Threads and loops.
 
 
-def test_asyncio_has_the_answer_in_its_own_thread() -> None:
+def test_answer_arrives_in_the_thread_of_asyncio() -> None:
     async def main() -> None:
         store = MemoryPasswords({"alice": "sesame"})
         threads = []
@@ -579,7 +587,7 @@ def test_asyncio_has_the_answer_in_its_own_thread() -> None:
     asyncio.run(main())
 
 
-def test_a_login_that_is_given_up_is_not_begun() -> None:
+def test_cancelled_login_is_not_begun() -> None:
     executor = ThreadPoolExecutor(1)
     begin = threading.Event()
     begun: list[bool] = []
@@ -640,7 +648,9 @@ def test_answer_after_the_end_of_the_loop_is_dropped() -> None:
     gc.collect()
 
 
-def test_on_twisted_the_reactor_has_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_arrives_in_the_thread_of_the_reactor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from twisted.internet import reactor
 
     calls: list[Any] = []

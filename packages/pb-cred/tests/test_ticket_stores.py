@@ -144,7 +144,7 @@ def test_expired_families_are_purged(store: TicketStore) -> None:
     assert [each for each in families if store.find(each.id)] == families[2:]
 
 
-def test_memory_forgets_users_with_their_tickets() -> None:
+def test_memory_store_forgets_users_with_their_tickets() -> None:
     store = MemoryTickets()
     for user in (b"alice", b"bob", b"carol"):
         store.add(a_family(user), 32)
@@ -160,7 +160,7 @@ def test_reprs_have_no_secrets() -> None:
     assert repr(MemoryTickets()) == "<MemoryTickets>"
 
 
-def test_the_repr_of_a_database_has_no_password(url: str) -> None:
+def test_repr_of_a_database_has_no_password(url: str) -> None:
     store = DatabaseTickets(url, create=True)
     assert repr(store) == f"<DatabaseTickets {url}>"
     hidden: Any = store._database
@@ -172,8 +172,8 @@ def test_the_repr_of_a_database_has_no_password(url: str) -> None:
 # At the same time.
 
 
-def test_of_several_uses_at_once_each_counts(url: str) -> None:
-    """As if they came one after the other, at two servers with one database."""
+def test_simultaneous_uses_all_count(url: str) -> None:
+    """Uses at two servers with one database are serialized."""
     servers = [served(DatabaseTickets(url, create=True)) for _ in range(2)]
     data = issued(servers[0])
     with ThreadPoolExecutor(4) as threads:
@@ -189,7 +189,7 @@ def test_of_several_uses_at_once_each_counts(url: str) -> None:
     assert servers[1]._store.find(family.id) is None
 
 
-def test_one_of_several_replacements_wins(url: str) -> None:
+def test_one_of_several_simultaneous_replacements_succeeds(url: str) -> None:
     stores = [DatabaseTickets(url, create=True) for _ in range(2)]
     old = a_family()
     stores[0].add(old, 32)
@@ -203,7 +203,7 @@ def test_one_of_several_replacements_wins(url: str) -> None:
 # The database.
 
 
-def test_tickets_outlive_their_server(url: str) -> None:
+def test_tickets_outlive_the_server(url: str) -> None:
     clock = WallClock()
     first = served(DatabaseTickets(url, create=True), clock=clock)
     data = issued(first)
@@ -218,7 +218,7 @@ def test_tickets_outlive_their_server(url: str) -> None:
     assert is_refused(third, again)
 
 
-def test_an_engine_does_as_well_and_stays_open(url: str) -> None:
+def test_engine_of_the_program_stays_open(url: str) -> None:
     engine = create_engine(url)
     store = DatabaseTickets(engine, create=True)
     data = issued(served(store))
@@ -232,7 +232,7 @@ def test_an_engine_does_as_well_and_stays_open(url: str) -> None:
     engine.dispose()
 
 
-def test_the_table_is_made_when_asked_for(url: str) -> None:
+def test_table_is_created_on_request(url: str) -> None:
     with pytest.raises(TicketStoreError, match="no such table"):
         DatabaseTickets(url)
     family = a_family()
@@ -250,14 +250,14 @@ def test_the_table_is_made_when_asked_for(url: str) -> None:
         ("sqlite:////nowhere/at/all.db", "unable to open"),
     ],
 )
-def test_other_databases_are_refused(database: str, reason: str) -> None:
+def test_refusal_of_unsupported_databases(database: str, reason: str) -> None:
     with pytest.raises(TicketStoreError, match=reason) as caught:
         DatabaseTickets(database, create=True)
     assert "planted" not in str(caught.value)
     assert caught.value.__context__ is None
 
 
-def test_errors_have_no_values(url: str) -> None:
+def test_errors_contain_no_values(url: str) -> None:
     store = DatabaseTickets(url, create=True)
     with store._database.engine.begin() as connection:
         connection.execute(text("DROP TABLE pb_tickets"))

@@ -1,4 +1,4 @@
-"""Tickets: issued, shown, changed and revoked, and those who reconnect by them."""
+"""Tickets: issue, use, change and revocation, and clients that reconnect by them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ WEEK = 7 * 24 * 3600
 
 @pytest.fixture(autouse=True)
 def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
-    """Return what says what both ends know of connections; at first, the best."""
+    """Return a function that sets the security of connections, at first verified."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -96,7 +96,7 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
 # What a ticket is.
 
 
-def test_a_ticket_is_good_for_bytes_and_text() -> None:
+def test_ticket_has_forms_in_bytes_and_text() -> None:
     data = bytes(make(new_family()))
     text = Ticket(data).text()
     assert len(data) == 49
@@ -154,7 +154,7 @@ def test_fields_of_an_issued_ticket() -> None:
     assert (family.mechanism, family.avatar_id) == ("PLAIN", b"alice")
 
 
-def test_it_is_for_users_who_have_a_name() -> None:
+def test_refusal_of_tickets_for_users_without_a_name() -> None:
     tickets = served()
 
     class Text(str):
@@ -171,14 +171,14 @@ def test_it_is_for_users_who_have_a_name() -> None:
     assert issubclass(NoTicket, ValueError)
 
 
-def test_a_ticket_gives_no_other() -> None:
-    """Or else it would be good for ever."""
+def test_refusal_of_a_ticket_for_a_login_by_ticket() -> None:
+    """Otherwise a login by ticket could be extended for ever."""
     with pytest.raises(NoTicket, match="by a ticket"):
         served().issue(b"alice", NAME)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 33])
-def test_mechanisms_have_names(name: str) -> None:
+def test_refusal_of_tickets_without_a_mechanism_name(name: str) -> None:
     with pytest.raises(NoTicket, match="no mechanism"):
         served().issue(b"alice", name)
 
@@ -193,12 +193,12 @@ def test_mechanisms_have_names(name: str) -> None:
         ({"per_user": 0}, "one ticket"),
     ],
 )
-def test_there_are_tickets_that_make_no_sense(options: Any, reason: str) -> None:
+def test_refusal_of_invalid_options(options: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Tickets(**options)
 
 
-def test_each_use_gives_the_next() -> None:
+def test_each_use_returns_the_next_ticket() -> None:
     tickets = served()
     data = issued(tickets)
     seen = {data}
@@ -216,7 +216,7 @@ def test_lost_answer_locks_no_user_out() -> None:
     assert not is_refused(tickets, latest)
 
 
-def test_a_ticket_that_two_have_is_good_for_neither() -> None:
+def test_stolen_ticket_is_refused_to_both_holders() -> None:
     tickets = served()
     thefts: list[Any] = []
     tickets.on_reuse.append(thefts.append)
@@ -241,7 +241,7 @@ def test_intercepted_answer_is_useless() -> None:
     assert is_refused(tickets, following)
 
 
-def test_other_tickets_of_the_user_stay() -> None:
+def test_theft_spares_the_users_other_tickets() -> None:
     tickets = served()
     other, data = issued(tickets), issued(tickets)
     used(tickets, used(tickets, data))
@@ -274,7 +274,7 @@ def test_failing_observer_of_changes() -> None:
 
 
 @given(st.binary(max_size=100))
-def test_garbage_is_refused(data: bytes) -> None:
+def test_random_bytes_are_refused(data: bytes) -> None:
     tickets = served()
     good = issued(tickets)
     assert is_refused(tickets, data)
@@ -282,14 +282,14 @@ def test_garbage_is_refused(data: bytes) -> None:
 
 
 @given(st.integers(0, 48), st.integers(1, 255))
-def test_a_ticket_with_any_other_byte_is_refused(place: int, change: int) -> None:
+def test_ticket_with_a_changed_byte_is_refused(place: int, change: int) -> None:
     tickets = served()
     data = bytearray(issued(tickets))
     data[place] ^= change
     assert is_refused(tickets, bytes(data))
 
 
-def test_one_that_is_cut_off_or_goes_on_is_refused_and_changes_nothing() -> None:
+def test_ticket_of_another_length_is_refused_without_effect() -> None:
     tickets = served()
     data = issued(tickets)
     for other in (b"", data[:-1], data[1:], data + b"\0", data * 2, b"\2" + data[1:]):
@@ -297,8 +297,8 @@ def test_one_that_is_cut_off_or_goes_on_is_refused_and_changes_nothing() -> None
     assert not is_refused(tickets, data)
 
 
-def test_the_context_says_whose_it_was() -> None:
-    """For whoever is told of refusals."""
+def test_login_context_has_the_user_of_a_refused_ticket() -> None:
+    """The audit of refusals needs the user."""
     tickets = served()
     for avatar_id, expected in [(b"alice", b"alice"), ("ż", "ż".encode())]:
         data = issued(tickets, avatar_id)
@@ -311,7 +311,7 @@ def test_the_context_says_whose_it_was() -> None:
     assert context.username is None
 
 
-def test_there_are_none_without_tls() -> None:
+def test_tickets_are_unavailable_without_tls() -> None:
     tickets = Tickets()
     assert tickets.is_served_by(portal_of(OneRealm()))
     assert tickets.is_available(LoginContext(is_tls=True))
@@ -321,7 +321,7 @@ def test_there_are_none_without_tls() -> None:
 # Time.
 
 
-def test_a_ticket_expires_however_often_it_was_used() -> None:
+def test_used_ticket_expires_with_its_family() -> None:
     clock = WallClock()
     tickets = served(lifetime=100, clock=clock)
     data = issued(tickets)
@@ -342,7 +342,7 @@ def test_expired_ticket_stays_expired_despite_the_clock() -> None:
     assert is_refused(tickets, data)
 
 
-def test_clocks_may_differ_a_little() -> None:
+def test_small_difference_of_clocks_is_tolerated() -> None:
     clock = WallClock()
     tickets = served(clock=clock)
     data = issued(tickets)
@@ -368,7 +368,7 @@ def test_expired_tickets_are_purged_while_issuing() -> None:
     assert len(store._families) == 1
 
 
-def test_it_is_purged_though_the_clock_was_put_back() -> None:
+def test_expired_tickets_are_purged_despite_the_clock() -> None:
     clock = WallClock()
     store = MemoryTickets()
     tickets = served(store, lifetime=100, clock=clock)
@@ -382,7 +382,7 @@ def test_it_is_purged_though_the_clock_was_put_back() -> None:
 
 
 def test_ticket_expires_with_its_credentials() -> None:
-    """A token that is good for an hour does not let anybody in for a week."""
+    """A token that is valid for an hour gives no ticket for a week."""
     clock = WallClock()
     tickets = served(clock=clock)
     until = datetime.fromtimestamp(START + 100, timezone.utc)
@@ -408,7 +408,7 @@ def test_expiry_of_credentials_does_not_extend_a_ticket() -> None:
 # Revoked.
 
 
-def test_a_users_tickets_are_revoked() -> None:
+def test_tickets_of_a_user_are_revoked() -> None:
     tickets = served()
     alices = [issued(tickets) for _ in range(3)]
     bobs = issued(tickets, b"bob")
@@ -418,7 +418,7 @@ def test_a_users_tickets_are_revoked() -> None:
     assert not is_refused(tickets, bobs)
 
 
-def test_one_ticket_is_revoked() -> None:
+def test_single_ticket_is_revoked() -> None:
     tickets = served()
     data, other = issued(tickets), issued(tickets)
     data = used(tickets, data)
@@ -428,7 +428,7 @@ def test_one_ticket_is_revoked() -> None:
     assert not is_refused(tickets, other)
 
 
-def test_a_user_has_so_many() -> None:
+def test_number_of_tickets_of_a_user_is_bounded() -> None:
     tickets = served(per_user=2)
     datas = [issued(tickets) for _ in range(3)]
     assert [is_refused(tickets, each) for each in datas] == [True, False, False]
@@ -438,7 +438,7 @@ def test_a_user_has_so_many() -> None:
 
 
 class Busy(MemoryTickets):
-    """A store in which something else happens between a look and a change."""
+    """A store with a concurrent change between a lookup and a replacement."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -493,7 +493,7 @@ def test_theft_is_audited_once() -> None:
     assert thefts == [b"alice"]
 
 
-def test_one_that_is_used_all_the_time_is_refused() -> None:
+def test_ticket_changed_at_every_attempt_is_refused() -> None:
     store = Busy()
     tickets = served(store)
     data = issued(tickets)
@@ -512,7 +512,7 @@ def test_one_that_is_used_all_the_time_is_refused() -> None:
 
 
 class Away(MemoryTickets):
-    """A store that can be asked or not."""
+    """A store with simulated outages."""
 
     waits = True
 
@@ -537,7 +537,7 @@ class Away(MemoryTickets):
             raise TicketStoreError("gone")
 
 
-def test_a_store_that_is_away_is_told_to_the_log_once() -> None:
+def test_outage_of_a_store_is_logged_once() -> None:
     store = Away()
     tickets = served(store)
     data = issued(tickets)
@@ -584,7 +584,7 @@ def test_tickets_are_closed_with_their_store() -> None:
 
 
 def everything_told(*values: Any) -> str:
-    """Return the reprs of values, and their tracebacks with all local variables."""
+    """Return reprs and tracebacks of values, with all local variables."""
     found = []
     for value in values:
         found.append(repr(value))
@@ -599,7 +599,7 @@ def everything_told(*values: Any) -> str:
 
 
 def shows(told: str, data: bytes) -> bool:
-    """Tell whether a ticket, or its secret, is somewhere in a text."""
+    """Return True if a text contains a ticket or its secret."""
     text = Ticket(data).text()
     # Beyond the version and the family, and a few characters between.
     secrets = [text[24:], data[17:].hex(), repr(data[17:])[2:-1]]
@@ -612,7 +612,7 @@ def test_leaked_ticket_fails_a_test() -> None:
         assert shows(told, data)
 
 
-def test_no_repr_shows_a_ticket() -> None:
+def test_reprs_show_no_ticket() -> None:
     tickets = served()
     ticket = result_of(tickets.issue(b"alice", "PLAIN"))
     ours = Ticket(ticket.data)
@@ -621,7 +621,7 @@ def test_no_repr_shows_a_ticket() -> None:
     assert "<a ticket>" in told
 
 
-def test_a_defect_shows_no_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traceback_of_a_defect_shows_no_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
     tickets = served()
     data = issued(tickets)
 
@@ -642,7 +642,7 @@ def test_a_defect_shows_no_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Full(MemoryTickets):
-    """A store that takes nothing more once it is full."""
+    """A store that refuses additions once it is full."""
 
     is_full = False
 
@@ -653,7 +653,7 @@ class Full(MemoryTickets):
 
 
 class Odd(Tickets):
-    """Tickets of a server that does something else."""
+    """Tickets of a server that answers requests otherwise."""
 
     answer: Any = None
 
@@ -686,7 +686,7 @@ def given_ticket(pair: Pair, **options: Any) -> Any:
     return outcome(pair, request_ticket(log_in(pair), **options))
 
 
-def test_a_ticket_logs_in_in_place_of_a_password() -> None:
+def test_login_by_ticket_in_place_of_a_password() -> None:
     realm = OneRealm()
     server = server_of(realm)
     ticket = given_ticket(pair_of(server))
@@ -701,7 +701,7 @@ def test_a_ticket_logs_in_in_place_of_a_password() -> None:
     assert len(texts) == 4
 
 
-def test_a_ticket_says_until_when_it_is_good() -> None:
+def test_ticket_has_its_expiry() -> None:
     before = datetime.now(timezone.utc)
     ticket = given_ticket(pair_of(server_of()))
     after = datetime.now(timezone.utc)
@@ -709,7 +709,7 @@ def test_a_ticket_says_until_when_it_is_good() -> None:
     assert Ticket(ticket.text()).expires is None
 
 
-def test_it_can_be_saved_each_time() -> None:
+def test_each_change_of_a_ticket_can_be_saved() -> None:
     server = server_of()
     saved: list[str] = []
     ticket = given_ticket(
@@ -724,7 +724,7 @@ def test_it_can_be_saved_each_time() -> None:
     assert isinstance(log_in(pair_of(server), again), pb.RemoteReference)
 
 
-def test_a_ticket_that_cannot_be_saved_logs_in() -> None:
+def test_failure_to_save_a_ticket_does_not_end_the_login() -> None:
     server = server_of()
 
     def fail(ticket: Ticket) -> None:
@@ -740,7 +740,7 @@ def test_a_ticket_that_cannot_be_saved_logs_in() -> None:
     assert "the disk is full" in text_of(events)
 
 
-def test_a_stolen_ticket_is_audited() -> None:
+def test_stolen_ticket_is_audited() -> None:
     events: list[Any] = []
     server = server_of(audit=events.append)
     ticket = given_ticket(pair_of(server))
@@ -752,7 +752,7 @@ def test_a_stolen_ticket_is_audited() -> None:
     assert [event.kind for event in events].count("ticket_reused") == 1
 
 
-def test_login_by_a_ticket_gets_no_other() -> None:
+def test_login_by_a_ticket_gets_no_further_ticket() -> None:
     server = server_of()
     pair = pair_of(server)
     avatar = log_in(pair, given_ticket(pair_of(server)))
@@ -779,7 +779,7 @@ def test_request_holds_the_avatar() -> None:
     assert outcome(pair, asked).text() == Ticket(GOOD).text()
 
 
-def test_a_server_may_have_none() -> None:
+def test_error_for_a_server_without_tickets() -> None:
     pair = pair_of(PBServerFactory(portal_of(OneRealm())))
     trapped(outcome(pair, request_ticket(log_in(pair))), NoTicket)
 
@@ -800,7 +800,7 @@ def test_no_tickets_without_tls_for_clients(secured: Any) -> None:
     trapped(outcome(pair, root.callRemote("ticket", avatar)), UnauthorizedLogin)
 
 
-def test_none_is_asked_of_a_server_that_may_be_any(secured: Any) -> None:
+def test_ticket_is_not_requested_of_an_unverified_server(secured: Any) -> None:
     pair = pair_of(server_of())
     avatar = log_in(pair)
     secured(TLS)
@@ -809,7 +809,7 @@ def test_none_is_asked_of_a_server_that_may_be_any(secured: Any) -> None:
     assert not pair.client_transport.written
 
 
-def test_none_is_shown_to_a_server_that_may_be_any(secured: Any) -> None:
+def test_ticket_is_not_shown_to_an_unverified_server(secured: Any) -> None:
     server = server_of()
     ticket = given_ticket(pair_of(server))
     before = ticket.text()
@@ -820,7 +820,7 @@ def test_none_is_shown_to_a_server_that_may_be_any(secured: Any) -> None:
     assert isinstance(log_in(pair_of(server), ticket), pb.RemoteReference)
 
 
-def test_none_is_shown_to_a_legacy_server() -> None:
+def test_ticket_is_not_shown_to_a_legacy_server() -> None:
     ticket = Ticket(make(new_family()))
     pair = connected_pair(
         server_factory=PBServerFactory(pb.Root()),
@@ -830,7 +830,7 @@ def test_none_is_shown_to_a_legacy_server() -> None:
 
 
 class Answering(pb.Root):
-    """A server that has one answer for everybody who asks for a ticket."""
+    """A server that gives one answer to every request for a ticket."""
 
     answer: Any = None
 
@@ -861,7 +861,7 @@ GOOD = b"\1" + bytes(range(48))
     ],
     ids=repr,
 )
-def test_other_answers_are_no_ticket(answer: Any) -> None:
+def test_malformed_answer_is_no_ticket(answer: Any) -> None:
     root = Answering()
     root.answer = answer
     pair = connected_pair(server_factory=PBServerFactory(root))
@@ -870,7 +870,7 @@ def test_other_answers_are_no_ticket(answer: Any) -> None:
     assert str(failure.value) == "the server's answer is no ticket"
 
 
-def test_a_ticket_is_asked_for_with_a_reference() -> None:
+def test_ticket_is_requested_by_a_remote_reference() -> None:
     root = Answering()
     root.answer = [GOOD, 60.5]
     pair = connected_pair(server_factory=PBServerFactory(root))
@@ -883,7 +883,7 @@ def test_a_ticket_is_asked_for_with_a_reference() -> None:
     [b"", GOOD[:-1], GOOD + b"\0", b"\2" + GOOD[1:], b"\1\1" + GOOD[2:]],
     ids=["nothing", "short", "long", "another version", "another family"],
 )
-def test_the_next_ticket_is_of_the_same_family(answer: bytes) -> None:
+def test_next_ticket_is_of_the_same_family(answer: bytes) -> None:
     ticket = Ticket(GOOD)
     before = ticket.text()
     exchange = TicketClientMechanism().start(ticket, LoginContext(is_verified=True))
@@ -894,8 +894,8 @@ def test_the_next_ticket_is_of_the_same_family(answer: bytes) -> None:
     assert ticket.text() == before
 
 
-def test_ends_in_memory_tell_nothing_of_tickets(secured: Any) -> None:
-    """Of all that is logged and of all errors."""
+def test_logs_and_errors_show_no_ticket(secured: Any) -> None:
+    """All logged events and all errors are searched."""
     server = server_of(audit=lambda event: told.append(repr(event)))
     told: list[str] = []
     with logged() as events:
@@ -929,7 +929,7 @@ class Endpoint:
 
 
 class Connected:
-    """A service, and who logs in by what."""
+    """A client service, and the mechanisms of its logins."""
 
     def __init__(
         self,
@@ -972,7 +972,7 @@ class Connected:
         self.flush()
 
     def logins(self) -> list[str]:
-        """Return by what somebody has logged in since this was asked last."""
+        """Return the mechanisms of the logins since the last call."""
         found = [event.mechanism for event in self.events if event.kind == "login"]
         self.events.clear()
         return found
@@ -994,7 +994,7 @@ class Connected:
 SCRAM = "SCRAM-SHA-256"
 
 
-def test_a_service_reconnects_by_tickets() -> None:
+def test_service_reconnects_by_tickets() -> None:
     connected = Connected()
     connected.start()
     assert connected.logins() == [SCRAM]
@@ -1009,7 +1009,7 @@ def test_a_service_reconnects_by_tickets() -> None:
     connected.stop()
 
 
-def test_the_user_is_asked_once() -> None:
+def test_user_is_asked_once() -> None:
     asked: list[Deferred[Any]] = []
 
     def ask() -> Any:
@@ -1029,7 +1029,7 @@ def test_the_user_is_asked_once() -> None:
     connected.stop()
 
 
-def test_the_user_is_asked_again_when_the_ticket_is_refused() -> None:
+def test_user_is_asked_again_after_a_refused_ticket() -> None:
     asked: list[bool] = []
 
     async def ask() -> Any:
@@ -1057,7 +1057,7 @@ def test_the_user_is_asked_again_when_the_ticket_is_refused() -> None:
 
 
 def test_credentials_are_kept_until_a_login_succeeds() -> None:
-    """Who was slow to answer finds the connection gone."""
+    """A user who answers slowly finds the connection lost."""
     asked: list[Deferred[Any]] = []
 
     def ask() -> Any:
@@ -1121,7 +1121,7 @@ def test_credentials_function_without_tickets() -> None:
     connected.stop()
 
 
-def test_a_ticket_from_before_is_what_to_begin_with() -> None:
+def test_service_begins_with_a_saved_ticket() -> None:
     def ask() -> Any:
         raise AssertionError("nobody is to be asked")
 
@@ -1157,7 +1157,7 @@ def test_each_ticket_is_saved() -> None:
     connected.stop()
 
 
-def test_a_tickets_own_way_of_being_saved_stays() -> None:
+def test_callback_of_a_given_ticket_is_kept() -> None:
     def save(ticket: Ticket) -> None:
         raise AssertionError("it is not used here")
 
@@ -1166,13 +1166,13 @@ def test_a_tickets_own_way_of_being_saved_stays() -> None:
     assert ticket.on_change is save
 
 
-def test_tickets_take_credentials_to_fall_back_on() -> None:
+def test_refusal_of_tickets_without_credentials() -> None:
     for tickets in (True, Ticket(GOOD)):
         with pytest.raises(ValueError, match="credentials as well"):
             Connected(None, tickets=tickets)
 
 
-def test_a_ticket_is_used_whatever_the_mechanisms_for_credentials() -> None:
+def test_ticket_is_used_beside_mechanisms_for_credentials() -> None:
     connected = Connected(factory=PBClientFactory(mechanisms=[SCRAM]))
     connected.start()
     connected.reconnect()
@@ -1193,7 +1193,7 @@ def test_client_with_tickets_asks_for_no_others() -> None:
     connected.stop()
 
 
-def test_a_server_without_tickets_is_logged_in_to_with_credentials() -> None:
+def test_credentials_are_used_with_a_server_without_tickets() -> None:
     realm = OneRealm()
     connected = Connected(server=PBServerFactory(portal_of(realm)))
     with logged() as events:
@@ -1205,7 +1205,7 @@ def test_a_server_without_tickets_is_logged_in_to_with_credentials() -> None:
     connected.stop()
 
 
-def test_unverified_server_is_logged_in_to_with_credentials(secured: Any) -> None:
+def test_credentials_are_used_with_an_unverified_server(secured: Any) -> None:
     secured(TLS)
     connected = Connected()
     connected.start()
@@ -1214,7 +1214,7 @@ def test_unverified_server_is_logged_in_to_with_credentials(secured: Any) -> Non
     connected.stop()
 
 
-def test_a_ticket_is_kept_while_it_cannot_be_used(secured: Any) -> None:
+def test_ticket_is_kept_while_the_server_is_unverified(secured: Any) -> None:
     connected = Connected()
     connected.start()
     secured(TLS)
@@ -1293,7 +1293,7 @@ def test_missing_answer_does_not_end_the_login() -> None:
     connected.stop()
 
 
-def test_a_connection_that_is_lost_meanwhile_is_an_attempt_that_failed() -> None:
+def test_connection_lost_during_a_ticket_request_is_a_failed_attempt() -> None:
     tickets = Odd()
     tickets.answer = Deferred()
     connected = Connected(server=server_of(tickets=tickets))
@@ -1314,7 +1314,7 @@ def test_stopping_does_not_wait_for_a_ticket() -> None:
     connected.stop()
 
 
-def test_credentials_do_not_go_to_a_server_that_keeps_to_no_mechanism(
+def test_credentials_are_not_sent_after_a_violation_of_the_mechanism(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bool] = []
@@ -1333,7 +1333,7 @@ def test_credentials_do_not_go_to_a_server_that_keeps_to_no_mechanism(
     connected.stop()
 
 
-def test_a_refused_ticket_is_shown_once() -> None:
+def test_refused_ticket_is_shown_once() -> None:
     store = Full()
     tickets = served(store)
     events: list[Any] = []
@@ -1352,10 +1352,10 @@ def test_a_refused_ticket_is_shown_once() -> None:
 
 
 class Copied(pb.Copyable):
-    """An avatar that goes to the peer as it is."""
+    """An avatar that is sent as a copy."""
 
 
-def test_an_avatar_that_is_no_reference_has_no_ticket() -> None:
+def test_copied_avatar_gets_no_ticket() -> None:
     pb.setUnjellyableForClass(Copied, pb.RemoteCopy)
     realm = OneRealm(lambda avatar_id: (pb.IPerspective, Copied(), lambda: None))
     connected = Connected(server=server_of(realm))

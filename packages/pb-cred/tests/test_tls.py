@@ -30,7 +30,7 @@ def asyncios(tls: Any) -> Any:
     return SimpleNamespace(get_extra_info=lambda name: tls)
 
 
-def test_most_connections_know_nothing() -> None:
+def test_connections_without_tls_have_no_tls_state() -> None:
     assert security_of(MemoryTransport()) == Security()
     assert security_of(SimpleNamespace(getHandle=object)) == Security()
     assert security_of(asyncios(None)) == Security()
@@ -84,7 +84,7 @@ class Ends:
     """A client and a server after a handshake, in which both have shown certificates.
 
     Args:
-        user: What the client shows, and what it sends along.
+        user: The client's certificate, and the intermediates sent with it.
     """
 
     def __init__(self, *user: Issued, host: bytes = b"localhost") -> None:
@@ -144,13 +144,13 @@ def test_peer_without_certificate_has_sent_none() -> None:
     assert (server.is_tls, server.certificate, server.chain) == (True, None, ())
 
 
-def test_a_certificate_for_another_name_is_not_verified() -> None:
+def test_certificate_for_another_name_is_not_verified() -> None:
     assert not known_to(Ends(host=b"example.com").client).is_verified
     assert not known_to(Ends(host=b"\xff").client).is_verified
 
 
 def test_unreadable_certificate_is_no_error() -> None:
-    """OpenSSL takes it."""
+    """OpenSSL accepts the certificate."""
     plain = authority("plain", key=ed25519.Ed25519PrivateKey.generate())
     key = ed25519.Ed25519PrivateKey.generate()
     host = [x509.DNSName("localhost")]

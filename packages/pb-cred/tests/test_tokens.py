@@ -91,7 +91,7 @@ def test_token_has_user_and_expiry(algorithm: str) -> None:
     assert context.username == b"alice"
 
 
-def test_several_algorithms_may_be_allowed() -> None:
+def test_several_algorithms_are_allowed() -> None:
     keys = {"1": pem_of(EC), "2": pem_of(RSA), "3": pem_of(ED)}
     mechanism = tokens_of(keys, algorithms=["ES256", "RS256", "PS256", "EdDSA"])
     for kid, key, algorithm in [
@@ -106,7 +106,7 @@ def test_several_algorithms_may_be_allowed() -> None:
         assert shown_to(mechanism, token_of(None, key, algorithm, kid=kid)) is None
 
 
-def test_another_claim_can_be_the_user() -> None:
+def test_another_claim_names_the_user() -> None:
     mechanism = tokens_of(claim="email")
     assert shown_to(mechanism, token_of({**CLAIMS, "email": "ä@b"})) == "ä@b".encode()
     assert shown_to(mechanism, token_of()) is None
@@ -131,7 +131,7 @@ def test_function_that_returns_the_user() -> None:
 
 
 @pytest.mark.parametrize("who", ["bob", None])
-def test_a_function_may_take_its_time(who: str | None) -> None:
+def test_function_may_return_the_user_later(who: str | None) -> None:
     expected = None if who is None else b"bob"
     waiting: Deferred[Any] = Deferred()
     mechanism = tokens_of(claim=lambda claims: waiting)
@@ -200,12 +200,12 @@ def test_well_formed_messages(form: bytes) -> None:
         *(b"n,a=Alice,\x01auth=Bearer %b\x01\x01", b"p,,\x01auth=Bearer %b\x01\x01"),
     ],
 )
-def test_malformed_messages(form: bytes) -> None:
+def test_refusal_of_malformed_messages(form: bytes) -> None:
     message = form.replace(b"%b", token_of())
     assert answer_of(*sent(tokens_of(), message)) is None
 
 
-def test_a_name_in_the_message_has_no_commas() -> None:
+def test_authorization_identity_with_encoded_commas() -> None:
     message = b"n,a=a=2Cb=3D,\x01auth=Bearer %b\x01\x01"
     token = token_of({**CLAIMS, "sub": "a,b="})
     assert answer_of(*sent(tokens_of(), message % token)) == b"a,b="
@@ -216,7 +216,7 @@ def test_a_name_in_the_message_has_no_commas() -> None:
 # What is no token.
 
 
-def test_a_token_is_in_three_parts_with_nothing_more() -> None:
+def test_refusal_of_tokens_with_other_than_three_parts() -> None:
     mechanism = tokens_of()
     good = token_of()
     header, payload, signature = good.split(b".")
@@ -234,8 +234,8 @@ def test_a_token_is_in_three_parts_with_nothing_more() -> None:
         assert shown_to(mechanism, bad) is None, bad
 
 
-def test_each_part_is_spelled_in_one_way() -> None:
-    """The last character of a part has bits that mean nothing."""
+def test_refusal_of_other_base64_spellings() -> None:
+    """The last character of a part has unused bits."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
     def respelled(part: bytes) -> bytes:
@@ -295,7 +295,7 @@ def test_each_part_is_spelled_in_one_way() -> None:
         b'{"alg": "ES256", "kid": "1", "typ": null}',
     ],
 )
-def test_a_header_that_is_refused(header: bytes) -> None:
+def test_refusal_of_malformed_headers(header: bytes) -> None:
     token = signed(header, json.dumps(CLAIMS).encode())
     assert shown_to(tokens_of(), token) is None
 
@@ -326,7 +326,7 @@ def test_accepted_header_fields() -> None:
         ("enc", "A256GCM"),
     ],
 )
-def test_a_token_brings_no_keys_and_no_rules(name: str, value: Any) -> None:
+def test_keys_and_rules_in_a_token_are_refused(name: str, value: Any) -> None:
     mechanism = tokens_of()
     for key in (EC, OTHER_EC):
         assert shown_to(mechanism, token_of(None, key, **{name: value})) is None
@@ -334,7 +334,7 @@ def test_a_token_brings_no_keys_and_no_rules(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", ""])
 @pytest.mark.parametrize("signature", [b"", b"AA", b64(b"x" * 64)])
-def test_a_token_is_signed(algorithm: str, signature: bytes) -> None:
+def test_refusal_of_unsigned_tokens(algorithm: str, signature: bytes) -> None:
     header = json.dumps({"alg": algorithm, "kid": "1"}).encode()
     token = b64(header) + b"." + b64(json.dumps(CLAIMS).encode()) + b"." + signature
     assert shown_to(tokens_of(), token) is None
@@ -343,8 +343,8 @@ def test_a_token_is_signed(algorithm: str, signature: bytes) -> None:
 
 
 @pytest.mark.parametrize("spelling", [pem_of(RSA), pem_of(RSA).strip(), "DER", "JWK"])
-def test_a_public_key_is_no_secret(spelling: str) -> None:
-    """The oldest trick: to sign with what everybody knows."""
+def test_token_signed_with_the_public_key_is_refused(spelling: str) -> None:
+    """The public key is used as the secret of an HMAC."""
     known = spelling.encode()
     if spelling == "DER":
         known = RSA.public_key().public_bytes(
@@ -361,7 +361,7 @@ def test_a_public_key_is_no_secret(spelling: str) -> None:
         tokens_of({"1": known}, algorithms=["HS256"])
 
 
-def test_a_signature_is_by_one_of_our_keys() -> None:
+def test_signature_must_be_by_the_named_key() -> None:
     keys = {"1": pem_of(EC), "2": pem_of(OTHER_EC)}
     mechanism = tokens_of(keys)
     assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) == b"alice"
@@ -374,7 +374,7 @@ def test_a_signature_is_by_one_of_our_keys() -> None:
     assert shown_to(wide, token) is None
 
 
-def test_a_token_that_names_no_key_fits_where_there_is_one() -> None:
+def test_token_without_a_key_id_is_accepted_with_a_single_key() -> None:
     one = tokens_of()
     assert shown_to(one, token_of(kid=None)) == b"alice"
     assert shown_to(one, token_of(key=OTHER_EC, kid=None)) is None
@@ -383,7 +383,7 @@ def test_a_token_that_names_no_key_fits_where_there_is_one() -> None:
 
 
 @pytest.mark.parametrize("kind", ["at+jwt", "AT+JWT", "application/at+jwt"])
-def test_a_type_can_be_demanded(kind: str) -> None:
+def test_token_type_can_be_required(kind: str) -> None:
     mechanism = tokens_of(token_type=kind)
     for given_type in ("at+jwt", "At+Jwt", "application/at+jwt", "APPLICATION/AT+JWT"):
         assert shown_to(mechanism, token_of(typ=given_type)) == b"alice"
@@ -393,7 +393,7 @@ def test_a_type_can_be_demanded(kind: str) -> None:
         assert shown_to(tokens_of(), token_of(typ=whatever)) == b"alice"
 
 
-def test_a_token_has_a_size() -> None:
+def test_size_of_tokens_is_bounded() -> None:
     claims = {**CLAIMS, "x": "x" * 100}
     token = token_of(claims)
     for more, avatar_id in [(0, b"alice"), (-1, None)]:
@@ -421,7 +421,7 @@ def test_a_token_has_a_size() -> None:
         ("iat", [NOW + 6, NOW + 5.5, str(NOW), None, False, [NOW], -1, 10**17]),
     ],
 )
-def test_claims_that_are_refused(name: str, values: list[Any]) -> None:
+def test_refusal_of_invalid_claims(name: str, values: list[Any]) -> None:
     mechanism = tokens_of()
     for value in values:
         token = token_of({**CLAIMS, name: value})
@@ -429,7 +429,7 @@ def test_claims_that_are_refused(name: str, values: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["iss", "aud", "sub", "exp"])
-def test_claims_that_must_be_there(name: str) -> None:
+def test_refusal_of_missing_claims(name: str) -> None:
     claims = {key: value for key, value in CLAIMS.items() if key != name}
     assert shown_to(tokens_of(), token_of(claims)) is None
 
@@ -445,7 +445,7 @@ def test_claims_that_must_be_there(name: str) -> None:
         ("x", [None, 5, [], {"a": {"b": "c"}}]),
     ],
 )
-def test_claims_that_are_taken(name: str, values: list[Any]) -> None:
+def test_accepted_claims(name: str, values: list[Any]) -> None:
     mechanism = tokens_of()
     for value in values:
         token = token_of({**CLAIMS, name: value})
@@ -455,7 +455,7 @@ def test_claims_that_are_taken(name: str, values: list[Any]) -> None:
         assert shown_to(mechanism, token_of(claims)) == b"alice"
 
 
-def test_we_may_be_several() -> None:
+def test_several_audiences_are_accepted() -> None:
     mechanism = tokens_of(audience=["a", OURS])
     for audience, avatar_id in [
         *(("a", b"alice"), (OURS, b"alice"), (["x", "a"], b"alice")),
@@ -486,7 +486,7 @@ def test_refusal_of_a_payload_that_is_no_object(payload: bytes) -> None:
     assert shown_to(tokens_of(), token) is None
 
 
-def test_a_token_begins_and_ends(wall: Clock) -> None:
+def test_token_is_valid_between_its_times(wall: Clock) -> None:
     mechanism = tokens_of(leeway=2.0)
     token = token_of({**CLAIMS, "nbf": NOW + 10, "exp": NOW + 20})
     for now, avatar_id in [
@@ -555,7 +555,7 @@ def is_number(value: Any) -> bool:
 
 
 @given(st.dictionaries(st.sampled_from([*CLAIMS, "jti", "x"]), values, max_size=4))
-def test_random_claims(changes: dict[str, Any]) -> None:
+def test_random_claims_are_accepted_only_if_valid(changes: dict[str, Any]) -> None:
     claims = {**CLAIMS, **changes}
     found = shown_to(FIXED, token_of(claims))
     if changes.keys() <= {"x"} and not is_number(changes.get("x")):
@@ -580,7 +580,7 @@ def test_random_claims(changes: dict[str, Any]) -> None:
         max_size=3,
     )
 )
-def test_random_headers(changes: dict[str, Any]) -> None:
+def test_random_headers_are_accepted_only_if_valid(changes: dict[str, Any]) -> None:
     header = {"alg": "ES256", "kid": "1", **changes}
     token = signed(json.dumps(header).encode(), json.dumps(CLAIMS).encode())
     if shown_to(FIXED, token) is not None:
@@ -590,8 +590,8 @@ def test_random_headers(changes: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=150))
-def test_random_signatures(signature: bytes) -> None:
-    """Each library does something of its own with one of another length."""
+def test_random_signatures_are_refused(signature: bytes) -> None:
+    """Libraries differ in their treatment of signatures of another length."""
     said = GOOD.rpartition(b".")[0]
     assert shown_to(FIXED, said + b"." + b64(signature)) is None
     for algorithm in ("RS256", "PS256", "EdDSA", "HS256", "ES512"):
@@ -606,7 +606,7 @@ def test_random_signatures(signature: bytes) -> None:
 
 @pytest.fixture
 def secured(monkeypatch: pytest.MonkeyPatch) -> Callable[[Security], None]:
-    """Return what says what both ends know of the connection."""
+    """Return a function that sets the security of the connection at both ends."""
 
     def secure(security: Security) -> None:
         monkeypatch.setattr(channel, "security_of", lambda transport: security)
@@ -621,7 +621,7 @@ def pair_of(realm: OneRealm, *mechanisms: Any) -> Pair:
     )
 
 
-def test_a_session_knows_when_its_token_expires(
+def test_session_has_the_expiry_of_its_token(
     secured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secured(VERIFIED)
@@ -638,7 +638,7 @@ def test_a_session_knows_when_its_token_expires(
     assert session.expires == datetime.fromtimestamp(now + 605, timezone.utc)
 
 
-def test_oauthbearer_is_offered_over_tls_alone(secured: Any) -> None:
+def test_oauthbearer_is_offered_over_tls_only(secured: Any) -> None:
     mechanism = tokens_of()
     assert mechanism.is_served_by(Portal(OneRealm()))
     for security, offered in [(Security(), []), (TLS, ["OAUTHBEARER"])]:
@@ -659,13 +659,13 @@ def test_oauthbearer_is_offered_over_tls_alone(secured: Any) -> None:
     assert realm.users == []
 
 
-def test_a_server_says_whose_tokens() -> None:
+def test_server_refuses_oauthbearer_by_its_name_alone() -> None:
     with pytest.raises(ValueError, match=r"an object: pb_cred\.tokens\.BearerTokens"):
         PBServerFactory(Portal(OneRealm()), mechanisms=["OAUTHBEARER"])
     assert [each.name for each in client_mechanisms(["OAUTHBEARER"])] == ["OAUTHBEARER"]
 
 
-def test_a_token_that_cannot_be_fetched_is_our_own_trouble(secured: Any) -> None:
+def test_failed_fetch_of_a_token_is_no_refusal(secured: Any) -> None:
     secured(VERIFIED)
     realm = OneRealm()
     pair = pair_of(realm, tokens_of())
@@ -678,7 +678,7 @@ def test_a_token_that_cannot_be_fetched_is_our_own_trouble(secured: Any) -> None
         )
 
 
-def test_a_login_that_is_given_up_waits_for_no_keys(secured: Any) -> None:
+def test_cancelled_login_waits_for_no_keys(secured: Any) -> None:
     secured(VERIFIED)
     answer: Deferred[Any] = Deferred()
     realm = OneRealm()
@@ -704,7 +704,7 @@ def parts_of(token: bytes) -> list[str]:
 
 
 def refusals() -> list[tuple[str, BearerTokens, bytes]]:
-    """Return a way to be refused at each place where that can be."""
+    """Return a mechanism and a refused message for each place of refusal."""
 
     def broken(claims: Any) -> Any:
         raise OSError("no database")

@@ -46,7 +46,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 
 def told(store: PasswordStore, name: bytes) -> tuple[int, int]:
-    """Return the cost that a server tells whoever asks to log in by SCRAM."""
+    """Return the cost that a server sends to a client of SCRAM."""
     portal = Portal(OneRealm(), [store])
     exchange = ScramServerMechanism(b"secret").start(portal, LoginContext())
     said = result_of(exchange.step(b"n,,n=%b,r=abc" % name))
@@ -59,7 +59,7 @@ def shares(store: PasswordStore) -> Counter[int]:
 
 
 def user(name: str, store: PasswordStore, **costs: Any) -> None:
-    """Add a user with a verifier that was made elsewhere."""
+    """Add a user with a verifier made by another program."""
     salt = b"s" * costs.get("salt_bytes", 16)
     store._put(
         Record(name, None, Verifier(salt, costs["iterations"], *2 * [b"k" * 32]))
@@ -140,7 +140,7 @@ def test_same_answers_from_all_servers_with_one_store(
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was verified against, each with its cost and its scheme."""
+    """Return the costs and schemes of the hashes verified against."""
     found: list[Any] = []
 
     def watching(scheme: str, verify: Any) -> Any:
@@ -237,7 +237,7 @@ def database(tmp_path: Path) -> PasswordDatabase:
     return store  # type: ignore[no-any-return]
 
 
-def test_a_census_is_kept_for_a_while(
+def test_census_is_reused_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
@@ -295,7 +295,7 @@ def test_damaged_verifier_is_left_out(tmp_path: Path) -> None:
     ),
     st.binary(max_size=40),
 )
-def test_a_stand_in_has_a_cost_that_some_user_has(
+def test_stand_in_has_the_cost_of_a_user(
     costs: dict[tuple[int, int], int], name: bytes
 ) -> None:
     counted = [
@@ -308,7 +308,7 @@ def test_a_stand_in_has_a_cost_that_some_user_has(
     assert census.verifier(b"secret", name, DEAR) == found
 
 
-def test_a_file_has_its_census_when_it_is_read(tmp_path: Path) -> None:
+def test_census_of_a_file_is_taken_on_reading(tmp_path: Path) -> None:
     path = tmp_path / "passwords"
     options: Any = {"keep": "scram", "hashing": CHEAP, "executor": AtOnce()}
     store = PasswordFile(path, create=True, **options)

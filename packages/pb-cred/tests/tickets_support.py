@@ -1,4 +1,4 @@
-"""This module has what the tests of tickets have in common."""
+"""This module, `tickets_support`, has helpers for the tests of tickets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START = 1_700_000_000.0
 
 
 class WallClock:
-    """A clock that a test puts forward and back."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = START
@@ -52,7 +52,7 @@ def shown(
 
 
 def used(tickets: Tickets, data: bytes) -> bytes:
-    """Show a ticket that is good, and return the next."""
+    """Show a valid ticket, and return the next."""
     answer, following = shown(tickets, data)
     assert isinstance(answer, Verified), answer
     assert following != data
@@ -60,7 +60,7 @@ def used(tickets: Tickets, data: bytes) -> bytes:
 
 
 def is_refused(tickets: Tickets, data: bytes) -> bool:
-    """Show a ticket, and tell whether it is refused like any other."""
+    """Show a ticket, and return True if it has the usual refusal."""
     answer, following = shown(tickets, data)
     if isinstance(answer, Verified):
         return False
@@ -70,7 +70,7 @@ def is_refused(tickets: Tickets, data: bytes) -> bool:
 
 
 def a_family(avatar_id: Any = b"alice", created: float = START, **fields: Any) -> Any:
-    """Return what is kept of a ticket that nobody has."""
+    """Return the stored family of a ticket without a holder."""
     ticket = make(new_family())
     family = Family(
         id=family_of(ticket),

@@ -1,4 +1,4 @@
-"""This module makes tokens for the tests, good ones and bad ones, and shows them."""
+"""This module makes tokens for the tests, valid and invalid, and shows them."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def jwk_of(key: Any, algorithm: str, **more: Any) -> dict[str, Any]:
 def signed(
     header: bytes, payload: bytes, key: Any = EC, algorithm: str = "ES256"
 ) -> bytes:
-    """Return a token of whatever there is to sign."""
+    """Return a token of any header and payload, signed."""
     return signed_parts(b64(header), b64(payload), key, algorithm)
 
 
 def signed_parts(
     header: bytes, payload: bytes, key: Any = EC, algorithm: str = "ES256"
 ) -> bytes:
-    """Return a token of parts that are encoded already."""
+    """Return a token of encoded parts."""
     said = header + b"." + payload
     signer: Any = get_default_algorithms()[algorithm]
     token = said + b"." + b64(signer.sign(said, signer.prepare_key(key)))
@@ -103,7 +103,7 @@ def token_of(
     algorithm: str = "ES256",
     **header: Any,
 ) -> bytes:
-    """Return a token; what is None in the header is not there."""
+    """Return a token; a header field of None is left out."""
     header = {"alg": algorithm, "kid": "1", **header}
     header = {name: value for name, value in header.items() if value is not None}
     said = json.dumps(header).encode(), json.dumps(claims or CLAIMS).encode()
@@ -120,7 +120,7 @@ def tokens_of(keys: Any = None, **options: Any) -> BearerTokens:
 
 
 def sent(mechanism: BearerTokens, message: bytes, context: Any = None) -> list[Any]:
-    """Send a message; return a list that has the outcome when there is one."""
+    """Send a message; return a list that gets the outcome."""
     results: list[Any] = []
     exchange = mechanism.start(None, context or LoginContext(is_tls=True))
     waiting: Deferred[Any] = exchange.step(message)
@@ -129,12 +129,12 @@ def sent(mechanism: BearerTokens, message: bytes, context: Any = None) -> list[A
 
 
 def shown_to(mechanism: BearerTokens, token: bytes) -> Any:
-    """Return what becomes of a token: an avatar id, or None if it is refused."""
+    """Return the avatar id of a token, or None if it is refused."""
     return answer_of(*sent(mechanism, message_of(token)))
 
 
 def answer_of(result: Any) -> Any:
-    """Return an avatar id, or None; there is nothing else."""
+    """Return an avatar id, or None for a refusal; assert that it is one of the two."""
     if isinstance(result, Verified):
         return result.avatar_id
     assert isinstance(result, Failure)
@@ -143,7 +143,7 @@ def answer_of(result: Any) -> Any:
 
 
 class Clock:
-    """Both clocks."""
+    """Replacement of both clocks."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -153,7 +153,7 @@ class Clock:
 
 
 class Source:
-    """A function that gives keys, and counts how often."""
+    """A function that returns keys, and counts its calls."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -179,7 +179,7 @@ def in_a_coroutine(value: Any) -> Callable[[], Any]:
 
 
 def shown(*values: Any) -> str:
-    """Return all that is shown of values anywhere, local variables included."""
+    """Return every printable text of values, local variables included."""
     found = []
     for value in values:
         found += [repr(value), str(value)]

@@ -1,4 +1,4 @@
-"""A client that is connected and logged in, over and over."""
+"""The client service connects and logs in, again after each loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Endpoint:
 
 
 class Served:
-    """A service on a clock that a test moves."""
+    """A service on a simulated clock."""
 
     def __init__(self, credentials: Any = ALICE, **options: Any) -> None:
         self.realm = OneRealm()
@@ -56,7 +56,7 @@ class Served:
         self.flush()
 
     def outcome(self, answer: pb.Answer[Any]) -> list[Any]:
-        """Return a list that will have what a Deferred fires with."""
+        """Return a list that gets the result of a Deferred."""
         outcomes: list[Any] = []
         pb.as_deferred(answer).addBoth(outcomes.append)
         self.flush()
@@ -67,7 +67,7 @@ class Served:
         assert self.clock.getDelayedCalls() == []
 
 
-def test_the_avatar_of_each_connection() -> None:
+def test_each_connection_has_its_avatar() -> None:
     seen: list[Any] = []
     served = Served(on_connected=seen.append)
     early = served.outcome(served.service.when_avatar())
@@ -88,7 +88,7 @@ def test_the_avatar_of_each_connection() -> None:
     served.stop()
 
 
-def test_the_mind_goes_along() -> None:
+def test_mind_is_sent_with_the_login() -> None:
     mind = pb.Referenceable()
     served = Served(mind=mind)
     served.start()
@@ -96,7 +96,7 @@ def test_the_mind_goes_along() -> None:
     served.stop()
 
 
-def test_a_login_that_is_refused_is_an_attempt_that_failed() -> None:
+def test_refused_login_is_a_failed_attempt() -> None:
     served = Served(UsernamePassword(b"alice", b"wrong"))
     with logged():
         served.start()
@@ -108,7 +108,7 @@ def test_a_login_that_is_refused_is_an_attempt_that_failed() -> None:
     served.stop()
 
 
-def test_without_credentials_there_is_only_the_root() -> None:
+def test_service_without_credentials_has_the_root_only() -> None:
     served = Served(None)
     served.start()
     (root,) = served.outcome(served.service.when_root())
@@ -118,7 +118,7 @@ def test_without_credentials_there_is_only_the_root() -> None:
     served.stop()
 
 
-def test_with_credentials_the_root_is_there_too() -> None:
+def test_service_with_credentials_has_the_root_too() -> None:
     served = Served()
     served.start()
     (root,) = served.outcome(served.service.when_root())

@@ -13,7 +13,7 @@ from pb_cred._threads import run_in_thread
 
 
 class Loop:
-    """A clock that can be told something by a thread; it hears when it is asked to."""
+    """A clock that collects calls from threads, and runs them on request."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
@@ -23,7 +23,7 @@ class Loop:
 
 
 class Pool:
-    """Runs nothing by itself."""
+    """Thread pool that runs its functions on request only."""
 
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []
@@ -49,14 +49,14 @@ def started(clock: Any, function: Any, *args: Any) -> tuple[Deferred[Any], list[
     return waiting, got
 
 
-def test_in_memory_it_is_done_at_once() -> None:
+def test_call_in_memory_runs_at_once() -> None:
     _, got = started(object(), len, b"abc")
     assert got == [3]
     _, got = started(object(), len, 5)
     assert got[0].check(TypeError)
 
 
-def test_elsewhere_a_thread_does_it_and_tells_the_loop() -> None:
+def test_call_runs_in_a_thread_and_its_result_in_the_loop() -> None:
     done = threading.Event()
 
     class Told(Loop):
@@ -113,7 +113,7 @@ def test_result_of_a_cancelled_call_is_dropped(pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("processors", "threads"), [(None, 1), (1, 1), (2, 1), (5, 2), (64, 4)]
 )
-def test_half_of_the_processors_are_left_to_others(
+def test_half_of_the_processors_are_left_free(
     monkeypatch: pytest.MonkeyPatch, processors: int | None, threads: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: processors)

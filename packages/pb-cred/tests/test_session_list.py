@@ -46,10 +46,10 @@ from .support import (
 
 
 class Server:
-    """A server whose clock is told how late it is, and what it has told.
+    """A server on a simulated clock, with its audit.
 
     Args:
-        portal: Who may come in; None for alice, and whoever does not say who it is.
+        portal: The portal; None for one that admits alice and anonymous users.
         options: The factory's.
     """
 
@@ -69,7 +69,7 @@ class Server:
         )
 
     def reasons(self) -> list[str]:
-        """Return why sessions have ended."""
+        """Return the reasons of ended sessions."""
         return [event.reason for event in self.told if event.kind == "logout"]
 
     def stop(self) -> None:
@@ -115,7 +115,7 @@ def test_list_of_sessions() -> None:
     server.stop()
 
 
-def test_a_session_that_is_ended_hangs_up() -> None:
+def test_ended_session_closes_its_connection() -> None:
     server = Server()
     pair, other = server.connect(), server.connect()
     avatar, theirs = log_in(pair), log_in(other)
@@ -134,7 +134,7 @@ def test_a_session_that_is_ended_hangs_up() -> None:
     server.stop()
 
 
-def test_all_of_a_user_are_ended_together() -> None:
+def test_sessions_of_a_user_are_ended_together() -> None:
     server = Server()
     pairs = [server.connect() for _ in range(3)]
     held = [log_in(pairs[0]), log_in(pairs[1]), log_in(pairs[2], Anonymous())]
@@ -178,7 +178,7 @@ class Library(User):
 
 
 @pytest.mark.parametrize("revokes", [True, False])
-def test_references_are_revoked_if_the_realm_says_so(revokes: bool) -> None:
+def test_references_are_revoked_if_the_realm_demands_it(revokes: bool) -> None:
     checkers = portal_of(None).checkers
     realm = pb.Realm(Library, revokes_references=revokes)
     server = Server(Portal(realm, set(checkers.values())))
@@ -198,7 +198,7 @@ def test_references_are_revoked_if_the_realm_says_so(revokes: bool) -> None:
     server.stop()
 
 
-def test_letting_go_of_the_avatar_takes_it_back_as_well() -> None:
+def test_release_of_the_avatar_revokes_its_references() -> None:
     checkers = portal_of(None).checkers
     realm = pb.Realm(Library, revokes_references=True)
     server = Server(Portal(realm, set(checkers.values())))
@@ -216,7 +216,7 @@ def test_letting_go_of_the_avatar_takes_it_back_as_well() -> None:
 # Time.
 
 
-def test_a_session_without_calls_ends() -> None:
+def test_idle_session_ends() -> None:
     server = Server(session_policy=SessionPolicy(idle_timeout=100))
     pair, busy = server.connect(), server.connect()
     held, avatar = log_in(pair), log_in(busy)
@@ -241,7 +241,7 @@ def test_a_session_without_calls_ends() -> None:
     server.stop()
 
 
-def test_a_session_lasts_no_longer_than_it_may() -> None:
+def test_session_ends_after_its_longest_time() -> None:
     server = Server(session_policy=SessionPolicy(max_session=60))
     pair = server.connect()
     avatar = log_in(pair)
@@ -254,7 +254,7 @@ def test_a_session_lasts_no_longer_than_it_may() -> None:
     server.stop()
 
 
-def test_a_policy_that_is_changed_holds_at_once() -> None:
+def test_changed_policy_takes_effect_at_once() -> None:
     server = Server()
     pair = server.connect()
     held = log_in(pair)
@@ -278,7 +278,7 @@ def test_a_policy_that_is_changed_holds_at_once() -> None:
     server.stop()
 
 
-def test_an_idle_timeout_may_come_later() -> None:
+def test_idle_timeout_can_be_set_later() -> None:
     server = Server()
     pair = server.connect()
     avatar = log_in(pair)
@@ -292,7 +292,7 @@ def test_an_idle_timeout_may_come_later() -> None:
     server.stop()
 
 
-def test_a_server_that_is_started_later_watches_what_there_is() -> None:
+def test_server_started_later_watches_existing_sessions() -> None:
     server = Server(session_policy=SessionPolicy(max_session=60))
     server.factory.doStop()
     pair = server.connect()
@@ -307,7 +307,7 @@ def test_a_server_that_is_started_later_watches_what_there_is() -> None:
 
 
 class Badge(ServerMechanism, ClientMechanism, ServerExchange, ClientExchange):
-    """A mechanism that knows until when somebody is known."""
+    """A mechanism whose verification has an expiry."""
 
     name = "X-BADGE"
 
@@ -392,7 +392,7 @@ def test_session_beyond_the_limit_ends_the_oldest() -> None:
 
 
 @pytest.mark.parametrize("when_full", ["refuse", "end_oldest"])
-def test_those_that_come_together_are_counted(when_full: Any) -> None:
+def test_simultaneous_logins_are_counted(when_full: Any) -> None:
     policy = SessionPolicy(per_user=1, when_full=when_full)
     realm = OneRealm(lambda _: asked[-1])
     server = Server(portal_of(realm), session_policy=policy)
@@ -416,14 +416,14 @@ def test_those_that_come_together_are_counted(when_full: Any) -> None:
 
 
 class Whole(Portal):
-    """A portal that logs users in in a way of its own."""
+    """A portal that overrides login."""
 
     def login(self, credentials: Any, mind: Any, *interfaces: Any) -> Any:
         return super().login(credentials, mind, *interfaces)
 
 
 @pytest.mark.parametrize("when_full", ["refuse", "end_oldest"])
-def test_a_portal_may_say_late_who_it_is(when_full: Any) -> None:
+def test_session_limit_counts_users_known_after_the_login(when_full: Any) -> None:
     realm = OneRealm()
     portal = Whole(realm, set(portal_of(None).checkers.values()))
     policy = SessionPolicy(per_user=1, when_full=when_full)
@@ -453,7 +453,7 @@ def test_refusal_of_invalid_policies(wrong: Any) -> None:
 # What is told.
 
 
-def test_each_login_refusal_and_logout_is_told() -> None:
+def test_logins_refusals_and_logouts_are_audited() -> None:
     server = Server()
     pair = server.connect()
     wrong = UsernamePassword(b"alice" * 100, b"simsalabim")
@@ -487,7 +487,7 @@ def test_each_login_refusal_and_logout_is_told() -> None:
     server.stop()
 
 
-def test_the_log_is_told_the_same(quiet: Any) -> None:
+def test_log_has_the_events_of_the_audit(quiet: Any) -> None:
     server = Server()
     pair = server.connect()
     trapped(log_in(pair, UsernamePassword(b"bob", b"simsalabim")), UnauthorizedLogin)
@@ -562,7 +562,7 @@ def test_refused_change_has_no_effect() -> None:
     assert len(without.sessions) == 0
 
 
-def test_a_factory_that_makes_itself_in_its_own_way_has_sessions() -> None:
+def test_factory_with_an_overridden_init_has_sessions() -> None:
     class Factory(PBServerFactory):
         def __init__(self) -> None:
             self.root = pb.Root()
@@ -584,7 +584,7 @@ def ask_for_ticket(pair: Pair, avatar: Any) -> Any:
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_a_session_that_is_ended_takes_its_tickets_with_it() -> None:
+def test_end_of_a_session_revokes_its_tickets() -> None:
     server = Server(tickets=tickets.Tickets())
     for end in (
         lambda: next(iter(server.factory.sessions)).end(),
@@ -607,7 +607,7 @@ def test_a_session_that_is_ended_takes_its_tickets_with_it() -> None:
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_a_user_who_is_ended_has_no_tickets_even_without_a_session() -> None:
+def test_end_of_a_users_sessions_revokes_tickets_without_a_session() -> None:
     server = Server(tickets=tickets.Tickets())
     pair = server.connect()
     data, _ = ask_for_ticket(pair, log_in(pair))
@@ -620,7 +620,7 @@ def test_a_user_who_is_ended_has_no_tickets_even_without_a_session() -> None:
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_a_ticket_that_was_stolen_is_told() -> None:
+def test_stolen_ticket_is_audited() -> None:
     server = Server(tickets=tickets.Tickets())
     pair = server.connect()
     avatar = log_in(pair)
@@ -654,7 +654,7 @@ def test_tickets_are_limited_per_user() -> None:
     server.stop()
 
 
-def test_without_tls_or_tickets_there_are_none() -> None:
+def test_refusal_of_tickets_without_tls_or_a_store() -> None:
     server = Server(tickets=tickets.Tickets())
     pair = server.connect()
     trapped(ask_for_ticket(pair, log_in(pair)), UnauthorizedLogin)
@@ -666,7 +666,7 @@ def test_without_tls_or_tickets_there_are_none() -> None:
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_a_ticket_that_cannot_be_revoked_is_told(quiet: Any) -> None:
+def test_failed_revocation_of_a_ticket_is_audited(quiet: Any) -> None:
     class Stuck(tickets.MemoryTickets):
         def remove(self, family: bytes) -> bool:
             raise tickets.TicketStoreError("the disk is full")

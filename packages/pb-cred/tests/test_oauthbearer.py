@@ -1,4 +1,4 @@
-"""The client's half of OAUTHBEARER: which token it shows, and to whom."""
+"""The client's half of OAUTHBEARER: the source of its token, and its servers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_refusal_of_tokens_that_cannot_be_sent(token: Any) -> None:
     assert results[0].type is ValueError
 
 
-def test_a_fresh_token_is_fetched_for_each_login() -> None:
+def test_token_is_fetched_for_each_login() -> None:
     given_tokens = iter(["one", b"two"])
     credentials = BearerToken(lambda: next(given_tokens))
     assert first_of(credentials) == message_of(b"one")

@@ -1,4 +1,4 @@
-"""The keys of tokens, and how others come in their place."""
+"""The cache of token keys: rotation, fetching and expiry."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_keys_are_rotated() -> None:
     assert [shown_to(mechanism, each) for each in (old, new)] == [None, None]
 
 
-def test_keys_that_cannot_be_used_replace_none() -> None:
+def test_unusable_keys_replace_none() -> None:
     mechanism = tokens_of()
     unusable: list[Any] = [{}, {"1": pem_of(EC), "2": pem_of(RSA)}, {"keys": []}, 5]
     for keys in unusable:
@@ -74,7 +74,7 @@ def test_keys_that_cannot_be_used_replace_none() -> None:
         assert shown_to(mechanism, token_of()) == b"alice"
 
 
-def test_a_function_is_asked_for_keys_that_are_not_known(clock: Clock) -> None:
+def test_unknown_key_fetches_new_keys(clock: Clock) -> None:
     source = Source(ONE, TWO)
     mechanism = tokens_of(source)
     assert source.asked == 0
@@ -90,9 +90,7 @@ def test_a_function_is_asked_for_keys_that_are_not_known(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("answer", [ONE, {"1": pem_of(RSA)}, OSError("no network")])
-def test_it_is_asked_once_in_a_while_whatever_is_sent(
-    answer: Any, clock: Clock
-) -> None:
+def test_fetches_are_limited_by_the_refresh_interval(answer: Any, clock: Clock) -> None:
     source = Source(answer)
     mechanism = tokens_of(source, refresh_interval=10)
     with logged() as events:
@@ -113,7 +111,7 @@ def test_malformed_token_fetches_no_keys(clock: Clock) -> None:
     assert source.asked == 0
 
 
-def test_a_token_without_a_key_id_asks_while_there_are_no_keys(clock: Clock) -> None:
+def test_token_without_a_key_id_fetches_keys_while_there_are_none(clock: Clock) -> None:
     source = Source(TWO)
     mechanism = tokens_of(source)
     for _ in range(2):
@@ -122,7 +120,7 @@ def test_a_token_without_a_key_id_asks_while_there_are_no_keys(clock: Clock) -> 
     assert source.asked == 1
 
 
-def test_keys_expire(clock: Clock) -> None:
+def test_fetched_keys_expire(clock: Clock) -> None:
     source = Source(ONE, OSError("no network"), OSError("no network"), ONE, {"2": "x"})
     mechanism = tokens_of(source, keys_max_age=600)
     assert shown_to(mechanism, token_of()) == b"alice"
@@ -143,7 +141,7 @@ def test_keys_expire(clock: Clock) -> None:
     assert text_of(events).count("OSError: no network") == 2
 
 
-def test_keys_that_are_there_stay_when_there_are_no_others_to_be_had(
+def test_present_keys_stay_in_use_after_a_failed_fetch(
     clock: Clock,
 ) -> None:
     source = Source(ONE, OSError("no network"), {"1": pem_of(RSA)}, {"keys": []}, 5)
@@ -166,12 +164,14 @@ class Awaitable:
 @pytest.mark.parametrize(
     "source", [lambda: ONE, lambda: succeed(ONE), in_a_coroutine(ONE), Awaitable]
 )
-def test_a_function_may_answer_in_any_way(source: Any, clock: Clock) -> None:
+def test_keys_from_a_value_a_deferred_or_an_awaitable(
+    source: Any, clock: Clock
+) -> None:
     assert shown_to(tokens_of(source), token_of()) == b"alice"
 
 
 @pytest.mark.parametrize("is_slow", [False, True])
-def test_a_function_may_await_what_is_asyncios(is_slow: bool) -> None:
+def test_keys_from_a_coroutine_of_asyncio(is_slow: bool) -> None:
     async def source() -> Any:
         await asyncio.sleep(0)
         if is_slow:
@@ -204,8 +204,8 @@ def test_keys_from_a_future() -> None:
     assert asyncio.run(ready()) == b"alice"
 
 
-def test_where_twisteds_reactor_runs_coroutines_are_its_own() -> None:
-    """Even where that runs on asyncio's loop."""
+def test_coroutine_under_a_running_reactor_is_driven_by_it() -> None:
+    """The reactor may run on asyncio's loop."""
     reactor = mock.Mock(running=True)
 
     async def ready() -> Any:
@@ -218,7 +218,7 @@ def test_where_twisteds_reactor_runs_coroutines_are_its_own() -> None:
     assert asyncio.run(ready()) == b"alice"
 
 
-def test_all_wait_for_one_answer(clock: Clock) -> None:
+def test_logins_wait_for_one_fetch(clock: Clock) -> None:
     answer: Deferred[Any] = Deferred()
     source = Source(answer)
     mechanism = tokens_of(source)
@@ -232,7 +232,7 @@ def test_all_wait_for_one_answer(clock: Clock) -> None:
     assert [answer_of(*each) for each in waiting] == [b"alice", b"alice", None, None]
 
 
-def test_they_are_refused_together(clock: Clock) -> None:
+def test_failed_fetch_refuses_all_waiting_logins(clock: Clock) -> None:
     answer: Deferred[Any] = Deferred()
     mechanism = tokens_of(lambda: answer)
     waiting = [sent(mechanism, message_of(token_of())) for _ in range(3)]
@@ -242,8 +242,8 @@ def test_they_are_refused_together(clock: Clock) -> None:
     assert len(events) == 1
 
 
-def test_a_question_outlives_the_login_that_was_its_reason(clock: Clock) -> None:
-    """Or else whoever comes and goes could keep all others from new keys."""
+def test_fetch_outlives_the_login_that_began_it(clock: Clock) -> None:
+    """Otherwise clients that hang up could keep all others from new keys."""
     was_cancelled: list[Any] = []
     answer: Deferred[Any] = Deferred(was_cancelled.append)
     mechanism = tokens_of(lambda: answer)
@@ -260,8 +260,8 @@ def test_a_question_outlives_the_login_that_was_its_reason(clock: Clock) -> None
     assert answer_of(*second) == b"alice"
 
 
-def test_a_login_that_another_gives_up_is_left_alone(clock: Clock) -> None:
-    """It happens while those that have waited are told."""
+def test_login_cancelled_by_another_is_left_alone(clock: Clock) -> None:
+    """The cancellation happens while the waiting logins get the answer."""
     answers: list[Deferred[Any]] = [Deferred()]
     mechanism = tokens_of(lambda: answers[0])
     message = message_of(token_of())
@@ -279,7 +279,7 @@ def test_a_login_that_another_gives_up_is_left_alone(clock: Clock) -> None:
     assert events == []
 
 
-def test_an_answer_that_takes_too_long_is_not_waited_for(clock: Clock) -> None:
+def test_slow_fetch_is_given_up(clock: Clock) -> None:
     late: Deferred[Any] = Deferred(lambda deferred: deferred.callback(TWO))
     source = Source(late, ONE)
     mechanism = tokens_of(source)
@@ -297,7 +297,9 @@ def test_an_answer_that_takes_too_long_is_not_waited_for(clock: Clock) -> None:
     assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) is None
 
 
-def test_only_so_many_wait(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_waiting_logins_is_bounded(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(key_cache, "_MOST_WAITING", 2)
     answer: Deferred[Any] = Deferred()
     mechanism = tokens_of(lambda: answer)
@@ -307,7 +309,7 @@ def test_only_so_many_wait(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [answer_of(*each) for each in waiting] == [b"alice", b"alice", None]
 
 
-def test_keys_that_are_put_there_end_a_question(clock: Clock) -> None:
+def test_replaced_keys_end_a_fetch(clock: Clock) -> None:
     was_cancelled: list[Any] = []
     answer: Deferred[Any] = Deferred(was_cancelled.append)
     mechanism = tokens_of(lambda: answer)

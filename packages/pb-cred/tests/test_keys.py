@@ -68,7 +68,7 @@ def test_refusal_of_invalid_settings(options: Any, reason: str) -> None:
         tokens_of(**options)
 
 
-def test_algorithms_are_a_list() -> None:
+def test_refusal_of_algorithms_that_are_no_list() -> None:
     with pytest.raises(TypeError, match="not one name"):
         tokens_of(algorithms="ES256")
 
@@ -119,7 +119,7 @@ DAMAGED = {**jwk_of(EC, "ES256"), "x": "AAAA"}
         ({}, ["ES256"], "another algorithm"),
     ],
 )
-def test_keys_that_cannot_be_used(key: Any, algorithms: Any, reason: str) -> None:
+def test_refusal_of_unusable_keys(key: Any, algorithms: Any, reason: str) -> None:
     with pytest.raises(TokenKeyError, match=reason) as caught:
         tokens_of({"1": key}, algorithms=algorithms)
     text = "".join(TracebackException.from_exception(caught.value).format())
@@ -145,7 +145,7 @@ def test_refusal_of_values_that_are_no_keys(keys: Any, reason: str) -> None:
         tokens_of(keys)
 
 
-def test_keys_come_in_several_forms() -> None:
+def test_accepted_forms_of_keys() -> None:
     for key in [
         *(pem_of(EC), pem_of(EC).encode(), jwk_of(EC, "ES256")),
         jwk_of(EC, "ES256", kid="1", use="sig", key_ops=["verify"], alg="ES256"),
@@ -156,13 +156,13 @@ def test_keys_come_in_several_forms() -> None:
         assert shown_to(tokens_of({"1": key}, algorithms=["HS256"]), secret) == b"alice"
 
 
-def test_a_secret_serves_the_algorithms_that_it_is_long_enough_for() -> None:
+def test_secret_serves_algorithms_of_its_length() -> None:
     mechanism = tokens_of({"1": SECRET[:32]}, algorithms=["HS256", "HS512"])
     assert shown_to(mechanism, token_of(None, SECRET[:32], "HS256")) == b"alice"
     assert shown_to(mechanism, token_of(None, SECRET[:32], "HS512")) is None
 
 
-def test_a_jwk_set_may_have_keys_for_something_else() -> None:
+def test_other_keys_of_a_jwk_set_are_ignored() -> None:
     keys: dict[str, list[Any]] = {
         "keys": [
             jwk_of(EC, "ES256", kid="1"),
@@ -179,7 +179,7 @@ def test_a_jwk_set_may_have_keys_for_something_else() -> None:
     assert shown_to(mechanism, token_of(key=OTHER_EC, kid="2")) is None
 
 
-def test_the_only_key_of_a_set_need_not_have_an_id() -> None:
+def test_single_key_of_a_set_may_lack_an_id() -> None:
     mechanism = tokens_of({"keys": [jwk_of(EC, "ES256")]})
     assert shown_to(mechanism, token_of(kid=None)) == b"alice"
     assert shown_to(mechanism, token_of(kid="1")) is None

@@ -31,7 +31,7 @@ from .support import (
 
 
 class Thing(pb.Referenceable):
-    """An avatar that is sent as it is."""
+    """An avatar that is sent as a reference to itself."""
 
     def remote_name(self) -> str:
         return "thing"
@@ -67,7 +67,7 @@ def test_fields_of_a_session_record() -> None:
     del held
 
 
-def test_a_session_cannot_be_changed() -> None:
+def test_session_record_is_immutable() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     held = log_in(pair)
@@ -85,7 +85,7 @@ def test_no_session_without_a_login() -> None:
         pb.session_of(None)
 
 
-def test_a_session_ends_with_its_logout_and_not_before() -> None:
+def test_session_record_lasts_until_the_end_of_its_logout() -> None:
     seen: list[pb.Session] = []
 
     class Careful(User):
@@ -103,7 +103,7 @@ def test_a_session_ends_with_its_logout_and_not_before() -> None:
     del held
 
 
-def test_an_avatar_needs_no_room_for_a_session() -> None:
+def test_avatar_with_slots_and_without_hash_has_a_session() -> None:
     class Small:
         __slots__ = ()
 
@@ -121,7 +121,7 @@ def test_an_avatar_needs_no_room_for_a_session() -> None:
     assert call(pair, log_in(pair), "how") == "SCRAM-SHA-256"
 
 
-def test_an_avatar_of_many_logins_has_the_newest_session() -> None:
+def test_avatar_of_several_logins_has_the_newest_session() -> None:
     avatar = User()
     portal = portal_of(realm_of(avatar, avatar.logout))
     pairs = [connected(portal) for _ in range(3)]
@@ -148,7 +148,7 @@ def test_logout_when_the_connection_is_lost() -> None:
     del held
 
 
-def test_logout_when_the_last_reference_goes() -> None:
+def test_logout_when_the_last_reference_is_released() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     held = log_in(pair)
@@ -174,7 +174,7 @@ def test_logout_releases_all_state() -> None:
     assert not [luid for luid in pair.server.localObjects if isinstance(luid, int)]
 
 
-def test_a_logout_that_drops_the_connection_is_one_logout() -> None:
+def test_logout_that_closes_the_connection_happens_once() -> None:
     calls = Counter()
 
     def logout() -> None:
@@ -189,7 +189,7 @@ def test_a_logout_that_drops_the_connection_is_one_logout() -> None:
     assert calls.calls == 1
 
 
-def test_logout_at_once_when_the_peer_has_gone_meanwhile() -> None:
+def test_logout_at_once_after_a_connection_lost_during_the_login() -> None:
     asked: Deferred[Any] = Deferred()
     logout = Counter()
     user = User()
@@ -205,7 +205,7 @@ def test_logout_at_once_when_the_peer_has_gone_meanwhile() -> None:
         pb.session_of(user)
 
 
-def test_a_realm_that_refuses_when_the_peer_has_gone_is_no_trouble() -> None:
+def test_refusal_of_a_realm_after_a_lost_connection_is_ignored() -> None:
     asked: Deferred[Any] = Deferred()
     pair = connected(portal_of(OneRealm(lambda _: asked)))
     result = pair.client_factory.login(ALICE)
@@ -294,7 +294,7 @@ def test_logins_with_one_referenceable_avatar_end_together() -> None:
     assert logout.calls == 2
 
 
-def test_a_login_that_fails_leaves_another_with_the_same_avatar_alone() -> None:
+def test_failed_login_spares_another_with_the_same_avatar() -> None:
     class Moody(Thing):
         sent = 0
 
@@ -316,7 +316,7 @@ def test_a_login_that_fails_leaves_another_with_the_same_avatar_alone() -> None:
     assert pair.server._localCleanup == {}
 
 
-def test_logins_that_end_together_end_once_each() -> None:
+def test_logins_that_end_together_have_one_logout_each() -> None:
     calls = Counter()
 
     def logout() -> None:
@@ -361,7 +361,7 @@ def test_failing_logout_is_logged_and_isolated(logout: Any) -> None:
     del held
 
 
-def test_a_logout_may_be_async() -> None:
+def test_logout_may_be_async() -> None:
     done: Deferred[None] = Deferred()
     steps: list[str] = []
 
@@ -379,7 +379,7 @@ def test_a_logout_may_be_async() -> None:
     del held
 
 
-def test_a_mind_in_a_cycle_with_its_avatar_is_let_go_of() -> None:
+def test_mind_in_a_cycle_with_its_avatar_is_released() -> None:
     minds: list[weakref.ref[Any]] = []
 
     class Mind(pb.Referenceable):

@@ -1,4 +1,4 @@
-"""Logins under way, while it is decided at the server that they come to nothing."""
+"""Login attempts, refused by changes at the server while they are under way."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def quiet() -> Any:
 
 @pytest.fixture(autouse=True)
 def secured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each end take its connection for the best that there is."""
+    """Give each end a verified connection over TLS with a channel binding."""
     security = Security(is_tls=True, is_verified=True, certificate=CERTIFICATE.der)
     monkeypatch.setattr(channel, "security_of", lambda transport: security)
     monkeypatch.setattr(tokens, "_now", lambda: float(NOW))
 
 
 class Server:
-    """A server whose realm gives avatars when the test says so.
+    """A server whose realm gives avatars on the test's command.
 
     Args:
         checker: Checks passwords; None for one that knows alice.
@@ -101,7 +101,7 @@ class Server:
         self.factory.doStart()
 
     def pause(self) -> None:
-        """Have the realm wait from now on."""
+        """Make the realm wait from now on."""
 
         def give(avatar_id: Any) -> Deferred[Any]:
             self.asked.append(Deferred())
@@ -125,12 +125,12 @@ class Server:
         )
 
     def reasons(self) -> list[str]:
-        """Return why logins were refused."""
+        """Return the reasons of refused logins."""
         return [each.reason for each in self.told if each.kind == "login_refused"]
 
 
 def begun(pair: Pair, credentials: Any, **options: Any) -> list[Any]:
-    """Begin a login; return a list that has the outcome when there is one."""
+    """Begin a login; return a list that gets its outcome."""
     results: list[Any] = []
     pair.client_factory.login(credentials, **options).addBoth(results.append)
     pair.flush()
@@ -180,7 +180,7 @@ def with_ticket(tickets: Tickets) -> tuple[Server, Any, dict[str, Any]]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("end", ["end", "end_all"])
-def test_the_end_of_a_users_sessions_reaches_a_login_whose_avatar_is_awaited(
+def test_end_of_a_users_sessions_refuses_a_login_whose_avatar_is_awaited(
     way: str, end: str
 ) -> None:
     server, credentials, options = WAYS[way]()
@@ -198,7 +198,7 @@ def test_the_end_of_a_users_sessions_reaches_a_login_whose_avatar_is_awaited(
 
 
 @pytest.mark.parametrize("way", ["md5", "SCRAM by password", "PB-TICKET"])
-def test_the_end_of_a_users_sessions_reaches_a_login_that_waits_for_its_turn(
+def test_end_of_a_users_sessions_refuses_a_login_that_waits_for_its_turn(
     way: str,
 ) -> None:
     server, credentials, options = WAYS[way]()
@@ -213,7 +213,7 @@ def test_the_end_of_a_users_sessions_reaches_a_login_that_waits_for_its_turn(
     assert server.realm.minds == []
 
 
-def test_the_end_of_a_users_sessions_is_not_held_against_the_login() -> None:
+def test_login_refused_by_the_end_of_sessions_counts_as_no_try() -> None:
     server = Server(login_delays=LoginDelays(free=1), login_tries=1)
     pair = server.connect()
     server.pause()
@@ -225,7 +225,7 @@ def test_the_end_of_a_users_sessions_is_not_held_against_the_login() -> None:
     assert call(pair, log_in(pair), "name") == b"alice"
 
 
-def test_others_and_later_logins_are_let_in() -> None:
+def test_end_of_a_users_sessions_spares_other_users_and_later_logins() -> None:
     server = Server()
     pair, other = server.connect(), server.connect()
     server.pause()
@@ -237,7 +237,7 @@ def test_others_and_later_logins_are_let_in() -> None:
     assert call(other, log_in(other), "name") == b"alice"
 
 
-def test_a_user_is_known_by_text_as_well_as_by_bytes() -> None:
+def test_sessions_are_ended_by_a_user_name_in_text() -> None:
     server = Server()
     pair = server.connect()
     server.pause()
@@ -248,7 +248,7 @@ def test_a_user_is_known_by_text_as_well_as_by_bytes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["at once", "coroutine"])
-def test_a_realm_that_ends_a_users_other_sessions_gives_an_avatar(kind: str) -> None:
+def test_realm_may_end_a_users_other_sessions_during_a_login(kind: str) -> None:
     server = Server()
     first, second = server.connect(), server.connect()
     log_in(first)
@@ -272,7 +272,7 @@ def test_a_realm_that_ends_a_users_other_sessions_gives_an_avatar(kind: str) -> 
     assert len(server.factory.sessions) == 1
 
 
-def test_a_portal_with_a_login_of_its_own_is_reached_by_the_name() -> None:
+def test_end_of_sessions_reaches_a_portal_that_overrides_login() -> None:
     server = Server()
 
     class Whole(Portal):
@@ -295,7 +295,7 @@ def test_a_portal_with_a_login_of_its_own_is_reached_by_the_name() -> None:
     assert server.logouts == 1
 
 
-def test_a_connection_that_is_lost_meanwhile_leaves_no_session() -> None:
+def test_connection_lost_during_a_login_leaves_no_session() -> None:
     server = Server()
     pair = server.connect()
     server.pause()
@@ -340,7 +340,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("way", "change"), CHANGES)
-def test_a_change_reaches_a_login_whose_avatar_is_awaited(
+def test_changed_credentials_refuse_a_login_whose_avatar_is_awaited(
     way: str, change: Callable[[Server], None]
 ) -> None:
     server, credentials, options = WAYS[way]()
@@ -356,7 +356,7 @@ def test_a_change_reaches_a_login_whose_avatar_is_awaited(
 
 
 @pytest.mark.parametrize(("way", "change"), CHANGES)
-def test_a_change_reaches_a_login_that_waits_for_its_turn(
+def test_changed_credentials_refuse_a_login_that_waits_for_its_turn(
     way: str, change: Callable[[Server], None]
 ) -> None:
     server, credentials, options = WAYS[way]()
@@ -375,7 +375,7 @@ def test_a_change_reaches_a_login_that_waits_for_its_turn(
 
 
 def begun_context(server: Server) -> Any:
-    """Return what tries from a client of the test's are counted by."""
+    """Return the source by which tries of the test's client are counted."""
     pair = server.connect()
     source = source_of(pair.server.transport.getPeer())
     pair.close()
@@ -383,7 +383,7 @@ def begun_context(server: Server) -> Any:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_without_a_change_a_late_avatar_is_handed_out(way: str) -> None:
+def test_late_avatar_with_unchanged_credentials_is_returned(way: str) -> None:
     server, credentials, options = WAYS[way]()
     tries = server.factory.root.login_service.tries
     for _ in range(4):
@@ -399,7 +399,7 @@ def test_without_a_change_a_late_avatar_is_handed_out(way: str) -> None:
     assert len(server.factory.sessions) == 1
 
 
-def test_a_password_is_looked_up_again_when_its_proof_comes() -> None:
+def test_password_changed_before_its_proof_is_refused() -> None:
     store = scram_store()
     server = Server(store)
     pair = server.connect()
@@ -415,7 +415,7 @@ def test_a_password_is_looked_up_again_when_its_proof_comes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "file", "database"])
-def test_a_store_stands_by_a_password_until_it_is_changed(
+def test_store_confirms_a_password_until_it_is_changed(
     kind: str, tmp_path: Path
 ) -> None:
     store = maker(kind, tmp_path)()
@@ -431,7 +431,7 @@ def test_a_store_stands_by_a_password_until_it_is_changed(
     assert not result_of(store.still_holds(ALICE, b"alice"))
 
 
-def test_credentials_that_cannot_be_remembered_are_verified_again() -> None:
+def test_unhashable_credentials_are_verified_again() -> None:
     class Slotted:
         __slots__ = ()
         __hash__ = None  # type: ignore[assignment]
@@ -446,7 +446,7 @@ def test_credentials_that_cannot_be_remembered_are_verified_again() -> None:
     assert not result_of(store.still_holds(shown, b"alice"))
 
 
-def test_a_password_is_hashed_once_for_a_late_avatar(
+def test_password_is_hashed_once_for_a_late_avatar(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server, credentials, options = WAYS["PLAIN"]()
@@ -460,7 +460,7 @@ def test_a_password_is_hashed_once_for_a_late_avatar(
     assert made == ["argon2id"]
 
 
-def test_a_key_that_goes_while_a_user_is_looked_up_is_refused() -> None:
+def test_token_of_a_key_replaced_during_the_lookup_is_refused() -> None:
     asked: Deferred[Any] = Deferred()
     for keys in ({"2": pem_of(OTHER_EC)}, lambda: succeed({"2": pem_of(OTHER_EC)})):
         asked = Deferred()
@@ -478,7 +478,9 @@ def test_a_key_that_goes_while_a_user_is_looked_up_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["deferred", "coroutine"])
-def test_trust_that_goes_while_a_user_is_looked_up_is_refused(kind: str) -> None:
+def test_certificate_of_an_authority_replaced_during_the_lookup_is_refused(
+    kind: str,
+) -> None:
     asked: Deferred[Any] = Deferred()
 
     async def later() -> Any:
@@ -536,14 +538,14 @@ def badge(found: Verified, end: Callable[[Server], None] | None = None) -> Any:
     return results[0], server
 
 
-def test_what_has_expired_meanwhile_is_refused() -> None:
+def test_credentials_that_expire_during_the_login_are_refused() -> None:
     before = datetime.now(timezone.utc) - timedelta(seconds=1)
     result, server = badge(Verified(b"alice", before))
     trapped(result, UnauthorizedLogin)
     assert server.logouts == 1
 
 
-def test_a_second_look_says_how_long_it_holds() -> None:
+def test_second_verification_sets_the_expiry_of_the_session() -> None:
     later = datetime.now(timezone.utc) + timedelta(hours=1)
     again = Verified(b"alice", later)
     result, server = badge(Verified(b"alice", verify_again=lambda: succeed(again)))
@@ -553,7 +555,7 @@ def test_a_second_look_says_how_long_it_holds() -> None:
 
 
 @pytest.mark.parametrize("again", [Verified(b"bob"), None])
-def test_a_second_look_at_another_user_is_refused(again: Any) -> None:
+def test_second_verification_of_another_user_is_refused(again: Any) -> None:
     result, server = badge(Verified(b"alice", verify_again=lambda: again))
     assert isinstance(result, Failure)
     assert len(server.factory.sessions) == 0
@@ -563,7 +565,7 @@ def test_a_second_look_at_another_user_is_refused(again: Any) -> None:
 # What is offered, and how many sessions there may be.
 
 
-def test_a_mechanism_that_is_offered_no_longer_lets_nobody_in() -> None:
+def test_mechanism_withdrawn_during_the_login_is_refused() -> None:
     def withdraw(server: Server) -> None:
         server.factory.change_login(mechanisms=["SCRAM-SHA-256"])
 
@@ -572,7 +574,7 @@ def test_a_mechanism_that_is_offered_no_longer_lets_nobody_in() -> None:
     assert server.reasons() == ["no such mechanism"]
 
 
-def test_md5_that_is_allowed_no_longer_lets_nobody_in() -> None:
+def test_md5_disallowed_during_the_login_is_refused() -> None:
     server, credentials, options = WAYS["md5"]()
     pair = server.connect()
     server.pause()
@@ -582,7 +584,7 @@ def test_md5_that_is_allowed_no_longer_lets_nobody_in() -> None:
     refused(pair, results)
 
 
-def test_a_limit_that_is_set_meanwhile_holds() -> None:
+def test_session_limit_set_during_the_login_is_enforced() -> None:
     server = Server()
     first, second = server.connect(), server.connect()
     held = log_in(first)
@@ -600,9 +602,7 @@ def test_a_limit_that_is_set_meanwhile_holds() -> None:
     del held
 
 
-def test_a_ticket_of_a_session_that_ends_is_refused_before_the_store_forgets_it() -> (
-    None
-):
+def test_ticket_of_an_ended_session_is_refused_before_the_store_removes_it() -> None:
     tickets = served()
     server, ticket, _ = with_ticket(tickets)
     first, second = server.connect(), server.connect()

@@ -34,7 +34,7 @@ def made(path: Path, keep: Any = "argon2id+scram") -> PasswordFile:
     return store
 
 
-def test_a_file_is_as_documented(path: Path) -> None:
+def test_file_has_the_documented_format(path: Path) -> None:
     made(path)
     head, alice = path.read_text().splitlines()
     magic, version, keep, secret = head.split(":")
@@ -53,7 +53,7 @@ def test_file_is_private_to_its_owner(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
-def test_a_file_for_others_is_refused(path: Path, mode: int) -> None:
+def test_file_readable_by_others_is_refused(path: Path, mode: int) -> None:
     made(path)
     path.chmod(mode)
     with pytest.raises(PasswordStoreError, match=f"mode 0{mode:o}.*chmod 600"):
@@ -63,14 +63,14 @@ def test_a_file_for_others_is_refused(path: Path, mode: int) -> None:
     assert path.stat().st_mode & 0o777 == mode
 
 
-def test_a_file_that_opens_up_later_is_refused_then(path: Path) -> None:
+def test_file_made_readable_later_is_refused(path: Path) -> None:
     store = made(path)
     path.chmod(0o644)
     with pytest.raises(PasswordStoreError, match="0644"):
         store.verify("alice", "sesame")
 
 
-def test_it_is_read_again_when_it_has_changed(path: Path) -> None:
+def test_changed_file_is_read_again(path: Path) -> None:
     store = made(path)
     opened(path).set_password("alice", "pencil")
     assert log_in(store, b"alice", b"pencil") == b"alice"
@@ -78,7 +78,7 @@ def test_it_is_read_again_when_it_has_changed(path: Path) -> None:
     assert is_refused(log_in(store, b"alice", b"pencil"))
 
 
-def test_it_is_not_read_again_when_it_has_not(
+def test_unchanged_file_is_read_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = made(path)
@@ -87,7 +87,7 @@ def test_it_is_not_read_again_when_it_has_not(
     assert store.verify("alice", "sesame")
 
 
-def test_comments_and_order_stay(path: Path) -> None:
+def test_comments_and_order_are_kept(path: Path) -> None:
     store = made(path)
     head, alice = path.read_text().splitlines()
     rewrite(path, f"{head}\n# the first\n{alice}\n\n# the rest\n")
@@ -97,19 +97,19 @@ def test_comments_and_order_stay(path: Path) -> None:
     assert lines == ["# the first", "alice", "", "# the rest", "bob"]
 
 
-def test_there_has_to_be_one(path: Path) -> None:
+def test_error_for_a_missing_file(path: Path) -> None:
     with pytest.raises(PasswordStoreError, match="passwords: No such file"):
         opened(path)
     with pytest.raises(PasswordStoreError, match="No such file"):
         opened(path / "deeper", create=True)
 
 
-def test_one_that_is_there_is_not_made_anew(path: Path) -> None:
+def test_existing_file_is_kept_by_create(path: Path) -> None:
     made(path)
     assert opened(path, create=True).usernames() == ["alice"]
 
 
-def test_a_store_keeps_what_its_file_says(path: Path) -> None:
+def test_kinds_of_hashes_are_those_of_the_file(path: Path) -> None:
     made(path, "scram")
     assert opened(path).keep == "scram"
     assert opened(path, keep="scram").keep == "scram"
@@ -117,10 +117,10 @@ def test_a_store_keeps_what_its_file_says(path: Path) -> None:
         opened(path, keep="argon2id")
 
 
-def test_of_two_that_make_it_one_does(
+def test_simultaneous_creators_share_one_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other finds that it is there."""
+    """The second finds the file of the first."""
     link = os.link
 
     def slower(name: str, target: Path) -> None:
@@ -158,7 +158,7 @@ HEAD = f"pb-passwords:1:argon2id:{SECRET}\n"
         (HEAD + "a:$2y$planted:\nb:$2y$planted:\na:$2y$planted:\n", 4, "already"),
     ],
 )
-def test_errors_name_the_line_and_not_what_is_in_it(
+def test_errors_name_the_line_and_quote_no_content(
     path: Path, text: str, line: int, reason: str
 ) -> None:
     rewrite(path, text)
@@ -170,14 +170,14 @@ def test_errors_name_the_line_and_not_what_is_in_it(
     assert caught.value.__context__ is None
 
 
-def test_refusal_of_a_file_that_is_no_text(path: Path) -> None:
+def test_refusal_of_a_binary_file(path: Path) -> None:
     path.write_bytes(b"\xff")
     path.chmod(0o600)
     with pytest.raises(PasswordStoreError, match="not UTF-8"):
         opened(path)
 
 
-def test_a_write_that_fails_leaves_the_file(
+def test_failed_write_leaves_the_file_unchanged(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = made(path)
@@ -216,7 +216,7 @@ def test_file_is_synced_before_it_is_replaced(
     assert done == ["fsync", "replace", "fsync"]
 
 
-def test_a_link_stays_one(path: Path) -> None:
+def test_symbolic_link_is_kept(path: Path) -> None:
     made(path)
     link = path.with_name("link")
     link.symlink_to(path)
@@ -225,7 +225,7 @@ def test_a_link_stays_one(path: Path) -> None:
     assert opened(path).usernames() == ["alice", "bob"]
 
 
-def test_writers_do_not_lose_each_others_users(path: Path) -> None:
+def test_simultaneous_writers_keep_each_others_users(path: Path) -> None:
     made(path)
 
     def add(number: int) -> None:
@@ -241,8 +241,8 @@ def test_writers_do_not_lose_each_others_users(path: Path) -> None:
     assert len(opened(path).usernames()) == 21
 
 
-def test_a_login_does_not_wait_for_a_writer(path: Path) -> None:
-    """It is let in, and what it would have hashed anew is left for the next one."""
+def test_login_does_not_wait_for_a_writer(path: Path) -> None:
+    """The login succeeds, and its new hash is left for the next one."""
     store = made(path)
     store._hashing = _raised()
     before = path.read_bytes()
@@ -279,7 +279,7 @@ def test_waiting_writer_locks_the_new_file(
     assert store.usernames() == ["alice", "bob", "carol"]
 
 
-def test_a_lock_that_cannot_be_had_is_told(
+def test_error_for_an_unavailable_lock(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = made(path)
@@ -293,8 +293,8 @@ def test_a_lock_that_cannot_be_had_is_told(
     assert store.usernames() == ["alice"]
 
 
-def test_the_owner_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An administrator's change leaves the file to the server's account."""
+def test_owner_of_the_file_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change by an administrator leaves the owner of the file unchanged."""
     store = made(path)
     given: list[Any] = []
     fstat = os.fstat
@@ -313,14 +313,14 @@ def test_the_owner_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert given == [(about.st_uid, about.st_gid)]
 
 
-def test_without_locks_of_the_system_it_writes_all_the_same(
+def test_file_is_written_on_systems_without_locks(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_store, "fcntl", None)
     assert made(path).usernames() == ["alice"]
 
 
-def test_the_repr_says_where(path: Path) -> None:
+def test_repr_has_the_path_and_no_secret(path: Path) -> None:
     assert repr(made(path)) == f"<PasswordFile {str(path)!r}>"
     content = made(path)._content()
     assert "secret" not in repr(content)

@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from pb_broker.testing import Pair, connected_pair
-from pb_cred import LoginDelays, PBClientFactory, PBServerFactory
-from pb_cred._server.login_throttle import _MOST_REMEMBERED, Tries, source_of
+from pb_cred import LoginDelays, PBClientFactory, PBServerFactory, pb
+from pb_cred._server.login_service import LoginService
+from pb_cred._server.login_throttle import _MOST_REMEMBERED, Tries, Turn, source_of
+from pb_cred.mechanisms import LoginContext
 
 from .support import (
     ALICE,
@@ -28,7 +31,7 @@ WRONG = UsernamePassword(b"alice", b"simsalabim")
 
 
 def waits(tries: Tries, count: int, name: bytes = b"alice", now: float = 0) -> Any:
-    """Return how long each of some tries waits, of which all are refused."""
+    """Return the seconds that each of some refused tries waits."""
     found = []
     for _ in range(count):
         seconds = tries.wait_for_user("here", name, now)
@@ -43,7 +46,7 @@ def test_delays_double_after_the_free_tries() -> None:
     assert waits(tries, 11) == [0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_users_and_sources_are_told_apart() -> None:
+def test_users_and_sources_are_counted_separately() -> None:
     tries = Tries(LoginDelays())
     waits(tries, 10)
     assert tries.wait_for_user("here", b"bob", 0) == 0
@@ -75,7 +78,7 @@ def test_success_resets_the_user_alone() -> None:
     assert tries.wait_for_source("here", 0) == 1
 
 
-def test_tries_are_forgotten_in_time() -> None:
+def test_old_tries_are_forgotten() -> None:
     tries = Tries(LoginDelays())
     waits(tries, 5)
     # What has gone by since the last refusal is waited for no more.
@@ -85,7 +88,7 @@ def test_tries_are_forgotten_in_time() -> None:
     assert waits(tries, 4, now=2000) == [0, 0, 0, 1]
 
 
-def test_delays_turned_off() -> None:
+def test_disabled_delays() -> None:
     tries = Tries(LoginDelays(longest=0))
     assert set(waits(tries, 50)) == {0}
     for number in range(50):
@@ -118,8 +121,8 @@ def test_refusal_of_negative_settings(name: str) -> None:
         )
     )
 )
-def test_longest_delay(steps: Any) -> None:
-    """Whatever the clock does, which may be set back."""
+def test_longest_delay_holds_despite_the_clock(steps: Any) -> None:
+    """The clock may be set back."""
     tries = Tries(LoginDelays())
     now = 1000.0
     for seconds, source, name, is_right in steps:
@@ -169,7 +172,7 @@ def tried(factory: PBServerFactory) -> Pair:
     return connected_pair(server_factory=factory, client_factory=PBClientFactory())
 
 
-def test_the_right_password_waits_as_well_and_is_let_in() -> None:
+def test_right_password_waits_and_is_accepted() -> None:
     pair = connected(portal_of(OneRealm()))
     refuse(pair, 3)
     got: list[Any] = []
@@ -211,7 +214,7 @@ def test_tries_of_other_connections_count_before_the_checker_is_asked() -> None:
     assert len(asked) == 4
 
 
-def test_hanging_up_while_waiting_leaves_no_state() -> None:
+def test_lost_connection_of_a_waiting_login_leaves_no_state() -> None:
     pair = connected(portal_of(OneRealm()))
     refuse(pair, 3)
     pair.client_factory.login(ALICE).addErrback(lambda _: None)
@@ -226,7 +229,7 @@ def come_from(pair: Pair, host: str) -> None:
     transport.getPeer = lambda: IPv4Address("TCP", host, 1)
 
 
-def test_tries_from_elsewhere_do_not_delay_a_user() -> None:
+def test_tries_from_other_sources_do_not_delay_a_user() -> None:
     factory = PBServerFactory(portal_of(OneRealm()), login_tries=1000)
     elsewhere = [tried(factory) for _ in range(30)]
     for number, pair in enumerate(elsewhere):
@@ -260,3 +263,43 @@ def test_other_user_waits_for_the_source_alone() -> None:
     pair.clock.advance(0.2)
     pair.flush()
     trapped(got[0], UnauthorizedLogin)
+
+
+def turn_of(service: LoginService, context: LoginContext) -> tuple[Any, Turn]:
+    pair = connected_pair(pb.Root())
+    return pair, Turn(service.tries, pair.server, context)
+
+
+def test_turn_waits_once_for_its_source_and_once_for_its_user() -> None:
+    service = LoginService(Portal(OneRealm()))
+    context = LoginContext(peer=None)
+    pair, turn = turn_of(service, context)
+    for _ in range(5):
+        service.tries.refused(None, b"alice", pair.clock.seconds())
+    assert turn.wait() is None
+    context.username = b"alice"
+    got: list[Any] = []
+    waiting = turn.wait()
+    assert waiting is not None
+    waiting.addCallback(got.append)
+    assert turn.wait() is None
+    assert turn.is_source_done
+    assert turn.is_user_done
+    pair.clock.advance(turn.waited)
+    assert got == [None]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (None, None),
+        (b"a" * 999, b"a" * 256),
+        ("alic\u00e9", "alic\u00e9".encode()),
+        (5, None),
+    ],
+)
+def test_turn_counts_names_of_any_mechanism_cut_off(name: Any, shown: Any) -> None:
+    service = LoginService(Portal(OneRealm()))
+    _, turn = turn_of(service, LoginContext(username=name))
+    assert turn.username == shown
+    assert turn.wait() is None

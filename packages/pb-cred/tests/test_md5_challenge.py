@@ -37,23 +37,25 @@ def exported(pair: Pair) -> int:
 
 
 @given(st.binary(), st.binary())
-def test_the_response_is_the_published_one(challenge: bytes, password: bytes) -> None:
+def test_response_equals_that_of_twisted_spread(
+    challenge: bytes, password: bytes
+) -> None:
     assert pb.respond(challenge, password) == twisted_pb.respond(challenge, password)
 
 
-def test_a_password_may_be_text() -> None:
+def test_password_in_text_is_encoded_in_utf_8() -> None:
     assert pb.respond(b"x", "gr\u00fc\u00df") == pb.respond(
         b"x", "gr\u00fc\u00df".encode()
     )
 
 
-def test_challenges_are_sixteen_bytes_and_never_the_same() -> None:
+def test_challenges_are_sixteen_bytes_and_differ() -> None:
     challenges = {pb.challenge() for _ in range(100)}
     assert {len(challenge) for challenge in challenges} == {16}
     assert len(challenges) == 100
 
 
-def test_credentials_know_the_right_password() -> None:
+def test_credentials_accept_the_right_password_only() -> None:
     response = pb.respond(b"challenge", b"sesame")
     credentials = MD5Credentials(b"alice", b"challenge", response)
     assert verifyObject(IUsernameHashedPassword, credentials)
@@ -67,11 +69,11 @@ def test_credentials_know_the_right_password() -> None:
 
 
 @pytest.mark.parametrize("response", [b"", b"short", b"x" * 16, b"x" * 10_000])
-def test_a_wrong_response_of_any_length_is_wrong(response: bytes) -> None:
+def test_wrong_response_of_any_length_is_refused(response: bytes) -> None:
     assert not MD5Credentials(b"alice", b"c", response).checkPassword(b"sesame")
 
 
-def test_a_checker_may_know_the_digest_only() -> None:
+def test_checker_with_the_digest_alone_accepts_the_response() -> None:
     @implementer(ICredentialsChecker)
     class Digests:
         credentialInterfaces = (pb.IUsernameMD5Password,)
@@ -95,7 +97,7 @@ def test_name_and_password_are_text_or_bytes(name: Any, password: Any) -> None:
     )
 
 
-def test_a_name_may_arrive_as_text() -> None:
+def test_name_may_arrive_as_text() -> None:
     pair = connected(portal_of(OneRealm()))
     challenge, challenger = call(pair, root_of(pair), "login", "alice")
     response = pb.respond(challenge, b"sesame")
@@ -103,7 +105,7 @@ def test_a_name_may_arrive_as_text() -> None:
     assert call(pair, avatar, "name") == b"alice"
 
 
-def test_a_challenge_is_good_for_one_response() -> None:
+def test_challenge_takes_one_response() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     challenge, challenger = call(pair, root_of(pair), "login", b"alice")
@@ -117,7 +119,7 @@ def test_a_challenge_is_good_for_one_response() -> None:
     assert realm.users == []
 
 
-def test_a_challenger_that_is_held_by_other_means_takes_no_second_response() -> None:
+def test_challenger_kept_by_another_reference_takes_one_response() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     challenge, challenger = call(pair, root_of(pair), "login", b"alice")
@@ -146,13 +148,13 @@ def test_refusal_of_malformed_names(name: Any) -> None:
     assert exported(pair) == 0
 
 
-def test_the_longest_name_is_taken() -> None:
+def test_longest_name_is_accepted() -> None:
     pair = connected(portal_of(OneRealm()))
     challenge, _ = call(pair, root_of(pair), "login", b"a" * MAX_NAME)
     assert len(challenge) == 16
 
 
-def test_logins_that_are_not_finished_do_not_pile_up() -> None:
+def test_number_of_unfinished_logins_is_bounded() -> None:
     pair = connected(portal_of(OneRealm()))
     root = root_of(pair)
     held = [call(pair, root, "login", b"alice") for _ in range(MAX_CHALLENGES + 3)]
@@ -166,7 +168,7 @@ def test_logins_that_are_not_finished_do_not_pile_up() -> None:
     assert call(pair, avatar, "name") == b"alice"
 
 
-def test_logins_that_are_let_go_of_do_not_pile_up() -> None:
+def test_released_logins_leave_no_state() -> None:
     pair = connected(portal_of(OneRealm()))
     root = root_of(pair)
     for _ in range(2 * MAX_CHALLENGES):
@@ -175,7 +177,7 @@ def test_logins_that_are_let_go_of_do_not_pile_up() -> None:
     assert exported(pair) == 0
 
 
-def test_many_logins_at_once_are_all_answered() -> None:
+def test_simultaneous_logins_are_all_answered() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     waiting = [
@@ -191,7 +193,7 @@ def test_many_logins_at_once_are_all_answered() -> None:
 @pytest.mark.parametrize(
     "said", [None, b"challenge", (b"challenge",), (1, 2), (b"challenge", 2)]
 )
-def test_a_server_that_sends_no_challenge_is_not_answered(said: Any) -> None:
+def test_error_for_a_server_without_a_challenge(said: Any) -> None:
     class Impostor(pb.Root):
         def remote_login(self, name: Any) -> Any:
             return said
@@ -200,7 +202,7 @@ def test_a_server_that_sends_no_challenge_is_not_answered(said: Any) -> None:
     trapped(log_in(pair), pb.ProtocolError)
 
 
-def test_anonymous_is_not_a_name() -> None:
+def test_empty_name_is_no_anonymous_login() -> None:
     realm = OneRealm()
     pair = connected(portal_of(realm))
     trapped(log_in(pair, UsernamePassword(b"", b"")), UnauthorizedLogin)

@@ -29,7 +29,7 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/passwords.db"
 
 
-def test_an_engine_does_as_well_and_stays_open(url: str) -> None:
+def test_engine_of_the_program_stays_open(url: str) -> None:
     engine = create_engine(url)
     store = opened(engine, create=True)
     store.set_password("alice", "sesame")
@@ -40,7 +40,7 @@ def test_an_engine_does_as_well_and_stays_open(url: str) -> None:
     engine.dispose()
 
 
-def test_tables_are_made_when_asked_for(url: str) -> None:
+def test_tables_are_created_on_request(url: str) -> None:
     with pytest.raises(PasswordStoreError, match="no such table"):
         opened(url)
     first = opened(url, create=True, keep="scram")
@@ -59,7 +59,7 @@ def test_tables_without_settings_are_refused(url: str) -> None:
         opened(url)
 
 
-def test_of_several_that_make_the_tables_all_have_one_secret(url: str) -> None:
+def test_simultaneous_creators_share_one_secret(url: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         stores = list(threads.map(lambda _: opened(url, create=True), range(4)))
     assert len({store._server_secret() for store in stores}) == 1
@@ -81,20 +81,20 @@ def test_changes_by_another_process_take_effect_at_once(url: str) -> None:
         ("sqlite:////nowhere/at/all.db", "unable to open"),
     ],
 )
-def test_other_databases_are_refused(database: str, reason: str) -> None:
+def test_refusal_of_unsupported_databases(database: str, reason: str) -> None:
     with pytest.raises(PasswordStoreError, match=reason) as caught:
         opened(database, create=True)
     assert "planted" not in str(caught.value)
     assert caught.value.__context__ is None
 
 
-def test_other_dialects_are_refused() -> None:
+def test_refusal_of_unsupported_dialects_of_sql() -> None:
     engine: Any = type("Engine", (), {"dialect": type("D", (), {"name": "oracle"})})()
     with pytest.raises(PasswordStoreError, match="PostgreSQL or SQLite"):
         opened(engine)
 
 
-def test_errors_have_no_values(url: str) -> None:
+def test_errors_contain_no_values(url: str) -> None:
     store = opened(url, create=True)
     with store._database.engine.begin() as connection:
         connection.execute(text("DROP TABLE pb_passwords"))
@@ -110,7 +110,7 @@ def test_error_without_a_drivers_text() -> None:
     assert sql._reason(TimeoutError("planted")) == "TimeoutError"
 
 
-def test_the_repr_hides_the_databases_password() -> None:
+def test_repr_hides_the_databases_password() -> None:
     engine = create_engine("sqlite:////tmp/x.db")
     url = engine.url.set(username="me", password="planted")
     database: Any = Database(engine, "PasswordDatabase", ValueError)

@@ -1,4 +1,4 @@
-"""What clients are told where they cannot log in, and what they ask servers before."""
+"""Choice of a mechanism, and the errors of clients that have none in common."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def quiet() -> Any:
 
 
 class Echo(pb.Root):
-    """A server without a login.  It notes what it is asked."""
+    """A server without a login that notes the names of its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -56,7 +56,7 @@ class Echo(pb.Root):
 
 
 class Legacy(Echo):
-    """A server whose only login is the one that twisted.spread has."""
+    """A server whose only login is that of twisted.spread."""
 
     def remote_login(self, username: Any) -> Any:
         return b"challenge", pb.Referenceable()
@@ -90,7 +90,7 @@ def told(result: Any, kind: type[Exception]) -> str:
         (5, "the user name is bytes or text, not int"),
     ],
 )
-def test_a_user_name_that_is_none_is_the_reason(name: Any, fault: str) -> None:
+def test_error_names_an_unusable_user_name(name: Any, fault: str) -> None:
     pair = connected(portal_of(OneRealm()))
     result = log_in(pair, UsernamePassword(name, SECRET))
     assert told(result, UnusableCredentials).startswith(fault)
@@ -98,35 +98,35 @@ def test_a_user_name_that_is_none_is_the_reason(name: Any, fault: str) -> None:
 
 @pytest.mark.parametrize("connect", [connected, legacy_connected])
 @pytest.mark.parametrize("password", [None, 5])
-def test_a_password_that_is_none_is_the_reason(connect: Any, password: Any) -> None:
+def test_error_names_an_unusable_password(connect: Any, password: Any) -> None:
     pair = connect(portal_of(OneRealm()))
     text = told(log_in(pair, UsernamePassword(b"bob", password)), UnusableCredentials)
     assert "the password is" in text
 
 
 @pytest.mark.parametrize("credentials", ["alice", None, object()])
-def test_what_is_no_kind_of_credentials_is_named(credentials: Any) -> None:
+def test_error_names_an_object_that_is_no_credentials(credentials: Any) -> None:
     pair = connected(portal_of(OneRealm()))
     text = told(log_in(pair, credentials), UnusableCredentials)
     assert type(credentials).__qualname__ in text
 
 
 @pytest.mark.parametrize("mechanisms", [None, []])
-def test_a_password_that_is_none_is_the_reason_by_md5(mechanisms: Any) -> None:
+def test_error_names_an_unusable_password_for_md5(mechanisms: Any) -> None:
     pair = pair_of(Legacy(), allow_legacy_md5=True, mechanisms=mechanisms)
     nothing: Any = None
     result = log_in(pair, UsernamePassword(b"bob", nothing))
     assert "password is None" in told(result, UnusableCredentials)
 
 
-def test_unusable_credentials_are_wrong_values_as_well() -> None:
+def test_unusable_credentials_derive_from_value_error() -> None:
     assert issubclass(UnusableCredentials, (NoMechanism, ValueError))
 
 
 # Servers that offer nothing for them.
 
 
-def test_a_server_that_wants_the_password_itself_has_to_be_verified(
+def test_error_for_plain_with_an_unverified_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from pb_cred._channel import tls as channel
@@ -141,7 +141,7 @@ def test_a_server_that_wants_the_password_itself_has_to_be_verified(
     assert "certificate was verified" in text
 
 
-def test_a_server_without_anything_for_a_certificate_says_what_it_has() -> None:
+def test_error_for_a_certificate_lists_the_servers_mechanisms() -> None:
     pair = connected(portal_of(OneRealm()))
     text = told(log_in(pair, OwnCertificate()), NoMechanism)
     assert "OwnCertificate: SCRAM-SHA-256, ANONYMOUS" in text
@@ -149,7 +149,7 @@ def test_a_server_without_anything_for_a_certificate_says_what_it_has() -> None:
 
 @pytest.mark.parametrize("credentials", [ALICE, Anonymous(), OwnCertificate()])
 @pytest.mark.parametrize("allow", [True, False])
-def test_a_server_without_a_login_is_told_from_a_legacy_one(
+def test_error_tells_a_server_without_a_login_from_a_legacy_one(
     credentials: Any, allow: bool
 ) -> None:
     root = Echo()
@@ -161,19 +161,19 @@ def test_a_server_without_a_login_is_told_from_a_legacy_one(
 
 @pytest.mark.parametrize("credentials", [ALICE, OwnCertificate()])
 @pytest.mark.parametrize("mechanisms", [None, []])
-def test_a_legacy_server_is_said_to_be_one(credentials: Any, mechanisms: Any) -> None:
+def test_error_names_a_legacy_server(credentials: Any, mechanisms: Any) -> None:
     pair = pair_of(Legacy(), mechanisms=mechanisms)
     assert "twisted.spread" in told(log_in(pair, credentials), NoMechanism)
 
 
-def test_a_legacy_server_is_asked_nothing_that_it_does_not_have() -> None:
+def test_legacy_server_is_sent_published_calls_only() -> None:
     root = Legacy()
     pair = pair_of(root, allow_legacy_md5=True)
     log_in(pair)
     assert root.asked == ["login"]
 
 
-def test_a_failure_of_the_question_is_passed_on(
+def test_failed_question_for_mechanisms_is_passed_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pair = connected(portal_of(OneRealm()))
@@ -187,7 +187,7 @@ def test_a_failure_of_the_question_is_passed_on(
 # Servers that want a login.
 
 
-def test_a_method_that_is_called_before_a_login_says_that_one_is_wanted() -> None:
+def test_method_called_before_a_login_raises_login_required() -> None:
     pair = connected(portal_of(OneRealm()))
     result = call(pair, pair.client.remoteForName("root"), "hello", 5)
     text = str(trapped(result, LoginRequired).value)
@@ -197,7 +197,7 @@ def test_a_method_that_is_called_before_a_login_says_that_one_is_wanted() -> Non
     assert result.check(pb.NoSuchMethod) is not None
 
 
-def test_the_login_of_a_checker_of_text_takes_both_forms(quiet: Any) -> None:
+def test_checker_of_text_accepts_names_in_both_forms(quiet: Any) -> None:
     users = InMemoryUsernamePasswordDatabaseDontUse()
     users.addUser("joe", b"x")  # type: ignore[arg-type]
     for connect in (connected, legacy_connected):
