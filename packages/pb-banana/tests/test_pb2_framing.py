@@ -246,6 +246,43 @@ def test_lanes_are_no_more_than_the_other_end_takes() -> None:
     assert ended == ["a", "b"]
 
 
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_the_rest_of_a_message_that_is_withdrawn_is_not_sent(pieces: int) -> None:
+    queue = LaneQueue(FRAME, lanes=1)
+    call = object()
+    first = LaneMessage([b"m" * 3 * FRAME], 3 * FRAME, NO_KEYS, NO_KEYS, None, call)
+    second = message(2 * FRAME, byte=b"n")
+    queue.add(first)
+    queue.add(second)
+    assert queue.messages == [first, second]
+    assert (first.call, second.call) == (call, None)
+    frames = reader()
+    for _ in range(pieces):
+        frames.feed(b"".join(queue.next_piece()))
+        assert not frames.advance()
+    lane = queue.withdraw(first)
+    assert lane == pieces
+    assert queue.size == 2 * FRAME
+    if lane:
+        frames.drop(lane)
+    assert second.lane == 1
+    assert received(b"".join(sent(queue)), [], frames) == [b"n" * 2 * FRAME]
+    assert not queue
+
+
+def test_a_message_that_waits_is_withdrawn() -> None:
+    queue = LaneQueue(FRAME)
+    queue.add(message(2 * FRAME, begins=frozenset({CALL})))
+    waits = message(3, needs=frozenset({CALL}), begins=frozenset({TARGET}))
+    behind = message(4, byte=b"b", needs=frozenset({TARGET}))
+    queue.add(waits)
+    queue.add(behind)
+    assert (waits.lane, behind.lane) == (0, 0)
+    assert queue.withdraw(waits) == 0
+    assert behind.lane == 2
+    assert queue.size == 2 * FRAME + 4
+
+
 def test_messages_of_a_lost_connection_are_forgotten() -> None:
     queue = LaneQueue(FRAME, lanes=1)
     for _ in range(2):

@@ -15,7 +15,7 @@ waits behind it, as does what depends on a message that waits.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .framing import LAST_LANE, LENGTH_BYTES, piece
 
@@ -39,6 +39,7 @@ class LaneMessage:
         needs: The keys of the earlier messages that it has to come after.
         begins: The keys that later messages may need.
         is_sent: Called when its last piece is taken; None for nothing.
+        call: The call that it is, as its sender keeps it; None for another message.
 
     Attributes:
         lane: The lane that it is on; 0 for none.
@@ -46,7 +47,7 @@ class LaneMessage:
     """
 
     __slots__ = (
-        *("begins", "is_sent", "lane", "needs", "offset", "size"),
+        *("begins", "call", "is_sent", "lane", "needs", "offset", "size"),
         *("_index", "_parts", "_place"),
     )
 
@@ -57,6 +58,7 @@ class LaneMessage:
         needs: frozenset[Key],
         begins: frozenset[Key],
         is_sent: Callable[[], None] | None = None,
+        call: Any = None,
     ) -> None:
         self._parts = parts
         self._index = 0
@@ -65,6 +67,7 @@ class LaneMessage:
         self.needs = needs
         self.begins = begins
         self.is_sent = is_sent
+        self.call = call
         self.lane = 0
         self.offset = 0
 
@@ -177,6 +180,29 @@ class LaneQueue:
             message.is_sent()
         self._begin_those_that_can()
         return parts
+
+    @property
+    def messages(self) -> list[LaneMessage]:
+        """The messages, each behind those that it has to come after."""
+        return [*self._begun, *self._waiting]
+
+    def withdraw(self, message: LaneMessage) -> int:
+        """Send no more of a message.
+
+        Args:
+            message: One that is here.
+
+        Returns:
+            The lane on which the other end expects the rest; 0 if no piece has gone.
+        """
+        self.size -= message.size - message.offset
+        if message.lane:
+            self._begun.remove(message)
+            self._free.append(message.lane)
+        else:
+            self._waiting.remove(message)
+        self._begin_those_that_can()
+        return message.lane if message.offset else 0
 
     def clear(self) -> None:
         """Forget all messages: the connection is lost."""

@@ -645,12 +645,12 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             before = codec.unsent
             send_pages(self.pageProducers, self.peer_log)
             self._page_pieces = max(0, codec.unsent - before)
-        has_pieces = codec.has_pieces
-        if codec.is_held_back or not (self._producers or has_pieces):
+        is_done = not (self._producers or codec.has_pieces)
+        if codec.is_held_back or is_done:
             self._is_pumping = False
             transport: Any = self.transport
             transport.unregisterProducer()
-        if (had_pages and not self._producers) or (piece and not has_pieces):
+        if (had_pages and not self._producers) or is_done:
             self.has_ended()
 
     def pauseProducing(self) -> None:

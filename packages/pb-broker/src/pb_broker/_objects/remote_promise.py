@@ -69,7 +69,8 @@ class PromisedAnswer:
     """
 
     __slots__ = (
-        *("__weakref__", "_answer", "_error", "_is_known", "_value", "_waiting"),
+        *("__weakref__", "_answer", "_error", "_is_known", "_is_looked_at"),
+        *("_value", "_waiting"),
         *("perspective", "request", "session"),
     )
 
@@ -80,6 +81,7 @@ class PromisedAnswer:
         self.perspective = perspective
         self.request = request
         self._is_known = False
+        self._is_looked_at = False
         self._value: Any = None
         self._error: BaseException | None = None
         self._waiting: list[Callable[[], None]] = []
@@ -111,7 +113,9 @@ class PromisedAnswer:
     def _known(self) -> None:
         self._is_known = True
         answer = self._answer
-        if answer is not None and answer.promised is self:
+        if self._is_looked_at:
+            self._answer = None
+        elif answer.promised is self:
             # No promise was made of it, so that nothing has to be kept.
             answer.promised = None
         waiting, self._waiting = self._waiting, []
@@ -120,8 +124,11 @@ class PromisedAnswer:
 
     def looked_at(self) -> None:
         """Have its failure not be logged: a caller deals with it."""
-        answer, self._answer = self._answer, None
-        if answer is not None:
+        if not self._is_looked_at:
+            self._is_looked_at = True
+            answer = self._answer
+            if self._is_known:
+                self._answer = None
             self.session.broker.shell.ignore(answer)
 
     def cancel(self) -> None:

@@ -46,7 +46,13 @@ from pb_jelly.codec import CurrentTables, current_tables
 from .credit import CreditGiven
 from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages
 from .kept_answers import KeptAnswers, PromisedPart, number_of
-from .outgoing_messages import Carrier, OutgoingCall, OutgoingMessages, Startable
+from .outgoing_messages import (
+    Carrier,
+    OutgoingCall,
+    OutgoingMessages,
+    Startable,
+    unsent_answer,
+)
 
 __all__ = ["Pb2Codec", "Pb2Connection", "SessionPolicy", "SessionValues"]
 
@@ -339,7 +345,26 @@ class Pb2Codec:
             self._exchange.call, number, told, luid, name, args, kw, options
         )
         served = (perspective, name, None, None)
-        return self._begun(request, luid, to_copy, self._written(write, served))
+        written = self._written(write, served)
+        if self.outgoing.withdrawn:
+            self._check_answers(luid, written)
+        is_kept = options is not None and messages.KEEP in options
+        return self._begun(request, luid, to_copy, written, is_kept)
+
+    def _check_answers(self, luid: int | bytes | Path, written: _Written) -> None:
+        """Refuse a call that names an answer which there will not be.
+
+        Raises:
+            NotExecuted: The call of that answer was given up before it was sent.
+        """
+        named = {number for kind, number in written[2] if kind == "call"}
+        if isinstance(luid, tuple):
+            named.add(number_of(luid))
+        if not named.isdisjoint(self.outgoing.withdrawn):
+            context = written[-1]
+            if context is not None:
+                self._policy.undo(context)
+            raise unsent_answer()
 
     def _begun(
         self,
@@ -347,6 +372,7 @@ class Pb2Codec:
         luid: int | bytes | Path,
         to_copy: bool,
         written: _Written,
+        is_kept: bool = False,
     ) -> list[bytes]:
         """Return the bytes of a call that has been written, if it can be begun."""
         sent, carried, mentioned, streams, context = written
@@ -364,7 +390,7 @@ class Pb2Codec:
             needs = frozenset([target, *mentioned])
             begins = frozenset([target, held, ("call", request), *carried])
         return self.outgoing.begin(
-            OutgoingCall(request, sent, needs, begins, context, streams)
+            OutgoingCall(request, sent, needs, begins, context, streams, is_kept)
         )
 
     def call_body(
@@ -539,6 +565,9 @@ class Pb2Codec:
         if kind == STREAM:
             return b"".join(self.outgoing.send_framed(integers(messages.STOP, luid)))
         if kind == KEPT_ANSWER:
+            if luid in self.outgoing.withdrawn:
+                self.outgoing.withdrawn.remove(luid)
+                return b""
             data, needs = integers(messages.FINISH, luid), ("call", luid)
         else:
             data = releases({luid: 1})

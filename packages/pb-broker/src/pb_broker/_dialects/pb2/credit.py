@@ -80,6 +80,15 @@ class CreditTaken:
         self.calls += 1
         self.octets += size
 
+    def take_back(self, size: int) -> None:
+        """Count a message no more, which the other end has not begun.
+
+        Args:
+            size: Its bytes.
+        """
+        self.calls -= 1
+        self.octets -= size
+
     def told(self, most_octets: int, most_calls: int) -> bool:
         """Learn of new totals; tell whether they are higher.
 

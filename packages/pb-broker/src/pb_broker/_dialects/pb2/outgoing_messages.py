@@ -11,6 +11,11 @@ which it is kept instead:
   credit (`ack`), its own deadline, or :data:`CREDIT_WAIT`; it was not begun then.
 - It is larger than a frame, or depends on one that is: it goes on a *lane*, in pieces,
   as the transport and the window of the lanes have room for them.
+
+A call that is given up while it is kept is *withdrawn*: the rest of it is not sent, and
+the calls that name its answer fail.  That cannot be done if messages that are kept as
+well depend on a cached copy in it, or if a stream in it has begun: such a call is sent
+to its end and then cancelled, as any other.
 """
 
 from __future__ import annotations
@@ -43,6 +48,7 @@ __all__ = [
     "OutgoingCall",
     "OutgoingMessages",
     "Startable",
+    "unsent_answer",
 ]
 
 #: The least bytes of a frame's payload that any end takes; this one sends no more than
@@ -109,13 +115,15 @@ class OutgoingCall:
         begins: The keys that later messages may need.
         context: The journal of what was counted for it; None for nothing.
         streams: The streams that it carries.
+        is_kept: True if the peer is to keep the answer.
 
     Attributes:
         timer: Ends its waiting for credit; None if it does not wait.
     """
 
     __slots__ = (
-        *("begins", "context", "needs", "request", "sent", "streams", "timer"),
+        *("begins", "context", "is_kept", "needs", "request", "sent", "streams"),
+        "timer",
     )
 
     def __init__(
@@ -126,6 +134,7 @@ class OutgoingCall:
         begins: frozenset[Key] = NO_KEYS,
         context: ServingContext | None = None,
         streams: Sequence[Startable] = (),
+        is_kept: bool = False,
     ) -> None:
         self.request = request
         self.sent = sent
@@ -133,6 +142,7 @@ class OutgoingCall:
         self.begins = begins
         self.context = context
         self.streams = streams
+        self.is_kept = is_kept
         self.timer: Any = None
 
 
@@ -155,12 +165,14 @@ class OutgoingMessages:
             come.
         streams: The most streams that the peer takes at once.
         sent: The number of messages that were handed on and are counted.
+        withdrawn: The numbers of calls that were given up before they were sent, while
+            there are promises of their answers.
     """
 
     __slots__ = (
         *("_carrier", "_credit", "_fail", "_held", "_undo", "_waiting"),
         *("_window", "abandoned", "is_ready", "is_serving", "lanes", "new_ping"),
-        *("sent", "streams"),
+        *("sent", "streams", "withdrawn"),
     )
 
     def __init__(
@@ -184,6 +196,7 @@ class OutgoingMessages:
         self._held: list[OutgoingCall] = []
         self._waiting: deque[OutgoingCall] = deque()
         self.abandoned: set[int] = set()
+        self.withdrawn: set[int] = set()
         self.sent = 0
 
     # The greetings
@@ -250,7 +263,8 @@ class OutgoingMessages:
         Args:
             size: Its bytes.
         """
-        return bool(self.lanes) or not self.is_ready or size > LEAST_FRAME
+        is_behind = bool(self.lanes or self._waiting)
+        return is_behind or not self.is_ready or size > LEAST_FRAME
 
     def send(
         self,
@@ -258,6 +272,7 @@ class OutgoingMessages:
         needs: frozenset[Key] = NO_KEYS,
         begins: frozenset[Key] = NO_KEYS,
         streams: Sequence[Startable] = (),
+        call: OutgoingCall | None = None,
     ) -> list[bytes]:
         """Return the frame of a message; no frame if it is kept.
 
@@ -266,6 +281,7 @@ class OutgoingMessages:
             needs: The keys of the messages that it comes after.
             begins: The keys that later messages may need.
             streams: The streams that it carries.
+            call: The call that it is; None for another message.
         """
         lanes = self.lanes
         if not self.is_ready:
@@ -276,7 +292,8 @@ class OutgoingMessages:
         if sent.size <= lanes.max_frame and not (lanes and lanes.has_to_wait(needs)):
             self.sent += 1
             return [sent.frame()]
-        lanes.add(LaneMessage(sent.parts, sent.size, needs, begins, self._count))
+        message = sent.parts, sent.size, needs, begins, self._count, call
+        lanes.add(LaneMessage(*message))
         self._carrier.pump()
         return []
 
@@ -350,12 +367,12 @@ class OutgoingMessages:
     def _begun(self, call: OutgoingCall) -> list[bytes]:
         """Return the bytes of a call for which there is credit."""
         self._credit.begin(call.sent.size)
-        return self.send(call.sent, call.needs, call.begins, call.streams)
+        return self.send(call.sent, call.needs, call.begins, call.streams, call)
 
     def _has_waited(self, call: OutgoingCall) -> None:
         """End a call that has waited for credit in vain."""
-        self._waiting.remove(call)
-        self._take_back(call)
+        call.timer = None
+        self._withdraw(call)
         error = NotExecuted(
             f"the other end has not let the call begin within {CREDIT_WAIT:g} seconds: "
             f"it has as many calls as it takes, or as many bytes of them"
@@ -373,12 +390,16 @@ class OutgoingMessages:
             most_octets: The bytes that may have been begun in all.
             most_calls: The calls.
         """
-        if not self._credit.told(most_octets, most_calls):
-            return
+        if self._credit.told(most_octets, most_calls):
+            self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        """Begin the calls that have waited, as far as there is credit."""
         waiting = self._waiting
         while waiting and self._credit.allows(waiting[0].sent.size, self.is_serving()):
             call = waiting.popleft()
             call.timer.cancel()
+            call.timer = None
             for part in self._begun(call):
                 self._carrier.send_late(part)
         if waiting:
@@ -390,14 +411,9 @@ class OutgoingMessages:
         Args:
             request: The number of the call.
         """
-        for queue in (self._held, self._waiting):
-            for call in queue:
-                if call.request == request:
-                    queue.remove(call)
-                    if call.timer is not None:
-                        call.timer.cancel()
-                    self._take_back(call)
-                    return
+        for call in self._calls():
+            if call.request == request and self._withdraw(call):
+                return
         if len(self.abandoned) >= _MOST_ABANDONED:
             why = f"{_MOST_ABANDONED} calls were given up and never answered"
             self._carrier.give_up(Error(why))
@@ -406,3 +422,82 @@ class OutgoingMessages:
         data = integers(messages.CANCEL, request)
         for part in self.send_framed(data, frozenset([("call", request)])):
             self._carrier.send_late(part)
+
+    def _calls(self) -> list[OutgoingCall]:
+        """Return the messages that are kept, but those on lanes that are no calls."""
+        on_lanes = [each.call for each in self.lanes.messages if each.call is not None]
+        return [*on_lanes, *self._held, *self._waiting]
+
+    def _withdraw(self, call: OutgoingCall) -> bool:
+        """Send no more of a call, and have those that name its answer fail.
+
+        Args:
+            call: A call that is kept.
+
+        Returns:
+            False if that cannot be done, and nothing was.
+        """
+        gone = self._with_dependents(call)
+        lanes = self.lanes
+        on_lanes = [each for each in lanes.messages if each.call in gone]
+        is_begun = any(each.call is call for each in on_lanes)
+        if is_begun and not self._can_be_missed(gone, on_lanes):
+            return False
+        dropped = list(filter(None, map(lanes.withdraw, reversed(on_lanes))))
+        for message in on_lanes:
+            self._credit.take_back(message.call.sent.size)
+        for each in gone:
+            self._forget(each)
+        for lane in dropped:
+            self._carrier.send_late(integers(messages.DROP, lane))
+        if on_lanes:
+            self._begin_waiting()
+            self._carrier.pump()
+        for each in gone[1:]:
+            self._fail(each.request, unsent_answer())
+        return True
+
+    def _with_dependents(self, call: OutgoingCall) -> list[OutgoingCall]:
+        """Return a call, and the calls that are kept and name its answer or theirs."""
+        gone = [call]
+        keys: set[Key] = {("call", call.request)}
+        for each in self._calls():
+            # Each is behind those that it depends on.
+            if each.request and each is not call and not keys.isdisjoint(each.needs):
+                gone.append(each)
+                keys.add(("call", each.request))
+        return gone
+
+    def _can_be_missed(
+        self, gone: list[OutgoingCall], on_lanes: list[LaneMessage]
+    ) -> bool:
+        """Tell whether the other messages that are kept can do without some calls.
+
+        Args:
+            gone: The calls.
+            on_lanes: Those of them that are on lanes, or wait for one that is.
+        """
+        if any(each.call.streams for each in on_lanes):
+            return False
+        keys: set[Key] = {("call", each.request) for each in gone}
+        for each in gone:
+            keys.update(key for key in each.begins if key[0] == "cache")
+        needs = [each.needs for each in self.lanes.messages if each.call not in gone]
+        needs += [each.needs for each in self._waiting if each not in gone]
+        return all(map(keys.isdisjoint, needs))
+
+    def _forget(self, call: OutgoingCall) -> None:
+        """Take a call that is not sent out of its queue, and back what it counted."""
+        for queue in (self._held, self._waiting):
+            if call in queue:
+                queue.remove(call)
+        if call.timer is not None:
+            call.timer.cancel()
+        if call.is_kept:
+            self.withdrawn.add(call.request)
+        self._take_back(call)
+
+
+def unsent_answer() -> NotExecuted:
+    """Return the error of a call that names the answer of one that is not sent."""
+    return NotExecuted("the call whose answer it names was given up before it was sent")
