@@ -84,6 +84,7 @@ class StreamSender(Protocol):
             JellyError: An item cannot be sent.
             Exception: What a hook of an item has raised.
         """
+        ...
 
     def ask_for_credit(self, stream: OutgoingStream) -> None:
         """Say that the stream waits for credit."""

@@ -85,7 +85,7 @@ class PromisedAnswer:
         self._value: Any = None
         self._error: BaseException | None = None
         self._waiting: list[Callable[[], None]] = []
-        self._answer = answer
+        self._answer: Any = answer
         if isinstance(answer, Deferred):
             answer.addCallbacks(self._came, self._failed)
         else:
