@@ -203,6 +203,42 @@ def test_a_lane_that_is_dropped_can_be_used_again() -> None:
         frames.drop(1)
 
 
+def _piece_of(frames: FrameReader, lane: int, first: int = 0) -> None:
+    frames.feed(piece(LEAST_PIECE, lane, first=first) + bytes(LEAST_PIECE))
+    assert not frames.advance()
+
+
+def test_a_lane_without_a_piece_since_a_mark_has_stalled() -> None:
+    frames = reader(lane_bytes=2**30)
+    assert not reader().has_lanes
+    before = frames.mark()
+    _piece_of(frames, 1, first=2 * FRAME)
+    assert frames.has_lanes
+    assert not frames.has_stalled(before)
+    mark = frames.mark()
+    assert frames.has_stalled(mark)
+    _piece_of(frames, 1)
+    assert not frames.has_stalled(mark)
+    frames.drop(1)
+    assert not frames.has_stalled(frames.mark())
+
+
+def test_a_lane_that_waits_for_its_turn_has_not_stalled() -> None:
+    frames = FrameReader(FRAME, 2**30, 2**30)
+    _piece_of(frames, 1, first=2 * FRAME)
+    mark = frames.mark()
+    _piece_of(frames, 2, first=2**29)
+    for _ in range(2 * 127 - 1):
+        assert not frames.has_stalled(mark)
+        _piece_of(frames, 2)
+    assert not frames.has_stalled(mark)
+    _piece_of(frames, 2)
+    assert frames.has_stalled(mark)
+    frames.drop(1)
+    _piece_of(frames, 1, first=2 * FRAME)
+    assert not frames.has_stalled(mark)
+
+
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=4))
 def test_any_bytes_are_messages_or_an_error_of_the_family(
     data: bytes, cuts: list[int]

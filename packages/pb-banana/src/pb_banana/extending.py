@@ -14,7 +14,7 @@ from __future__ import annotations
 from ._pb2 import messages, tags
 from ._pb2.class_hooks import Part, PartUnjellier
 from ._pb2.connection_values import Path
-from ._pb2.framing import HEAD_BYTES, FrameReader
+from ._pb2.framing import HEAD_BYTES, FrameReader, LaneMark
 from ._pb2.lane_window import LaneWindow
 from ._pb2.lanes import NO_KEYS, Key, LaneMessage, LaneQueue
 from ._pb2.message_exchange import (
@@ -34,6 +34,7 @@ __all__ = [
     "NO_KEYS",
     "FrameReader",
     "Key",
+    "LaneMark",
     "LaneMessage",
     "LaneQueue",
     "LaneWindow",

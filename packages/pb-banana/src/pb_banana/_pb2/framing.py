@@ -31,6 +31,7 @@ __all__ = [
     "LEAST_PIECE",
     "LENGTH_BYTES",
     "FrameReader",
+    "LaneMark",
     "frame_head",
     "piece",
 ]
@@ -43,6 +44,12 @@ LAST_LANE: Final = 127
 LAST_PIECE: Final = 128
 #: The least bytes of a piece that is not the last.
 LEAST_PIECE: Final = 4096
+#: Lanes take turns: between two pieces on one there are no more on the others.
+_MOST_BETWEEN: Final = 2 * LAST_LANE
+
+#: What has come on lanes by some time: the number of all pieces, and for each lane the
+#: number of the last of them on it.
+LaneMark = tuple[int, dict[int, int]]
 
 
 def frame_head(size: int, lane: int = 0) -> bytes:
@@ -88,6 +95,7 @@ class FrameReader:
         apart: The bytes of all of these.
         lanes: The most lanes that may be used at a time.
         max_frame: As above, and so are the next two.
+        pieces: The number of pieces that have begun to come.
         message_bytes: See above.
         lane_bytes: See above.
     """
@@ -112,6 +120,7 @@ class FrameReader:
         "lanes",
         "max_frame",
         "message_bytes",
+        "pieces",
         "position",
     )
 
@@ -136,6 +145,7 @@ class FrameReader:
         self._lanes: dict[int, LaneBody] = {}
         # The piece that is coming: how many of its bytes are to come, its message, the
         # lane of that, and whether it is the last piece.
+        self.pieces: i64 = 0
         self._piece_left: i64 = 0
         self._piece: LaneBody | None = None
         self._piece_lane: i64 = 0
@@ -145,6 +155,30 @@ class FrameReader:
     def has_backlog(self) -> bool:
         """True if `advance` may find a message, or an error, without more bytes."""
         return self.position < self.end or self._have >= self._need
+
+    @property
+    def has_lanes(self) -> bool:
+        """True if messages are coming on lanes."""
+        return bool(self._lanes)
+
+    def mark(self) -> LaneMark:
+        """Return what has come on the lanes."""
+        return self.pieces, {number: lane.turn for number, lane in self._lanes.items()}
+
+    def has_stalled(self, mark: LaneMark) -> bool:
+        """Tell whether a lane was left alone since then, and does not wait for a turn.
+
+        Args:
+            mark: What had come by then.
+        """
+        pieces, turns = mark
+        for number, lane in self._lanes.items():
+            is_same = turns.get(number) == lane.turn
+            if is_same and (
+                self.pieces == pieces or self.pieces - lane.turn > _MOST_BETWEEN
+            ):
+                return True
+        return False
 
     @property
     def on_lanes(self) -> int:
@@ -256,6 +290,8 @@ class FrameReader:
             )
         if not is_last and size < LEAST_PIECE - LENGTH_BYTES:
             raise DecodeError(f"a piece of {size} bytes, which is not the last")
+        self.pieces += 1
+        lane.turn = self.pieces
         self._take(before)
         self._need = 1
         self._piece = lane

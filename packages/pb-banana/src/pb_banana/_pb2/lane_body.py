@@ -46,17 +46,19 @@ class LaneBody:
         detached: The strings that are detached, by the places in the other bytes at
             which their own would begin.
         apart: The bytes of all of them.
+        turn: The number of its last piece, counted over all lanes.
     """
 
     __slots__ = (
         *("_apart", "_argument", "_heads", "_kept", "_left", "_major", "_rest"),
-        *("_wanted", "announced", "apart", "detached", "size"),
+        *("_wanted", "announced", "apart", "detached", "size", "turn"),
     )
 
     def __init__(self, size: i64) -> None:
         self.size: i64 = size
         self.announced: i64 = 0
         self.apart: i64 = 0
+        self.turn: i64 = 0
         self.detached: dict[int, bytes] = {}
         self._kept: Any = BytesIO()
         # The bytes of the message that have yet to come.

@@ -46,6 +46,7 @@ from pb_jelly.codec import CurrentTables, current_tables
 from .credit import CreditGiven
 from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages
 from .kept_answers import KeptAnswers, PromisedPart, number_of
+from .lane_timeout import LaneTimeout
 from .outgoing_messages import (
     Carrier,
     OutgoingCall,
@@ -194,7 +195,8 @@ class Pb2Codec:
     """
 
     __slots__ = (
-        *("_exchange", "_failures", "_limits", "_policy", "_shared", "_values"),
+        *("_connection", "_exchange", "_failures", "_lane_timeout", "_limits"),
+        *("_policy", "_shared", "_values"),
         *("busy", "incoming", "kept", "outgoing"),
     )
 
@@ -211,6 +213,9 @@ class Pb2Codec:
         most_streams: Callable[[], int],
         is_client: bool,
     ) -> None:
+        self._connection = connection
+        # None as long as no large message comes.
+        self._lane_timeout: LaneTimeout | None = None
         self._policy = policy
         self._values: SessionValues = values
         self._shared = shared
@@ -285,6 +290,8 @@ class Pb2Codec:
     def held_calls(self) -> set[int]:
         """Return the numbers of calls that were not sent, and drop all messages."""
         self.incoming.forget_waiting()
+        if self._lane_timeout is not None:
+            self._lane_timeout.stop()
         return self.outgoing.take_unsent()
 
     def widen(self) -> None:
@@ -645,8 +652,18 @@ class Pb2Codec:
         finally:
             values.end_reading(before)
         if message is None:
+            if exchange.frames.has_lanes:
+                self._watch_lanes()
             return False
         if not self.is_ready and message[0] != messages.HELLO:
             raise ProtocolError("a message before the hello")
         exchange.hand(message, self.incoming)
         return True
+
+    def _watch_lanes(self) -> None:
+        """See that the messages that are coming on lanes go on, if that is not done."""
+        timeout = self._lane_timeout
+        if timeout is None or timeout.is_over:
+            self._lane_timeout = LaneTimeout(
+                self._connection, self._exchange.frames, self.incoming.new_ping
+            )

@@ -530,6 +530,7 @@ class IncomingMessages:
             self.acknowledge()
         self._is_asked = True
         self._greeter.send_late(integers(messages.PONG, nonce))
+        self._outgoing.asked()
 
     def pong(self, nonce: int) -> None:
         """Learn of the answer to a ping."""

@@ -84,6 +84,9 @@ class Carrier(Protocol):
     def pump(self) -> None:
         """Ask for :meth:`OutgoingMessages.next_piece` as the transport has room."""
 
+    def resumeProducing(self) -> None:
+        """Ask for :meth:`OutgoingMessages.next_piece` at once, and send it."""
+
     def send_late(self, data: bytes) -> None:
         """Send bytes outside of a step that returns bytes.
 
@@ -171,7 +174,15 @@ class OutgoingMessages:
 
     __slots__ = (
         *("_carrier", "_credit", "_fail", "_held", "_undo", "_waiting"),
-        *("_window", "abandoned", "is_ready", "is_serving", "lanes", "new_ping"),
+        *(
+            "_has_moved",
+            "_window",
+            "abandoned",
+            "is_ready",
+            "is_serving",
+            "lanes",
+            "new_ping",
+        ),
         *("sent", "streams", "withdrawn"),
     )
 
@@ -188,6 +199,8 @@ class OutgoingMessages:
         self._credit = CreditTaken(0, 0)
         self.lanes = LaneQueue(LEAST_FRAME)
         self._window = LaneWindow()
+        # True if a piece has gone since the peer's last ping.
+        self._has_moved = False
         self.new_ping: Callable[[Callable[[], None]], bytes]
         self.streams = 0
         self.is_ready = False
@@ -326,6 +339,7 @@ class OutgoingMessages:
         parts: list[bytes | memoryview] = []
         if window.ping_before(now):
             parts.append(self.new_ping(self._has_arrived))
+        self._has_moved = True
         before = lanes.size
         parts += lanes.next_piece()
         if window.ping_behind(before - lanes.size, now, is_last=not lanes):
@@ -337,6 +351,16 @@ class OutgoingMessages:
         self._window.answered(self._carrier.now())
         if self.lanes:
             self._carrier.pump()
+
+    def asked(self) -> None:
+        """Learn of a ping: the peer sees by the answer whether lanes move.
+
+        A piece goes behind the answer if none has gone since the last one, be there
+        room for it or not.
+        """
+        if not self._has_moved and self.lanes and self._window.is_open:
+            self._carrier.resumeProducing()
+        self._has_moved = False
 
     @property
     def unsent(self) -> int:
