@@ -1,4 +1,4 @@
-"""This module keeps pytest from changing what Twisted's own end sends.
+"""This module is the `conftest` that keeps pytest from changing Twisted's failures.
 
 It also has the one PostgreSQL server for all tests that want one, and has each test
 watched for secrets that are told.
@@ -23,9 +23,9 @@ PLAIN_FAILURE = Failure.__init__
 
 @pytest.fixture(autouse=True)
 def _plain_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo what pytest does to failures for the sake of trial before Twisted 25.
+    """Undo pytest's changes to failures, made for trial before Twisted 25.
 
-    It makes each remember the exception, and Twisted would send that along.
+    They make each failure keep its exception, which Twisted would send along.
     """
     monkeypatch.setattr(Failure, "__init__", PLAIN_FAILURE)
 

@@ -1,4 +1,4 @@
-"""This module makes random graphs of what twisted.spread.jelly can serialize.
+"""This module makes random graphs of types that twisted.spread.jelly can serialize.
 
 It is a module of its own so that Twisted finds its classes by their names.
 """
@@ -38,7 +38,7 @@ class Hooked(legacy.Jellyable, legacy.Unjellyable):
     other: Any
 
     def getStateFor(self, jellier: Any) -> dict[str, Any]:
-        """Return a state that nobody else holds on to."""
+        """Return a state without further references to it."""
         return {"n": self.n, "other": getattr(self, "other", None), "new": [self.n]}
 
 
@@ -63,8 +63,8 @@ def graphs(  # noqa: C901
 
     Args:
         draw: Given by hypothesis.
-        instances: Whether there are any in it.
-        knots: Whether there may be cycles through tuples and frozensets, the members of
+        instances: True for a graph with instances.
+        knots: True if there may be cycles through tuples and frozensets, the members of
             sets and the keys of dicts, or a state that is put in by ``__setstate__``.
     """
     kinds = [list, dict, set, *(INSTANCES if instances else ())]
@@ -107,7 +107,7 @@ def graphs(  # noqa: C901
 
 
 def _order(value: Any) -> str:
-    """Return what members of a set can be sorted by, whatever they are."""
+    """Return the sort key of a member of a set, of any type."""
     if isinstance(value, frozenset):
         return repr(sorted(map(_order, value)))
     if isinstance(value, INSTANCES):
@@ -116,7 +116,7 @@ def _order(value: Any) -> str:
 
 
 def _parts(value: Any) -> list[Any] | None:
-    """Return what an object is made of, in an order; None for scalars."""
+    """Return the parts of an object, in an order; None for scalars."""
     if isinstance(value, (list, tuple)):
         return list(value)
     if isinstance(value, dict):
@@ -129,7 +129,7 @@ def _parts(value: Any) -> list[Any] | None:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Say whether two graphs have the same types, values and identities."""
+    """Return True if two graphs have the same types, values and identities."""
     twins: dict[int, int] = {}
     backwards: dict[int, int] = {}
     todo = [(one, other)]

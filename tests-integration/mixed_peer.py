@@ -98,7 +98,7 @@ class Flavours:
         self.user = User
 
     def portal(self) -> Portal:
-        """Return a portal that lets everybody in who knows the password."""
+        """Return a portal that admits every user with the password."""
 
         @implementer(IRealm)
         class Realm:
@@ -109,7 +109,7 @@ class Flavours:
         return Portal(Realm(), [checker])
 
     def server(self) -> Any:
-        """Return a server for clients that may know nothing but MD5."""
+        """Return a server that accepts MD5 from its clients."""
 
         class Server(self.pb.PBServerFactory):  # type: ignore[misc,name-defined]
             allow_legacy_md5 = True

@@ -114,7 +114,7 @@ class Peer:
         return peer
 
     async def until(self, is_so: Callable[[], Any]) -> None:
-        """Wait until something is so, which is looked at after each message."""
+        """Wait until a condition holds, which is checked after each message."""
         while not is_so():
             await self.next_message()
 

@@ -161,7 +161,7 @@ def run_program(
         arguments: Command line after the interpreter: a path, ``-m`` or ``-c``.
         cwd: Folder to run it in; None for the present one.
         warnings: Options for ``-W``.
-        fresh: True for a new interpreter, where the imports are what is tested.
+        fresh: True for a new interpreter, where the imports are tested.
         stdin: Text on its standard input.
 
     Returns:

@@ -24,7 +24,7 @@ HERE = "127.0.0.1"
 
 
 class Event:
-    """Something that happens once, to be waited for on either loop."""
+    """Event that happens once, and can be awaited on either loop."""
 
     def __init__(self, waiting: Any, happen: Any) -> None:
         self._waiting = waiting
@@ -53,11 +53,11 @@ class Ends:
         self.brokers: list[Any] = []
 
     def event(self) -> Event:
-        """Return something to be waited for."""
+        """Return an awaitable event."""
         raise NotImplementedError
 
     def given(self, deferred: Deferred[Any]) -> Any:
-        """Return a Deferred as what the loop can wait for."""
+        """Return a Deferred as an awaitable of the loop."""
         raise NotImplementedError
 
     async def serve(self, factory: Any, *, tls: bool = False) -> int:
@@ -71,7 +71,7 @@ class Ends:
 
         Args:
             port: The server's.
-            tls: Whether it talks TLS.
+            tls: True for a connection over TLS.
             own: The client's certificate.
             **options: The factory's.
         """

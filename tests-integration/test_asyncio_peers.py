@@ -33,7 +33,7 @@ Test = Callable[[], Coroutine[Any, Any, None]]
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Any:
-    """What runs a coroutine on a loop of the kind."""
+    """Return a function that runs a coroutine on a loop of the kind."""
 
     def run(coroutine: Coroutine[Any, Any, None]) -> None:
         loop = (

@@ -33,7 +33,7 @@ DIALECTS = {b"pb": PB_VOCABULARY, b"none": None}
 
 
 def twisted(dialect: bytes) -> Any:
-    """Return Twisted's codec, speaking a dialect, with what it receives."""
+    """Return Twisted's codec in a dialect, with the list of received expressions."""
     codec: Any = banana.Banana()
     codec.connectionMade()
     codec.currentDialect = dialect

@@ -44,7 +44,7 @@ def run(
 
 
 def rows_in(path: Path) -> list[dict[str, Any]]:
-    """Return the measurements in a file, after a look at what they are of."""
+    """Check the subjects of the measurements in a file, and return the measurements."""
     about, *rows = map(json.loads, path.read_text("utf-8").splitlines())
     assert about["kind"] == "run"
     assert about["form"] in {"plain", "compiled"}

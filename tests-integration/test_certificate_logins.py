@@ -62,7 +62,7 @@ class Tests(Ends):
     def asking(self, *trusted: trustme.CA) -> Any:
         """Return a server's TLS that asks for certificates, but does not insist.
 
-        It takes certificates of those that it trusts; if that is nobody, anybody's.
+        The server asks for certificates of trusted authorities, or of any without them.
         """
         mine = own(self.authority.issue_cert("localhost"))
         options: dict[str, Any] = {}
@@ -204,7 +204,7 @@ class Tests(Ends):
 
 
 class OnAsyncio:
-    """A server on asyncio, and what its users' TLS needs."""
+    """A server on asyncio, with the TLS settings of its users."""
 
     def __init__(self) -> None:
         self.servers = trustme.CA()

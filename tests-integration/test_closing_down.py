@@ -31,10 +31,10 @@ ANSWERS = 200
 
 
 class Done(pb.Root):
-    """Notes what it has begun.
+    """Root object that records begun calls.
 
     Args:
-        sleep: Called with seconds, returns what to await.
+        sleep: Function from seconds to an awaitable.
     """
 
     def __init__(self, sleep: Any) -> None:
@@ -48,7 +48,7 @@ class Done(pb.Root):
 
 
 class Callers:
-    """Clients that call until their connection is lost, and what they were told."""
+    """Clients that call until their connection is lost, with their outcomes."""
 
     def __init__(self, root: Done, sleep: Any) -> None:
         self.root = root
@@ -58,7 +58,7 @@ class Callers:
         self.wrong: list[str] = []
 
     async def call(self, caller: int, remote: Any) -> None:
-        """Make one call after the other, whatever becomes of them."""
+        """Make one call after the other, and record each outcome."""
         number = 0
         while True:
             number += 1

@@ -51,7 +51,7 @@ class Order:
 
 
 def upgraded(state: dict[str, Any], version: int) -> dict[str, Any]:
-    """Take what was sent before there was a count."""
+    """Read the state of the version without a count."""
     return {"count": 1, **state}
 
 
@@ -66,7 +66,7 @@ def policy() -> ours.SecurityOptions:
 
 
 class TheirCopy(theirs.Copyable, theirs.RemoteCopy):
-    """What a legacy peer sends and receives under one name."""
+    """Class of a legacy peer, sent and received under one name."""
 
     wire_name = b""
 
@@ -119,7 +119,7 @@ VERSION = "shop.Order.persistenceVersion"
 
 
 def their_order(**others: Any) -> TheirOrder:
-    """Return what a legacy peer sends for the order."""
+    """Return a legacy peer's object for the order."""
     paid = TheirStatus(name="PAID")
     return TheirOrder(
         **{

@@ -21,7 +21,7 @@ OURS = ("-m", "pb_cred.drop_in")
 
 
 def output(command: tuple[str, ...], program: str, *arguments: str) -> str:
-    """Run a program and return what it printed."""
+    """Run a program and return its output."""
     run = run_program(*command, PROGRAMS / program, *arguments)
     assert run.returncode == 0, run.stderr
     return run.stdout
@@ -37,7 +37,7 @@ def test_program_prints_the_same_through_the_drop_in(program: str) -> None:
 
 
 def conversation(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str, str]:
-    """Run the calculator's two programs; return what the server and the client said."""
+    """Run the calculator's two programs; return the output of server and client."""
     with started(*server, PROGRAMS / "calculator_server.py") as serving:
         assert serving.stdout is not None
         port = serving.stdout.readline().strip()
@@ -49,7 +49,7 @@ def conversation(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str,
 
 @pytest.fixture(scope="module")
 def theirs() -> tuple[str, str]:
-    """What the two say to each other without us."""
+    """Conversation of the two with twisted.spread at both ends."""
     said, heard = conversation(THEIRS, THEIRS)
     assert len(said.splitlines()) == 4
     assert len(heard.splitlines()) == 11
@@ -74,7 +74,7 @@ def test_program_prints_the_same_with_one_end_on_the_drop_in(
 
 
 def logins(server: tuple[str, ...], client: tuple[str, ...]) -> tuple[str, str]:
-    """Run the two ends of the logins; return what the server and the client said."""
+    """Run the two ends of the logins; return the output of server and client."""
     program = PROGRAMS / "logins.py"
     with (
         open(os.devnull, "w") as nowhere,

@@ -39,7 +39,7 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def promise(path: Path) -> str:
-    """Return what the docstring of an example says it prints."""
+    """Return the output that the docstring of an example promises."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return textwrap.dedent(text.partition("\nPrints:\n")[2]).rstrip() + "\n"
 
@@ -133,10 +133,10 @@ def test_client_of_the_demo_refuses_another_server(tmp_path: Path) -> None:
 
 
 def readme(name: str) -> tuple[list[str], str, str, str]:
-    """Return what a README says to run.
+    """Return the commands of a README.
 
     Returns:
-        The commands that go before, the server, the client, and what the client says.
+        The commands that go before, the server, the client, and the client's output.
     """
     text = (EXAMPLES.parent / name).read_text(encoding="utf-8")
     (before,) = re.findall(r"^```sh\n(pip .*?)^```$", text, re.MULTILINE | re.DOTALL)
@@ -147,7 +147,7 @@ def readme(name: str) -> tuple[list[str], str, str, str]:
 
 
 def make_certificates(commands: list[str], folder: Path) -> None:
-    """Do what a README says to do before its programs can be run."""
+    """Run the commands of a README that go before its programs."""
     install, *commands = commands
     # These are here, or this module would not be.
     assert re.fullmatch(r"pip install 'pb-(cred|broker)\[tls\]' trustme", install)

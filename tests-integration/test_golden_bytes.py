@@ -51,7 +51,7 @@ BOOKKEEPING = (b"count", b"pickled", b"_frames", b"unsafeTracebacks")
 
 
 def split(lines: tuple[Line, ...], side: Side) -> Iterator[tuple[bytes, Any]]:
-    """Yield each message that `side` wrote: its bytes, and what they say."""
+    """Yield each message that `side` wrote: its bytes and its expression."""
     decoder: Any = banana.Banana()
     decoder.setPrefixLimit(64)
     decoder.currentDialect = b"pb"
@@ -83,7 +83,7 @@ def without_bookkeeping(expression: Any) -> Any:
 
 
 def said(step: Step, side: Side) -> list[Any]:
-    """Return what `side` said in a step, in the form in which it is compared.
+    """Return the messages of `side` in a step, in the form for comparison.
 
     Returns:
         The messages in order, each as readable text beside its bytes; or, for one
@@ -168,7 +168,7 @@ def test_offer_of_the_second_dialect_changes_no_byte_behind_it(
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("name", SCENES)
 def test_replay_needs_the_recording_alone(name: str, side: Side) -> None:
-    """Twisted, replayed, says what it said: a difference is not the replay's."""
+    """A replay of Twisted equals its recording: differences are not the replay's."""
     check(name, side, TWISTED, twisted_pb)
 
 

@@ -49,7 +49,7 @@ def call(name: bytes, *args: Any, target: Any = b"root", wanted: int = 1) -> byt
 
 
 class Busy(pb.Root):
-    """What all of them call."""
+    """Root object that every attacker calls."""
 
     def __init__(self) -> None:
         self.kept: list[Any] = []
@@ -83,7 +83,7 @@ class User(pb.Avatar):
 
 @implementer(IPushProducer)
 class Attacker(Protocol):
-    """Sends what it was given, whenever there is room for more."""
+    """Protocol that sends given bytes, whenever the transport has room."""
 
     def __init__(self, attack: Attack) -> None:
         self.attack = attack
@@ -123,14 +123,14 @@ class Attack:
 
     Args:
         port: Where to.
-        make: Returns what one connection sends.
-        count: How many connections there are at once.
-        reads: Whether they read what is sent to them.
+        make: Function that returns the bytes of one connection.
+        count: Number of simultaneous connections.
+        reads: True if they read the server's bytes.
 
     Attributes:
-        ended: How many connections were lost.
-        received: How many bytes came from the server.
-        sent: How many bytes were sent to it.
+        ended: Number of lost connections.
+        received: Number of bytes from the server.
+        sent: Number of bytes to the server.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Attack:
         stopped.callback(None)
 
     def stop(self) -> Deferred[None]:
-        """End it; return a Deferred that fires when nothing is left of it."""
+        """End the attack; return a Deferred that fires when all its state is gone."""
         self._stopped = Deferred()
         for attacker in list(self._open):
             transport: Any = attacker.transport
@@ -197,7 +197,7 @@ class Attack:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait, turn after turn of the reactor, until something is so."""
+    """Wait, turn after turn of the reactor, until a condition holds."""
     while not condition():
         await deferLater(REACTOR, 0, lambda: None)
 
@@ -264,9 +264,9 @@ class HostileTests(TestCase):
 
         Args:
             server: The server.
-            make: Returns what each attacker sends.
+            make: Function that returns the bytes of each attacker.
             begun: Says when the attack is in full swing.
-            user: Whether there is a login, to be done beforehand.
+            user: True for a server with a login, which comes first.
             **arguments: For the attack.
         """
         factory = pb.PBClientFactory()
@@ -299,7 +299,7 @@ class HostileTests(TestCase):
 
     @staticmethod
     def describe(broker: Any) -> tuple[int, int, int, bool]:
-        """Return what a peer holds, makes us hold, waits for; and if it is read."""
+        """Return counts of exports, imports and calls, and True if the peer is read."""
         session = broker.session
         is_read = broker.reading.is_on
         return (
@@ -310,7 +310,7 @@ class HostileTests(TestCase):
         )
 
     async def part(self, broker: Any, server: Server) -> None:
-        """Hang up, and see that the server keeps nothing."""
+        """Close the connection, and assert that the server keeps no state."""
         broker.transport.loseConnection()
         root = getattr(self, "root", Busy())
 

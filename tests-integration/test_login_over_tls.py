@@ -48,7 +48,7 @@ def users() -> Portal:
 
 
 class Relay(pb.Referenceable):
-    """What stands in for an exchange with the server."""
+    """Replacement of an exchange with the server."""
 
     def __init__(self, exchange: Any) -> None:
         self.exchange = exchange
@@ -107,7 +107,7 @@ class Tests(Ends):
         assert await self.mechanism(factory) == "SCRAM-SHA-256"
 
     async def through(self, offered: Callable[[Any], Any], **options: Any) -> Any:
-        """Log in through somebody whose certificate is trusted; return the failure."""
+        """Log in through a middle with a trusted certificate; return the failure."""
         upstream = await self.connect(
             self.serve(pb.PBServerFactory(users())), self.trust()
         )
@@ -131,7 +131,7 @@ class Tests(Ends):
         assert failure.check(pb.NoMechanism)
 
     def passwords(self) -> Portal:
-        """Return a portal whose checker has to see the password."""
+        """Return a portal whose checker needs the password itself."""
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = Path(folder.name, "passwords")

@@ -21,7 +21,7 @@ from pb_broker.testing import Pair, connected_pair
 
 
 class Spans:
-    """A provider, and what it has collected."""
+    """A provider, with its collected spans."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()

@@ -45,7 +45,7 @@ class Values:
         return self
 
     def opened(self, number: int, request: int, target: Any, /) -> None:
-        """Take note of nothing."""
+        """Ignore the message."""
 
     def tag_of(self, cls: type[Any], /) -> int:
         return 47543 if cls is cbor2.CBORTag else 0
@@ -92,7 +92,7 @@ def exchange() -> MessageExchange:
 
 
 def received(data: bytes) -> list[tuple[Any, ...]]:
-    """Return what is received of frames."""
+    """Return the received messages of frames."""
     here = exchange()
     receiver: Any = Received()
     here.frames.feed(data)

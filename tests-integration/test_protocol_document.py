@@ -33,7 +33,7 @@ DOCUMENT = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8
 
 
 def boxes(kind: str) -> list[str]:
-    """Return what is in the boxes of one kind."""
+    """Return the contents of the boxes of one kind."""
     return re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 

@@ -27,7 +27,7 @@ WORDS = [
 
 @pytest.fixture(autouse=True)
 def _their_binding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have ours bind to what theirs can bind to, which is not what ours asks for."""
+    """Give our end the channel binding of theirs, which ours does not ask for."""
     monkeypatch.setattr(scram, "_BINDING", b"p=" + KIND.encode())
 
 

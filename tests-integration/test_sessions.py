@@ -40,7 +40,7 @@ pytestmark = [
 
 
 class News(pb.Cacheable):
-    """What users have a copy of."""
+    """Object of which the users have cached copies."""
 
     def __init__(self) -> None:
         self.observers: list[Any] = []
@@ -105,7 +105,7 @@ class User(pb.Avatar):
 
 
 class Told:
-    """What an audit is told, and who waits for it.
+    """Events of an audit, with the tests' waits for them.
 
     Args:
         ends: The test.
@@ -136,11 +136,11 @@ class Told:
 
 
 class Server:
-    """A server that lets in alice, bob, and whoever does not say who it is.
+    """A server that admits alice, bob and anonymous users.
 
     Args:
         ends: The test.
-        revokes: Whether the realm takes back what was obtained through avatars.
+        revokes: True if the realm revokes references obtained through avatars.
         **options: The factory's.
     """
 
@@ -163,7 +163,7 @@ class Server:
 
 @contextlib.contextmanager
 def ended() -> Iterator[None]:
-    """Expect that what is called has gone while it was, or before."""
+    """Expect a call over a connection that is lost, before or meanwhile."""
     with pytest.raises((pb.PBConnectionLost, pb.DeadReferenceError)):
         yield
 
@@ -173,7 +173,7 @@ async def all_of(stream: Any) -> list[Any]:
 
 
 class Scenarios(Ends):
-    """What holds on both loops."""
+    """Tests for both loops."""
 
     async def log_in(self, client: Any, who: Any = ALICE, **options: Any) -> Any:
         return await self.given(client.login(who, **options))
@@ -458,7 +458,7 @@ class Scenarios(Ends):
         assert await alice.callRemote("name") == b"alice"
 
     async def test_waiting_login_delays_no_other_and_leaves_no_state(self) -> None:
-        """An hour is longer than anything here lasts."""
+        """The wait of an hour is longer than the test."""
         delays = pb.LoginDelays(free=1, first=3600, longest=3600)
         server = Server(self, login_delays=delays)
         port = await self.serve(server.factory)

@@ -80,7 +80,7 @@ class ServedTests(PBTestMixin, TestCase):
         assert "connection of the server 0: objects that the peer can call (1)" in text
 
     async def problem_of(self, name: str) -> str:
-        """Run a test that fails when it is over, and return how."""
+        """Run a test that fails at its end, and return its error."""
         test: Any = Forgetful(name)
         await getattr(test, name)()
         problems: list[str] = []

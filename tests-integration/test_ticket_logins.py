@@ -69,7 +69,7 @@ class Tests(Ends):
         return await request_ticket(await factory.login(ALICE))
 
     async def mechanism(self, port: int, credentials: Any) -> Any:
-        """Log in over a connection of its own; return by what, or the failure."""
+        """Log in over a new connection; return the mechanism, or the failure."""
         factory = await self.connect(port, self.trust())
         outcomes: list[Any] = []
         login = factory.login(credentials)

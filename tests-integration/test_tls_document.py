@@ -69,7 +69,7 @@ def shell(commands: str, folder: Path) -> None:
 
 
 def load(name: str) -> Any:
-    """Return what a program of the document defines."""
+    """Return the definitions of a program of the document."""
     found: dict[str, Any] = {}
     exec(PROGRAMS[name], found)
     return found
@@ -88,7 +88,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which an authority of its own was made, and what it gives."""
+    """Return a folder with a new authority and its certificates."""
     version = shutil.which("openssl") and subprocess.check_output(
         ["openssl", "version"], text=True
     )
@@ -265,7 +265,7 @@ def test_documented_descriptions_of_endpoints(
 
 
 class RenewingTests(TestCase):
-    """What is served with a certificate that changes."""
+    """Tests of a server whose certificate changes."""
 
     timeout = PATIENCE
 

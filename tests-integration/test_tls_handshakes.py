@@ -47,7 +47,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Any:
-    """Return what runs a coroutine on a loop of the kind."""
+    """Return a function that runs a coroutine on a loop of the kind."""
 
     def run(coroutine: Coroutine[Any, Any, None]) -> None:
         is_fast = request.param == "uvloop"
@@ -80,14 +80,14 @@ async def until(condition: Any) -> None:
 
 
 class Silent:
-    """Connections that say nothing."""
+    """Connections that stay silent."""
 
     def __init__(self, port: int, count: int) -> None:
         self.sockets = [socket.create_connection((HERE, port)) for _ in range(count)]
 
     @property
     def over(self) -> int:
-        """How many of them the server has ended."""
+        """Number of connections that the server has ended."""
         return sum(map(is_over, self.sockets))
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ def contexts() -> tuple[Any, Any]:
 
 @pytest.fixture
 def lines() -> Any:
-    """Return a list of what is logged meanwhile."""
+    """Return a list of the lines that are logged meanwhile."""
     lines: list[str] = []
 
     def note(event: Any) -> None:

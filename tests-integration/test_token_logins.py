@@ -217,7 +217,7 @@ def test_login_with_a_token_on_asyncio() -> None:
 
 @UNCLOSED
 def test_keys_are_fetched_on_asyncio() -> None:
-    """One answer serves all who have come meanwhile, also when the first one goes."""
+    """One fetch serves all waiting logins, also after the first has gone."""
     asked: list[asyncio.Future[Any]] = []
 
     async def keys() -> Any:

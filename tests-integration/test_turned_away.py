@@ -58,7 +58,7 @@ def open_descriptors() -> int:
 
 
 def is_over(connection: socket.socket) -> bool:
-    """Tell whether the other end has closed a connection."""
+    """Return True if the other end has closed a connection."""
     try:
         return connection.recv(1, socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
@@ -106,7 +106,7 @@ class TurnedAwayTests(TestCase):
         return connection
 
     async def check(self, port: Any, factory: Any) -> None:
-        """Check that connections beyond the first end, and leave nothing."""
+        """Assert that connections beyond the first end, and leave no state."""
         self.factories.append(factory)
         self.addCleanup(port.stopListening)
         number = port.getHost().port

@@ -251,7 +251,7 @@ TWISTEDS = flavours(twisteds, twisted_paging)
 
 
 class Peers(TestCase):
-    """The tests; subclasses say who is who."""
+    """The tests; subclasses set the implementation of each end."""
 
     client: ClassVar[Any]
     server: ClassVar[Any]
@@ -300,7 +300,7 @@ class Peers(TestCase):
         await defer.gatherResults(gone)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Let the reactor turn until something is so (the test's timeout ends it)."""
+        """Let the reactor turn until a condition holds (the test's timeout ends it)."""
         while not condition():
             await deferLater(reactor, 0, lambda: None)
 
@@ -560,7 +560,7 @@ class Peers(TestCase):
         assert self.realm.in_ == []
 
     async def log_in_without_md5(self) -> Any:
-        """Log in where nobody allows MD5; return the failure, or the avatar."""
+        """Log in where MD5 is disallowed; return the failure, or the avatar."""
         make = self.server.pb.PBServerFactory
         number = await self.serve(make(self.portal()))
         self.factory = self.client.pb.PBClientFactory()
@@ -593,14 +593,14 @@ class OurClientTheirServer(Peers):
         self.flushLoggedErrors(ValueError)
 
     async def test_copy_of_an_unknown_class(self) -> None:
-        """An answer that we refuse fails its call, and nothing else."""
+        """A refused answer fails its own call only."""
         root = await self.connect()
         failure = await self.failure_of(root.callRemote("get_hidden"))
         failure.trap(ours.InsecureJelly)
         assert await root.callRemote("echo", 1) == ((1,), {})
 
     async def test_message_over_the_limit(self) -> None:
-        """What the peer would drop the connection for is not sent."""
+        """A message over the peer's limit is not sent."""
         root = await self.connect()
         failure = await self.failure_of(
             root.callRemote("echo", [1, {"big": b"x" * 700_000}])
@@ -628,7 +628,7 @@ class TheirClientOurServer(Peers):
         assert self.realm.in_ == []
 
     async def test_unsendable_answer(self) -> None:
-        """What a legacy client would never hear of is told as an error."""
+        """An unserializable answer is reported to a legacy client as an error."""
 
         class Root(self.server.Root):  # type: ignore[name-defined,misc]
             def remote_unsendable(self) -> Any:

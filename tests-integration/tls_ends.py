@@ -19,7 +19,7 @@ REACTOR: Any = reactor
 
 
 class Ends(TestCase):
-    """Tests that serve and connect, and leave nothing open."""
+    """Base of tests that serve and connect, and close every connection."""
 
     timeout = PATIENCE
 
@@ -64,7 +64,7 @@ class Ends(TestCase):
         return Deferred.fromCoroutine(gone())
 
     async def refusal(self, login: Any) -> Any:
-        """Return the failure of what has to fail."""
+        """Return the failure of a Deferred that must fail."""
         got: list[Any] = []
         login.addErrback(got.append)
         await login

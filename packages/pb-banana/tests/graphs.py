@@ -74,7 +74,7 @@ class Row:
 
 @dataclass(eq=False, slots=True)
 class Cell:
-    """Another, of a version, and without a ``__dict__``."""
+    """A registered dataclass with a version and slots."""
 
     a: Any = None
 
@@ -133,7 +133,7 @@ KNOWN = message_shapes(MESSAGES)
 
 
 def remote(number: int, message: list[Any]) -> Mark:
-    """Return what stands for an object of the other side."""
+    """Return a stand-in for an object of the peer."""
     return Mark(b"remote", number)
 
 
@@ -154,10 +154,10 @@ def objects_of(expression: SExp, limits: Limits = WIDE) -> list[Any]:
 
 
 def assert_reads(message: Any, expression: Any) -> bool:
-    """Assert that a message is what the two steps make of an expression.
+    """Assert that a message equals the two steps' message of an expression.
 
     Returns:
-        Whether it has been read in one step.
+        True if it has been read in one step.
     """
     if type(message) is not tuple:
         assert repr(message) == repr(expression)
@@ -170,9 +170,9 @@ def assert_reads(message: Any, expression: Any) -> bool:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Say whether two graphs have the same types, values and identities.
+    """Return True if two graphs have the same types, values and identities.
 
-    Both are written in two steps, where what occurs again is numbered.
+    Both are written in two steps, which number repeated objects.
     """
     first, second = (encoded(value, modern=True) for value in (one, other))
     return type(one) is type(other) and first == second

@@ -54,7 +54,7 @@ def _order(member: Any) -> bytes:
 
 
 def _parts(value: Any) -> list[Any] | None:
-    """Return what is in a value, in an order that is the same for equal ones."""
+    """Return the parts of a value, in the same order for equal values."""
     if isinstance(value, (list, tuple, deque)):
         return list(value)
     if isinstance(value, (set, frozenset)):
@@ -72,7 +72,7 @@ def _parts(value: Any) -> list[Any] | None:
 
 
 def difference(one: Any, other: Any) -> str:
-    """Return where two graphs differ in types, values or identities; else nothing."""
+    """Return a difference of two graphs in type, value or identity; empty for none."""
     pairs: dict[int, Any] = {}
     known: dict[int, Any] = {}
     todo: list[tuple[Any, Any, str]] = [(one, other, "it")]

@@ -1,4 +1,4 @@
-"""This module makes s-expressions and streams, and says what becomes of them."""
+"""This module, `support`, makes s-expressions and streams, and their outcomes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 
 def chunkings(data: bytes) -> Iterator[list[bytes]]:
-    """Cut data in ways that a network might, the same ways each time."""
+    """Cut data as a network might, in the same ways each time."""
     yield [data]
     for size in (1, 2, 7):
         yield cut(data, size)
@@ -117,7 +117,7 @@ def chunkings(data: bytes) -> Iterator[list[bytes]]:
 
 
 def describe(error: BananaError) -> tuple[object, ...]:
-    """Say all that an error says."""
+    """Return every attribute and text of an error."""
     limits: tuple[object, ...] = ()
     if isinstance(error, LimitExceeded):
         limits = (error.limit, error.used, error.allowed)
@@ -127,7 +127,7 @@ def describe(error: BananaError) -> tuple[object, ...]:
 def outcome(
     decoder: Decoder, pieces: Iterable[bytes], max_messages: int = 0
 ) -> tuple[str, tuple[object, ...] | None]:
-    """Return what a decoder makes of a stream: expressions, and the error if any.
+    """Return the outcome of decoding a stream: expressions, and the error if any.
 
     The expressions are given as text, so that NaN equals itself and 1 is not 1.0.
     """
@@ -143,10 +143,10 @@ def outcome(
 
 
 def limits_near(**values: st.SearchStrategy[int]) -> st.SearchStrategy[Limits]:
-    """Return limits of all kinds, those among them that are wide but for one.
+    """Return limits of all kinds, and the wide limits with one of them narrow.
 
     Args:
-        **values: For each limit, what that one may be.
+        **values: Strategy for the value of each limit.
     """
     near = [
         st.builds(

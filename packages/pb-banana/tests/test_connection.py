@@ -60,29 +60,29 @@ def client(**options: Any) -> Connection:
 
 
 class TestNegotiation:
-    def test_the_server_speaks_first(self) -> None:
+    def test_server_speaks_first(self) -> None:
         assert Connection(False).dialect is None
         assert Connection(False).connection_made() == OFFER
         assert Connection(True).connection_made() == b""
 
-    def test_the_server_offers_in_its_order(self) -> None:
+    def test_server_offers_in_its_order(self) -> None:
         offer = Connection(False, dialects=[b"none", b"pb"]).connection_made()
         assert offer == b"\x02\x80\x04\x82none\x02\x82pb"
 
-    def test_the_client_answers_with_what_it_knows(self) -> None:
+    def test_client_chooses_a_known_dialect(self) -> None:
         connection = client()
         assert connection.receive_data(OFFER) == []
         assert connection.dialect == b"pb"
         assert connection.data_to_send() == PB
         assert connection.data_to_send() == b""
 
-    def test_the_order_of_the_offer_decides(self) -> None:
+    def test_order_of_the_offer_decides(self) -> None:
         connection = client(dialects=(b"pb", b"none"))
         connection.receive_data(b"\x02\x80" + NONE + PB)
         assert connection.dialect == b"none"
         assert connection.data_to_send() == NONE
 
-    def test_unknown_entries_of_an_offer_are_passed_over(self) -> None:
+    def test_unknown_entries_of_an_offer_are_ignored(self) -> None:
         # Names to come, numbers, and lists such as legacy clients pass over too.
         connection = client()
         connection.receive_data(
@@ -91,7 +91,7 @@ class TestNegotiation:
         assert connection.dialect == b"pb"
 
     @pytest.mark.parametrize("choice", [PB, NONE])
-    def test_the_server_takes_any_of_its_offer(self, choice: bytes) -> None:
+    def test_server_accepts_any_dialect_of_its_offer(self, choice: bytes) -> None:
         connection = server()
         assert connection.receive_data(choice) == []
         assert connection.dialect == choice[2:]
@@ -106,7 +106,7 @@ class TestNegotiation:
         assert data == b"\x02\x80\x1a\x87\x01\x81"
         assert far.receive_data(data) == [[b"message", 1]]
 
-    def test_a_dialect_without_a_vocabulary_here(self) -> None:
+    def test_dialect_without_a_vocabulary_sends_words_as_strings(self) -> None:
         connection = client(dialects=[b"mine"])
         connection.receive_data(b"\x02\x80\x04\x82mine" + PB)
         assert connection.dialect == b"mine"
@@ -131,7 +131,7 @@ class TestNegotiation:
             b"\x10\x80" + (b"\x10\x80" + PB * 16) * 16,
         ],
     )
-    def test_offers_that_end_it(self, data: bytes) -> None:
+    def test_refusal_of_malformed_offers(self, data: bytes) -> None:
         for pieces in ([data], cut(data, 1)):
             self.refuses(client(), pieces)
 
@@ -152,7 +152,7 @@ class TestNegotiation:
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
         ],
     )
-    def test_choices_that_end_it(self, data: bytes) -> None:
+    def test_refusal_of_malformed_choices(self, data: bytes) -> None:
         for pieces in ([data], cut(data, 1)):
             self.refuses(server(), pieces)
 
@@ -168,7 +168,7 @@ class TestNegotiation:
             connection.receive_data(b"")
         assert str(again.value) == str(caught.value)
 
-    def test_a_wrong_beginning_ends_it_at_once(self) -> None:
+    def test_wrong_first_bytes_are_refused_at_once(self) -> None:
         # Not when all has come that it announces.
         with pytest.raises(NegotiationError):
             client().receive_data(b"\x10\x82")
@@ -193,7 +193,7 @@ class TestNegotiation:
             (b"something else", ""),
         ],
     )
-    def test_what_speaks_another_protocol_is_called_by_its_name(
+    def test_error_names_the_other_protocol_of_a_peer(
         self, data: bytes, name: str
     ) -> None:
         for make in (server, client):
@@ -204,7 +204,7 @@ class TestNegotiation:
                 begins = str(caught.value).startswith(f"the peer speaks {name}, not")
                 assert begins is bool(name)
 
-    def test_names_of_32_bytes_and_16_of_them(self) -> None:
+    def test_greatest_offer_is_accepted(self) -> None:
         names = [bytes((97 + index,)) * 32 for index in range(16)]
         near = Connection(False, dialects=names)
         far = Connection(True, dialects=names[-1:])
@@ -212,13 +212,13 @@ class TestNegotiation:
         near.receive_data(far.data_to_send())
         assert near.dialect == names[-1]
 
-    def test_anything_with_a_buffer_is_data(self) -> None:
+    def test_any_buffer_is_accepted_as_data(self) -> None:
         connection = server()
         connection.receive_data(bytearray(PB[:1]))  # type: ignore[arg-type]
         connection.receive_data(memoryview(PB[1:] + WORD))  # type: ignore[arg-type]
         assert connection.dialect == b"pb"
 
-    def test_our_own_mistakes_are_not_the_peers(self) -> None:
+    def test_type_error_of_the_caller_leaves_the_negotiation_intact(self) -> None:
         connection = server()
         with pytest.raises(TypeError):
             connection.receive_data("\x02")  # type: ignore[arg-type]
@@ -227,13 +227,13 @@ class TestNegotiation:
 
 
 class TestAfterwards:
-    def test_the_rest_of_the_piece_is_in_the_new_dialect(self) -> None:
+    def test_rest_of_the_piece_is_read_in_the_new_dialect(self) -> None:
         connection = client()
         assert connection.receive_data(OFFER + WORD + b"\x05\x81") == [b"message", 5]
         connection = server()
         assert connection.receive_data(PB + b"\x01\x80" + WORD) == [[b"message"]]
 
-    def test_chunking_changes_nothing(self) -> None:
+    def test_chunking_has_no_effect(self) -> None:
         data = PB + b"\x02\x80" + WORD + b"\x03\x82abc\x84?\xf8\0\0\0\0\0\0"
         for pieces in chunkings(data):
             connection = server()
@@ -242,7 +242,7 @@ class TestAfterwards:
                 received += connection.receive_data(piece)
             assert received == [[b"message", b"abc"], 1.5]
 
-    def test_an_error_in_the_rest(self) -> None:
+    def test_error_after_the_negotiation_keeps_the_choice(self) -> None:
         connection = client()
         with pytest.raises(InvalidToken) as caught:
             connection.receive_data(OFFER + b"\x88")
@@ -251,12 +251,12 @@ class TestAfterwards:
         assert connection.dialect == b"pb"
         assert connection.data_to_send() == PB
 
-    def test_a_word_in_dialect_none(self) -> None:
+    def test_refusal_of_words_in_dialect_none(self) -> None:
         connection = server()
         with pytest.raises(InvalidToken):
             connection.receive_data(NONE + WORD)
 
-    def test_fewer_messages_than_there_are(self) -> None:
+    def test_rest_of_the_messages_is_backlog(self) -> None:
         connection = server()
         assert connection.receive_data(PB + WORD + b"\x02\x81\x03\x81", 1) == [
             b"message"
@@ -268,7 +268,7 @@ class TestAfterwards:
 
 
 class TestSelect:
-    def test_without_negotiation(self) -> None:
+    def test_dialect_selected_without_negotiation(self) -> None:
         connection = Connection(True)
         connection.select(b"pb")
         assert connection.dialect == b"pb"
@@ -277,18 +277,18 @@ class TestSelect:
         connection.select(b"none")
         assert connection.encode(b"message") == b"\x07\x82message"
 
-    def test_before_any_dialect_there_are_no_words(self) -> None:
+    def test_words_are_sent_as_strings_before_a_dialect(self) -> None:
         assert Connection(False).encode([b"message"]) == b"\x01\x80\x07\x82message"
 
 
 class TestLimits:
-    def test_they_hold_from_the_negotiation_on(self) -> None:
+    def test_limits_hold_after_the_negotiation(self) -> None:
         connection = server(limits=Limits(string_bytes=40))
         assert connection.receive_data(PB + b"\x28\x82" + b"x" * 40) == [b"x" * 40]
         with pytest.raises(LimitExceeded):
             connection.receive_data(b"\x29\x82")
 
-    def test_each_direction_has_its_own(self) -> None:
+    def test_limits_are_set_per_direction(self) -> None:
         connection = server(limits=Limits(string_bytes=40))
         assert connection.limits == connection.send_limits == Limits(string_bytes=40)
         connection.limits = Limits(string_bytes=3)
@@ -303,13 +303,13 @@ class TestLimits:
         with pytest.raises(LimitExceeded):
             connection.receive_data(b"\x04\x82")
 
-    def test_they_can_grow_later(self) -> None:
+    def test_limits_can_be_raised_later(self) -> None:
         connection = server(limits=Limits(depth=1))
         connection.receive_data(PB)
         connection.limits = Limits(depth=3)
         assert connection.receive_data(b"\x01\x80\x01\x80\x05\x81") == [[[5]]]
 
-    def test_a_large_message_before_there_is_agreement(self) -> None:
+    def test_refusal_of_large_messages_during_the_negotiation(self) -> None:
         data = Encoder().encode([b"x" * 30] * 16)
         with pytest.raises(BananaError):
             client().receive_data(data * 3)
@@ -348,7 +348,7 @@ class Peer:
         return self.connection.has_backlog
 
     def outcome(self, pieces: list[bytes]) -> tuple[list[Any], Any]:
-        """Return what comes of a stream: messages, and the error if there is any."""
+        """Return the outcome of a stream: messages, and the error if there is any."""
         received: list[Any] = []
         try:
             for piece in pieces:
@@ -379,7 +379,7 @@ def write(
 
 
 class TestEncoders:
-    def test_who_writes_in_the_same_way_has_the_same(self) -> None:
+    def test_connections_with_equal_settings_share_an_encoder(self) -> None:
         one, other = speaking(), speaking()
         assert one.encoder is other.encoder
         assert one.encoder is not speaking(dialect=b"none").encoder
@@ -390,7 +390,7 @@ class TestEncoders:
         one.send_limits = other.send_limits
         assert one.encoder is before
 
-    def test_limits_of_one_are_not_those_of_another(self) -> None:
+    def test_changed_limits_do_not_affect_other_connections(self) -> None:
         one, other = speaking(), speaking()
         one.send_limits = replace(one.send_limits, string_bytes=3)
         with pytest.raises(LimitExceeded):
@@ -400,13 +400,13 @@ class TestEncoders:
 
 class TestWriting:
     @pytest.mark.parametrize("name", [*ORDINARY, *SHARING])
-    def test_the_bytes_are_those_of_the_two_steps(self, name: str) -> None:
+    def test_bytes_equal_those_of_the_two_steps(self, name: str) -> None:
         value = {**ORDINARY, **SHARING}[name]
         connection = speaking()
         expected = connection.encode([b"answer", 1, jellier_for().jelly(value)])
         assert write(connection, value) == expected == message(1, value)
 
-    def test_several_values(self) -> None:
+    def test_message_of_several_values(self) -> None:
         shared = [1]
         head = (b"\x07\x80" + WORD, 1, b"\x04\x82root\x04\x82name", 1)
         args, kw = ([shared, shared], "a"), {"key": shared}
@@ -428,7 +428,7 @@ class TestWriting:
         policy.allowTypes("tuple")
         assert attempt() is not None
 
-    def test_only_where_the_dialect_is_pb(self) -> None:
+    def test_one_step_is_taken_in_pb_only(self) -> None:
         assert write(Connection(True), "a") is None
         assert write(server(), "a") is None
         assert write(speaking(dialect=b"none"), "a") is None
@@ -438,7 +438,7 @@ class TestWriting:
         connection.select(b"none")
         assert write(connection, "a") is None
 
-    def test_what_takes_two_steps(self) -> None:
+    def test_refused_or_rare_values_take_two_steps(self) -> None:
         assert write(speaking(), bytearray(b"x")) is None
         assert write(speaking(), [1], policy=SecurityOptions()) is None
 
@@ -460,7 +460,7 @@ class TestWriting:
         inner = message(1, ["inner", Mark(b"mark", 1)])
         assert made == [message(1, ["inner", None]), inner]
 
-    def test_other_threads_may_as_well(self) -> None:
+    def test_threads_may_write_messages_at_once(self) -> None:
         connection = speaking()
         value = {"a": [1, "b", {"c": (2.5, None)}]} | dict.fromkeys(range(300), "x")
         found: list[bytes | None] = []
@@ -484,7 +484,7 @@ class TestReading:
         (expression,) = speaking().receive_data(data)
         assert assert_reads(Peer(speaking()).receive(data), expression)
 
-    def test_chunking_changes_nothing(self) -> None:
+    def test_chunking_has_no_effect(self) -> None:
         data = b"".join(
             [
                 *(call(1, "a", key=[None]), message(1, Spot(x=1)), message(1, Node())),
@@ -502,7 +502,7 @@ class TestReading:
         received, _ = Peer(speaking()).outcome([data])
         assert [type(found) for found in received].count(tuple) == 5
 
-    def test_with_the_rest_of_the_negotiation(self) -> None:
+    def test_messages_with_the_end_of_the_negotiation(self) -> None:
         for connection, before in ((client(), OFFER), (server(), PB)):
             peer = Peer(connection)
             for byte in before[:-1]:
@@ -515,24 +515,24 @@ class TestReading:
             assert not peer.has_backlog()
             assert peer.receive() is None
 
-    def test_with_the_rest_of_a_negotiation_of_another_dialect(self) -> None:
+    def test_message_with_the_end_of_a_negotiation_of_dialect_none(self) -> None:
         data = Encoder().encode([b"answer", 1, 2])
         peer = Peer(server(dialects=[b"none"]))
         assert peer.receive(b"\x04\x82none" + data) == [b"answer", 1, 2]
         assert peer.connection.dialect == b"none"
 
-    def test_what_connections_are_made_of_agrees_on_nothing(self) -> None:
+    def test_exchange_without_a_negotiation_has_no_dialect(self) -> None:
         exchange = Exchange(Encoder(), Decoder())
         with pytest.raises(NotImplementedError):
             exchange.receive_message(b"", TABLES, KNOWN, remote, list)
 
-    def test_a_negotiation_that_fails(self) -> None:
+    def test_failed_negotiation_is_refused_again(self) -> None:
         peer = Peer(server())
         for _ in range(2):
             with pytest.raises(NegotiationError):
                 peer.receive(b"\x03\x82pb2")
 
-    def test_in_another_dialect_they_take_two_steps(self) -> None:
+    def test_messages_in_another_dialect_take_two_steps(self) -> None:
         data = Encoder().encode([b"answer", 1, [b"unicode", b"a"]])
         peer = Peer(speaking(dialect=b"none"))
         for _ in range(2):
@@ -540,7 +540,7 @@ class TestReading:
             found = peer.receive(data[5:] + data)
             assert found == peer.receive() == [b"answer", 1, [b"unicode", b"a"]]
 
-    def test_policies_that_are_out_of_the_ordinary(self) -> None:
+    def test_unusual_policies_take_two_steps(self) -> None:
         class Asking(SecurityOptions):
             def isTypeAllowed(self, typeName: str | bytes) -> bool:
                 return True
@@ -551,7 +551,7 @@ class TestReading:
             found = Peer(speaking(), each).receive(message(1, "a"))
             assert found == [b"answer", 1, [b"unicode", b"a"]]
 
-    def test_edits_of_a_policy_are_in_force_at_once(self) -> None:
+    def test_edits_of_a_policy_take_effect_at_once(self) -> None:
         policy = SecurityOptions()
         peer = Peer(speaking(), policy)
         data = message(1, [5])
@@ -562,7 +562,7 @@ class TestReading:
         del policy.allowedTypes[b"list"]
         assert peer.receive(data) == expression
 
-    def test_references_are_discarded_with_what_takes_two_steps(self) -> None:
+    def test_references_are_discarded_before_the_two_steps(self) -> None:
         peer = Peer(speaking())
         data = message(1, [Mark(b"remote", 5), Node()])
         assert type(peer.receive(data)) is list
@@ -570,7 +570,7 @@ class TestReading:
         assert type(peer.receive(message(1, Mark(b"remote", 5)))) is tuple
         assert len(peer.discarded) == 1
 
-    def test_a_reference_may_be_made_by_reading_more(self) -> None:
+    def test_making_a_reference_may_read_another_message(self) -> None:
         inner = Peer(speaking())
 
         def make(number: int, message: list[Any]) -> Any:
@@ -581,7 +581,7 @@ class TestReading:
         found = speaking().receive_message(whole, TABLES, KNOWN, make, list)
         assert found == (b"answer", 1, ["a", (b"answer", 7, "inner"), "b"])
 
-    def test_backlog_is_the_decoders(self) -> None:
+    def test_backlog_is_that_of_the_decoder(self) -> None:
         peer = Peer(speaking())
         data = message(1, "a")
         for _ in range(2):
@@ -590,7 +590,7 @@ class TestReading:
             assert peer.receive() is not None
             assert not peer.connection.decoder.has_backlog
 
-    def test_an_error_comes_in_its_turn_and_stays(self) -> None:
+    def test_error_is_raised_in_its_turn_and_again(self) -> None:
         peer = Peer(speaking())
         data = message(1, "a")
         assert peer.receive(data * 2 + b"\x88") is not None
@@ -603,7 +603,7 @@ class TestReading:
 
 
 def _at_a_limit() -> Iterator[tuple[Any, str, int]]:
-    """Return values, and what a message that holds them needs of a limit."""
+    """Return values, and the size that their message needs of a limit."""
     deep: Any = 5
     for _ in range(20):
         deep = [deep]
@@ -632,7 +632,9 @@ def _at_a_limit() -> Iterator[tuple[Any, str, int]]:
     ids=lambda value: str(value)[:20],
 )
 class TestEachLimit:
-    def test_what_is_written(self, value: Any, name: str, need: int) -> None:
+    def test_written_message_at_the_boundary(
+        self, value: Any, name: str, need: int
+    ) -> None:
         for allowed in (need - 1, need, need + 1, 2 * need + 5):
             if not allowed:
                 continue
@@ -649,7 +651,9 @@ class TestEachLimit:
                 assert allowed >= need
                 assert found in (None, expected)
 
-    def test_what_is_read(self, value: Any, name: str, need: int) -> None:
+    def test_read_message_at_the_boundary(
+        self, value: Any, name: str, need: int
+    ) -> None:
         data = message(1, value)
         for allowed in (need - 1, need, need + 1, 2 * need + 5):
             if not allowed:

@@ -365,7 +365,7 @@ class OneByOne:
         )
 
     def outcome(self, pieces: Iterable[bytes]) -> tuple[list[Any], Any]:
-        """Return what comes of a stream: messages, and the error if there is any."""
+        """Return the outcome of a stream: messages, and the error if there is any."""
         received: list[Any] = []
         try:
             for piece in [*pieces, b""]:
@@ -380,7 +380,7 @@ class OneByOne:
 
 
 def assert_the_same(data: bytes, limits: Limits = WIDE) -> int:
-    """Assert that a stream is read as by `feed`; return how much of it in one step."""
+    """Assert that `feed` reads a stream equally; count messages read in one step."""
     expected: list[Any] = []
     expected_error = None
     decoder = Decoder(limits, vocabulary=PB_VOCABULARY)

@@ -59,7 +59,7 @@ def test_text_has_message_path_and_offset(error: errors.BananaError, text: str) 
 
 
 def example(name: str) -> errors.BananaError:
-    """Return an error of a class, with all that it can have."""
+    """Return an error of a class, with all its attributes."""
     cls: type[errors.BananaError] = getattr(errors, name)
     if issubclass(cls, errors.LimitExceeded):
         return cls("depth", 65, 64, path="[0]", offset=7)

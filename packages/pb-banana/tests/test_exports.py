@@ -77,7 +77,7 @@ def test_type_hints_are_published() -> None:
     assert resources.files("pb_banana").joinpath("py.typed").is_file()
 
 
-def test_names_for_the_packages_that_go_with_this_one() -> None:
+def test_names_for_sibling_packages() -> None:
     assert {"MessageExchange", "FrameReader", "LaneQueue"} <= set(extending.__all__)
     for name in extending.__all__:
         assert hasattr(extending, name)

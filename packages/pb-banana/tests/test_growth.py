@@ -23,7 +23,7 @@ from .support import WIDE, cut
 
 
 def calls(work: Callable[[], object]) -> int:
-    """Return how many calls are made in some work."""
+    """Count the calls that a function makes."""
     count = 0
 
     def note(frame: object, event: str, argument: object) -> None:

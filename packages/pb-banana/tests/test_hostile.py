@@ -41,7 +41,7 @@ SHAPES = message_shapes({b"answer": "int value"})
 
 
 def agreed(dialect: bytes = b"pb", **arguments: Any) -> Connection:
-    """Return a server's connection on which the dialect is agreed on."""
+    """Return a server's connection with a negotiated dialect."""
     connection = Connection(False, **arguments)
     connection.connection_made()
     connection.select(dialect)
@@ -49,7 +49,7 @@ def agreed(dialect: bytes = b"pb", **arguments: Any) -> Connection:
 
 
 def take_message(connection: Connection) -> Callable[[bytes], Any]:
-    """Return what hands bytes to a connection, for messages in one step."""
+    """Return a function that feeds a connection, for messages in one step."""
     return lambda data: connection.receive_message(
         data, TABLES, SHAPES, None, lambda references: None
     )
@@ -58,7 +58,7 @@ def take_message(connection: Connection) -> Callable[[bytes], Any]:
 def fed_until_refused(
     feed: Callable[[bytes], Any], data: bytes, limit: str = "depth"
 ) -> int:
-    """Feed bytes one by one; return how many it took to be over a limit."""
+    """Feed bytes one by one; return their number at the first exceeded limit."""
     for count in range(len(data)):
         try:
             feed(data[count : count + 1])
@@ -82,7 +82,7 @@ BOMBS = {
 
 
 class TestNestingBombs:
-    """Of many levels, only the first few hundred bytes are read."""
+    """Only the first few hundred bytes of a nesting bomb are read."""
 
     @pytest.mark.parametrize("unit", BOMBS.values(), ids=BOMBS)
     @pytest.mark.parametrize("begins", [b"", b"\x03\x80\x1b\x87\x01\x81"])
@@ -136,7 +136,7 @@ class TestNestingBombs:
 
 
 def test_full_depth_fits_into_a_small_stack() -> None:
-    """Each way there and back, with sixty-four levels, and little room to recurse."""
+    """Sixty-four levels are written and read by each path on a small stack."""
     program = """
         import sys
         from pb_banana import (
@@ -203,7 +203,7 @@ def test_full_depth_fits_into_a_small_stack() -> None:
 
 
 def peak_of(work: Callable[[], object]) -> int:
-    """Return how much memory some work takes at most."""
+    """Return the peak of memory of a function."""
     work()
     gc.collect()
     tracemalloc.start()
@@ -304,7 +304,7 @@ NAMES = _NAMES.split()
 def test_gadget_names_import_and_reach_no_object(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one step or in two."""
+    """The names are read in one step and in two."""
     head = name.encode()
     forms: list[Any] = [
         [head, [b"dictionary"]],
@@ -349,7 +349,7 @@ def test_gadget_names_import_and_reach_no_object(
 
 
 def test_refusal_of_text_that_is_not_utf_8() -> None:
-    """At each place for text."""
+    """The malformed text is put at each place for text."""
     for raw in (
         *(b"\xff", b"\xc0\x80", b"\xe2\x82", b"\xed\xa0\x80", b"\xed\xbf\xbf"),
         *(b"\xf4\x90\x80\x80", b"ok\x80", b"\xf8\x88\x80\x80\x80"),
@@ -371,7 +371,7 @@ def test_refusal_of_text_that_is_not_utf_8() -> None:
 
 
 def test_decoder_stays_refusing_after_an_error() -> None:
-    """After one violation, no further bytes are read."""
+    """No further bytes are read after one violation."""
     for broken in (b"\x01\x80" * 100, b"\x00\x88", b"\x20\x87", b"\xff", b"\0" * 99):
         for feed in (
             agreed().receive_data,

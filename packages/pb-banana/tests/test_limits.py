@@ -1,4 +1,4 @@
-"""Each limit at one less, exactly, and one more, in both directions."""
+"""Each limit is tested at one less, exactly, and one more, in both directions."""
 
 from __future__ import annotations
 

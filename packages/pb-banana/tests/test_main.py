@@ -97,7 +97,7 @@ def test_text_of_a_file(run: Any, tmp_path: Path) -> None:
         assert text_of(data, piece).encode() == text
 
 
-def test_a_file_of_format_2(run: Any) -> None:
+def test_text_of_a_file_of_format_2(run: Any) -> None:
     data = dumps({"due": [1, None]}) + dumps((2,))
     text = b'%file 2\n{"due": [1, null]}\n47536([2])\n'
     assert run(stdin=data) == (0, text, "")
@@ -106,7 +106,7 @@ def test_a_file_of_format_2(run: Any) -> None:
         assert text_of(data, piece).encode() == text
 
 
-def test_a_file_of_both_formats(run: Any) -> None:
+def test_text_of_a_file_of_both_formats(run: Any) -> None:
     data = MAGIC + PB.encode(MESSAGE) + dumps(5) + dumps(6) + MAGIC + PB.encode(7)
     text = f"%file 1\n{MESSAGE_TEXT}%file 2\n5\n6\n%file 1\n7\n".encode()
     assert run(stdin=data) == (0, text, "")
@@ -123,7 +123,9 @@ def test_a_file_of_both_formats(run: Any) -> None:
         (dumps(5)[:-1] + b"\x61", "%file 2\n", "byte 10: the value has no end"),
     ],
 )
-def test_damage_in_format_2(run: Any, data: bytes, text: str, complaint: str) -> None:
+def test_damage_in_format_2_is_shown_with_its_place(
+    run: Any, data: bytes, text: str, complaint: str
+) -> None:
     code, out, errors = run(stdin=data)
     assert code == 1
     assert complaint in errors

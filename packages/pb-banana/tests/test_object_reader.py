@@ -67,12 +67,12 @@ def reader_for(policy: Any = POLICY, *, modern: bool = False) -> Reader:
 def read(
     data: bytes, limits: Limits = WIDE, *, policy: Any = POLICY, modern: bool = False
 ) -> list[Any]:
-    """Return a list of the object, read in one step, or an empty one."""
+    """Return a list of the object read in one step, or an empty list."""
     return reader_for(policy, modern=modern).read_value(data, 0, limits)
 
 
 def expressions_of(data: bytes, limits: Limits = WIDE) -> list[Any]:
-    """Return what comes of some bytes in the first of the two steps."""
+    """Return the outcome of bytes in the first of the two steps."""
     return Decoder(limits, vocabulary=PB_VOCABULARY).feed(data)
 
 
@@ -81,7 +81,7 @@ def read_by(reader: Reader, expression: Any) -> list[Any]:
 
 
 def agrees(data: bytes, limits: Limits, modern: bool) -> bool:
-    """Assert that the two steps read the same, if one step does; say whether it did."""
+    """Assert that one step, if it succeeds, equals the two; return True for success."""
     reader = reader_for(modern=modern)
     found = reader.read_value(data, 0, limits)
     if found:
@@ -104,7 +104,7 @@ any_limits = limits_near(
 def test_objects_equal_those_of_the_two_steps(
     value: Any, limits: Limits, modern: bool
 ) -> None:
-    """Or the reader gives up, as on every refused value."""
+    """The reader gives up on every refused value."""
     try:
         data = encoded(value, modern=modern)
     except JellyError:

@@ -81,7 +81,7 @@ any_limits = limits_near(
 def test_bytes_equal_those_of_the_two_steps(
     value: Any, limits: Limits, modern: bool
 ) -> None:
-    """Or the writer gives up, as on every refused value."""
+    """The writer gives up on every refused value."""
     found = written(value, limits=limits, modern=modern)
     try:
         expected = encoded(value, limits, modern=modern)
@@ -579,7 +579,7 @@ NARROW = [
 
 @pytest.mark.parametrize("narrow", NARROW, ids=str)
 def test_narrow_limits_take_two_steps(narrow: dict[str, int]) -> None:
-    """So that small values need no check."""
+    """Small values need no check under wider limits."""
     writer = Writer()
     limits = replace(WIDE, **narrow)
     for value in (5, "text", [1]):

@@ -77,7 +77,7 @@ def again(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("tag", tags.CONNECTION_TAGS)
-def test_numbers_and_lists(tag: int) -> None:
+def test_connection_values_are_numbers_and_lists(tag: int) -> None:
     shared: list[Any] = []
     content = [1, NAME, shared]
     found = again([Thing(tag, 5), Thing(tag, content), shared, Node(n=1)])
@@ -86,7 +86,7 @@ def test_numbers_and_lists(tag: int) -> None:
     assert found[1].content[2] is found[2]
 
 
-def test_a_class_is_asked_about_once() -> None:
+def test_class_is_looked_up_once() -> None:
     sending = Sending()
     writer = writer_for(connection=sending)
     for _ in range(2):
@@ -94,7 +94,7 @@ def test_a_class_is_asked_about_once() -> None:
     assert sending.asked == [Thing]
 
 
-def test_a_cached_copy_can_hold_itself() -> None:
+def test_cached_copy_can_contain_itself() -> None:
     name = bytes([0x78, len(NAME)]) + NAME.encode()
     data = b"\xd8\x1c\xd9\xb9\xb9\x83\x05" + name + b"\xa1\x61m\xd8\x1d\x00"
     found = received(data, connection=Receiving())
@@ -120,7 +120,7 @@ def test_class_of_a_cached_copy_is_looked_up_by_the_policy() -> None:
             received(data, connection=Keeping())
 
 
-def test_hooks_are_handed_the_connections_context() -> None:
+def test_hooks_get_the_connections_context() -> None:
     contexts: list[Any] = []
 
     class Hooked(Jellyable, Unjellyable):
@@ -223,18 +223,18 @@ def test_reference_of_a_hook_without_a_connection_is_an_expression() -> None:
     assert data[:3] == bytes([0xD9, *tags.SEXP.to_bytes(2, "big")])
 
 
-def test_a_number_that_is_refused_ends_its_field() -> None:
+def test_refused_number_ends_its_field() -> None:
     data = sent([Thing(tags.YOURS, 99), 5], connection=Sending())
     fields = reader_for(connection=Receiving()).fields(data, 0, len(data))
     assert isinstance(fields[0].error, JellyError)
     assert fields[1] == 5
 
 
-def test_without_a_connection_the_tags_are_not_known() -> None:
+def test_tags_of_connections_are_unknown_without_one() -> None:
     with pytest.raises(DecodeError, match="47543"):
         received(sent(Thing(tags.MINE, 5), connection=Sending()))
 
 
-def test_content_that_ends_too_early() -> None:
+def test_refusal_of_truncated_content() -> None:
     with pytest.raises(DecodeError):
         received(bytes.fromhex("d9b9b7"), connection=Receiving())

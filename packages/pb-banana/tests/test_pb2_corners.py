@@ -1,4 +1,4 @@
-"""Paths through the writer and the reader that few values take."""
+"""Rare paths through the writer and the reader."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def told() -> tuple[SecurityOptions, Any]:
     return policy, ToldRow
 
 
-def test_fields_that_are_told_when_all_is_read() -> None:
+def test_fields_with_completion_callbacks() -> None:
     policy, row = told()
     assert received(sent(row(1), policy), policy).n == 2
     with pytest.raises(DecodeError):
@@ -74,7 +74,7 @@ def at_any_depth(call: Callable[[], object]) -> None:
             fall(sys.getrecursionlimit() - less)
 
 
-def test_a_stack_that_ends_in_any_call() -> None:
+def test_exhausted_stack_in_any_call_leaves_a_usable_writer() -> None:
     value: Any = []
     for _ in range(55):
         value = [value]
@@ -99,7 +99,7 @@ def test_a_stack_that_ends_in_any_call() -> None:
     assert b"".join(writer.message(value)) == data
 
 
-def test_many_odd_keys() -> None:
+def test_refusal_of_a_repeated_key_among_many() -> None:
     odd = {(n, "x"): n for n in range(70)}
     data = sent(odd)
     first = sent((0, "x"))
@@ -107,7 +107,7 @@ def test_many_odd_keys() -> None:
         received(data.replace(sent((69, "x")), first))
 
 
-def test_keys_that_cannot_be_compared_among_many() -> None:
+def test_refusal_of_incomparable_keys_among_many() -> None:
     from .test_pb2_reader import Picky
 
     policy = SecurityOptions(ClassRegistry())
@@ -120,12 +120,12 @@ def test_keys_that_cannot_be_compared_among_many() -> None:
         read(f"b848 {many} {one} {two}", policy)
 
 
-def test_a_large_integer_just_over_the_limit() -> None:
+def test_refusal_of_a_large_integer_just_over_the_limit() -> None:
     with pytest.raises(LimitExceeded):
         read("c2 49" + "ff" * 9, limits=replace(WIDE, prefix_bytes=10))
 
 
-def test_ordered_dicts_that_are_none() -> None:
+def test_refusal_of_malformed_ordered_dicts() -> None:
     with pytest.raises(IncompleteError):
         read("d9b9b5 82 1807")
     with pytest.raises(DecodeError, match="no map"):
@@ -162,7 +162,7 @@ def test_permissions_within_the_loop() -> None:
         read("81" * 62 + "83010203", limits=replace(WIDE, list_items=2))
 
 
-def test_cached_copies_that_nothing_refers_to() -> None:
+def test_cached_copies_without_references() -> None:
     name = qual(Node)
     data = sent(Thing(tags.CACHED, [1, name, {}]), connection=Sending())
     assert received(data, connection=Receiving()).content == [1, name, {}]
@@ -176,7 +176,7 @@ def test_cached_copies_that_nothing_refers_to() -> None:
     assert found[0] is found[1]
 
 
-def test_a_frozenset_of_what_is_not_complete() -> None:
+def test_refusal_of_a_frozenset_of_incomplete_members() -> None:
     one = Alike("k")
     one.friends = {one}  # type: ignore[attr-defined]
     data = sent(one, OPEN).replace(b"\xd9\x01\x02", b"\xd9\xb9\xb1")
@@ -187,7 +187,7 @@ def test_a_frozenset_of_what_is_not_complete() -> None:
         sent(one, OPEN)
 
 
-def test_classes_that_are_none() -> None:
+def test_refusal_of_objects_that_are_no_classes() -> None:
     with pytest.raises(IncompleteError):
         read("d9b9b5 83 19000f", OPEN)
     with pytest.raises(MalformedJelly, match="not a class"):
@@ -209,7 +209,7 @@ def exhausted(content: Any) -> None:
     raise MemoryError
 
 
-def test_memory_that_is_exhausted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhausted_memory_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = SecurityOptions(ClassRegistry())
     policy.allowInstancesOf(Exhausting, Demanding)
     module = Exhausting.__module__
@@ -235,7 +235,7 @@ def test_hooks_of_raw_lists_with_parts() -> None:
     assert received(sent(Bare())) == [7]
 
 
-def test_a_large_value_that_is_refused_at_its_end_leaves_no_output() -> None:
+def test_large_value_refused_at_its_end_leaves_no_output() -> None:
     writer = writer_for()
     with pytest.raises(JellyError):
         writer.message([*range(70_000), object()])
@@ -301,7 +301,7 @@ def test_names_of_keywords_under_a_policy_without_some_scalars() -> None:
     assert caught.value.path == ".keys()[0]"
 
 
-def test_attributes_that_were_written_before_their_instance() -> None:
+def test_attributes_written_before_their_instance() -> None:
     from .graphs import Node
 
     one = Node(n=1)
@@ -326,7 +326,7 @@ def test_two_hooks_of_one_message() -> None:
     assert [each.parts for each in found] == [("a", 1), ("b", 2)]
 
 
-def test_a_large_output_is_not_kept() -> None:
+def test_large_output_is_not_kept() -> None:
     writer = writer_for()
     for _ in range(2):
         writer.begin()
@@ -343,7 +343,7 @@ def test_tuples_of_many_items() -> None:
         sent(value, limits=replace(WIDE, list_items=29))
 
 
-def test_surrogates_that_the_policy_does_not_allow() -> None:
+def test_refusal_of_surrogates_by_the_policy() -> None:
     policy = SecurityOptions(ClassRegistry())
     policy.allowBasicTypes()
     del policy.allowedTypes[b"@str"]

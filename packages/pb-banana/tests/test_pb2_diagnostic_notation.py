@@ -60,12 +60,12 @@ def shown(data: bytes, width: int = 80) -> str:
         ("d81c d81d 00".replace(" ", ""), "28(29(0))"),
     ],
 )
-def test_items(data: str, text: str) -> None:
+def test_notation_of_items(data: str, text: str) -> None:
     assert shown(bytes.fromhex(data)) == text
     assert parse(text) == [bytes.fromhex(data)]
 
 
-def test_lines() -> None:
+def test_notation_of_lines() -> None:
     data = sent({"key": [1, 2, 3], "other": ("a" * 20, {"b": None})})
     text = shown(data, 24)
     assert text == (
@@ -81,7 +81,7 @@ def test_lines() -> None:
 
 
 @given(graphs(), st.sampled_from([1, 20, 80]))
-def test_both_ways_give_the_same(value: Any, width: int) -> None:
+def test_round_trip_of_any_value(value: Any, width: int) -> None:
     try:
         data = sent(value)
     except UnjellyableType:
@@ -116,7 +116,7 @@ def test_any_bytes_are_shown_or_refused(data: bytes) -> None:
         ("820161ff", "[1]"),
     ],
 )
-def test_what_there_is_of_a_damaged_item(data: str, text: str) -> None:
+def test_damaged_item_is_shown_up_to_the_damage(data: str, text: str) -> None:
     node, error = item_in(bytes.fromhex(data), 0, WIDE)
     assert isinstance(error, DecodeError)
     assert node is not None
@@ -128,20 +128,20 @@ def test_bytes_without_an_item(data: str) -> None:
     assert item_in(bytes.fromhex(data), 0, WIDE).error is not None
 
 
-def test_limits() -> None:
+def test_limits_apply_to_shown_items() -> None:
     data = sent([[[[1]]]])
     for limits in (replace(WIDE, nodes=3), replace(WIDE, depth=1)):
         assert isinstance(item_in(data, 0, limits).error, LimitExceeded)
 
 
-def test_depth_takes_no_stack() -> None:
+def test_depth_does_not_recurse() -> None:
     data = b"\x81" * 5000 + b"\x00"
     text = shown(data, 100_000)
     assert parse(text) == [data]
     assert len(shown(data, 20).splitlines()) == 10_001
 
 
-def test_spaces_and_comments() -> None:
+def test_spaces_and_comments_are_ignored() -> None:
     assert parse("/ one / [1, # two\n 2]\n3  h'01 02'") == [
         b"\x82\x01\x02",
         b"\x03",
@@ -184,7 +184,7 @@ def test_keys_of_several_lines() -> None:
         ("1e300_1", "column 1"),
     ],
 )
-def test_bad_text(text: str, place: str) -> None:
+def test_error_for_bad_text(text: str, place: str) -> None:
     with pytest.raises(NotationError, match=place):
         parse(text)
 

@@ -59,7 +59,7 @@ def interpreted_reader(policy: Any, limits: Limits, **options: Any) -> Any:
 
 
 def error_of(error: Exception) -> tuple[Any, ...]:
-    """Return all that is said of a refusal."""
+    """Return every attribute and text of a refusal."""
     known = ("path", "offset", "limit", "used", "allowed")
     return (type(error), str(error), *(getattr(error, name, None) for name in known))
 
@@ -73,7 +73,7 @@ def bytes_of(writer: Any, value: Any) -> Any:
 
 
 def same_bytes(value: Any, policy: Any, limits: Limits, **options: Any) -> Any:
-    """Assert that both writers do the same with a value, and return it."""
+    """Assert that both writers have the same outcome for a value, and return it."""
     found = bytes_of(writer_for(policy, limits, **options), value)
     assert bytes_of(interpreted_writer(policy, limits, **options), value) == found
     return found
@@ -92,7 +92,7 @@ def fields_of(reader: Any, data: bytes) -> Any:
 
 
 def same_fields(data: bytes, policy: Any, limits: Limits, **options: Any) -> None:
-    """Assert that both readers do the same with a message."""
+    """Assert that both readers have the same outcome for a message."""
     found = fields_of(reader_for(policy, limits, **options), data)
     other = fields_of(interpreted_reader(policy, limits, **options), data)
     assert not difference(other, found)
@@ -117,7 +117,7 @@ def mutated(data: bytes, seed: int) -> bytes:
     return bytes(changed)
 
 
-def test_the_second_form_is_interpreted() -> None:
+def test_second_form_is_interpreted() -> None:
     code = InterpretedReader.message.__code__
     assert Path(code.co_filename).suffix == ".py"
     compiled = Path(installed_reader.__file__).suffix != ".py"

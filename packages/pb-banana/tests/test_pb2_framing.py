@@ -28,7 +28,7 @@ def reader(**options: int) -> FrameReader:
 
 
 def messages_in(frames: FrameReader) -> list[bytes]:
-    """Return the payloads, and the messages of lanes, that have come."""
+    """Return the received payloads and messages of lanes."""
     found = []
     while frames.advance():
         found.append(frames.data[frames.position : frames.end])
@@ -37,7 +37,7 @@ def messages_in(frames: FrameReader) -> list[bytes]:
 
 
 def received(data: bytes, cuts: list[int], frames: FrameReader) -> list[bytes]:
-    """Return what comes of bytes that the transport has cut."""
+    """Return the messages of bytes that the transport has cut."""
     found = []
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     for start, end in pairwise(places):
@@ -93,7 +93,7 @@ def test_messages_of_several_lanes_cut_anywhere(
 
 
 @pytest.mark.parametrize("size", [1, 5, 7, 11, 13, 5000])
-def test_pieces_that_were_fed_in_parts_before_they_are_read(size: int) -> None:
+def test_pieces_fed_in_parts_before_reading(size: int) -> None:
     queue = LaneQueue(FRAME)
     queue.add(message(2 * FRAME))
     queue.add(message(3, byte=b"n"))
@@ -105,7 +105,7 @@ def test_pieces_that_were_fed_in_parts_before_they_are_read(size: int) -> None:
     assert not frames.has_backlog
 
 
-def test_the_head_of_a_first_piece_in_parts() -> None:
+def test_head_of_a_first_piece_in_parts() -> None:
     frames = reader()
     data = piece(2, 1, first=2, is_last=True) + b"ok"
     frames.feed(data[:6])
@@ -118,7 +118,7 @@ def test_the_head_of_a_first_piece_in_parts() -> None:
     assert messages_in(frames) == [b"ok", b"x"]
 
 
-def test_a_small_message_goes_between_two_pieces() -> None:
+def test_small_message_goes_between_two_pieces() -> None:
     queue = LaneQueue(FRAME)
     queue.add(message(FRAME + 1))
     small = frame_head(2) + b"ok"
@@ -126,7 +126,7 @@ def test_a_small_message_goes_between_two_pieces() -> None:
     assert received(first + small + last, [], reader()) == [b"ok", b"m" * (FRAME + 1)]
 
 
-def test_backlog_is_what_is_complete() -> None:
+def test_backlog_counts_complete_frames_only() -> None:
     frames = reader()
 
     def fed(data: bytes) -> bool:
@@ -157,7 +157,7 @@ def test_backlog_is_what_is_complete() -> None:
         (piece(5, 1, first=600) + bytes(5), "which is not the last"),
     ],
 )
-def test_frames_that_are_none(data: bytes, complaint: str) -> None:
+def test_refusal_of_malformed_frames(data: bytes, complaint: str) -> None:
     frames = reader()
     frames.lanes = 2
     frames.feed(data)
@@ -165,7 +165,7 @@ def test_frames_that_are_none(data: bytes, complaint: str) -> None:
         frames.advance()
 
 
-def test_pieces_that_come_too_late() -> None:
+def test_refusal_of_pieces_beyond_the_announced_length() -> None:
     frames = reader()
     body = bytes(LEAST_PIECE)
     frames.feed(piece(LEAST_PIECE, 1, first=LEAST_PIECE) + body)
@@ -174,14 +174,14 @@ def test_pieces_that_come_too_late() -> None:
         frames.advance()
 
 
-def test_a_message_is_refused_by_its_first_piece() -> None:
+def test_message_over_the_limit_is_refused_by_its_first_piece() -> None:
     frames = reader()
     frames.feed(piece(LEAST_PIECE, 1, first=MESSAGE + 1) + bytes(LEAST_PIECE))
     with pytest.raises(LimitExceeded, match="message_bytes"):
         frames.advance()
 
 
-def test_all_lanes_together_are_limited() -> None:
+def test_sum_of_all_lanes_is_limited() -> None:
     frames = reader(lane_bytes=MESSAGE)
     frames.feed(piece(LEAST_PIECE, 1, first=MESSAGE) + bytes(LEAST_PIECE))
     assert not frames.advance()
@@ -191,7 +191,7 @@ def test_all_lanes_together_are_limited() -> None:
         frames.advance()
 
 
-def test_a_lane_that_is_dropped_can_be_used_again() -> None:
+def test_dropped_lane_can_be_used_again() -> None:
     frames = reader()
     frames.feed(piece(LEAST_PIECE, 1, first=2 * LEAST_PIECE) + bytes(LEAST_PIECE))
     assert not frames.advance()
@@ -240,9 +240,7 @@ def test_a_lane_that_waits_for_its_turn_has_not_stalled() -> None:
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=4))
-def test_any_bytes_are_messages_or_an_error_of_the_family(
-    data: bytes, cuts: list[int]
-) -> None:
+def test_any_bytes_give_messages_or_banana_errors(data: bytes, cuts: list[int]) -> None:
     with suppress(BananaError):
         received(data, cuts, reader())
 
@@ -251,7 +249,7 @@ TARGET: Key = ("target", 7)
 CALL: Key = ("call", 1)
 
 
-def test_what_depends_on_a_message_comes_after_it() -> None:
+def test_dependent_messages_come_after_their_message() -> None:
     queue = LaneQueue(FRAME)
     first = message(2 * FRAME, begins=frozenset({TARGET, CALL}))
     queue.add(first)
@@ -272,7 +270,7 @@ def test_what_depends_on_a_message_comes_after_it() -> None:
     assert found == [b"oooo", b"m" * 2 * FRAME, b"ccc", b"bbbbb"]
 
 
-def test_lanes_are_no_more_than_the_other_end_takes() -> None:
+def test_number_of_lanes_is_that_of_the_peer() -> None:
     queue = LaneQueue(FRAME, lanes=1)
     ended: list[str] = []
     queue.add(message(5, byte=b"a", is_sent=lambda: ended.append("a")))

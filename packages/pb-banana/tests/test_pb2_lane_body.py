@@ -39,7 +39,7 @@ def collected(data: bytes, cuts: list[int], size: int | None = None) -> LaneBody
 
 
 def whole(body: LaneBody) -> bytes:
-    """Return the bytes of a message, in the order in which they came."""
+    """Return the bytes of a message in the order of their arrival."""
     detached = sorted(body.detached.items())
     assert body.apart == sum(len(string) for _, string in detached)
     parts, kept, last = [], body.taken(), 0
@@ -50,7 +50,7 @@ def whole(body: LaneBody) -> bytes:
 
 
 def over_lanes(sent: Sent, there: End) -> list[tuple[Any, ...]]:
-    """Return what is received of a message that goes in pieces."""
+    """Send a message in pieces, and return the received messages."""
     queue = LaneQueue(16_384)
     queue.add(LaneMessage(sent.parts, sent.size, NO_KEYS, NO_KEYS))
     frames = []
@@ -111,7 +111,7 @@ def test_values_with_large_strings(value: Any) -> None:
     assert not there.exchange.frames.data
 
 
-def test_a_shared_object_with_a_large_string() -> None:
+def test_shared_object_with_a_large_string() -> None:
     shared = [LARGE]
     sent = End().exchange.reply(messages.ANSWER, 1, [shared, shared])
     ((_, _, value),) = over_lanes(sent, End())
@@ -119,7 +119,7 @@ def test_a_shared_object_with_a_large_string() -> None:
     assert value[0] is value[1]
 
 
-def test_a_large_string_that_is_itself_marked_as_shared() -> None:
+def test_large_string_marked_as_shared() -> None:
     # [28(LARGE), 29(0)]
     head = bytes.fromhex("82 d81c 5a00010000")
     value = received(reply_of(head, LARGE, bytes.fromhex("d81d00")))
@@ -159,7 +159,7 @@ def test_heads_cut_anywhere(count: int, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("before", ["5f", "1c", "fc", "ff", "9f", "bf", "7f"])
-def test_strings_behind_what_is_no_head_are_kept_with_the_rest(before: str) -> None:
+def test_strings_behind_other_bytes_than_heads_stay_in_the_rest(before: str) -> None:
     data = bytes.fromhex(before) + b"\x5a\x00\x01\x00\x00" + LARGE
     body = collected(data, [])
     assert body.detached == {}
@@ -169,14 +169,14 @@ def test_strings_behind_what_is_no_head_are_kept_with_the_rest(before: str) -> N
 @pytest.mark.parametrize(
     "head", ["5a00010001", "5bffffffffffffffff", "5b7fffffffffffffff", "7a10000000"]
 )
-def test_strings_that_are_longer_than_their_message(head: str) -> None:
+def test_refusal_of_strings_longer_than_their_message(head: str) -> None:
     data = bytes.fromhex(head) + LARGE
     assert collected(data, [3]).detached == {}
     with pytest.raises(IncompleteError):
         received(reply_of(data))
 
 
-def test_a_large_string_behind_many_heads_is_kept_with_the_rest() -> None:
+def test_large_string_behind_many_heads_stays_in_the_rest() -> None:
     for count, detached in ((16_000, 1), (20_000, 0)):
         message = [*[0] * count, LARGE]
         sent = End().exchange.reply(messages.ANSWER, 1, message)
@@ -186,14 +186,14 @@ def test_a_large_string_behind_many_heads_is_kept_with_the_rest() -> None:
         assert value == message
 
 
-def test_large_strings_are_found_behind_each_other_s_heads() -> None:
+def test_large_strings_are_found_behind_each_others_heads() -> None:
     data = [[*[0] * 16_000, LARGE] for _ in range(3)]
     sent = End().exchange.reply(messages.ANSWER, 1, data)
     body = collected(b"".join(sent.parts), [])
     assert len(body.detached) == 3
 
 
-def test_a_string_that_never_comes_takes_no_memory() -> None:
+def test_announced_string_takes_no_memory() -> None:
     tracemalloc.start()
     try:
         size = 10**9
@@ -206,8 +206,8 @@ def test_a_string_that_never_comes_takes_no_memory() -> None:
     assert body.detached == {}
 
 
-def test_a_large_string_is_copied_once_at_each_end() -> None:
-    """What is collected of a string is what a program gets."""
+def test_large_string_is_copied_once_at_each_end() -> None:
+    """The program gets the very object that the string was collected in."""
     size = 8_000_000
     large = bytes(size)
     limits = Limits(message_bytes=10**7, string_bytes=10**7)
@@ -259,7 +259,7 @@ STRICT.allowTypes("int", "list")
         ("82 d9b9b2 82 5a00010000", "a0 01"),
     ],
 )
-def test_a_refused_value_with_large_strings_ends_itself_alone(
+def test_refused_value_with_large_strings_ends_itself_alone(
     head: str, rest: str
 ) -> None:
     text = b"a" * DETACHED
@@ -269,7 +269,7 @@ def test_a_refused_value_with_large_strings_ends_itself_alone(
         assert isinstance(received(frame, used, STRICT), Refusal)
 
 
-def test_a_large_text_that_the_policy_refuses() -> None:
+def test_refusal_of_a_large_text_by_the_policy() -> None:
     text = b"a" * DETACHED
     without_text = SecurityOptions()
     without_text.allowedTypes.clear()
@@ -280,12 +280,12 @@ def test_a_large_text_that_the_policy_refuses() -> None:
     assert received(frame) == [text.decode(), 5]
 
 
-def test_a_large_text_that_is_not_utf_8() -> None:
+def test_refusal_of_a_large_text_that_is_not_utf_8() -> None:
     with pytest.raises(DecodeError, match="UTF-8"):
         received(reply_of(b"\x7a\x00\x01\x00\x00" + LARGE))
 
 
-def test_a_large_string_over_the_limit_of_strings() -> None:
+def test_refusal_of_a_large_string_over_the_limit() -> None:
     limits = Limits(string_bytes=DETACHED - 1)
     for head in (b"\x5a", b"\xc2\x5a", b"\xd8\x40\x5a"):
         refusal = received(reply_of(head + b"\x00\x01\x00\x00" + LARGE), limits)
@@ -294,7 +294,7 @@ def test_a_large_string_over_the_limit_of_strings() -> None:
         assert refusal.error.offset == 3 + len(head) + 3
 
 
-def test_a_large_string_between_items_that_are_read_by_a_loop() -> None:
+def test_large_string_between_items_within_the_loop() -> None:
     deep: Any = LARGE
     for _ in range(200):
         deep = [deep]
@@ -309,7 +309,7 @@ def test_a_large_string_between_items_that_are_read_by_a_loop() -> None:
 @pytest.mark.parametrize(
     "last", ["c249", "d84059", "65", "5a00010000", "7a00010000", "d9b9b2827840"]
 )
-def test_a_message_that_ends_within_a_string_behind_a_large_one(last: str) -> None:
+def test_refusal_of_a_message_truncated_behind_a_large_string(last: str) -> None:
     with pytest.raises(IncompleteError):
         received(reply_of(b"\x82\x5a\x00\x01\x00\x00" + LARGE + bytes.fromhex(last)))
 
@@ -323,21 +323,21 @@ def test_offsets_of_errors_count_large_strings() -> None:
         assert caught.value.offset == 3 + 1 + 5 + len(LARGE) + offset
 
 
-def test_a_message_over_a_limit_that_was_lowered_meanwhile() -> None:
+def test_refusal_of_a_message_over_a_lowered_limit() -> None:
     there = End(limits=Limits(message_bytes=100_000))
     sent = End().exchange.reply(messages.ANSWER, 1, [LARGE, LARGE])
     with pytest.raises(LimitExceeded, match="message_bytes"):
         over_lanes(sent, there)
 
 
-def test_a_lane_has_one_message() -> None:
+def test_lane_has_one_message() -> None:
     answer = b"\x83\x02\x05\x05"
     with pytest.raises(DecodeError, match="more bytes"):
         End().receive(piece(8, 1, first=8, is_last=True) + answer + answer)
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.booleans())
-def test_any_bytes_around_a_large_string(
+def test_any_bytes_around_a_large_string_are_read_or_refused(
     before: bytes, after: bytes, has_head: bool
 ) -> None:
     head = b"\x5a\x00\x01\x00\x00" if has_head else b""

@@ -27,13 +27,13 @@ class Link:
         self.answers: deque[float] = deque()
 
     def ping(self) -> None:
-        """Send a ping behind all that was sent."""
+        """Send a ping behind all sent bytes."""
         ahead = max(0.0, self.free_at - self.now)
         self.longest = max(self.longest, ahead)
         self.answers.append(self.now + ahead + self.round_trip)
 
     def send(self, size: int) -> float:
-        """Send a message in pieces; return how many seconds it took."""
+        """Send a message in pieces; return the seconds that it took."""
         begun = self.now
         left = size
         while left:
@@ -61,7 +61,7 @@ class Link:
     ("rate", "round_trip"),
     [(1e6, 0.01), (1e8, 0.0005), (1e8, 0.1), (1e9, 0.02), (3e8, 0.0002)],
 )
-def test_a_network_is_kept_busy_and_its_queue_short(
+def test_window_keeps_the_network_busy_and_its_queue_short(
     rate: float, round_trip: float
 ) -> None:
     link = Link(rate, round_trip)
@@ -73,7 +73,7 @@ def test_a_network_is_kept_busy_and_its_queue_short(
     assert link.longest < (LEAST_WINDOW + 2 * PIECE) / rate + 2.1 * round_trip
 
 
-def test_a_short_message_is_measured_by_a_ping_before_and_one_behind() -> None:
+def test_short_message_has_a_ping_before_and_behind_it() -> None:
     window = LaneWindow()
     assert window.ping_before(1.0)
     assert not window.ping_before(1.0)
@@ -86,7 +86,7 @@ def test_a_short_message_is_measured_by_a_ping_before_and_one_behind() -> None:
     assert window.ping_before(60.0)
 
 
-def test_no_more_than_a_window_goes_without_an_answer() -> None:
+def test_window_bounds_the_unanswered_bytes() -> None:
     window = LaneWindow()
     assert window.ping_before(0.0)
     while window.is_open:
@@ -98,7 +98,7 @@ def test_no_more_than_a_window_goes_without_an_answer() -> None:
     assert window.is_open
 
 
-def test_the_window_runs_empty_for_the_round_trip_to_be_measured() -> None:
+def test_window_runs_empty_to_measure_the_round_trip() -> None:
     link = Link(1e8, 0.001)
     link.send(20 * PIECE)
     # The way has become longer.
@@ -109,7 +109,7 @@ def test_the_window_runs_empty_for_the_round_trip_to_be_measured() -> None:
     assert link.window.size > 10 * before
 
 
-def test_answers_without_a_time_between_keep_the_least_window() -> None:
+def test_simultaneous_answers_keep_the_least_window() -> None:
     window = LaneWindow()
     assert window.ping_before(5.0)
     for _ in range(3):

@@ -45,7 +45,7 @@ class Policy:
 
 
 class Opening(Receiving):
-    """The answers about values that come, and the messages they were of."""
+    """The answers about received values, with their messages."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -55,7 +55,7 @@ class Opening(Receiving):
 
 
 class Receiver:
-    """The messages that have come, by their names."""
+    """The received messages, by their names."""
 
     def __init__(self) -> None:
         self.got: list[tuple[Any, ...]] = []
@@ -65,7 +65,7 @@ class Receiver:
 
 
 class End:
-    """An exchange, and what it has received."""
+    """An exchange, with the messages that it has received."""
 
     def __init__(self, **options: Any) -> None:
         self.opening = Opening()
@@ -162,13 +162,13 @@ def test_finished_calls() -> None:
     assert got == [("finish", 3), ("finish", 300)]
 
 
-def test_items_that_cannot_be_sent() -> None:
+def test_refusal_of_unserializable_items() -> None:
     with pytest.raises(InsecureJelly) as caught:
         End().exchange.items(3, (1, [object()]))
     assert caught.value.path == "items[1][0]"
 
 
-def test_items_that_are_refused() -> None:
+def test_refused_items_of_a_peer() -> None:
     there = End(security=SecurityOptions())
     sent = End().exchange.items(3, (1, Node()))
     ((name, stream, items, _),) = there.receive(sent.frame())
@@ -198,7 +198,7 @@ def test_error_of_another_call(request_: int, other: int) -> None:
     assert again.frame() == same.frame()
 
 
-def test_calls_that_many_connections_share() -> None:
+def test_calls_shared_by_many_connections() -> None:
     here, there = End().exchange, End()
     for kw in ({}, {"k": 1}):
         body = here.body(Sending(), b"m", (1,), kw)
@@ -245,7 +245,7 @@ def test_greetings() -> None:
     assert End().receive(hello(terms)) == [("hello", terms)]
 
 
-def test_values_of_a_greeting_that_are_not_known() -> None:
+def test_unknown_values_of_a_greeting_become_none() -> None:
     # A float, and a map four levels down, which is one too many.
     data = raw("8200 a2 6161 f90000 6162 81818181a0")
     assert End().receive(data) == [("hello", {"a": None, "b": [[[None]]]})]
@@ -258,11 +258,11 @@ def test_several_messages_in_one_frame() -> None:
     assert End().receive(frame_head(len(data)) + data) == [("ping", 1), ("ping", 2)]
 
 
-def test_items_of_a_later_version_are_passed_over() -> None:
+def test_items_of_a_later_version_are_ignored() -> None:
     assert End().receive(raw("840d 05 a10102 f6")) == [("ping", 5)]
 
 
-def test_options_that_are_not_known() -> None:
+def test_unknown_options_are_ignored() -> None:
     # 5: a list, -3: what has to be understood.
     data = raw("8701 09 05 616d 80 a0 a3 05 8101 22 f6 00 1903e8")
     ((*_, options, _),) = End().receive(data)
@@ -315,12 +315,12 @@ def test_options_that_are_not_known() -> None:
         "87010505616d80a0a102f4",
     ],
 )
-def test_messages_that_are_none(text: str) -> None:
+def test_refusal_of_malformed_messages(text: str) -> None:
     with pytest.raises(DecodeError):
         End().receive(raw(text))
 
 
-def test_metadata_is_limited() -> None:
+def test_size_of_metadata_is_limited() -> None:
     here = End().exchange
     for metadata in (
         {str(number): "" for number in range(65)},
@@ -332,7 +332,7 @@ def test_metadata_is_limited() -> None:
             End().receive(sent.frame())
 
 
-def test_a_message_over_the_limit_of_its_bytes() -> None:
+def test_refusal_of_a_message_over_the_limit_of_bytes() -> None:
     there = End(limits=Limits(message_bytes=50))
     sent = End().exchange.reply(messages.ANSWER, 1, "x" * 40)
     assert there.receive(sent.frame()) == [("answer", 1, "x" * 40)]
@@ -341,7 +341,7 @@ def test_a_message_over_the_limit_of_its_bytes() -> None:
         there.receive(sent.frame())
 
 
-def test_a_value_that_is_refused_ends_itself_alone() -> None:
+def test_refused_value_ends_itself_alone() -> None:
     strict = SecurityOptions()
     strict.allowTypes("int")
     there, here = End(security=strict), End().exchange
@@ -379,14 +379,14 @@ def test_arguments_over_a_limit_end_their_call_alone() -> None:
         assert Refusal in (type(found), type(words))
 
 
-def test_keywords_are_text() -> None:
+def test_keywords_must_be_text() -> None:
     ((_, _, _, _, args, kw, _, _),) = End().receive(raw("8601 05 05 616d 80 a10102"))
     assert args == ()
     assert isinstance(kw, Refusal)
     assert "not text" in str(kw.error)
 
 
-def test_what_a_hook_raises_is_refused_or_goes_through() -> None:
+def test_exceptions_of_hooks_are_refused_or_passed_on() -> None:
     class Odd(BaseException):
         pass
 
@@ -408,7 +408,7 @@ def test_what_a_hook_raises_is_refused_or_goes_through() -> None:
         there.receive(data)
 
 
-def test_what_cannot_be_sent_leaves_no_trace() -> None:
+def test_unserializable_message_leaves_no_trace() -> None:
     here, there = End().exchange, End()
     with pytest.raises(JellyError) as caught:
         here.call(messages.CALL, 1, 1, b"m", (1, [object()]), {})
@@ -434,7 +434,7 @@ def test_parts_of_a_message() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_are_a_message_or_an_error_of_the_family(data: bytes) -> None:
+def test_any_bytes_give_a_message_or_banana_errors(data: bytes) -> None:
     if not data:
         return
     with suppress(BananaError):

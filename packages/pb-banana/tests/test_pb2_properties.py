@@ -38,14 +38,14 @@ def written(value: Any) -> bytes | None:
 
 
 @given(graphs())
-def test_graphs_come_back_with_types_and_identities(value: Any) -> None:
+def test_round_trip_of_graphs_keeps_types_and_identities(value: Any) -> None:
     data = written(value)
     if data is not None:
         assert not difference(value, received(data))
 
 
 @pytest.mark.parametrize("name", [*ORDINARY, *SHARING, *MODERN])
-def test_ordinary_values_come_back(name: str) -> None:
+def test_round_trip_of_ordinary_values(name: str) -> None:
     value = {**ORDINARY, **SHARING, **MODERN}[name]
     assert not difference(value, received(sent(value)))
 
@@ -59,7 +59,7 @@ def test_every_truncation_is_refused(value: Any) -> None:
 
 
 @given(graphs(), st.integers(0, 2**32))
-def test_mutations_raise_the_families_alone(value: Any, seed: int) -> None:
+def test_mutations_raise_banana_or_jelly_errors_only(value: Any, seed: int) -> None:
     pick = random.Random(seed)
     found = [0]
     data = written(value)
@@ -82,7 +82,7 @@ def test_mutations_raise_the_families_alone(value: Any, seed: int) -> None:
 
 
 @given(graphs(), any_limits)
-def test_both_directions_keep_to_the_same_limits(value: Any, limits: Limits) -> None:
+def test_limits_are_the_same_in_both_directions(value: Any, limits: Limits) -> None:
     data = written(value)
     if data is None:
         return
@@ -102,8 +102,8 @@ def test_both_directions_keep_to_the_same_limits(value: Any, limits: Limits) -> 
 
 
 @given(graphs())
-def test_the_loop_makes_the_bytes_of_the_recursion(value: Any) -> None:
-    """Below a limit of that depth everything is written and read by the loop."""
+def test_loop_and_recursion_write_the_same_bytes(value: Any) -> None:
+    """The loop writes and reads every value within six hundred lists."""
     data = written(value)
     if data is not None:
         deep = replace(WIDE, depth=2000)
@@ -120,7 +120,7 @@ def test_the_loop_makes_the_bytes_of_the_recursion(value: Any) -> None:
 
 
 @given(graphs())
-def test_the_deterministic_form_is_stable(value: Any) -> None:
+def test_deterministic_form_is_stable(value: Any) -> None:
     try:
         data = sent(value, deterministic=True)
     except UnjellyableType:
@@ -129,6 +129,6 @@ def test_the_deterministic_form_is_stable(value: Any) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_noise_raises_the_families_alone(data: bytes) -> None:
+def test_random_bytes_raise_banana_or_jelly_errors_only(data: bytes) -> None:
     with suppress(BananaError, JellyError):
         received(data)

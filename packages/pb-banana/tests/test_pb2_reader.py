@@ -67,7 +67,7 @@ def read(data: str, policy: Any = POLICY, limits: Limits = WIDE, **options: Any)
         ("c4 d81c 82 20 05", __import__("decimal").Decimal("0.5")),
     ],
 )
-def test_forms_that_other_writers_choose(data: str, value: Any) -> None:
+def test_forms_of_other_writers_are_read(data: str, value: Any) -> None:
     assert read(data) == value
 
 
@@ -107,7 +107,7 @@ def test_forms_that_other_writers_choose(data: str, value: Any) -> None:
         "d9b9b5 98" + "50" + "05" + "00" * 79,
     ],
 )
-def test_bytes_that_no_writer_makes(data: str) -> None:
+def test_refusal_of_malformed_bytes(data: str) -> None:
     with pytest.raises(DecodeError):
         read(data)
 
@@ -132,7 +132,7 @@ def test_bytes_that_no_writer_makes(data: str) -> None:
         *("d828 82 8101", "c4", "d903ea", "d9b9b5 82 0b"),
     ],
 )
-def test_bytes_that_end_too_early(data: str) -> None:
+def test_refusal_of_truncated_bytes(data: str) -> None:
     with pytest.raises(IncompleteError):
         read(data, OPEN)
 
@@ -198,12 +198,12 @@ def test_bytes_that_end_too_early(data: str) -> None:
         "d9b9b4 82 66436f6c6f7572 01",
     ],
 )
-def test_values_that_cannot_be_made(data: str) -> None:
+def test_refusal_of_invalid_values(data: str) -> None:
     with pytest.raises((MalformedJelly, InsecureJelly)):
         read(data)
 
 
-def test_other_languages_have_more_digits_of_a_second() -> None:
+def test_further_digits_of_a_second_are_read() -> None:
     found = read("c0" + text("2020-01-02T03:04:05.123456789-02:30"))
     assert found.isoformat() == "2020-01-02T03:04:05.123456-02:30"
     assert read("c1 fb3ff8000000000000").microsecond == 500_000
@@ -236,7 +236,7 @@ def test_paths_of_refused_values() -> None:
     assert field.value.path == ".b"
 
 
-def test_paths_of_bytes_that_no_writer_makes() -> None:
+def test_paths_of_malformed_bytes() -> None:
     with pytest.raises(DecodeError) as caught:
         read("82 00 a1 6161 f7")
     assert (caught.value.path, caught.value.offset) == ("[1]['a']", 5)
@@ -270,7 +270,7 @@ def test_paths_within_the_loop() -> None:
         ("d9b9b5 82 07 a1 01 02", OrderedDict({1: 2})),
     ],
 )
-def test_the_loop_reads_what_the_recursion_reads(data: str, value: Any) -> None:
+def test_loop_and_recursion_read_the_same(data: str, value: Any) -> None:
     found = read("81" * 700 + data, limits=replace(WIDE, depth=720))
     for _ in range(700):
         (found,) = found
@@ -281,7 +281,7 @@ def test_the_loop_reads_what_the_recursion_reads(data: str, value: Any) -> None:
     "data",
     ["d81cd81c80", "d81cd81d00", "9f", "81", "9bffffffffffffffff", "d81c", "a1 f7 00"],
 )
-def test_the_loop_refuses_what_the_recursion_refuses(data: str) -> None:
+def test_loop_and_recursion_refuse_the_same(data: str) -> None:
     for front in ("", "81" * 700):
         with pytest.raises(DecodeError):
             read(front + data, limits=replace(WIDE, depth=720))
@@ -312,13 +312,13 @@ def test_the_loop_refuses_what_the_recursion_refuses(data: str) -> None:
         ("d9b9b3 83 84 63526f77 01 6161 6162", replace(WIDE, nodes=5), "nodes"),
     ],
 )
-def test_limits(data: str, limits: Limits, limit: str) -> None:
+def test_each_limit_at_its_boundary(data: str, limits: Limits, limit: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
         read(data, limits=limits)
     assert caught.value.limit == limit
 
 
-def test_a_stack_of_python_that_ends() -> None:
+def test_exhausted_stack_ends_in_an_error() -> None:
     data = sent([[[[]]]])
 
     def fall(depth: int) -> Any:
@@ -336,14 +336,14 @@ def test_a_stack_of_python_that_ends() -> None:
         *("d828 82 8100 d840 40", "d9b9b4 82 6161 00", "d9b9b5 82 07 a0"),
     ],
 )
-def test_types_that_the_policy_does_not_allow(data: str) -> None:
+def test_refusal_of_types_by_the_policy(data: str) -> None:
     policy = SecurityOptions(ClassRegistry())
     policy.allowedTypes.clear()
     with pytest.raises(InsecureJelly):
         read(data, policy)
 
 
-def test_references_that_the_policy_does_not_allow() -> None:
+def test_refusal_of_references_by_the_policy() -> None:
     policy = SecurityOptions(ClassRegistry())
     policy.allowTypes("list", "reference")
     with pytest.raises(InsecureJelly, match="dereference"):
@@ -351,13 +351,13 @@ def test_references_that_the_policy_does_not_allow() -> None:
 
 
 class Asking(SecurityOptions):
-    """A policy that answers for itself."""
+    """A policy that overrides its methods."""
 
     def isTypeAllowed(self, typeName: Any) -> bool:
         return typeName not in (b"set", b"a.Class")
 
 
-def test_a_policy_that_answers_for_itself() -> None:
+def test_policy_with_overridden_methods_decides() -> None:
     policy = Asking(ClassRegistry())
     data = "83 6161 a1 01 f5 d9b9b0 81 f6"
     assert read(data, policy) == ["a", {1: True}, (None,)]
@@ -367,14 +367,14 @@ def test_a_policy_that_answers_for_itself() -> None:
 
 
 @pytest.mark.parametrize("kind", ["a18", "d9010 2818".replace(" ", "")])
-def test_keys_that_cannot_be_hashed(kind: str) -> None:
+def test_refusal_of_unhashable_keys(kind: str) -> None:
     for key in ("0", "d9b9b0 81 80", "d9b9b5 82 01 647 34e614e".replace(" ", "")):
         data = kind[:-1] + (key if key != "0" else "80")
         with pytest.raises((MalformedJelly, IncompleteError)):
             read(data + "00" * ("a1" in kind))
 
 
-def test_floods_of_equal_hashes() -> None:
+def test_refusal_of_floods_of_equal_hashes() -> None:
     numbers = [(2**61 - 1) * n for n in range(2**10, 2**10 + 80)]
     body = "".join(sent(number).hex() for number in numbers)
     pairs = "".join(sent(number).hex() + "00" for number in numbers)
@@ -391,7 +391,7 @@ def test_many_keys_of_other_types() -> None:
     assert received(sent(both)) == both
 
 
-def test_hashing_is_bounded_where_tuples_are_shared() -> None:
+def test_hashing_of_shared_tuples_is_bounded() -> None:
     value: Any = (1, 2)
     for _ in range(40):
         value = (value, value)
@@ -402,7 +402,7 @@ def test_hashing_is_bounded_where_tuples_are_shared() -> None:
 
 
 class Picky:
-    """A class whose instances have a hash of what they hold."""
+    """A class whose instances are hashed by their contents."""
 
     def __hash__(self) -> int:
         return hash(self.key)  # type: ignore[attr-defined]
@@ -430,7 +430,7 @@ def test_errors_of_hashes_and_comparisons() -> None:
             read(data, policy)
 
 
-def test_keys_that_have_no_state_yet() -> None:
+def test_instances_as_keys_of_their_own_state() -> None:
     one: Any = Node(n=1)
     one.by = {one: 5}
     one.among = {one}
@@ -442,7 +442,7 @@ def test_keys_that_have_no_state_yet() -> None:
 # Classes.
 
 
-def test_shapes_of_another_version() -> None:
+def test_shapes_of_another_version_are_read() -> None:
     registry = ClassRegistry()
     policy = SecurityOptions(registry)
     policy.allowBasicTypes()
@@ -467,7 +467,7 @@ def test_shapes_of_another_version() -> None:
     assert read("d9b9b2 82 65 5468696e67 a1 6161 07", policy) == Thing(7)
 
 
-def test_an_object_may_have_a_shape_or_an_expression() -> None:
+def test_object_may_have_a_shape_or_an_expression() -> None:
     name = text(NODE)
     for data in (
         f"d9b9b3 82 83 {name} 01 616e 05",
@@ -493,7 +493,7 @@ def test_factories_and_callables() -> None:
 
 
 class Told(Unjellyable):
-    """A class whose instances are told when all is read."""
+    """A class whose instances are notified after the message."""
 
     told = False
 
@@ -502,7 +502,7 @@ class Told(Unjellyable):
 
 
 class Changing(Unjellyable):
-    """A class that makes another object of an expression."""
+    """A class whose hook returns another object for an expression."""
 
     def unjellyFor(self, unjellier: Any, jellyList: list[Any]) -> Any:
         unjellier.announce(self)
@@ -521,17 +521,17 @@ def hooks() -> SecurityOptions:
     return policy
 
 
-def test_instances_are_told_when_all_is_read() -> None:
+def test_instances_are_notified_after_the_message() -> None:
     assert read(f"d9b9b2 82 {text('Told')} a1 616e 05", hooks()).told
 
 
-def test_instances_of_a_known_class_are_told_in_each_message() -> None:
+def test_instances_of_a_known_class_are_notified_in_each_message() -> None:
     reader = reader_for(hooks())
     data = bytes.fromhex(f"d9b9b2 82 {text('Told')} a1 616e 05".replace(" ", ""))
     assert [reader.message(data, 0, len(data)).told for _ in range(3)] == [True] * 3
 
 
-def test_hooks_that_return_another_object() -> None:
+def test_hooks_may_return_another_object() -> None:
     name = text("Changing")
     found = read(f"d9b9b2 82 {name} a1 616e 05", hooks())
     assert found == {"state": {"n": 5}, "n": 5}
@@ -541,7 +541,7 @@ def test_hooks_that_return_another_object() -> None:
         read(f"d81c d9b9b2 82 {name} a1 6161 d81d 00", hooks())
 
 
-def test_names_that_a_connection_accepts() -> None:
+def test_names_accepted_by_a_connection() -> None:
     found = read(
         "d9b9b6 82 647768696d 05", types={b"whim": lambda unjellier, sexp: sexp[1]}
     )
@@ -557,7 +557,7 @@ def test_fields_of_a_message() -> None:
     assert reader.fields(data, 3, len(data) - 3) == [1, "a", {"b": []}]
 
 
-def test_a_refused_field_ends_nothing_else() -> None:
+def test_refused_field_ends_nothing_else() -> None:
     refused = f"d9b9b2 82 {text('a.Class')} 82 d81c80 d9b9b3 82 83 63526f77 01 6161 05"
     rest = (
         f"82 d81c 81 05 d81d 01 fb3ff8000000000000 d9b9b4 82 {text('Colour')} 63524544"
@@ -585,7 +585,7 @@ def test_a_refused_field_ends_nothing_else() -> None:
         *("fb00", "f4f5f6", "c4", "6261"),
     ],
 )
-def test_a_refused_field_is_passed_over_if_it_is_well_formed(rest: str) -> None:
+def test_refused_field_is_skipped_if_well_formed(rest: str) -> None:
     head = f"82 d9b9b2 82 {text('a.Class')} 82 00".replace(" ", "")
     data = bytes.fromhex(head + rest)
     try:
@@ -639,7 +639,7 @@ def test_strings_within_a_refused_field() -> None:
     assert second == 5
 
 
-def test_the_head_of_a_message() -> None:
+def test_head_of_a_message() -> None:
     reader = reader_for()
     data = bytes.fromhex("83 1a00010000 80 6161".replace(" ", ""))
     reader.open(data, 0, len(data))
@@ -663,7 +663,7 @@ def test_the_head_of_a_message() -> None:
 
 
 @pytest.mark.parametrize("data", ["98", "9bffffffffffffffff", "9900"])
-def test_heads_that_end_too_early(data: str) -> None:
+def test_refusal_of_truncated_heads(data: str) -> None:
     raw = bytes.fromhex(data)
     reader = reader_for()
     reader.open(raw, 0, len(raw))
@@ -671,7 +671,7 @@ def test_heads_that_end_too_early(data: str) -> None:
         reader.array()
 
 
-def test_a_message_does_not_reach_into_the_next() -> None:
+def test_message_is_not_read_beyond_its_end() -> None:
     data = sent([1, 256]) + sent([2])
     for end in (3, 4):
         with pytest.raises(IncompleteError):
@@ -686,7 +686,7 @@ def test_views_of_large_strings() -> None:
     assert small == b"y"
 
 
-def test_nothing_is_kept_for_the_next_message() -> None:
+def test_reader_keeps_no_state_between_messages() -> None:
     reader = Reader()
     assert not reader.is_busy
     reader = reader_for()

@@ -86,7 +86,7 @@ def test_registered_tags(value: Any, data: str) -> None:
     ],
     ids=repr,
 )
-def test_values_come_back(value: Any) -> None:
+def test_round_trip_of_scalars(value: Any) -> None:
     for front in (value, [value, value]):
         found = received(sent(front))
         assert repr(found) == repr(front)
@@ -99,7 +99,7 @@ def test_values_come_back(value: Any) -> None:
         *(st.complex_numbers(), st.integers(-(2**440), 2**440)),
     )
 )
-def test_any_value_comes_back(value: Any) -> None:
+def test_round_trip_of_any_scalar(value: Any) -> None:
     assert repr(received(sent(value))) == repr(value)
 
 
@@ -107,13 +107,13 @@ class Zone(datetime.tzinfo):
     """A time zone of a program."""
 
 
-def test_zones_that_cannot_be_sent() -> None:
+def test_refusal_of_zones_of_programs() -> None:
     make: Any = Zone
     for zone in (make(), datetime.timezone(datetime.timedelta(1) / 2, "\ud800")):
         with pytest.raises(UnjellyableType):
             sent(datetime.datetime(2020, 1, 2, tzinfo=zone))
 
 
-def test_decimals_of_very_many_digits() -> None:
+def test_refusal_of_decimals_of_very_many_digits() -> None:
     with pytest.raises(LimitExceeded, match="prefix_bytes"):
         sent(Decimal("9" * 100_000), limits=WIDE)

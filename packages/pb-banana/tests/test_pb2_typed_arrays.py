@@ -24,7 +24,7 @@ from .support import WIDE
 
 
 @pytest.mark.parametrize("code", "bBhHiIlLqQfd")
-def test_arrays_come_back(code: str) -> None:
+def test_round_trip_of_arrays(code: str) -> None:
     value = array(code, [1, 2, 3])
     found = received(sent([value, value]))
     assert found[0] == value
@@ -32,7 +32,7 @@ def test_arrays_come_back(code: str) -> None:
     assert found[0] is found[1]
 
 
-def test_arrays_are_typed_arrays() -> None:
+def test_arrays_are_written_as_typed_arrays() -> None:
     assert sent(array("h", [1])).hex() in ("d84d420100", "d849420001")
     assert received(bytes.fromhex("d849420001")) == array("h", [1])
     assert received(bytes.fromhex("d84d420100")) == array("h", [1])
@@ -41,7 +41,7 @@ def test_arrays_are_typed_arrays() -> None:
 
 @pytest.mark.parametrize("code", ["u"])
 @pytest.mark.filterwarnings("ignore:The 'u' type code:DeprecationWarning")
-def test_arrays_of_characters_are_refused(code: str) -> None:
+def test_refusal_of_arrays_of_characters(code: str) -> None:
     with pytest.raises(UnjellyableType, match="characters"):
         sent(array(code, "a"))
 
@@ -57,13 +57,13 @@ def test_arrays_of_characters_are_refused(code: str) -> None:
         memoryview(array("l", [1])),
     ],
 )
-def test_memoryviews_come_back(value: memoryview) -> None:
+def test_round_trip_of_memoryviews(value: memoryview) -> None:
     found = received(sent([value]))[0]
     assert isinstance(found, memoryview)
     assert (found.tolist(), found.format) == (value.tolist(), value.format)
 
 
-def test_memoryviews_of_other_things_are_refused() -> None:
+def test_refusal_of_memoryviews_of_other_formats() -> None:
     with pytest.raises(UnjellyableType, match="memoryview"):
         sent(memoryview(b"abcd").cast("c"))
 
@@ -82,7 +82,7 @@ def test_memoryviews_of_other_things_are_refused() -> None:
         numpy.arange(20_000),
     ],
 )
-def test_arrays_of_numpy_come_back(value: Any) -> None:
+def test_round_trip_of_numpy_arrays(value: Any) -> None:
     found, again = received(sent([value, value]))
     assert found is again
     assert (found.dtype, found.shape) == (value.dtype, value.shape)
@@ -92,7 +92,7 @@ def test_arrays_of_numpy_come_back(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", [numpy.array(["a"]), numpy.array([1j]), numpy.float64]
 )
-def test_other_things_of_numpy_are_refused(value: Any) -> None:
+def test_refusal_of_other_numpy_arrays(value: Any) -> None:
     with pytest.raises((UnjellyableType, InsecureJelly)):
         sent(value)
 
@@ -107,7 +107,7 @@ def test_numbers_are_not_copied() -> None:
     assert numpy.shares_memory(found, numpy.frombuffer(data, "u1"))
 
 
-def test_buffers_that_can_change_are_copied_unless_they_are_borrowed() -> None:
+def test_mutable_buffers_are_copied_unless_borrowed() -> None:
     value = bytearray(20_000)
     parts = writer_for().message(value)
     value[0] = 1
@@ -136,7 +136,7 @@ def test_borrowed_buffer_is_sent_without_a_copy(make: Any) -> None:
     assert [numpy.frombuffer(each, "u1")[0] for each in found] == [1, 0]
 
 
-def test_other_borrowed_values() -> None:
+def test_borrowed_values_must_be_buffers() -> None:
     assert received(sent([borrowed(b"bytes"), 1])) == [b"bytes", 1]
     value: Any
     for value in ("text", [1], 5, None):
@@ -152,7 +152,7 @@ def test_borrowed_buffer_among_expressions() -> None:
         pb_jelly.jelly(borrowed(bytearray(b"array")))
 
 
-def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     data = sent(numpy.arange(6, dtype="<i4").reshape(2, 3))
     column = sent(numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)))
     half = sent(array("B"))[:-2] + bytes.fromhex("d85442003c")
@@ -185,7 +185,7 @@ def test_without_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
         "d9b9b5830961 66d84d420100".replace(" ", ""),
     ],
 )
-def test_shapes_and_formats_of_a_peer(data: str) -> None:
+def test_shapes_and_formats_of_a_peer_are_checked(data: str) -> None:
     try:
         found = received(bytes.fromhex(data))
     except (DecodeError, MalformedJelly):

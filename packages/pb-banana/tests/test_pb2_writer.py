@@ -41,7 +41,7 @@ class Plan(list[Any]):
 
 
 class Mode(Flag):
-    """Flags that are registered nowhere."""
+    """Unregistered flags."""
 
     READ = 1
     WRITE = 2
@@ -55,7 +55,7 @@ class Trouble(Exception):
 
 
 class Alike:
-    """An instance that equals others, by what it holds."""
+    """An instance that is equal to others by its contents."""
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -68,7 +68,7 @@ class Alike:
 
 
 def again(value: Any, policy: Any = OPEN) -> Any:
-    """Return what a value comes back as."""
+    """Return a value after a round trip."""
     return received(sent(value, policy), policy)
 
 
@@ -108,7 +108,7 @@ def again(value: Any, policy: Any = OPEN) -> Any:
         (bytearray(b"a"), "d8404161"),
     ],
 )
-def test_bytes(value: Any, data: str) -> None:
+def test_bytes_of_each_type(value: Any, data: str) -> None:
     assert sent(value).hex() == data
     assert not difference(value, received(bytes.fromhex(data)))
 
@@ -125,7 +125,7 @@ def test_references_are_numbered_by_the_places_of_their_targets() -> None:
     assert sent([one, two, two, one]).hex() == "84d81c8101d81c8102d81d01d81d00"
 
 
-def test_objects_that_occur_once_have_no_marks() -> None:
+def test_objects_with_one_occurrence_have_no_marks() -> None:
     assert b"\xd8\x1c" not in sent([[1], {"a": (2,)}, {3}])
 
 
@@ -143,7 +143,7 @@ def test_large_strings_are_not_copied() -> None:
     assert parts[1] is large
 
 
-def test_a_reference_directly_after_a_large_string() -> None:
+def test_reference_directly_after_a_large_string() -> None:
     one: list[Any] = [b"z" * 20_000]
     value = [one, one, b"w" * 20_000, one]
     assert not difference(value, received(sent(value)))
@@ -154,7 +154,7 @@ def test_many_shared_objects() -> None:
     assert not difference([many, many[::-1]], received(sent([many, many[::-1]])))
 
 
-def test_more_keys_than_are_remembered() -> None:
+def test_more_keys_than_the_cache_holds() -> None:
     value = {f"key {number}": number for number in range(3000)}
     assert received(sent(value)) == value
 
@@ -183,13 +183,13 @@ def test_long_keys() -> None:
     ],
     ids=repr,
 )
-def test_types_come_back(value: Any) -> None:
+def test_round_trip_of_types(value: Any) -> None:
     found = again(value)
     assert type(found) is type(value)
     assert found == value
 
 
-def test_code_goes_by_its_name() -> None:
+def test_code_objects_are_sent_by_name() -> None:
     trouble = Trouble()
     value = [Trouble, math, received, trouble.method, trouble]
     found = again(value)
@@ -221,7 +221,7 @@ def test_exceptions_keep_their_cause() -> None:
     assert found.me[0] is found
 
 
-def test_instances_by_their_attributes() -> None:
+def test_instances_are_sent_by_their_attributes() -> None:
     node: Any = Node(a=1, b=[2])
     node.me = node
     empty = Node()
@@ -231,25 +231,25 @@ def test_instances_by_their_attributes() -> None:
     assert found[5].n == 1
 
 
-def test_a_shared_dict_of_attributes() -> None:
+def test_shared_dict_of_attributes() -> None:
     node = Node(a=1)
     found = received(sent([node, node.__dict__, Node(), Node()]))
     assert found[0].__dict__ is found[1]
     assert difference([node, node.__dict__], found[:2]) == ""
 
 
-def test_the_shape_of_a_class_is_written_once() -> None:
+def test_shape_of_a_class_is_written_once() -> None:
     data = sent([Row(1, 2), Row(3, 4), Cell(5), Row(a=[], b=None)])
     assert data.count(b"Row") == 1
     assert not difference([Row(1), Row(2)], received(sent([Row(1), Row(2)])))
 
 
-def test_the_name_of_a_class_is_written_once() -> None:
+def test_name_of_a_class_is_written_once() -> None:
     data = sent([Node(a=1), Node(a=2), Node()])
     assert data.count(b"Node") == 1
 
 
-def test_more_classes_than_have_short_numbers() -> None:
+def test_more_classes_than_short_numbers() -> None:
     kinds = [type(f"Kind{n}", (), {}) for n in range(40)]
     policy = SecurityOptions(ClassRegistry())
     policy.allowInstancesOf(*kinds)
@@ -265,7 +265,7 @@ def test_more_classes_than_have_short_numbers() -> None:
 
 
 class Report(Jellyable):
-    """A class that says what its state is."""
+    """A class whose hook returns its state."""
 
     def __init__(self, lines: Any = None) -> None:
         self.lines = lines
@@ -286,7 +286,7 @@ def hooked_policy(*classes: Any) -> SecurityOptions:
     return policy
 
 
-def test_state_that_a_class_makes() -> None:
+def test_state_made_by_a_hook() -> None:
     from pb_jelly import Unjellyable
 
     both = type("Both", (Report, Unjellyable), {})
@@ -351,20 +351,20 @@ def test_expressions_that_are_atoms(atom: Any) -> None:
 
 
 @pytest.mark.parametrize("made", [None, [], "text", [5], [b"own", "text"], {}])
-def test_expressions_that_are_none_are_refused(made: Any) -> None:
+def test_refusal_of_malformed_expressions(made: Any) -> None:
     own = Own()
     own.made = made if made is not None else object()
     with pytest.raises(UnjellyableType):
         sent(own)
 
 
-def test_an_expression_of_a_word() -> None:
+def test_expression_of_a_word() -> None:
     own = Own()
     own.made = [b"tuple", 1, [b"unicode", b"x"]]
     assert received(sent(own)) == (1, "x")
 
 
-def test_a_name_that_is_no_text() -> None:
+def test_refusal_of_a_name_that_is_no_text() -> None:
     own = Own()
     own.made = [b"\xff", 1]
     policy = SecurityOptions(ClassRegistry())
@@ -419,7 +419,7 @@ def test_paths_in_the_deterministic_form() -> None:
         assert caught.value.path == path
 
 
-def test_tuples_that_contain_themselves_are_refused() -> None:
+def test_refusal_of_tuples_that_contain_themselves() -> None:
     inner: list[Any] = []
     value = (inner,)
     inner.append(value)
@@ -428,7 +428,7 @@ def test_tuples_that_contain_themselves_are_refused() -> None:
     assert caught.value.path == "[0][0][0]"
 
 
-def test_frozensets_within_themselves_are_refused() -> None:
+def test_refusal_of_frozensets_that_contain_themselves() -> None:
     node: Any = Node()
     value = frozenset({node})
     node.me = value
@@ -436,14 +436,14 @@ def test_frozensets_within_themselves_are_refused() -> None:
         sent(value)
 
 
-def test_cycles_are_refused_in_the_deterministic_form() -> None:
+def test_refusal_of_cycles_in_the_deterministic_form() -> None:
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(UnjellyableType, match="equal bytes"):
         sent(loop, deterministic=True)
 
 
-def test_attributes_that_are_not_named_by_texts() -> None:
+def test_refusal_of_attribute_names_that_are_no_text() -> None:
     node = Node()
     node.__dict__[5] = 1  # type: ignore[index]
     for value in (node, [Node(), node]):
@@ -451,13 +451,13 @@ def test_attributes_that_are_not_named_by_texts() -> None:
             sent(value)
 
 
-def test_a_class_that_the_policy_does_not_list() -> None:
+def test_refusal_of_an_unlisted_class() -> None:
     with pytest.raises(InsecureJelly):
         sent(Trouble())
 
 
 @pytest.mark.parametrize("value", ["text", None, True, [], (), {}, {"a": 1}, {1}])
-def test_types_that_the_policy_does_not_allow(value: Any) -> None:
+def test_refusal_of_types_by_the_policy(value: Any) -> None:
     policy = SecurityOptions(ClassRegistry())
     policy.allowedTypes.clear()
     with pytest.raises(InsecureJelly):
@@ -466,13 +466,13 @@ def test_types_that_the_policy_does_not_allow(value: Any) -> None:
 
 
 class Asking(SecurityOptions):
-    """A policy that answers for itself."""
+    """A policy that overrides its methods."""
 
     def isTypeAllowed(self, typeName: Any) -> bool:
         return bool(typeName != b"set")
 
 
-def test_a_policy_that_answers_for_itself() -> None:
+def test_policy_with_overridden_methods_decides() -> None:
     policy = Asking(ClassRegistry())
     value = [1, "a", {"b": (None, True)}, frozenset({2}), bytearray(b"x"), 1.5]
     assert received(sent(value, policy), policy) == value
@@ -503,7 +503,7 @@ def test_members_with_equal_hashes() -> None:
         ([b"x" * 50], replace(WIDE, message_bytes=50), "message_bytes"),
     ],
 )
-def test_limits(value: Any, limits: Limits, limit: str) -> None:
+def test_each_limit_at_its_boundary(value: Any, limits: Limits, limit: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
         sent(value, limits=limits)
     assert caught.value.limit == limit
@@ -516,7 +516,7 @@ def test_integers_of_a_word_are_within_any_limit() -> None:
 # The deterministic form.
 
 
-def test_the_deterministic_form_sorts_and_shortens() -> None:
+def test_deterministic_form_sorts_and_shortens() -> None:
     value = {"b": 1.5, "a": 1e300, 10: math.nan, -1: 0.1, "aa": float("inf")}
     assert sent(value, deterministic=True).hex() == (
         "a5"  # five pairs
@@ -544,7 +544,7 @@ def test_equal_values_have_equal_bytes() -> None:
 # Messages in pieces.
 
 
-def test_a_message_without_a_list() -> None:
+def test_message_without_a_list() -> None:
     writer = writer_for()
     writer.begin()
     writer.array(5)
@@ -584,7 +584,7 @@ def test_several_messages_in_one_output() -> None:
 
 @pytest.mark.parametrize("before", [5, b"x" * 20_000])
 @pytest.mark.parametrize("value", [object(), [b"y" * 20_000, object()]])
-def test_a_message_given_up_leaves_no_trace(before: Any, value: Any) -> None:
+def test_abandoned_message_leaves_no_trace(before: Any, value: Any) -> None:
     writer = writer_for()
     writer.begin()
     writer.value(before)
@@ -599,7 +599,7 @@ def test_a_message_given_up_leaves_no_trace(before: Any, value: Any) -> None:
     assert b"".join(writer.take()) == sent(before) + sent([1])
 
 
-def test_a_message_that_is_too_large_is_given_up() -> None:
+def test_message_over_the_limit_is_abandoned() -> None:
     writer = writer_for(limits=replace(WIDE, message_bytes=10))
     writer.begin()
     writer.value("x" * 20)
@@ -609,7 +609,7 @@ def test_a_message_that_is_too_large_is_given_up() -> None:
     assert writer.take() == []
 
 
-def test_messages_do_not_overlap() -> None:
+def test_refusal_of_overlapping_messages() -> None:
     writer = writer_for()
     writer.give_up()
     writer.begin()
@@ -632,7 +632,7 @@ def test_paths_begin_at_the_arguments() -> None:
     assert caught.value.path == "['due']"
 
 
-def test_nothing_is_kept_for_the_next_message() -> None:
+def test_writer_keeps_no_state_between_messages() -> None:
     writer = writer_for()
     shared = [Node()]
     first = writer.message([shared, shared])
@@ -640,7 +640,7 @@ def test_nothing_is_kept_for_the_next_message() -> None:
     assert b"".join(writer.message(shared)) == sent([Node()])
 
 
-def test_a_policy_that_is_edited() -> None:
+def test_edit_of_a_policy_takes_effect() -> None:
     policy = SecurityOptions(ClassRegistry())
     policy.allowBasicTypes()
 
@@ -655,7 +655,7 @@ def test_a_policy_that_is_edited() -> None:
         sent(Late(), policy)
 
 
-def test_classes_of_others_by_two_functions() -> None:
+def test_classes_of_libraries_by_two_functions() -> None:
     import re
 
     policy = SecurityOptions(ClassRegistry())
@@ -689,8 +689,8 @@ def test_members_of_listed_enumerations() -> None:
         received(sent(Suit.HEARTS, policy).replace(b"HEARTS", b"HEARTZ"), policy)
 
 
-def test_a_stack_of_python_that_ends() -> None:
-    """The writer recurses to a fixed depth, whatever is left of the stack."""
+def test_exhausted_stack_ends_in_an_error() -> None:
+    """The writer recurses to a fixed depth on any stack."""
     writer = Writer()
     assert not writer.is_busy
 
@@ -707,14 +707,14 @@ def test_a_stack_of_python_that_ends() -> None:
         fall(2000)
 
 
-def test_instances_that_equal_others_within_their_own_state() -> None:
+def test_equal_instances_within_their_own_state() -> None:
     one = Alike("k")
     one.friends = {one: 1}  # type: ignore[attr-defined]
     found = again([one])[0]
     assert list(found.friends) == [found]
 
 
-def test_a_state_that_has_occurred_before() -> None:
+def test_state_that_occurred_before() -> None:
     state = {"n": 1}
     node = Node()
     node.__dict__ = state

@@ -30,7 +30,7 @@ def decoder(limits: Limits, words: object) -> Decoder:
 def test_any_bytes_give_expressions_or_banana_errors(
     data: bytes, limits: Limits, words: object, count: int
 ) -> None:
-    """In any pieces, with the same result."""
+    """The result is the same for any pieces."""
     expected = outcome(decoder(limits, words), [data])
     for pieces in chunkings(data):
         assert outcome(decoder(limits, words), pieces) == expected

@@ -1,4 +1,4 @@
-"""This module is checked by type checkers only: what must pass, and what must not."""
+"""This module, `typing_examples`, is for type checkers: valid and invalid code."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pb_broker.testing import Pair, connected_pair
 
 
 class Echo(pb.Root):
-    """Gives back what it gets, and keeps what it is told to."""
+    """Root object that returns its argument, or keeps it."""
 
     def __init__(self) -> None:
         self.kept: list[Any] = []
@@ -58,7 +58,7 @@ class Child(pb.Referenceable):
 
 
 def result_of(call: pb.Answer[Any], pair: Pair) -> Any:
-    """Return what a call answers; raise what it fails with."""
+    """Return the answer of a call, or raise its failure."""
     got: list[Any] = []
     pb.as_deferred(call).addBoth(got.append)
     pair.flush()
@@ -95,7 +95,7 @@ def connected(root: Any = None, **factories: Any) -> Iterator[Pair]:
 
 @contextmanager
 def logged() -> Iterator[list[LogEvent]]:
-    """Collect what is logged meanwhile."""
+    """Collect the events that are logged meanwhile."""
     events: list[LogEvent] = []
     observer: Any = events.append
     globalLogPublisher.addObserver(observer)

@@ -18,11 +18,11 @@ from .support import Echo, connected, root_of
 
 
 async def coroutine() -> Any:
-    """Be what is given in place of what it returns."""
+    """Stand for a coroutine passed in place of its result."""
 
 
 def unawaited(use: Callable[[Any], object]) -> None:
-    """Use a coroutine that nobody awaits."""
+    """Use a coroutine that is never awaited."""
     value = coroutine()
     try:
         use(value)

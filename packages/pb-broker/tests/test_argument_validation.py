@@ -45,7 +45,7 @@ class Everything(Protocol):
 
 
 class Served(pb.Root):
-    """Answers what it got."""
+    """Root object whose methods return their arguments."""
 
     def remote_number(self, value: int) -> Any:
         return value

@@ -42,7 +42,7 @@ Test = Callable[[], Coroutine[Any, Any, None]]
 
 
 def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on a loop of its own, which complains of whatever it can."""
+    """Run a test on a loop of its own, and fail on any error of the loop."""
 
     def run(*args: Any, **kw: Any) -> None:
         async def main() -> None:
@@ -523,7 +523,7 @@ async def test_large_amounts_of_data_at_once() -> None:
 @pytest.mark.dialect("pb")
 @on_a_loop
 async def test_order_of_small_and_large_messages_in_one_turn() -> None:
-    """What was written first goes first, however it is sent."""
+    """Messages are sent in the order of their writing, in either way of sending."""
     root = Patient()
     async with running(root) as (remote, _):
         huge = bytes(300_000)
@@ -630,7 +630,7 @@ def test_addresses_of_sockets_as_twisted_has_them() -> None:
 
 
 class FakeTransport(asyncio.Transport):
-    """Takes what is written, and sends nothing until it is told to."""
+    """Transport that takes writes, and sends them on the test's command."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -666,7 +666,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class FakeOutbox(TransportOutbox):
-    """Counts what is written."""
+    """Outbox that counts writes."""
 
     written = 0
 
@@ -861,7 +861,7 @@ def test_reactor_is_never_imported() -> None:
 
 
 def test_method_may_return_a_deferred() -> None:
-    """What ``as_deferred`` is given by Twisted's own shell is what it gives."""
+    """``as_deferred`` returns the Deferred of Twisted's shell unchanged."""
     from pb_broker._event_loops.shell import as_deferred
 
     deferred: Deferred[None] = Deferred()

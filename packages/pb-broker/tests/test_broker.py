@@ -1,4 +1,4 @@
-"""The broker as a Protocol: its life, its turns, what it counts and when it tells."""
+"""The broker as a Protocol: its life, its turns, its counts and its callbacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clocked(pb.Broker):
         self.clock = Clock()
 
     def take_turn(self) -> bool:
-        """Do what was left for the next turn; tell whether there was anything."""
+        """Run the calls left for the next turn; return True if there were any."""
         calls = self.clock.getDelayedCalls()
         for call in calls:
             call.cancel()
@@ -235,7 +235,7 @@ def clocked_server() -> tuple[Pair, Clocked]:
 
 
 def test_many_messages_are_handled_in_several_turns() -> None:
-    """Whoever sends much gets its first answers before its last call is handled."""
+    """A peer with many calls gets the first answers before its last call is handled."""
     pair, server = clocked_server()
     kept = pair.server_factory.root.kept
     count = 3 * _BATCH_MESSAGES
@@ -469,10 +469,10 @@ def test_unread_bytes_of_a_given_up_connection_are_dropped() -> None:
 
 
 def test_unusual_base_exception_is_raised_onwards() -> None:
-    """What is neither an Exception nor one of Python's others goes on its way."""
+    """A BaseException of a program is raised onwards."""
 
     class OddError(BaseException):
-        """Nobody but the program knows what it is for."""
+        """A BaseException of a program."""
 
     class Ending(Echo):
         def remote_end(self) -> None:

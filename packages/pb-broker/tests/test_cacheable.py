@@ -182,7 +182,7 @@ def test_lost_connection_stops_observing_once() -> None:
 
 
 def test_change_while_a_connection_is_cleaned_up() -> None:
-    """Whatever brings it about: a call that fails, or the end of another cache."""
+    """The change comes from a failing call, or from the end of another cache."""
 
     class Farewell(Original):
         after: Any = None

@@ -44,7 +44,7 @@ KINDS: dict[str, Callable[[], BaseException]] = {
 
 
 class Hooked(pb.Copyable, pb.RemoteCopy):
-    """Raises what it is told to, there or here."""
+    """Object whose hooks raise a given exception at either end."""
 
     there: Any = None
     here: Any = None
@@ -103,7 +103,7 @@ class AsyncioRaises(Raises):
 
 
 class Closed:
-    """An object that raises when anything is asked of it, its class included."""
+    """An object that raises at every attribute, its class included."""
 
     def __getattribute__(self, name: str) -> Any:
         raise LookupError(name)
@@ -158,7 +158,7 @@ def _type_of(kind: str) -> str:
 
 @pytest.fixture(autouse=True)
 def without_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have somebody else see to Ctrl-C, as both loops have when they run."""
+    """Replace the handler of Ctrl-C, as both loops do while they run."""
     monkeypatch.setattr(signal, "getsignal", lambda _: None)
 
 
@@ -219,7 +219,7 @@ def test_ending_of_an_answers_hook_fails_its_call_alone(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ending_of_a_sent_values_hook_fails_its_call_alone(kind: str) -> None:
-    """It ends what the caller does, and leaves nothing behind."""
+    """The exception ends the caller's code, and leaves no state behind."""
     with connected(Raises()) as pair:
         hooked = Hooked()
         hooked.there = KINDS[kind]()
@@ -279,7 +279,7 @@ def test_endings_on_asyncio(kind: str) -> None:
 
 
 def test_task_that_is_cancelled_by_its_deferred() -> None:
-    """What it gives then is the result, also if it takes no notice."""
+    """The result of the cancelled task counts, even if it ignores the cancellation."""
 
     async def main() -> None:
         shell = AsyncioShell(asyncio.get_running_loop())

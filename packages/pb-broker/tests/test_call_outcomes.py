@@ -19,7 +19,7 @@ from .support import Child, Echo, connected, failure_of, logged, root_of
 
 
 def outcome(call: Any) -> list[Any]:
-    """Return a list that will have what a call fails with."""
+    """Return a list that gets the failure of a call."""
     failures: list[Any] = []
     call.addErrback(lambda failure: failures.append(failure.value))
     return failures
@@ -213,7 +213,7 @@ def test_stream_that_has_begun_is_not_one_that_was_not_executed() -> None:
 
 
 class TestNestedCalls:
-    """A method passes on what a call of its own ended with."""
+    """A method passes on the outcome of a nested call."""
 
     def pair(self, error: Exception) -> Pair:
         class Root(pb.Root):

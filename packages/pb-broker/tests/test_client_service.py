@@ -63,7 +63,7 @@ class Served:
         self.endpoint.flush()
 
     def outcome(self, answer: pb.Answer[Any]) -> list[Any]:
-        """Return a list that will have what is answered."""
+        """Return a list that gets the answer."""
         outcomes: list[Any] = []
         pb.as_deferred(answer).addBoth(outcomes.append)
         self.endpoint.flush()

@@ -220,7 +220,7 @@ def test_second_drain_may_have_a_shorter_timeout() -> None:
 
 
 class TestLinger:
-    """What a peer is told before its connection is closed."""
+    """Messages to a peer before its connection is closed."""
 
     def test_call_within_the_linger_is_refused(self) -> None:
         serving = Serving(1)

@@ -21,7 +21,7 @@ tcp: Any = reactor
 
 
 class Silent(Protocol):
-    """Accepts connections and says nothing."""
+    """Protocol that accepts connections and stays silent."""
 
     def connectionLost(self, reason: Any = None) -> None:
         factory: Any = self.factory

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Sent(pb.Copyable, pb.RemoteCopy):
-    """What all classes here have in common."""
+    """Base of the classes here."""
 
     def getTypeToCopy(self) -> str:
         return f"test.states.{type(self).__name__}"

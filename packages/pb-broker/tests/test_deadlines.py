@@ -17,7 +17,7 @@ from .support import Echo, logged, result_of, root_of
 
 
 class Server:
-    """A server, and what connects to it, on a clock that a test moves."""
+    """A server and its connections, on a simulated clock."""
 
     def __init__(self, root: Any = None, **options: Any) -> None:
         self.clock = Clock()
@@ -32,7 +32,7 @@ class Server:
         return pair
 
     def half_connect(self) -> Pair:
-        """Return one on which nothing has been said."""
+        """Return a connection without any message."""
         client = pb.PBClientFactory().buildProtocol(None)
         pair = Pair(client, self.factory.buildProtocol(None))
         # Not the pair: a test wants to see what is there to be sent.
@@ -50,7 +50,7 @@ def is_given_up(pair: Pair) -> bool:
 
 
 def end(pair: Pair) -> list[Any]:
-    """Have the server learn that the connection is gone, and what it tells callers."""
+    """Report the lost connection to the server; return the failures of its calls."""
     outcomes: list[Any] = []
     call = pair.server.remoteForName("mine").callRemote("x")
     call.addErrback(outcomes.append)

@@ -176,7 +176,7 @@ def test_context_does_not_cross() -> None:
 
 
 def test_cause_of_a_refusal_does_not_cross() -> None:
-    """A codec's error tells a peer what it may know."""
+    """The text of a codec's error is meant for the peer."""
     error = caused(MalformedJelly("refused"), ValueError("secret"))
     assert "secret" not in repr(state_of(error))
 

@@ -132,7 +132,7 @@ class Changed(Server):
 
 def test_marks_are_inherited_and_overridden() -> None:
     class Derived(Server):
-        """Nothing of its own."""
+        """Subclass without further methods."""
 
     assert ask(Derived(), "up", 5) == 6
     assert ask(Derived(), "kind") == "Derived"

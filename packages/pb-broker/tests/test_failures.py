@@ -24,7 +24,7 @@ from pb_jelly import MalformedJelly
 
 
 def copied(error: BaseException, **changes: Any) -> Any:
-    """Return what arrives when ``error`` is sent."""
+    """Return the copy that arrives when ``error`` is sent."""
     copyable = pb.CopyableFailure(error)
     state = {**copyable.getStateToCopy(), **changes}
     return received(state)

@@ -15,7 +15,7 @@ from .support import Echo, root_of
 
 
 def outcome_of(call: pb.Answer[Any]) -> Any:
-    """Return what a call answered, or the error it failed with."""
+    """Return the answer of a call, or its error."""
     got: list[Any] = []
     pb.as_deferred(call).addBoth(got.append)
     assert got, "it did not answer"

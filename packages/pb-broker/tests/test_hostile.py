@@ -51,7 +51,7 @@ REFUSALS = (b"twisted.spread.jelly.InsecureJelly", b"pb_jelly.errors.MalformedJe
 
 
 def state_of(error: Any) -> dict[bytes, Any]:
-    """Return what is in the jelly of a failure."""
+    """Return the state in the jelly of a failure."""
     name, (_, *pairs) = error
     assert name == WIRE_NAME
     return {key[1]: value for key, value in pairs}
@@ -64,14 +64,14 @@ def kind_of(error: Any) -> bytes:
 
 
 class Peer:
-    """What sends a broker whatever it likes, and looks at what comes back.
+    """A hostile peer that sends arbitrary messages, and reads the replies.
 
     Args:
         factory: Makes the broker.
-        dialect: What to speak with it.
+        dialect: Dialect of the connection.
 
     Attributes:
-        releases: What came before the answers to calls.
+        releases: Messages before the answers to calls.
         sent: All bytes that came.
     """
 
@@ -89,7 +89,7 @@ class Peer:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the broker has ended the connection."""
+        """True if the broker has ended the connection."""
         return self.transport.disconnecting
 
     def _received(self) -> list[Any]:
@@ -133,7 +133,7 @@ class Peer:
         return kind_of(error), text[1].decode()
 
     def close(self) -> None:
-        """End the connection, and see that nothing is left of it."""
+        """End the connection, and assert that it leaves no state."""
         self.broker.connectionLost(failure.Failure(ConnectionError("gone")))
         session = self.broker.session
         assert len(session.exports) == 0
@@ -144,7 +144,7 @@ class Peer:
 
 
 class Victim(Echo):
-    """A root object with things about it that are nobody's business."""
+    """A root object with private attributes."""
 
     called: list[str]
 
@@ -193,7 +193,7 @@ class Seen(pb.Viewable):
 
 
 class Served:
-    """What is called as an avatar is."""
+    """Object that is called in the way of an avatar."""
 
     def perspectiveMessageReceived(
         self, broker: Any, message: str, args: Any, kw: Any
@@ -272,7 +272,7 @@ GADGETS = [
 
 
 def forms_of(name: bytes) -> list[Any]:
-    """Return every form in which a peer could send a name for something."""
+    """Return every form in which a peer could send a name."""
     none = [b"None"]
     return [
         [name, DICT],
@@ -297,7 +297,7 @@ def forms_of(name: bytes) -> list[Any]:
 
 @contextmanager
 def nothing_imported() -> Iterator[None]:
-    """See to it that nothing is imported meanwhile."""
+    """Assert that no module is imported meanwhile."""
     before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
 
@@ -414,7 +414,7 @@ ODD_NAMES = [
 
 
 def names_about(thing: Any) -> list[bytes]:
-    """Return names that somebody might try on an object: all that it has, and more."""
+    """Return names that a peer might try on an object: all of its own, and others."""
     names = list(ODD_NAMES)
     for name in sorted({*dir(thing), *dir(pb.Broker), *dir(Session), *dir(type)}):
         names += [name.encode(), b"_" + name.encode(), name.encode() + b".x"]
@@ -555,7 +555,7 @@ def test_update_of_a_cache_with_the_name_of_a_method(
 
 
 def test_attributes_of_a_copy_are_data(peer: Peer, victim: Victim) -> None:
-    """Whatever they are called, they stand in the way of nothing of ours."""
+    """Attributes of any name leave the methods of the copy intact."""
     names = [b"__class__", b"__dict__", b"broker", b"luid", b"_belong", b"_pb_prefix"]
     state = [b"dictionary", *([[b"unicode", name], 5] for name in names)]
     peer.call(b"keep", [b"tuple", [CACHED, 7, state]])
@@ -793,7 +793,7 @@ def test_unpersistable_values_are_harmless(peer: Peer, victim: Victim) -> None:
 
 
 def test_references_with_any_number_of_the_peers(peer: Peer, victim: Victim) -> None:
-    """Even such as nobody gives."""
+    """The numbers include those that no honest peer sends."""
     for number in (0, -1, 2**447, -(2**447)):
         args = [b"tuple", [b"remote", number]]
         assert peer.call(b"echo", args) == [
@@ -1011,7 +1011,7 @@ LONG = b"x" * 300_000
 
 
 def test_log_lines_bound_the_text_of_a_peer(victim: Victim) -> None:
-    """Wherever it stands in what is sent."""
+    """The text is put at each place of the messages."""
     text = [b"unicode", LONG]
     named = [b"dictionary", [[b"unicode", b"type"], LONG], [text, text]]
     values = [
@@ -1165,7 +1165,7 @@ class Indiscreet(pb.Root):
         raise OddState
 
     def remote_take(self, expected: int) -> None:
-        """Is called with something else."""
+        """Take another argument."""
 
     def remoteMessageReceived(
         self, broker: Any, message: str, args: Any, kw: Any
@@ -1234,7 +1234,7 @@ def test_strangers_get_the_message_alone() -> None:
 
 
 def test_values_of_one_peer_are_not_sent_to_another(victim: Victim) -> None:
-    """Of what one peer has sent, another gets nothing to see."""
+    """Values of one peer stay hidden from every other."""
     root = Indiscreet()
     with logged():
         one, two = (Peer(pb.PBServerFactory(root)) for _ in range(2))
@@ -1253,7 +1253,7 @@ def test_values_of_one_peer_are_not_sent_to_another(victim: Victim) -> None:
 
 
 def test_hostile_values_under_very_wide_limits() -> None:
-    """What a policy and limits of one's own allow, they allow to one's peers alone."""
+    """A program's own policy and limits apply to its own peers only."""
     wide = pb.BrokerLimits(wire=Limits(depth=10_000, prefix_bytes=4096))
     with logged():
         peer = Peer(pb.PBServerFactory(Victim(), limits=wide))
@@ -1274,7 +1274,7 @@ def test_hostile_values_under_very_wide_limits() -> None:
 
 
 def test_sockets_cannot_be_sent(peer: Peer, victim: Victim) -> None:
-    """Nor is anything else of this process that a method may return by mistake."""
+    """Other objects of the process, returned by mistake, are refused too."""
     with socket.socket() as theirs:
         for thing in (theirs, sys.stdin, peer.broker, victim.secret, os, Child):
             victim.given = thing

@@ -26,7 +26,7 @@ class Board(pb.Cacheable):
 
 
 class BoardCopy(pb.RemoteCache):
-    """What the peer has of a board."""
+    """The peer's copy of a board."""
 
 
 pb.setUnjellyableForClass("test.leftovers.Board", BoardCopy)
@@ -39,7 +39,7 @@ class Protocols(Factory):
 
 
 def anything() -> None:
-    """Stand for what somebody wants to be called."""
+    """Stand for a registered callback."""
 
 
 class Boards(Echo):

@@ -1,4 +1,4 @@
-"""The states of a connection: each transition of the table, and what goes with it."""
+"""The states of a connection: each transition of the table, and its effects."""
 
 from __future__ import annotations
 

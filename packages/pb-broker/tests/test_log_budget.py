@@ -57,7 +57,7 @@ def test_log_lines_of_one_peer_are_bounded() -> None:
 
 @pytest.mark.dialect("pb")
 def test_every_message_is_within_the_log_budget() -> None:
-    """Not one that means nothing, either."""
+    """Meaningless messages are within the budget as well."""
     with connected() as pair, logged() as events:
         pair.server.clock = Clock()
         for message in (

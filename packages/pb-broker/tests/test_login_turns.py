@@ -18,10 +18,10 @@ MS = 0.001
 
 
 class Loop(Clock):
-    """An event loop whose time passes only as what it runs takes it."""
+    """An event loop whose time passes only by the duration of its calls."""
 
     def turn(self) -> None:
-        """Run what was due when the turn began."""
+        """Run the calls that were due when the turn began."""
         due, self.calls = self.calls, []
         for call in due:
             call.called = 1
@@ -29,11 +29,11 @@ class Loop(Clock):
 
 
 class Strangers:
-    """Those who have something handled, which takes a while.
+    """Connections whose calls take time.
 
     Args:
-        loop: Where.
-        seconds: How long it takes.
+        loop: Event loop of the server.
+        seconds: Duration of each call.
     """
 
     def __init__(self, loop: Loop, seconds: float) -> None:
@@ -47,7 +47,7 @@ class Strangers:
         self.loop.rightNow += self.seconds
 
     def come(self, *numbers: int) -> list[Any]:
-        """Have some come in one turn; return what waits."""
+        """Begin some calls in one turn; return those that wait."""
         waiting = []
         for number in numbers:
             waits = self.turns.wait(self.loop, self.handler(number))
@@ -158,7 +158,7 @@ def test_exception_of_one_stranger_leaves_the_others(loop: Loop) -> None:
 
 
 class Door(pb.Root):
-    """What strangers call, each of whom takes all of the loop's turn."""
+    """Login object; each call takes a whole turn of the loop."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
@@ -178,9 +178,9 @@ class Server:
     """A server with a connection for each of some.
 
     Args:
-        loop: Where.
-        names: Whose connections.
-        kind: Of what kind its brokers are.
+        loop: Event loop of the server.
+        names: Names of the connections.
+        kind: Class of its brokers.
     """
 
     def __init__(self, loop: Loop, *names: str, kind: Any = pb.Broker) -> None:

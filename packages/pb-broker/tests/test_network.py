@@ -20,7 +20,7 @@ from .support import Echo, logged
 
 
 class Recorder(Protocol):
-    """Notes what comes and how it ends."""
+    """Protocol that records received data and the end of the connection."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -229,7 +229,7 @@ pb.setUnjellyableForClass("test.network.Board", BoardCopy)
 
 
 class Server(Echo):
-    """Does whatever a conversation may consist of."""
+    """Root object with a method for each kind of exchange."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -321,7 +321,7 @@ class Conversation:
 
 
 def check(conversation: Conversation) -> None:
-    """Check that all has ended, once, and that nothing is left."""
+    """Assert that each call ended once, and that no state is left."""
     link, root = conversation.link, conversation.root
     outcomes = [*conversation.outcomes, *root.outcomes]
     assert [len(outcome) for outcome in outcomes] == [1] * len(outcomes)

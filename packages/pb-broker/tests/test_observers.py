@@ -19,7 +19,7 @@ WHO: ContextVar[str] = ContextVar("who", default="nobody")
 
 
 class Notes:
-    """Notes all it is told, and sets a variable for what is called here."""
+    """Observer that records its notifications, and sets a context variable."""
 
     def __init__(self) -> None:
         self.noted: list[Any] = []
@@ -212,7 +212,7 @@ def test_context_of_an_observer_is_the_methods() -> None:
 
 class TestContextsOfCallers:
     def ask(self, pair: Pair, name: str, *args: Any) -> list[str]:
-        """Call something as alice, and return who gets the answer."""
+        """Make a call as alice, and return the user in the callback's context."""
         got: list[str] = []
 
         def call() -> Any:
@@ -294,7 +294,7 @@ def test_observers_on_asyncio() -> None:
 
 
 class Tagged(Notes):
-    """Sends some metadata along, and notes what comes."""
+    """Observer that sends metadata along, and records that of the peer."""
 
     def __init__(self, **metadata: Any) -> None:
         super().__init__()

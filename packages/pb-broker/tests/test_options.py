@@ -45,7 +45,7 @@ VALUES: dict[str, Any] = {
 
 
 def told(factory: Any) -> dict[str, Any]:
-    """Return what a factory goes by."""
+    """Return the settings of a factory."""
     watch = factory.watch
     found = {
         "unsafeTracebacks": factory.unsafeTracebacks,

@@ -18,7 +18,7 @@ from .support import Child, Echo, result_of, root_of
 
 
 class Timed:
-    """A client whose clock stands until a test moves it."""
+    """A client on a simulated clock."""
 
     def __init__(self, call_timeout: float | None = None) -> None:
         self.clock = Clock()

@@ -40,7 +40,7 @@ pb.setUnjellyableForClass(News, News)
 
 
 class Shelf(pb.Referenceable):
-    """What a user is given first, in the tests below: an avatar, so to say."""
+    """First object of a user, in the role of an avatar."""
 
     def __init__(self) -> None:
         self.child = Child()
@@ -84,7 +84,7 @@ class Shelf(pb.Referenceable):
         return plain
 
     async def remote_tell_late(self, told: Any) -> None:
-        """Tell after a while: what came with the call, or what was there before."""
+        """Send later, by a reference of the call or by an earlier one."""
         self.waiting.append(Deferred())
         for reference in await self.waiting[-1] or [told]:
             try:
@@ -167,7 +167,7 @@ class Given:
         return result_of(reference.callRemote(*args), self.pair)
 
     def is_gone(self, reference: Any) -> bool:
-        """Tell whether the server knows nothing of it any more."""
+        """Return True if the server has released the object."""
         failure = failure_of(reference.callRemote("nothing"), self.pair)
         return "Invalid Object ID" in str(failure.value)
 
@@ -375,7 +375,7 @@ def test_unsent_exports_have_no_owner(given_: Given) -> None:
 def test_object_stays_as_long_as_one_of_its_owners(
     steps: list[tuple[int, int]],
 ) -> None:
-    """Whoever is given what in whatever order, and goes at the end."""
+    """Objects are given to owners, and owners end, in any order."""
     root = Root()
     children = [Child() for _ in range(5)]
     with connected(root) as pair:
@@ -397,7 +397,7 @@ def test_object_stays_as_long_as_one_of_its_owners(
 
 
 class Wrapped(pb.Copyable, pb.RemoteCopy):
-    """Something whose presence has a message read in two steps."""
+    """Value whose presence has a message read in two steps."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -410,12 +410,12 @@ pb.setUnjellyableForClass(Wrapped, Wrapped)
 
 
 class TestLate:
-    """What is handed out after a wait, for somebody who has gone meanwhile."""
+    """Exports after a wait, for an owner who has ended meanwhile."""
 
     def late(self, given_: Given, name: str, *args: Any) -> Shelf:
         """Begin a call that waits, and end the session that it was made in.
 
-        Somebody else is there, to whom things could be given instead.
+        Another owner is present who could get the exports instead.
         """
         reference, shelf, owner = given_.shelf()
         # As most objects, it has no perspective.
@@ -437,7 +437,7 @@ class TestLate:
         assert given_.pair.server.localObjects.keys() == exports.keys()
 
     def test_late_export_by_an_earlier_reference(self, given_: Given) -> None:
-        """Only the context tells on whose account that is."""
+        """Only the context has the owner."""
         root = Keeper()
         given_.pair.client.setNameForLocal("root", root)
         shelf = self.late(given_, "tell_late", Keeper())
@@ -468,7 +468,7 @@ class TestLate:
         assert other.kept == []
 
     def test_late_export_to_other_owners(self, given_: Given) -> None:
-        """They get what was meant for them, on their own account."""
+        """Other owners get their exports under their own ownership."""
         second, theirs, other = given_.shelf()
         others = Keeper()
         given_.call(second, "take", others)
@@ -508,7 +508,7 @@ class TestLate:
         assert keepers[0].kept == []
 
     def test_late_export_before_the_end_of_the_session(self, given_: Given) -> None:
-        """What was handed out late goes with it."""
+        """The late export is revoked with the session."""
         (reference, shelf, owner), _ = given_.shelf(), given_.shelf()
         keeper = Keeper()
         for name in ("tell_late", "tell_by_callback"):

@@ -183,7 +183,7 @@ class Breaks(Pages):
 
 
 class TestEnds:
-    """However a pager ends, its file is closed and nobody else notices."""
+    """Each end of a pager closes its file, and spares other pagers."""
 
     def test_lost_connection_fails_the_pager(self) -> None:
         root = Breaks()
@@ -313,7 +313,7 @@ class TestEnds:
 
 
 class TestLimit:
-    """How much memory pages may take together."""
+    """Limit of the memory of all pages."""
 
     @pytest.mark.parametrize(
         "pages",

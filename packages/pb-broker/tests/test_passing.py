@@ -34,7 +34,7 @@ class Ear(pb.Referenceable):
 
 
 class BigEar(Ear):
-    """Exposes what its base does."""
+    """Subclass with the exposed interface of its base."""
 
 
 @pb.exposes(Radio, validate=True)

@@ -1,4 +1,4 @@
-"""Calls over the dialect "pb2": what it has and "pb" has not."""
+"""Calls over the dialect "pb2": features that "pb" lacks."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def speaking(
 
 
 def outcome(call: Any) -> list[Any]:
-    """Return a list that will have what a call answers, or fails with."""
+    """Return a list that gets the answer of a call, or its failure."""
     ends: list[Any] = []
     call.addCallbacks(ends.append, lambda failure: ends.append(failure.value))
     return ends
 
 
 class Peer:
-    """A client that sends what it is told to: frames, or other bytes."""
+    """A client that sends given frames or bytes."""
 
     def __init__(self, root: Any = None, greets: bool = True, **options: Any) -> None:
         factory = pb.PBServerFactory(root or Echo(), dialects=("pb2",), **options)
@@ -620,7 +620,7 @@ def test_calls_are_answered_between_the_pieces_of_a_large_one() -> None:
 
 
 def test_pieces_wait_for_a_sign_that_earlier_ones_have_arrived() -> None:
-    """What is on its way is in the way of small messages, so it has a limit."""
+    """Unarrived pieces delay small messages, so their bytes are limited."""
     with speaking() as pair:
         root = root_of(pair)
         large = outcome(root.callRemote("keep", [b"x" * 500_000] * 4))

@@ -285,7 +285,7 @@ def test_calls_go_past_an_unread_stream() -> None:
 
 
 class Told:
-    """What a received stream says to the peer."""
+    """Recorder of a received stream's messages to the peer."""
 
     def __init__(self) -> None:
         self.credit: list[tuple[int, int]] = []

@@ -113,14 +113,14 @@ def failed(promise: Any, pair: Pair) -> Any:
 
 
 def kept(pair: Pair) -> int:
-    """Return how many answers the server keeps."""
+    """Return the number of answers that the server keeps."""
     gc.collect()
     pair.flush()
     return len(pair.server.session.codec.kept)
 
 
 def in_one_trip(pair: Pair) -> None:
-    """Carry what the client has written to the server, and its answers back, once."""
+    """Carry the client's bytes to the server, and its answers back, once."""
     pair.server.dataReceived(pair.client_transport.take())
     # On a busy machine the server may leave some for its next turn.
     for _ in range(9):
@@ -308,7 +308,7 @@ def test_late_answers_as_arguments(dialect: str) -> None:
 
 
 def test_argument_is_what_the_answer_was() -> None:
-    """Not what the callee has made of it since."""
+    """Later changes by the callee have no effect."""
     root = Files()
     log: list[Any] = [1]
     with speaking("pb2", root) as pair:
@@ -686,7 +686,7 @@ class Library(Protocol):
 
 
 def then_read(pair: Pair) -> list[Any]:
-    """Read a report by two calls that are made at once; return what has come."""
+    """Read a report by two calls that are made at once; return the results so far."""
     library = root_of(pair).stub(Library)
     report = pb.then(library.open("report"))
     got: list[Any] = []

@@ -41,7 +41,7 @@ def begun(pair: Pair) -> list[Deferred[Any]]:
 
 
 def reads(pair: Pair) -> bool:
-    """Tell whether the server reads."""
+    """Return True if the server reads."""
     return pair.server_transport.is_reading
 
 

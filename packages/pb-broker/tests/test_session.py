@@ -586,7 +586,7 @@ def test_unknown_verbs_are_answered_did_not_understand() -> None:
 
 
 def test_deferred_of_a_call_is_the_callers_own() -> None:
-    """Somebody who fires the Deferred does not stop the connection."""
+    """A program that fires the Deferred does not stop the connection."""
     with connected() as pair:
         call = root_of(pair).callRemote("echo", 1)
         call.callback("mine")

@@ -44,7 +44,7 @@ class Outbox:
 
 
 class Codec:
-    """A codec whose bytes are what it was told, as text."""
+    """A codec whose bytes are its calls as text."""
 
     busy = 0
     is_ready = True

@@ -22,7 +22,7 @@ from .support import connected, failure_of, logged, result_of, root_of
 
 
 class Source(pb.Root):
-    """Yields, and notes what becomes of it."""
+    """Source of a stream that records its end."""
 
     def __init__(self) -> None:
         self.yielded = 0
@@ -491,7 +491,7 @@ class Large(pb.Root):
 
 
 class Copied(pb.Copyable, pb.RemoteCopy):
-    """Shows in nothing how large its state is."""
+    """Copyable whose attributes hide the size of its state."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -620,7 +620,7 @@ class TestSizes:
 
 
 class TestOpen:
-    """How many streams a peer may have open."""
+    """Limit of the open streams of a peer."""
 
     @pytest.mark.dialect("pb")
     def test_number_of_open_streams_is_limited(self) -> None:

@@ -61,7 +61,7 @@ class Server(pb.Root):
 
 
 class Caller(pb.TimedReference):
-    """Another kind of reference, whose calls give no Deferred; it keeps them."""
+    """Reference of another kind, which records its calls and returns no Deferred."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []

@@ -23,7 +23,7 @@ from .test_streams import Source
 
 
 def in_a_thread(function: Callable[[], Any]) -> Any:
-    """Return what a function returns in another thread; raise what it raises."""
+    """Run a function in another thread; return its result or raise its exception."""
     outcome: list[Any] = []
 
     def run() -> None:

@@ -22,7 +22,7 @@ LIMITS = pb.BrokerLimits(wire=Limits(string_bytes=10**7, message_bytes=2 * 10**7
 
 
 class Reactor:
-    """Notes who waits for a chance to send."""
+    """Reactor that records the transports waiting to write."""
 
     def __init__(self) -> None:
         self.writers: list[Any] = []
@@ -89,7 +89,7 @@ def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Talk:
-    """A client in memory, and a server on something like a socket."""
+    """A client in memory, and a server on a simulated socket."""
 
     def __init__(self, root: Any = None) -> None:
         self.root = Echo() if root is None else root
@@ -114,11 +114,11 @@ class Talk:
         return outcome
 
     def ask(self) -> None:
-        """Have the server get what the client has to say."""
+        """Carry the client's bytes to the server."""
         self.server.dataReceived(self.memory.take())
 
     def answer(self) -> None:
-        """Have the client get what the server has sent."""
+        """Carry the server's bytes to the client."""
         data = self.socket.all_sent()
         if data:
             self.client.dataReceived(data)

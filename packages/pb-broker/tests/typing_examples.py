@@ -1,4 +1,4 @@
-"""This module is checked by type checkers only: what must pass, and what must not."""
+"""This module, `typing_examples`, is for type checkers: valid and invalid code."""
 
 # Both checkers look at it.  What mypy must refuse is marked "type: ignore", what
 # pyright must refuse "pyright: ignore", each with its rule; unused marks are errors.

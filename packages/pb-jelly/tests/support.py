@@ -69,7 +69,7 @@ def graphs(draw: Any, *, modern: bool = False) -> Any:  # noqa: C901
 
     Args:
         draw: Given by hypothesis.
-        modern: Whether it has types that only the modern form has.
+        modern: True for a graph with types that only the modern form has.
     """
     leaves = st.one_of(*scalars, *(modern_scalars if modern else ()))
     blanks: list[Any] = [list, dict, set, Node, Slotted, Setting]
@@ -123,7 +123,7 @@ def graphs(draw: Any, *, modern: bool = False) -> Any:  # noqa: C901
 
 
 def order(value: Any) -> Any:
-    """Return what members of a set can be sorted by, whatever they are."""
+    """Return the sort key of a member of a set, of any type."""
     match value:
         case tuple():
             return ("tuple", [order(item) for item in value])
@@ -135,7 +135,7 @@ def order(value: Any) -> Any:
 
 
 def parts(value: Any) -> list[Any] | None:
-    """Return what an object is made of, in an order; None for scalars."""
+    """Return the parts of an object, in an order; None for scalars."""
     match value:
         case list() | tuple() | deque():
             return list(value)

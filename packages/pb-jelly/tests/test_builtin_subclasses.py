@@ -176,7 +176,7 @@ POLICY.allowInstancesOf(
 
 
 def through(value: Any) -> Any:
-    """Return what becomes of a value in the modern form."""
+    """Return a value after a round trip in the modern form."""
     return unjelly(jelly(value, POLICY, modern=True), POLICY, modern=True)
 
 

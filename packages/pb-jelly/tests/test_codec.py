@@ -226,7 +226,7 @@ class TestOrdinary:
 
 
 def thing_in(registry: ClassRegistry) -> tuple[PolicyTable, Any]:
-    """Return the table, and what is in it for a name that has been met."""
+    """Return the table, and its entry for a known name."""
     policy = basic(registry)
     policy.allowTypes("thing")
     table = CurrentTables(policy).reading

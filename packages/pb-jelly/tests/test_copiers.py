@@ -42,7 +42,7 @@ def trip(value: Any, policy: Any = POLICY) -> Any:
 
 
 def quick(cls: Any) -> bool:
-    """Say whether instances are made without code of the program."""
+    """Return True if instances are made without code of the program."""
     copier = POLICY.registry.copiers[cls]
     sent = unjelly(jelly(copier.state_of(cls(1))))
     return copier.made_quickly(cls.__new__(cls), sent) is not None

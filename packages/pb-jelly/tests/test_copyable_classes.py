@@ -51,7 +51,7 @@ def order() -> Any:
 
 @pytest.fixture
 def _as_before() -> Any:
-    """Forget what a test registers for the whole process."""
+    """Undo a test's registrations for the whole process."""
     registry = default_registry
     dicts: list[Any] = [
         *(registry.unjellyables, registry.copiers, globalSecurity.allowedTypes)

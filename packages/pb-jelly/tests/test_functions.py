@@ -32,7 +32,7 @@ class Copied(Unjellyable):
 
 @pytest.fixture(autouse=True)
 def _clean() -> Any:
-    """Leave registered what was registered before, and nothing else."""
+    """Restore the registrations from before the test."""
     registries = (default_registry.unjellyables, default_registry.factories)
     before = [set(registered) for registered in registries]
     yield

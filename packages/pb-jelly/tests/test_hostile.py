@@ -138,7 +138,7 @@ hostile = st.recursive(atoms, expressions, max_leaves=12)
 
 
 def parts_of(value: Any) -> Iterator[Any]:
-    """Yield what an object is made of."""
+    """Yield the parts of an object."""
     if isinstance(value, dict):
         yield from value
         yield from value.values()
@@ -152,7 +152,7 @@ def parts_of(value: Any) -> Iterator[Any]:
 
 
 def assert_nothing_of_ours(value: Any) -> None:
-    """Assert that nothing in an object is an affair of the unjellier."""
+    """Assert that an object contains no internal object of the unjellier."""
     seen: dict[int, Any] = {}
     todo = [value]
     while todo:
@@ -261,7 +261,7 @@ def test_number_of_gadget_names() -> None:
 
 @pytest.fixture
 def no_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail whenever anything is imported that has not been before."""
+    """Fail at the import of any module not yet imported."""
 
     def refuse(name: str, *args: Any) -> Any:
         if name in sys.modules:
@@ -306,7 +306,7 @@ def test_gadget_names_import_and_reach_no_object(name: str, no_import: None) -> 
 
 
 def outcome(sexp: Any, **options: Any) -> tuple[Any, str]:
-    """Return what an expression stands for, or else what the error says."""
+    """Return the value of an expression, or the text of its error."""
     try:
         return unjelly(sexp, POLICY, **options), ""
     except JellyError as error:
@@ -314,7 +314,7 @@ def outcome(sexp: Any, **options: Any) -> tuple[Any, str]:
 
 
 def names_about(cls: type[Any]) -> list[str]:
-    """Return names that somebody might try on a class."""
+    """Return names that a peer might try on a class."""
     found = {*dir(cls), *dir(type), *dir(types.FunctionType), "", ".", "\0", "x" * 9999}
     return sorted(found | {f"{name}.__func__" for name in found})
 
@@ -827,7 +827,7 @@ EDGES: list[Any] = [
 
 
 def assert_hashed_and_compared(value: Any) -> None:
-    """Do what a program does with keys: it is no work to speak of."""
+    """Hash and compare the keys of a program, which takes little work."""
     with contextlib.suppress(TypeError):
         assert hash(value) == hash(value)
         assert value in [value]

@@ -12,7 +12,7 @@ from .support import POLICY, assert_same, graphs
 
 
 def is_sexp(sexp: Any) -> bool:
-    """Say whether something is made only of what an s-expression is made of."""
+    """Return True if a value consists of the types of s-expressions only."""
     todo = [sexp]
     for part in todo:
         if type(part) is list:

@@ -1,4 +1,4 @@
-"""The handler of each type: sent or refused, and with what message."""
+"""The handler of each type: sent, or refused with its message."""
 
 from __future__ import annotations
 

@@ -517,7 +517,7 @@ class Hook:
 
 @pytest.fixture
 def hook(policy: SecurityOptions, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Say how the hook behaves."""
+    """Set the behaviour of the hook."""
     policy.registry.setUnjellyableForClass("hook", Hook)
     return lambda behaviour: monkeypatch.setattr(Hook, "behaviour", behaviour)
 

@@ -1,4 +1,4 @@
-"""This module is checked by type checkers only: what must pass, and what must not."""
+"""This module, `typing_examples`, is for type checkers: valid and invalid code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Announced:
 
 
 class OnlyLists:
-    """A policy that is a subclass of nothing."""
+    """A policy without a base class."""
 
     def isTypeAllowed(self, typeName: bytes, /) -> bool:
         return typeName == b"list"

@@ -96,7 +96,7 @@ class Slow:
 
 
 @given(objects)
-def test_objects_come_back_as_they_were(value: Any) -> None:
+def test_round_trip_of_objects(value: Any) -> None:
     again = loads(dumps(value))
     assert again == value
     assert type(again) is type(value)
@@ -117,7 +117,7 @@ def test_objects_come_back_as_they_were(value: Any) -> None:
         range(1, 10, 3),
     ],
 )
-def test_types_that_a_legacy_peer_does_not_know(value: Any) -> None:
+def test_round_trip_of_types_unknown_to_legacy_peers(value: Any) -> None:
     again = loads(dumps(value))
     assert again == value
     assert type(again) is type(value)
@@ -132,7 +132,7 @@ def test_cycles_and_shared_objects() -> None:
     assert again[2] is again
 
 
-def test_the_format() -> None:
+def test_bytes_of_format_2() -> None:
     assert dumps(7) == MAGIC_2 + b"\x01\x07"
     assert dumps([b"x", "y"]) == MAGIC_2 + b"\x05\x82\x41x\x61y"
     name, version, size, value = cbor2.loads(dumps([5]))
@@ -147,7 +147,7 @@ def test_format_1_is_read() -> None:
     assert list(iter_load(file)) == [[b"x", "y"], 5, [b"x", "y"]]
 
 
-def test_format_1_holds_what_format_2_cannot() -> None:
+def test_tuple_that_contains_itself_is_written_in_format_1() -> None:
     inner: list[Any] = []
     value = (inner,)
     inner.append(value)
@@ -159,7 +159,7 @@ def test_format_1_holds_what_format_2_cannot() -> None:
         dumps(value, deterministic=True)
 
 
-def test_equal_objects_have_equal_bytes_if_that_is_asked_for() -> None:
+def test_equal_objects_have_equal_deterministic_bytes() -> None:
     shared = [1]
     left = {"a": {3, 1, 2}, "b": [shared, shared]}
     right = {"b": [[1], [1]], "a": {1, 2, 3}}
@@ -171,7 +171,7 @@ def test_equal_objects_have_equal_bytes_if_that_is_asked_for() -> None:
     assert file.getvalue() == data
 
 
-def test_large_strings_go_to_a_file_as_they_are() -> None:
+def test_large_strings_are_written_to_files_uncopied() -> None:
     written: list[Any] = []
 
     class File:
@@ -198,7 +198,9 @@ def test_large_strings_go_to_a_file_as_they_are() -> None:
         (b"\x1b\x00\xff\xff\xff\xff\xff\xff\xff", BananaError),
     ],
 )
-def test_headers_and_lengths(more: bytes, kind: type[BananaError]) -> None:
+def test_refusal_of_damaged_headers_and_lengths(
+    more: bytes, kind: type[BananaError]
+) -> None:
     with pytest.raises(kind):
         loads(MAGIC_2 + more)
     with pytest.raises(kind):
@@ -207,14 +209,14 @@ def test_headers_and_lengths(more: bytes, kind: type[BananaError]) -> None:
         loads(MAGIC_2[:-1] + b"\x03")
 
 
-def test_offsets_are_those_of_the_file() -> None:
+def test_offsets_of_errors_count_from_the_start_of_the_file() -> None:
     with pytest.raises(DecodeError) as caught:
         loads(MAGIC_2 + b"\x03\x82\x01\xf7")
     assert caught.value.offset == 11
     assert caught.value.path == "[1]"
 
 
-def test_anything_with_a_buffer_is_data() -> None:
+def test_any_buffer_is_accepted_as_data() -> None:
     for kind in (bytearray, memoryview):
         assert loads(kind(dumps(7))) == 7  # type: ignore[arg-type]
     for bad in ("text", 7):
@@ -229,7 +231,7 @@ class TestPolicy:
                 dumps({"due": [value]})
             assert caught.value.path == "['due'][0]"
 
-    def test_what_a_policy_lists_is_allowed(self) -> None:
+    def test_classes_listed_by_a_policy_are_allowed(self) -> None:
         policy = pb_jelly.SecurityOptions()
         policy.allowInstancesOf(Point)
         data = dumps([Point(1, 2)], security=policy)
@@ -247,7 +249,7 @@ class TestPolicy:
 
 
 class TestFiles:
-    def test_there_and_back(self, tmp_path: Path) -> None:
+    def test_round_trip_through_a_file(self, tmp_path: Path) -> None:
         path = tmp_path / "data"
         with path.open("wb") as file:
             dump({"a": [1, 2]}, file)
@@ -255,13 +257,13 @@ class TestFiles:
             assert load(file) == {"a": [1, 2]}
         assert path.read_bytes() == dumps({"a": [1, 2]})
 
-    def test_nothing_is_written_that_cannot_be(self) -> None:
+    def test_refused_object_leaves_the_file_empty(self) -> None:
         file = io.BytesIO()
         with pytest.raises(pb_jelly.JellyError):
             dump([Point(1, 2)], file)
         assert file.getvalue() == b""
 
-    def test_policy_and_limits_are_taken(self) -> None:
+    def test_policy_and_limits_are_applied(self) -> None:
         policy = pb_jelly.SecurityOptions()
         policy.allowInstancesOf(Point)
         file = io.BytesIO()
@@ -276,10 +278,10 @@ class TestFiles:
             load(file, security=policy, limits=Limits(depth=1))
 
     @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 1000])
-    def test_a_file_that_gives_little_at_a_time(self, size: int) -> None:
+    def test_file_with_short_reads(self, size: int) -> None:
         assert load(Slow(dumps(["x" * 100] * 3), size)) == ["x" * 100] * 3
 
-    def test_reading_ends_where_the_limits_do(self) -> None:
+    def test_reading_ends_at_the_limits(self) -> None:
         class Endless:
             given = 0
 
@@ -294,7 +296,7 @@ class TestFiles:
             load(file, limits=replace(FILE_LIMITS, message_bytes=100_000))
         assert file.given < 200_000
 
-    def test_a_text_file_is_our_mistake(self) -> None:
+    def test_type_error_for_a_text_file(self) -> None:
         with pytest.raises(TypeError, match="binary"):
             load(io.StringIO("x"))  # type: ignore[arg-type]
 
@@ -311,7 +313,7 @@ def damaged() -> Iterator[tuple[bytes, type[BananaError]]]:
 
 
 @pytest.mark.parametrize(("data", "kind"), list(damaged()))
-def test_damaged_data(data: bytes, kind: type[BananaError]) -> None:
+def test_refusal_of_damaged_data(data: bytes, kind: type[BananaError]) -> None:
     assert issubclass(kind, DecodeError)
     with pytest.raises(kind) as caught:
         loads(data)
@@ -326,13 +328,13 @@ def test_damaged_data(data: bytes, kind: type[BananaError]) -> None:
 
 
 @pytest.mark.parametrize("more", [b"\x01", b"\x88", dumps("more")])
-def test_more_data_than_a_value(more: bytes) -> None:
+def test_refusal_of_data_after_the_value(more: bytes) -> None:
     with pytest.raises(FormatError, match="more than a value"):
         loads(dumps(["text"]) + more)
 
 
 class Pipe(io.RawIOBase):
-    """A file that cannot go back, and gives at most so many bytes at a time."""
+    """A file without seek that gives a limited number of bytes at a time."""
 
     def __init__(self, data: bytes, most: int) -> None:
         super().__init__()
@@ -373,7 +375,7 @@ def in_format_1(value: Any) -> bytes:
 
 
 class TestFilesOfSeveralValues:
-    def test_values_of_format_1_one_after_the_other(self, tmp_path: Path) -> None:
+    def test_successive_values_of_format_1(self, tmp_path: Path) -> None:
         data = b"".join(map(in_format_1, VALUES))
         for kind, file in files(data + b"rest", tmp_path / "data"):
             for value in VALUES:
@@ -382,7 +384,7 @@ class TestFilesOfSeveralValues:
             if hasattr(file, "close"):
                 file.close()
 
-    def test_values_one_after_the_other(self, tmp_path: Path) -> None:
+    def test_successive_values_of_format_2(self, tmp_path: Path) -> None:
         data = b"".join(map(dumps, VALUES))
         for kind, file in files(data + b"rest", tmp_path / "data"):
             for value in VALUES:
@@ -392,7 +394,7 @@ class TestFilesOfSeveralValues:
             if hasattr(file, "close"):
                 file.close()
 
-    def test_all_values(self, tmp_path: Path) -> None:
+    def test_iteration_over_all_values(self, tmp_path: Path) -> None:
         data = b"".join(map(dumps, VALUES))
         for kind, file in files(data, tmp_path / "data"):
             assert list(iter_load(file)) == VALUES, kind
@@ -402,14 +404,14 @@ class TestFilesOfSeveralValues:
             if hasattr(file, "close"):
                 file.close()
 
-    def test_what_has_been_written_with_dump(self) -> None:
+    def test_iteration_over_values_written_with_dump(self) -> None:
         file = io.BytesIO()
         for value in VALUES:
             dump(value, file)
         file.seek(0)
         assert list(iter_load(file)) == VALUES
 
-    def test_values_before_a_damage(self, tmp_path: Path) -> None:
+    def test_values_before_damaged_data_are_returned(self, tmp_path: Path) -> None:
         for end in (b"\x89PB", dumps([1])[:-1], b"other", MAGIC + b"\x88"):
             data = dumps(1) + dumps([2]) + end
             for kind, file in files(data, tmp_path / "data"):
@@ -420,7 +422,7 @@ class TestFilesOfSeveralValues:
                 if hasattr(file, "close"):
                     file.close()
 
-    def test_policy_and_limits(self) -> None:
+    def test_policy_and_limits_of_the_iteration(self) -> None:
         policy = pb_jelly.SecurityOptions()
         policy.allowInstancesOf(Point)
         data = dumps(Point(1, 2), security=policy) * 2
@@ -433,7 +435,7 @@ class TestFilesOfSeveralValues:
 
 
 @given(st.binary(max_size=30), st.booleans())
-def test_any_data_gives_an_object_or_a_known_error(data: bytes, ours: bool) -> None:
+def test_any_data_gives_an_object_or_a_declared_error(data: bytes, ours: bool) -> None:
     with contextlib.suppress(BananaError, pb_jelly.JellyError):
         loads(MAGIC + data if ours else data)
 
@@ -466,13 +468,13 @@ class TestLimits:
             loads(data)
         assert self.depth(loads(data, limits=wide)) == 3000
 
-    def test_more_fits_than_in_a_message(self) -> None:
+    def test_files_hold_larger_values_than_messages(self) -> None:
         value = [b"x" * 1_000_000] * 10 + [list(range(300_000))]
         assert loads(dumps(value)) == value
 
 
 def outcome(work: Any, *args: Any, **options: Any) -> Any:
-    """Return what a function returns, or the error without its traceback."""
+    """Return the result of a function, or its error without the traceback."""
     try:
         return work(*args, **options)
     except (BananaError, pb_jelly.JellyError) as error:
@@ -482,10 +484,10 @@ def outcome(work: Any, *args: Any, **options: Any) -> Any:
 
 
 class TestFormat1:
-    """What is read in one step is what would be read in two."""
+    """One step reads the same objects as the two steps."""
 
     @given(graphs())
-    def test_it_is_the_same(self, value: Any) -> None:
+    def test_one_step_equals_the_two_steps(self, value: Any) -> None:
         expected = outcome(encoded, value, modern=True)
         if type(expected) is bytes:
             again = loads(MAGIC + expected, security=POLICY, limits=WIDE)
@@ -536,7 +538,7 @@ class TestFormat1:
         ],
         ids=lambda value: str(value)[:20],
     )
-    def test_each_limit_to_the_last(self, value: Any, name: str, need: int) -> None:
+    def test_each_limit_at_its_boundary(self, value: Any, name: str, need: int) -> None:
         data = MAGIC + encoded(value, modern=True)
         for allowed in (need - 1, need, need + 1, 2 * need + 5):
             if not allowed:
