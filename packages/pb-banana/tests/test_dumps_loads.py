@@ -331,6 +331,8 @@ def test_refusal_of_damaged_data(data: bytes, kind: type[BananaError]) -> None:
 def test_refusal_of_data_after_the_value(more: bytes) -> None:
     with pytest.raises(FormatError, match="more than a value"):
         loads(dumps(["text"]) + more)
+    with pytest.raises(FormatError, match="more than a value"):
+        loads(in_format_1(["text"]) + more)
 
 
 class Pipe(io.RawIOBase):
