@@ -85,7 +85,7 @@ class PromisedAnswer:
         self._value: Any = None
         self._error: BaseException | None = None
         self._waiting: list[Callable[[], None]] = []
-        self._answer = answer
+        self._answer: Any = answer
         if isinstance(answer, Deferred):
             answer.addCallbacks(self._came, self._failed)
         else:
@@ -112,7 +112,7 @@ class PromisedAnswer:
 
     def _known(self) -> None:
         self._is_known = True
-        answer = self._answer
+        answer: Any = self._answer
         if self._is_looked_at:
             self._answer = None
         elif answer.promised is self:
