@@ -112,7 +112,7 @@ class PromisedAnswer:
 
     def _known(self) -> None:
         self._is_known = True
-        answer = self._answer
+        answer: Any = self._answer
         if self._is_looked_at:
             self._answer = None
         elif answer.promised is self:
