@@ -7,7 +7,7 @@ peers and for tickets.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from twisted.cred.credentials import Anonymous
 from twisted.cred.portal import Portal
@@ -27,6 +27,9 @@ from .sasl_exchange import SaslRoot
 from .session_tickets import give_ticket
 
 __all__ = ["LoginRoot", "PortalRoot"]
+
+#: What a server without tickets does not have.
+_NO_TICKETS: Final = {"ticket": "there are no tickets here"}
 
 
 class LoginRoot(SaslRoot):
@@ -48,21 +51,14 @@ class LoginRoot(SaslRoot):
         self, portal: Portal, broker: Broker, login_service: LoginService | None = None
     ) -> None:
         super().__init__(portal, broker, login_service)
+        if self.login_service.tickets is None:
+            self.unavailable = _NO_TICKETS
         self._challenges = Challenges(
             broker,
             self._admit_by_md5,
             claim=self._claim,
             keeps_names=self.keeps_names,
         )
-
-    def remoteMessageReceived(
-        self, broker: Any, message: str, args: Any, kw: Any
-    ) -> Any:
-        """Run a method of the login; without tickets, there is none for them."""
-        if message == "ticket" and self.login_service.tickets is None:
-            # Here, in no method, it is logged as what it is: the peer's mistake.
-            raise NoSuchMethod("there are no tickets here")
-        return super().remoteMessageReceived(broker, message, args, kw)
 
     def unknown_method(self, error: NoSuchMethod) -> Exception:
         """Return the error of a call of a method of the application's own root."""

@@ -14,8 +14,9 @@ still be refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from twisted.cred.error import UnauthorizedLogin, UnhandledCredentials
@@ -126,9 +127,12 @@ class SaslRoot(Referenceable):
     Attributes:
         explains_refusals: True to tell peers the checker's reason for a refusal, even
             if the checker does not ask for that.
+        unavailable: The methods that this server does not have, with the texts of their
+            errors.
     """
 
     explains_refusals: ClassVar[bool] = False
+    unavailable: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self, portal: Portal, broker: Broker, login_service: LoginService | None = None
@@ -150,6 +154,10 @@ class SaslRoot(Referenceable):
         self, broker: Any, message: str, args: Any, kw: Any
     ) -> Any:
         """Run a method of the login; :meth:`unknown_method` has the error of others."""
+        missing = self.unavailable.get(message)
+        if missing is not None:
+            # Here, in no method, it is logged as what it is: the peer's mistake.
+            raise NoSuchMethod(missing)
         try:
             find_method(self, "remote_", message)
         except NoSuchMethod as error:
