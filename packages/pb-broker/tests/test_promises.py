@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 import pb_broker as pb
 from pb_banana.extending import finishes, integers, messages
@@ -843,3 +843,77 @@ def test_promises_and_streams_before_a_dialect_is_agreed(server: Any) -> None:
         assert not pair.client.session.exports.objects
     finally:
         pair.close()
+
+
+def test_then_of_an_answer_that_has_come() -> None:
+    # Whatever earlier tests have left is logged before.
+    gc.collect()
+    with speaking("pb") as pair, logged() as events:
+        reference = waited(root_of(pair).promise("open", "report"), pair)
+        report = pb.then(succeed(reference), Readable)
+        assert result_of(ensureDeferred(report.read()), pair) == "report"
+        del report
+        gc.collect()
+        assert events == []
+
+
+def test_then_of_a_future_that_is_known_before_it_is_used() -> None:
+    problems: list[Any] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        future = loop.create_future()
+        report = pb.then(future, Readable)
+        future.set_result(None)
+        await asyncio.sleep(0)
+        del report
+
+    asyncio.run(run())
+    assert problems == []
+
+
+def test_answers_that_are_let_go_of_while_a_call_with_them_waits() -> None:
+    root = Files()
+    with speaking("pb2", root) as pair:
+        known, late, later = (
+            root_of(pair).promise(name) for name in ("list", "late", "late")
+        )
+        waited(known, pair)
+        call = root_of(pair).callRemote("store", known["reports"][0], late, later)
+        pair.flush()
+        del known
+        gc.collect()
+        pair.flush()
+        report = Report("late")
+        root.waiting[0].callback(report)
+        pair.flush()
+        del late
+        gc.collect()
+        pair.flush()
+        root.waiting[1].callback(5)
+        assert result_of(call, pair) == 1
+        (((first, *others), _),) = root.stored
+        assert first.name == "a"
+        assert others == [report, 5]
+        del later
+        assert kept(pair) == 0
+
+
+def test_promise_that_is_let_go_of_while_a_call_of_it_waits() -> None:
+    root = Files()
+    with speaking("pb2", root) as pair:
+        promise, late = (
+            root_of(pair).promise("open", "x"),
+            root_of(pair).promise("late"),
+        )
+        waited(promise, pair)
+        call = promise.callRemote("write", late)
+        pair.flush()
+        del promise
+        gc.collect()
+        pair.flush()
+        root.waiting[0].callback(5)
+        assert result_of(call, pair) is None
+        del late, call
+        assert kept(pair) == 0

@@ -60,6 +60,8 @@ class _CallFuture(asyncio.Future[Any]):
     # What promises of it are of, and their interface, until it is known; None for none.
     promised: Any = None
     interface: Any = None
+    # The promised answer that it is a call of; None for a call of a reference.
+    called_on: Any = None
 
     # The names that sessions use, which are those of a Deferred.
     callback = asyncio.Future.set_result

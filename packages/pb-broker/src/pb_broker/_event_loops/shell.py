@@ -64,6 +64,8 @@ class Call(Deferred[Any]):
     # What promises of it are of, and their interface, until it is known; None for none.
     promised: Any = None
     interface: Any = None
+    # The promised answer that it is a call of; None for a call of a reference.
+    called_on: Any = None
 
     if not hasattr(Deferred, "send"):
         # Older versions of Twisted have the method.

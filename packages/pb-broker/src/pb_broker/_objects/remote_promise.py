@@ -115,7 +115,7 @@ class PromisedAnswer:
         answer: Any = self._answer
         if self._is_looked_at:
             self._answer = None
-        elif answer.promised is self:
+        elif getattr(answer, "promised", None) is self:
             # No promise was made of it, so that nothing has to be kept.
             answer.promised = None
         waiting, self._waiting = self._waiting, []
@@ -276,10 +276,14 @@ class RemotePromise(Caller, Generic[_T_co]):
         session = promised.session
         if promised.is_kept:
             path = (promised.request, *self._keys)
-            raw = name.encode() if type(name) is str else encoded_name(name)
-            return session.broker._sendMessage(
-                *(b"", promised.perspective, path, raw, args, kw), keep=keep
+            answer = session.broker._sendMessage(
+                *(b"", promised.perspective, path, encoded_name(name), args, kw),
+                keep=keep,
             )
+            if answer is not None:
+                # What is called is not let go of before the call has been answered.
+                answer.called_on = promised
+            return answer
         shell = session.broker.shell
         answer = shell.given(shell.run(self._call_later(name, args, kw)))
         if kw.get("pbanswer", True):

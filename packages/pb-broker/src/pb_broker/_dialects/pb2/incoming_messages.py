@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from pb_banana.extending import Path, Refusal, hello, integers, messages
 from pb_broker._dialects.message_codec import Sink, StreamSink
@@ -19,7 +19,7 @@ from pb_broker.errors import Error, NotExecuted, ProtocolError
 from pb_jelly import JellyError
 
 from .credit import CreditGiven
-from .kept_answers import KeptAnswers, PromisedPart, number_of, replaced
+from .kept_answers import KeptAnswer, KeptAnswers, PromisedPart, number_of, replaced
 from .outgoing_messages import LEAST_FRAME, OutgoingMessages
 
 __all__ = ["LANES", "MAX_FRAME", "Greeter", "IncomingMessages"]
@@ -60,6 +60,34 @@ class Greeter(Protocol):
         """
 
 
+class _NamingCall(NamedTuple):
+    """A call that names answers.
+
+    Attributes:
+        number: The number that it has here.
+        request: The peer's number of it; 0 if no answer is wanted.
+        target: The object, or its path in an answer.
+        called: The answer of that path; None for an object.
+        method: The name of the method.
+        args: The positional arguments, or a refusal.
+        kw: The keyword arguments, or a refusal.
+        metadata: Texts by name that came with it; None for none.
+        promised: The parts of answers among the arguments.
+        unowned: The references among them, if it was not known for whom they came.
+    """
+
+    number: int
+    request: int
+    target: Any
+    called: KeptAnswer | None
+    method: bytes
+    args: Any
+    kw: Any
+    metadata: Mapping[str, str] | None
+    promised: list[PromisedPart]
+    unowned: list[Any]
+
+
 class _WaitingCall:
     """A call that waits for answers that it names.
 
@@ -71,11 +99,10 @@ class _WaitingCall:
         late: Called with it when they are over.
 
     Attributes:
-        is_over: True if it is not to be made any more.
         left: The number of answers that have yet to come.
     """
 
-    __slots__ = ("_due", "_greeter", "_timer", "is_over", "left")
+    __slots__ = ("_due", "_greeter", "_timer", "left")
 
     def __init__(
         self,
@@ -86,7 +113,6 @@ class _WaitingCall:
         late: Callable[[int], None],
     ) -> None:
         self.left = left
-        self.is_over = False
         self._greeter = greeter
         self._timer: Any = None
         self._due = 0.0
@@ -234,9 +260,9 @@ class IncomingMessages:
             if messages.KEEP in options and request:
                 try:
                     self._kept.begin(request)
+                except ProtocolError:
+                    raise
                 except Error as error:
-                    if isinstance(error, ProtocolError):
-                        raise
                     self._refused(number, request, error)
                     return
         if isinstance(target, tuple) or self.promised:
@@ -262,70 +288,78 @@ class IncomingMessages:
         """Have a call made that names answers, when all of them are known."""
         promised, self.promised = self.promised, []
         unowned, self.unowned = self.unowned, []
-        paths = [each.path for each in promised]
-        if type(target) is tuple:
-            paths.append(target)
-        for path in paths:
-            if request and number_of(path) >= request:
-                raise ProtocolError("a call that names a later one")
-        waits = {id(each): each for each in map(self._kept.pending, paths) if each}
+        called = self._found(request, target) if type(target) is tuple else None
+        for part in promised:
+            part.kept = self._found(request, part.path)
+            if part.kept.is_known:
+                self._kept.read(part)
+        answers = [part.kept for part in promised]
+        if called is not None:
+            answers.append(called)
+        call = _NamingCall(
+            *(number, request, target, called, method, args, kw, metadata),
+            *(promised, unowned),
+        )
+        unknown = {id(each): each for each in answers if not each.is_known}
+        if not unknown:
+            self._resolved(call, answers, seconds)
+            return
+        waiting = _WaitingCall(
+            len(unknown), seconds, self._greeter, number, self.cancel
+        )
+        self._waiting[number] = waiting
 
-        def go_on() -> None:
-            part = call.left
-            call.left = part - 1
-            if part > 1 or call.is_over:
-                return
-            del self._waiting[number]
-            left = call.stop()
-            self._resolved(
-                *(number, request, target, method, args, kw, left, metadata),
-                *(paths, promised, unowned),
-            )
+        def go_on(kept: KeptAnswer) -> None:
+            for part in promised:
+                if part.kept is kept:
+                    self._kept.read(part)
+            waiting.left -= 1
+            if not waiting.left and self._waiting.get(number) is waiting:
+                del self._waiting[number]
+                self._resolved(call, answers, waiting.stop())
 
-        call = _WaitingCall(len(waits), seconds, self._greeter, number, self.cancel)
-        self._waiting[number] = call
-        for kept in waits.values():
-            kept.waiting.append(go_on)
-        if not waits:
-            call.left = 1
-            go_on()
+        for kept in unknown.values():
+            kept.waiting.append(partial(go_on, kept))
+
+    def _found(self, request: int, path: Path) -> KeptAnswer:
+        """Return the answer that a path leads into, for a call of a number."""
+        if request and number_of(path) >= request:
+            raise ProtocolError("a call that names a later one")
+        return self._kept.find(path)
 
     def _resolved(
-        self,
-        number: int,
-        request: int,
-        target: Any,
-        method: bytes,
-        args: Any,
-        kw: Any,
-        seconds: float | None,
-        metadata: Mapping[str, str] | None,
-        paths: list[Path],
-        promised: list[PromisedPart],
-        unowned: list[Any],
+        self, call: _NamingCall, answers: list[KeptAnswer], seconds: float | None
     ) -> None:
-        """Have a call made whose named answers are known."""
-        kept = self._kept
-        for path in paths:
-            write = kept.error(path)
-            if write is not None:
+        """Have a call made whose named answers are known.
+
+        Args:
+            call: The call.
+            answers: The answers.
+            seconds: The seconds that it may take; None for any time.
+        """
+        number, request = call.number, call.request
+        for kept in answers:
+            if kept.error is not None:
                 if request:
-                    for part in write(request):
+                    for part in kept.error(request):
                         self._greeter.send_late(part)
                 self.ended(number)
                 return
+        target, args, kw = call.target, call.args, call.kw
         try:
-            if type(target) is tuple:
-                target = kept.target(target)
-                for reference in unowned:
-                    reference.perspective = kept.perspective_of(target)
-            if promised and type(args) is tuple and type(kw) is dict:
-                args, kw = self._filled(args, kw, promised)
+            if call.called is not None:
+                target = self._kept.target(call.called, target)
+                for reference in call.unowned:
+                    reference.perspective = self._kept.perspective_of(target)
+            if call.promised and type(args) is tuple and type(kw) is dict:
+                args, kw = self._filled(args, kw, call.promised)
         except (Error, JellyError) as error:
             self._refused(number, request, error)
             return
-        wanted = bool(request)
-        self._serve(number, wanted, False, target, method, args, kw, seconds, metadata)
+        self._serve(
+            *(number, bool(request), False, target, call.method, args, kw, seconds),
+            call.metadata,
+        )
 
     def _filled(
         self, args: tuple[Any, ...], kw: dict[str, Any], promised: list[PromisedPart]
@@ -337,7 +371,9 @@ class IncomingMessages:
             if type(value) is not PromisedPart:
                 return value
             found.add(id(value))
-            return self._kept.value(value.path)
+            if value.error is not None:
+                raise value.error
+            return value.value
 
         args, kw = replaced((args, kw), put, set())
         if len(found) < len(promised):
@@ -428,7 +464,6 @@ class IncomingMessages:
         waiting = self._waiting.pop(request, None)
         if waiting is not None:
             waiting.stop()
-            waiting.is_over = True
             error = NotExecuted("the call was given up before it could begin")
             self._refused(request, max(request, 0), error)
         elif request in self.open:
@@ -443,7 +478,6 @@ class IncomingMessages:
         waiting, self._waiting = self._waiting, {}
         for call in waiting.values():
             call.stop()
-            call.is_over = True
 
     # Answers
 

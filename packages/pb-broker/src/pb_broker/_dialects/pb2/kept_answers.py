@@ -41,12 +41,21 @@ class PromisedPart:
 
     Args:
         path: The path of the part.
+
+    Attributes:
+        error: Why there is no such part; None for no reason.
+        kept: The answer, once it has been found.
+        path: As above.
+        value: The part, once it has been read.
     """
 
-    __slots__ = ("path",)
+    __slots__ = ("error", "kept", "path", "value")
 
     def __init__(self, path: Path) -> None:
+        self.kept: KeptAnswer
         self.path = path
+        self.value: Any = None
+        self.error: Exception | None = None
 
 
 class KeptAnswer:
@@ -236,14 +245,10 @@ class KeptAnswers:
 
     # Paths
 
-    def _find(self, request: Any) -> KeptAnswer:
-        kept = self._answers.get(request)
-        if kept is None or kept.is_finished:
-            raise ProtocolError("no answer is kept of a call of that number")
-        return kept
+    def find(self, path: Path) -> KeptAnswer:
+        """Return the answer that a path leads into.
 
-    def pending(self, path: Path) -> KeptAnswer | None:
-        """Return the answer that a path leads into, if it is not known yet.
+        A call that waits holds it: it may be let go of before the call is made.
 
         Args:
             path: The path.
@@ -251,40 +256,44 @@ class KeptAnswers:
         Raises:
             ProtocolError: There is none.
         """
-        kept = self._find(path[0])
-        return None if kept.is_known else kept
+        return self._find(number_of(path))
 
-    def error(self, path: Path) -> Callable[[int], list[bytes]] | None:
-        """Return what writes the error of a failed call; None if it did not fail."""
-        return self._answers[number_of(path)].error
+    def _find(self, request: int) -> KeptAnswer:
+        kept = self._answers.get(request)
+        if kept is None or kept.is_finished:
+            raise ProtocolError("no answer is kept of a call of that number")
+        return kept
 
-    def target(self, path: Path) -> int:
+    def target(self, kept: KeptAnswer, path: Path) -> int:
         """Return the number of an object that a path leads to.
 
         Args:
-            path: The path, into an answer that is known.
+            kept: The answer, which is known.
+            path: The path into it.
 
         Raises:
             Error: It leads to no object that the peer can call.
         """
-        kept = self._answers[number_of(path)]
         found = followed(kept.parts(self._read), path[1:])
         luid = self._luid_of(found)
         if luid is None:
             raise Error("that part of the answer is no object that can be called")
         return luid
 
-    def value(self, path: Path) -> Any:
-        """Return the part of an answer that a path leads to, as a new object.
+    def read(self, part: PromisedPart) -> None:
+        """Read a part of an answer, as a new object.
+
+        It is read as soon as the answer is known: the peer may let go of objects in it
+        before the call is made.
 
         Args:
-            path: The path, into an answer that is known.
-
-        Raises:
-            Error: It leads nowhere.
-            JellyError: The policy refuses it.
+            part: The part; its answer is known.
         """
-        return followed(self._answers[number_of(path)].value(self._read), path[1:])
+        if part.kept.error is None:
+            try:
+                part.value = followed(part.kept.value(self._read), part.path[1:])
+            except (Error, JellyError) as error:
+                part.error = error
 
     def perspective(self, path: Path) -> Any:
         """Return the perspective of what a path leads to; None if it is not known.
@@ -296,7 +305,7 @@ class KeptAnswers:
         if kept is None or not kept.is_known or kept.error is not None:
             return None
         try:
-            return self.perspective_of(self.target(path))
+            return self.perspective_of(self.target(kept, path))
         except (Error, JellyError):
             # The call itself fails with it.
             return None
