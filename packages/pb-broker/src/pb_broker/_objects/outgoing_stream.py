@@ -25,11 +25,14 @@ from twisted.python.failure import Failure
 from pb_broker._dialects.message_codec import Served
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.caught_failure import caught_failure
+from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.shell import Shell
 from pb_broker.errors import NoSuchMethod
 from pb_jelly import JellyError
 
 __all__ = ["FIRST_ITEMS", "FIRST_OCTETS", "OutgoingStream", "StreamSender", "is_stream"]
+
+_log = SafeLogger(namespace="pb_broker")
 
 #: The credit of each stream at first: items, and bytes of the messages with them.
 FIRST_ITEMS: Final = 64
@@ -50,18 +53,42 @@ def is_stream(kind: type) -> bool:
     """Tell whether the instances of a class go to a peer as streams.
 
     Args:
-        kind: The class: that of async generators, or of another async iterator.
+        kind: The class: that of async generators, or of another async iterator that is
+            no object to be sent.
     """
-    return hasattr(kind, "__anext__")
+    return hasattr(kind, "__anext__") and not hasattr(kind, "jellyFor")
+
+
+async def close_iterator(iterator: Any, broker: Any) -> None:
+    """Have an iterator that was left at a ``yield`` clean up.
+
+    Args:
+        iterator: The iterator; one that is no generator may have nothing to close.
+        broker: The connection's broker, for its log.
+    """
+    close = getattr(iterator, "aclose", None)
+    if close is None:
+        return
+    try:
+        await close()
+    except ENDINGS:
+        if broker.may_log():
+            _log.failure(
+                "The clean-up of a stream failed",
+                pb_event="stream_cleanup_failed",
+                peer=broker.peer_log.address(),
+            )
 
 
 class StreamSender(Protocol):
     """The outgoing side of a session, as far as a stream needs it.
 
     Attributes:
+        broker: The broker, for its log.
         shell: The event loop.
     """
 
+    broker: Any
     shell: Shell
 
     def send_items(
@@ -97,9 +124,6 @@ class StreamSender(Protocol):
 
     def soon(self, function: Callable[[], None]) -> Any:
         """Call a function in the event loop's next turn; return the timer."""
-
-    def note_failed_cleanup(self) -> None:
-        """Log that the clean-up of an iterator has raised."""
 
 
 class OutgoingStream:
@@ -195,20 +219,10 @@ class OutgoingStream:
         except ENDINGS:
             self._failure = caught_failure()
         finally:
-            await self._clean_up()
+            await close_iterator(iterator, self._sender.broker)
             self._iterator = _NOTHING
             self._running = None
             self._finished()
-
-    async def _clean_up(self) -> None:
-        """Have an iterator that was left at a ``yield`` clean up."""
-        close = getattr(self._iterator, "aclose", None)
-        if close is None:
-            return
-        try:
-            await close()
-        except ENDINGS:
-            self._sender.note_failed_cleanup()
 
     def _is_full(self) -> bool:
         """Tell whether the iterator has to wait until items were sent."""

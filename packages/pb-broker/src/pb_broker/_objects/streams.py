@@ -28,7 +28,6 @@ from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.caught_failure import caught_failure
-from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED
 from pb_broker._objects.identity import process_unique_id
@@ -45,13 +44,12 @@ from pb_broker.errors import (
 from pb_jelly import JellyError
 
 from .incoming_stream import IncomingStream
+from .outgoing_stream import close_iterator
 from .referenceable import Referenceable
 
 __all__ = ["Batch", "RemoteStream", "StreamSource", "as_stream"]
 
 _T = TypeVar("_T")
-
-_log = SafeLogger(namespace="pb_broker")
 
 #: Most items of one answer to ``next``.
 _MOST_ITEMS: Final = 10_000
@@ -207,18 +205,7 @@ class StreamSource(Referenceable):
         except ENDINGS:
             self._failure = caught_failure()
         finally:
-            # A generator that was left at a ``yield`` has yet to clean up.
-            try:
-                close = getattr(generator, "aclose", None)
-                if close is not None:
-                    await close()
-            except ENDINGS:
-                if self._broker.may_log():
-                    _log.failure(
-                        "The clean-up of a stream failed",
-                        pb_event="stream_cleanup_failed",
-                        peer=self._broker.peer_log.address(),
-                    )
+            await close_iterator(generator, self._broker)
             self._is_over = True
             self._running = None
             self._look()

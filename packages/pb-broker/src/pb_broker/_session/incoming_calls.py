@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import copy_context
 from functools import partial
 from threading import get_ident
-from types import AsyncGeneratorType
 from typing import Any, Final
 
 from twisted.python.failure import Failure
@@ -322,7 +321,7 @@ class IncomingCalls:
         if self.hooks is not None:
             served = self.hooks.waiting(served)
         try:
-            is_items = _is_unsent_stream(result) and not self.codec.is_modern
+            is_items = is_stream(type(result)) and not self.codec.is_modern
             later = None if is_items else self._host.shell.awaitable(result)
         except ENDINGS:
             # A result that says itself what its class is has raised instead.
@@ -456,7 +455,7 @@ class IncomingCalls:
                 self.answer(result.value, request, wanted, served)
             finally:
                 self._batch = None
-        elif _is_unsent_stream(result) and not self.codec.is_modern:
+        elif is_stream(type(result)) and not self.codec.is_modern:
             self._answer_stream(result, request, wanted, served)
         else:
             self.answer(result, request, wanted, served)
@@ -596,14 +595,6 @@ class IncomingCalls:
         streams, self.streams = self.streams, _NO_STREAMS
         for stream in list(streams.values()):
             self._host.peer_log.run(stream.close)
-
-
-def _is_unsent_stream(result: object) -> bool:
-    """Tell whether a result is an async iterator that is no object to be sent."""
-    if isinstance(result, AsyncGeneratorType):
-        return True
-    kind = type(result)
-    return is_stream(kind) and not hasattr(kind, "jellyFor")
 
 
 def _continues(target: object) -> bool:

@@ -315,8 +315,7 @@ class OutgoingCalls:
         sources: list[StreamSource] = []
 
         def put(value: Any) -> Any:
-            kind = type(value)
-            if not is_stream(kind) or hasattr(kind, "jellyFor"):
+            if not is_stream(type(value)):
                 return value
             source = StreamSource(host, value, perspective)
             host.list_stream(source)

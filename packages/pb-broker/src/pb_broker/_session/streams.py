@@ -16,8 +16,6 @@ from twisted.python.failure import Failure
 from pb_broker._dialects.message_codec import STREAM, Served
 from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._errors.call_endings import ENDINGS
-from pb_broker._errors.safe_logger import SafeLogger
-from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import Shell
 from pb_broker._objects.failures import remote_error
 from pb_broker._objects.identity import process_unique_id
@@ -34,8 +32,6 @@ from .releases import Releases
 
 __all__ = ["Streams"]
 
-_log = SafeLogger(namespace="pb_broker")
-
 
 class Streams:
     """The streams of one connection.
@@ -50,13 +46,14 @@ class Streams:
         releases: What the peer has yet to be told was let go of.
 
     Attributes:
+        broker: As above.
         received: The peer's streams, by its numbers.
         shell: The event loop.
     """
 
     __slots__ = (
-        *("_broker", "_codec", "_exports", "_incoming", "_quotas", "_releases"),
-        *("received", "shell"),
+        *("_codec", "_exports", "_incoming", "_quotas", "_releases"),
+        *("broker", "received", "shell"),
     )
 
     def __init__(
@@ -68,7 +65,7 @@ class Streams:
         quotas: Quotas,
         releases: Releases,
     ) -> None:
-        self._broker = broker
+        self.broker = broker
         self._codec = codec
         self._incoming = incoming
         self._exports = exports
@@ -78,12 +75,8 @@ class Streams:
         self.shell: Shell = broker.shell
 
     def _send(self, parts: list[bytes]) -> None:
-        outbox = self._incoming.outbox
-        gathered = outbox.gathered
-        if gathered is not None:
-            gathered.extend(parts)
-        elif parts:
-            outbox.send(parts)
+        if parts:
+            self._incoming.outbox.send(parts)
 
     # From here
 
@@ -106,8 +99,8 @@ class Streams:
         if incoming.hooks is not None:
             served = incoming.hooks.waiting(served)
         stream = OutgoingStream(self, iterator, served)
-        stream.number = self._broker.registerReference(stream)
-        self._broker._localCleanup[process_unique_id(stream)] = partial(
+        stream.number = self.broker.registerReference(stream)
+        self.broker._localCleanup[process_unique_id(stream)] = partial(
             self._taken_back, stream
         )
         incoming.list_stream(stream)
@@ -163,21 +156,11 @@ class Streams:
         exports.take_cleanup(stream)
         if exports.objects.get(stream.number) is stream:
             exports.unregister(stream.number)
-        self._broker.stream_ended(stream)
+        self.broker.stream_ended(stream)
 
     def soon(self, function: Callable[[], None]) -> Any:
         """Call a function in the next turn; see `StreamSender.soon`."""
-        return clock_of(self._broker).callLater(0, function)
-
-    def note_failed_cleanup(self) -> None:
-        """Log that a clean-up failed; see `StreamSender.note_failed_cleanup`."""
-        log = self._broker.peer_log
-        if log.allows():
-            _log.failure(
-                "The clean-up of a stream failed",
-                pb_event="stream_cleanup_failed",
-                peer=log.address(),
-            )
+        return self.broker.call_later(0, function)
 
     def _of_ours(self, number: int) -> OutgoingStream | None:
         """Return a stream from here; None for one that has ended.
@@ -226,7 +209,7 @@ class Streams:
             partial(self._releases.add, number, STREAM),
         )
         self.received[number] = stream
-        return RemoteStream.received(stream, self._broker)
+        return RemoteStream.received(stream, self.broker)
 
     def _give_credit(self, number: int, items: int, octets: int) -> None:
         self._send(self._codec.stream_credit(number, items, octets))
