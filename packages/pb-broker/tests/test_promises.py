@@ -685,10 +685,10 @@ class Library(Protocol):
     async def store(self, *things: Any) -> int: ...
 
 
-def then_read(pair: Pair) -> list[Any]:
+def then_read(pair: Pair, *args: str, **kw: str) -> list[Any]:
     """Read a report by two calls that are made at once; return the results so far."""
     library = root_of(pair).stub(Library)
-    report = pb.then(library.open("report"))
+    report = pb.then(library.open(*args, **kw))
     got: list[Any] = []
     ensureDeferred(report.read()).addCallback(got.append)
     return got
@@ -696,15 +696,15 @@ def then_read(pair: Pair) -> list[Any]:
 
 def test_then_takes_one_trip() -> None:
     with speaking() as pair:
-        got = then_read(pair)
-        in_one_trip(pair)
-        assert got == ["report"]
+        for got in (then_read(pair, "report"), then_read(pair, name="report")):
+            in_one_trip(pair)
+            assert got == ["report"]
         assert kept(pair) == 0
 
 
 def test_then_over_pb() -> None:
     with speaking("pb") as pair:
-        got = then_read(pair)
+        got = then_read(pair, "report")
         pair.flush()
         assert got == ["report"]
 

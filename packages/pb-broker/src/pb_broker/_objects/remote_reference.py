@@ -221,24 +221,23 @@ class RemoteReference(Passed[Interface_co]):
         Raises:
             DeadReferenceError: As :meth:`callRemote`, and so are the others.
         """
-        name = _name.encode() if type(_name) is str else encoded_name(_name)
         kw.pop("pbanswer", None)
-        session = self.session
-        answer = session.broker._sendMessage(
-            *(b"", self.perspective, self.luid, name, args, kw), keep=True
-        )
-        return promised(session, self.perspective, answer)
+        answer = self._keeping(_name, args, kw)
+        return promised(self.session, self.perspective, answer)
 
     def _kept_call(self, _name: str, /, *args: Any, **kw: Any) -> Any:
         """Call a method of a stub, whose result may be called before it is there."""
-        session = self.session
-        if kw or not session.codec.is_modern:
-            answer: Any = self.callRemote(_name, *args, **kw)
-            return answer
-        answer = session.broker._sendMessage(
-            *(b"", self.perspective, self.luid, _name.encode(), args, kw), keep=True
+        answer = self._keeping(_name, args, kw)
+        return kept_call(self.session, self.perspective, answer)
+
+    def _keeping(
+        self, name: str | bytes, args: tuple[Any, ...], kw: dict[str, Any]
+    ) -> Any:
+        """Make a call whose answer the other end keeps, if it can."""
+        return self.broker._sendMessage(
+            *(b"", self.perspective, self.luid, encoded_name(name), args, kw),
+            keep=True,
         )
-        return kept_call(session, self.perspective, answer)
 
     def stream(
         self, _name: str, /, *args: Any, batch: int = 100, **kw: Any
