@@ -300,10 +300,6 @@ class ConnectionValues:
         self._is_reading, self._serializer.context = before
         if self._fills:
             self._fills.clear()
-        if self.promised:
-            self.promised = []
-        if self.unowned:
-            self.unowned = []
 
     def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
         """Return the blank of a cached copy; see `ReceivedValues.begin`.

@@ -455,7 +455,7 @@ class Pb2Codec:
         """Return the bytes of an error; see `MessageCodec.error`."""
         write = partial(self._exchange.reply, messages.ERROR, request, value)
         try:
-            parts = self._replied(write, _NOBODY)
+            parts = self._sent(self._written(write, _NOBODY))
             if self.kept:
                 self.kept.failed(request, lambda other: self.error(other, value))
             return parts
@@ -477,9 +477,6 @@ class Pb2Codec:
         """Return the bytes of an error for another call."""
         self.kept.failed(request, lambda other: self._error_again(data, other))
         return self.outgoing.send(readdressed(data, request))
-
-    def _replied(self, write: Callable[[], Sent], served: Served) -> list[bytes]:
-        return self._sent(self._written(write, served))
 
     def _sent(self, written: _Written, key: Key | None = None) -> list[bytes]:
         """Return the bytes of a message that has been written.
