@@ -16,7 +16,6 @@ from pb_banana._pb2.message_exchange import (
     MessageExchange,
     Sent,
     farewell,
-    finishes,
     hello,
     integers,
     readdressed,
@@ -158,7 +157,7 @@ def test_streams() -> None:
 
 
 def test_finished_calls() -> None:
-    got = End().receive(finishes([3, 300]), finishes([]))
+    got = End().receive(integers(messages.FINISH, 3, 300), integers(messages.FINISH))
     assert got == [("finish", 3), ("finish", 300)]
 
 

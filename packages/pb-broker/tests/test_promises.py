@@ -14,7 +14,7 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 import pb_broker as pb
-from pb_banana.extending import finishes, integers, messages
+from pb_banana.extending import integers, messages
 from pb_broker import asyncio as pb_asyncio
 from pb_broker.testing import Pair, connected_pair
 from pb_jelly import JellyError, MalformedJelly
@@ -570,7 +570,7 @@ def test_promise_of_no_call_ends_the_connection(what: str) -> None:
     with speaking() as pair, logged() as events:
         codec = pair.client.session.codec
         if what == "finish":
-            pair.client.outbox.send([finishes([99])])
+            pair.client.outbox.send([integers(messages.FINISH, 99)])
         elif what == "call":
             path: Any = (99, "x")
             sent = codec.call(100, path, False, b"read", True, (), {}, None)
@@ -599,10 +599,6 @@ def test_answer_that_is_a_promise_is_refused() -> None:
             values.opened(messages.CALL, 1, b"root")
             with pytest.raises(MalformedJelly):
                 values.arrived(47547, bad, None)
-
-
-def test_finish_names_several_calls() -> None:
-    assert finishes([3, 5]) == integers(messages.FINISH, 3, 5)
 
 
 # Promises as Python objects

@@ -28,7 +28,7 @@ from .reader import Reader, Refusal
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from mypy_extensions import i64
 
@@ -43,7 +43,6 @@ __all__ = [
     "Sent",
     "ValuePolicy",
     "farewell",
-    "finishes",
     "hello",
     "integers",
     "readdressed",
@@ -260,6 +259,18 @@ class MessageExchange:
         writer.use(sending, policy.security, policy.send_limits)
         return writer
 
+    def _reader(self, received: ReceivedValues) -> Reader:
+        """Return a reader, by the policy and limits that hold now."""
+        policy = self._policy
+        reader = _readers.pop() if _readers else Reader()
+        reader.set_options(
+            connection=received, invoker=policy.invoker, types=policy.types
+        )
+        reader.set_endings(policy.endings)
+        reading = policy.modern_tables.current().reading
+        reader.use(reading, policy.security, policy.limits)
+        return reader
+
     def call(
         self,
         number: int,
@@ -426,15 +437,8 @@ class MessageExchange:
             JellyError: It is refused.
             DecodeError: It is no answer.
         """
-        policy = self._policy
-        reader = _readers.pop() if _readers else Reader()
+        reader = self._reader(received)
         try:
-            reader.set_options(
-                connection=received, invoker=policy.invoker, types=policy.types
-            )
-            reader.set_endings(policy.endings)
-            reading = policy.modern_tables.current().reading
-            reader.use(reading, policy.security, policy.limits)
             reader.open(data, 0, len(data))
             reader.array()
             reader.integer()
@@ -457,25 +461,18 @@ class MessageExchange:
         frames = self.frames
         if frames.position >= frames.end and not frames.advance():
             return None
-        policy = self._policy
-        limits = policy.limits
+        most = self._policy.limits.message_bytes
         start = frames.position
         # A frame may hold several messages, and is longer than each may be.
-        end: i64 = min(frames.end, start + limits.message_bytes - frames.apart)
-        reader = _readers.pop() if _readers else Reader()
+        end: i64 = min(frames.end, start + most - frames.apart)
+        reader = self._reader(self._arrived)
         try:
-            reader.set_options(
-                connection=self._arrived, invoker=policy.invoker, types=policy.types
-            )
-            reader.set_endings(policy.endings)
-            reader.use(policy.modern_tables.current().reading, policy.security, limits)
             reader.open(frames.data, start, end, frames.detached)
             message = self._read(reader)
             frames.position = reader.position
         except IncompleteError as error:
             if end < frames.end:
                 size = frames.end - start + frames.apart
-                most = limits.message_bytes
                 raise LimitExceeded("message_bytes", size, most) from error
             raise
         finally:
@@ -677,15 +674,6 @@ def readdressed(data: bytes, request: int) -> Sent:
     out.write(data[2 + size :])
     made = out.getvalue()
     return Sent([made], len(made))
-
-
-def finishes(requests: Iterable[int]) -> bytes:
-    """Return the frame of a message that lets go of the answers of calls.
-
-    Args:
-        requests: The numbers of the calls.
-    """
-    return integers(messages.FINISH, *requests)
 
 
 def releases(counts: Mapping[int, int]) -> bytes:
