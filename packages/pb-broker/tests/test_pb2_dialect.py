@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -16,9 +15,18 @@ import pb_jelly
 from pb_banana import Limits
 from pb_banana.extending import hello, integers, messages, releases
 from pb_broker import paging
-from pb_broker.testing import MemoryTransport, Pair, connected_pair
+from pb_broker.testing import MemoryTransport, Pair
 
-from .support import Child, Echo, failure_of, logged, result_of, root_of
+from .support import (
+    Child,
+    Echo,
+    failure_of,
+    logged,
+    outcome,
+    result_of,
+    root_of,
+    speaking,
+)
 
 BOTH = ("pb2", "pb")
 #: The terms of a peer that takes a little.
@@ -28,31 +36,6 @@ TERMS: dict[str, Any] = {
     "max_frame": 16_384,
     "limits": {"calls": 8, "bytes": 10_000, "lanes": 2},
 }
-
-
-@contextmanager
-def speaking(
-    root: Any = None,
-    server: Any = ("pb2",),
-    client: Any = ("pb2",),
-    **options: Any,
-) -> Iterator[Pair]:
-    """Connect two ends that speak some dialects."""
-    pair = connected_pair(
-        server_factory=pb.PBServerFactory(root or Echo(), dialects=server, **options),
-        client_factory=pb.PBClientFactory(dialects=client),
-    )
-    try:
-        yield pair
-    finally:
-        pair.close()
-
-
-def outcome(call: Any) -> list[Any]:
-    """Return a list that gets the answer of a call, or its failure."""
-    ends: list[Any] = []
-    call.addCallbacks(ends.append, lambda failure: ends.append(failure.value))
-    return ends
 
 
 class Peer:

@@ -6,8 +6,8 @@ import asyncio
 import copy
 import gc
 import pickle
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import pytest
@@ -16,9 +16,10 @@ from twisted.internet.defer import Deferred, ensureDeferred
 import pb_broker as pb
 from pb_banana.extending import finishes, integers, messages
 from pb_broker import asyncio as pb_asyncio
-from pb_broker.testing import Pair, connected_pair
+from pb_broker.testing import Pair
 from pb_jelly import JellyError, MalformedJelly
 
+from . import support
 from .support import failure_of, logged, result_of, root_of
 
 BOTH = pytest.mark.parametrize("dialect", ["pb", "pb2"])
@@ -80,18 +81,12 @@ class Files(pb.Root):
         return [Report("large"), bytes(size)]
 
 
-@contextmanager
-def speaking(dialect: str = "pb2", root: Any = None, **options: Any) -> Iterator[Pair]:
+def speaking(
+    dialect: str = "pb2", root: Any = None, **options: Any
+) -> AbstractContextManager[Pair]:
     """Connect two ends that speak a dialect."""
-    server = pb.PBServerFactory(root or Files(), dialects=(dialect,), **options)
-    pair = connected_pair(
-        server_factory=server, client_factory=pb.PBClientFactory(dialects=(dialect,))
-    )
-    pair.flush()
-    try:
-        yield pair
-    finally:
-        pair.close()
+    dialects = (dialect,)
+    return support.speaking(root or Files(), dialects, dialects, **options)
 
 
 def waited(promise: Any, pair: Pair) -> Any:
@@ -825,11 +820,7 @@ def test_promises_and_streams_before_a_dialect_is_agreed(server: Any) -> None:
         for number in range(3):
             yield number
 
-    pair = connected_pair(
-        server_factory=pb.PBServerFactory(Reading(), dialects=server),
-        client_factory=pb.PBClientFactory(dialects=("pb2", "pb")),
-    )
-    try:
+    with support.speaking(Reading(), server, ("pb2", "pb")) as pair:
         root = root_of(pair)
         taken = root.callRemote("take", numbers())
         promise = root.promise("list")
@@ -841,5 +832,3 @@ def test_promises_and_streams_before_a_dialect_is_agreed(server: Any) -> None:
         for broker in (pair.client, pair.server):
             assert not broker.session.incoming.streams
         assert not pair.client.session.exports.objects
-    finally:
-        pair.close()
