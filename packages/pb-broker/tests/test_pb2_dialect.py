@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 import pb_broker as pb
 import pb_jelly
@@ -39,12 +40,25 @@ TERMS: dict[str, Any] = {
 
 
 class Peer:
-    """A client that sends given frames or bytes."""
+    """A client that sends given frames or bytes.
 
-    def __init__(self, root: Any = None, greets: bool = True, **options: Any) -> None:
+    Args:
+        root: The server's root object; None for an `Echo`.
+        greets: False for a client that has yet to send its greeting.
+        clock: The server's clock; None for none.
+        **options: Further options of the server.
+    """
+
+    def __init__(
+        self,
+        root: Any = None,
+        greets: bool = True,
+        clock: Clock | None = None,
+        **options: Any,
+    ) -> None:
         factory = pb.PBServerFactory(root or Echo(), dialects=("pb2",), **options)
         self.broker: Any = factory.buildProtocol(None)
-        self.broker.clock = None
+        self.broker.clock = clock
         self.transport: Any = MemoryTransport()
         self.broker.makeConnection(self.transport)
         # A string of three bytes, which is the choice.
