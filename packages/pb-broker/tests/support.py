@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -85,6 +85,16 @@ def outcome(call: pb.Answer[Any]) -> list[Any]:
         ends.append, lambda failure: ends.append(failure.value)
     )
     return ends
+
+
+async def listed(stream: Any) -> list[Any]:
+    """Return the items of a stream, when it has ended."""
+    return [item async for item in stream]
+
+
+def all_of(stream: Any, pair: Pair) -> Any:
+    """Return the items of a stream, or raise its failure."""
+    return result_of(ensureDeferred(listed(stream)), pair)
 
 
 def root_of(pair: Pair) -> Any:

@@ -17,7 +17,7 @@ from pb_broker._objects.outgoing_stream import OutgoingStream
 from pb_broker.testing import Pair
 
 from . import support
-from .support import Child, failure_of, logged, result_of, root_of
+from .support import Child, all_of, failure_of, listed, logged, result_of, root_of
 
 pytestmark = pytest.mark.dialect("pb2")
 
@@ -85,14 +85,6 @@ class Root(pb.Root):
 def speaking(root: Any = None, limits: Any = None) -> AbstractContextManager[Pair]:
     """Connect two ends that speak "pb2"."""
     return support.speaking(root or Root(), limits=limits)
-
-
-async def listed(stream: Any) -> list[Any]:
-    return [each async for each in stream]
-
-
-def all_of(stream: Any, pair: Pair) -> Any:
-    return result_of(ensureDeferred(listed(stream)), pair)
 
 
 def next_of(stream: Any) -> Any:
