@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -17,6 +14,7 @@ from twisted.cred.checkers import AllowAnonymousAccess
 from twisted.cred.portal import Portal
 
 import pb_broker as pb
+from cddl_rules import message_rule, value_rule
 from pb2_peer import (
     CACHED,
     FAILURE,
@@ -33,7 +31,6 @@ from pb_broker import asyncio as pb_asyncio
 from pb_cred import asyncio as cred_asyncio
 from pb_cred import pb as pb_cred
 
-DOCS = Path(__file__).parents[1] / "docs"
 HERE = "127.0.0.1"
 
 
@@ -179,13 +176,6 @@ async def conversation(
             await peer.close()
         for data in (*peer.messages, *peer.sent):
             check(data)
-
-
-def rules(page: str) -> str:
-    """Return the CDDL of a page."""
-    text = (DOCS / page).read_text()
-    (found,) = re.findall(r"```cddl\n(.*?)```", text, re.DOTALL)
-    return str(found)
 
 
 def test_calls_errors_and_references() -> None:
@@ -729,24 +719,16 @@ RULES = {
 VALUES = {1: (4, 5), 2: (2,), 3: (2,), 7: (4, 5), 9: (2,), 10: (2,)}
 
 
-@cache
-def schema(name: str, page: str, *more: str) -> pycddl.Schema:
-    """Return a rule of a page."""
-    return pycddl.Schema("\n".join([f"root = {name}", rules(page), *more]))
-
-
 def check(data: bytes) -> str:
     """Check a message by the rule of the page for its kind, and return its name."""
     message = cbor2.loads(data)
     number = message[0]
     name = RULES.get((number, len(message))) or RULES[number, None]
-    # The CDDL library knows no array of such a choice within another: the values are
-    # checked by themselves.
-    schema(name, "protocol-pb2-messages.md", "value = any").validate_cbor(data)
+    message_rule(name).validate_cbor(data)
     for place in VALUES.get(number, ()):
         for value in message[place : place + 1]:
             rule = "failure" if number in (3, 10) else "value"
-            schema(rule, "protocol-pb2.md").validate_cbor(cbor2.dumps(value))
+            value_rule(rule).validate_cbor(cbor2.dumps(value))
     return name
 
 
