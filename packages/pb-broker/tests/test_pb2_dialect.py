@@ -632,11 +632,14 @@ def test_pieces_wait_for_a_sign_that_earlier_ones_have_arrived() -> None:
         assert large
 
 
-def test_pages_in_pieces_do_not_pile_up() -> None:
-    class Pages(Echo):
-        def remote_pages(self, collector: Any) -> None:
-            paging.StringPager(collector, bytes(2_000_000), 100_000)
+class Pages(Echo):
+    """Sends pages, each of which goes in pieces."""
 
+    def remote_pages(self, collector: Any) -> None:
+        paging.StringPager(collector, bytes(2_000_000), 100_000)
+
+
+def test_pages_in_pieces_do_not_pile_up() -> None:
     with speaking(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "pages")
         most = 0
@@ -648,10 +651,6 @@ def test_pages_in_pieces_do_not_pile_up() -> None:
 
 
 def test_pages_wait_as_pieces_do() -> None:
-    class Pages(Echo):
-        def remote_pages(self, collector: Any) -> None:
-            paging.StringPager(collector, bytes(2_000_000), 100_000)
-
     with speaking(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "pages")
         pair.pump()
