@@ -15,12 +15,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 import pb_broker as pb
 from pb_banana.extending import finishes, integers, messages
-from pb_broker import asyncio as pb_asyncio
 from pb_broker.testing import Pair
 from pb_jelly import JellyError, MalformedJelly
 
 from . import support
 from .support import failure_of, logged, result_of, root_of
+from .test_asyncio import on_a_loop, running
 
 BOTH = pytest.mark.parametrize("dialect", ["pb", "pb2"])
 
@@ -635,32 +635,24 @@ def test_failure_that_is_never_looked_at_is_logged(dialect: str) -> None:
 
 
 @BOTH
-def test_promises_on_asyncio(dialect: str) -> None:
+@on_a_loop
+async def test_promises_on_asyncio(dialect: str) -> None:
     class Slow(Files):
         async def remote_soon(self) -> Report:
             await asyncio.sleep(0)
             return Report("soon")
 
-    async def run() -> None:
-        root = Slow()
-        dialects = (dialect,)
-        where = "tcp:0:interface=127.0.0.1"
-        async with pb_asyncio.serve(where, root, dialects=dialects) as server:
-            port = server.sockets[0].getsockname()[1]
-            client = pb_asyncio.client(f"tcp:127.0.0.1:{port}", dialects=dialects)
-            async with client as there:
-                promise = there.promise("soon")
-                read = promise.callRemote("read")
-                stored = there.callRemote("store", promise, [promise])
-                assert await read == "soon"
-                assert await stored == 1
-                assert await promise.promise("next").callRemote("read") == "soon+"
-                with pytest.raises(KeyError):
-                    await there.promise("fail")["x"].callRemote("read")
-                listing = there.promise("list")
-                assert await listing["count"] == await listing["count"] == 2
-
-    asyncio.run(run())
+    async with running(Slow(), dialects=(dialect,)) as (there, _):
+        promise = there.promise("soon")
+        read = promise.callRemote("read")
+        stored = there.callRemote("store", promise, [promise])
+        assert await read == "soon"
+        assert await stored == 1
+        assert await promise.promise("next").callRemote("read") == "soon+"
+        with pytest.raises(KeyError):
+            await there.promise("fail")["x"].callRemote("read")
+        listing = there.promise("list")
+        assert await listing["count"] == await listing["count"] == 2
 
 
 # Objects with the methods of an answer
@@ -763,23 +755,16 @@ def test_then_without_an_interface() -> None:
 
 
 @BOTH
-def test_then_on_asyncio(dialect: str) -> None:
-    async def run() -> None:
-        dialects = (dialect,)
-        where = "tcp:0:interface=127.0.0.1"
-        async with pb_asyncio.serve(where, Files(), dialects=dialects) as server:
-            port = server.sockets[0].getsockname()[1]
-            client = pb_asyncio.client(f"tcp:127.0.0.1:{port}", dialects=dialects)
-            async with client as there:
-                library = there.stub(Library)
-                report = pb.then(library.open("report"))
-                assert await report.read() == "report"
-                again = pb.then(pb.then(library.open("again")).next())
-                assert await again.read() == "again+"
-                coroutine = pb.then(there.callRemote("open", "plain"), Readable)
-                assert await coroutine.read() == "plain"
-
-    asyncio.run(run())
+@on_a_loop
+async def test_then_on_asyncio(dialect: str) -> None:
+    async with running(Files(), dialects=(dialect,)) as (there, _):
+        library = there.stub(Library)
+        report = pb.then(library.open("report"))
+        assert await report.read() == "report"
+        again = pb.then(pb.then(library.open("again")).next())
+        assert await again.read() == "again+"
+        coroutine = pb.then(there.callRemote("open", "plain"), Readable)
+        assert await coroutine.read() == "plain"
 
 
 @BOTH
