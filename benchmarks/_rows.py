@@ -75,7 +75,11 @@ class Writer:
         self.rows.append(row)
         self._put(row)
 
-    def close(self) -> None:
+    def __enter__(self) -> Writer:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Close the file."""
         self._file.close()
 

@@ -248,14 +248,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--append", action="store_true", help="keep what --out holds")
     chosen = parser.parse_args(arguments)
-    writer = _rows.Writer(
+    with _rows.Writer(
         chosen.out,
         "codec",
         append=chosen.append,
         rounds=chosen.rounds,
         budget=chosen.budget,
-    )
-    try:
+    ) as writer:
         measure(
             chosen.payloads.split(","),
             chosen.operations.split(","),
@@ -264,8 +263,6 @@ def main(arguments: list[str] | None = None) -> None:
             chosen.budget,
             writer,
         )
-    finally:
-        writer.close()
     print(tables(writer.rows, _machine.form()))
 
 

@@ -280,13 +280,10 @@ def main(arguments: list[str] | None = None) -> None:
         scene, system, size = chosen.point
         print(json.dumps(point(scene, system, int(size), chosen.budget)))
         return
-    writer = _rows.Writer(
+    with _rows.Writer(
         chosen.out, "growth", append=chosen.append, patience=chosen.patience
-    )
-    try:
+    ) as writer:
         measure(chosen, writer)
-    finally:
-        writer.close()
     print(tables(writer.rows, _machine.form()))
 
 

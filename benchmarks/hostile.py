@@ -270,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     # What brokers log is part of what they cost, but nobody wants to read it.
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
-    writer = _rows.Writer(
+    with _rows.Writer(
         chosen.out,
         "hostile",
         append=chosen.append,
@@ -279,11 +279,8 @@ def main(arguments: list[str] | None = None) -> int:
         slack=chosen.slack,
         siege=chosen.siege,
         seconds=chosen.seconds,
-    )
-    try:
+    ) as writer:
         measure(chosen, writer)
-    finally:
-        writer.close()
     print(tables(writer.rows, _machine.form()))
     failed = [row for row in writer.rows if not row["ok"]]
     for row in failed:

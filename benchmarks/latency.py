@@ -119,17 +119,14 @@ def main(arguments: list[str] | None = None) -> None:
     add("--note", default="", help="the state of the machine, for the settings")
     add("--append", action="store_true", help="keep what --out holds")
     chosen = parser.parse_args(arguments)
-    writer = _rows.Writer(
+    with _rows.Writer(
         chosen.out,
         "latency",
         append=chosen.append,
         rounds=chosen.rounds,
         **({"note": chosen.note} if chosen.note else {}),
-    )
-    try:
+    ) as writer:
         measure(chosen, writer)
-    finally:
-        writer.close()
     print(tables(writer.rows, _machine.form()))
 
 

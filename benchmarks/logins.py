@@ -495,11 +495,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     settings = {**vars(chosen)}
     del settings["out"], settings["append"]
-    writer = _rows.Writer(chosen.out, "logins", append=chosen.append, **settings)
-    try:
+    with _rows.Writer(chosen.out, "logins", append=chosen.append, **settings) as writer:
         measure(chosen, writer)
-    finally:
-        writer.close()
     print(tables(writer.rows))
     failed = [row for row in writer.rows if not row["ok"]]
     for row in failed:

@@ -152,13 +152,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--append", action="store_true", help="keep what --out holds")
     chosen = parser.parse_args(arguments)
-    writer = _rows.Writer(
+    with _rows.Writer(
         chosen.out, "memory", append=chosen.append, count=chosen.count
-    )
-    try:
+    ) as writer:
         measure(chosen.payloads.split(","), chosen.count, writer)
-    finally:
-        writer.close()
     print(tables(writer.rows, _machine.form()))
 
 

@@ -364,18 +364,15 @@ def main(arguments: list[str] | None = None) -> None:
     add("--out", type=Path, default=_rows.DEFAULT_FOLDER / "rpc.jsonl")
     add("--append", action="store_true", help="keep what --out holds")
     chosen = parser.parse_args(arguments)
-    writer = _rows.Writer(
+    with _rows.Writer(
         chosen.out,
         "rpc",
         append=chosen.append,
         rounds=chosen.rounds,
         seconds=chosen.seconds,
         scale=chosen.scale,
-    )
-    try:
+    ) as writer:
         measure(chosen, writer)
-    finally:
-        writer.close()
     print(tables(writer.rows, _machine.form()))
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import cbor2
 import pycddl
 import pytest
+from cbor2 import CBORTag
 from twisted.cred.checkers import AllowAnonymousAccess
 from twisted.cred.portal import Portal
 
 import pb_broker as pb
+from cddl_rules import message_rule, value_rule
 from pb2_peer import (
     CACHED,
     FAILURE,
@@ -33,7 +32,6 @@ from pb_broker import asyncio as pb_asyncio
 from pb_cred import asyncio as cred_asyncio
 from pb_cred import pb as pb_cred
 
-DOCS = Path(__file__).parents[1] / "docs"
 HERE = "127.0.0.1"
 
 
@@ -181,13 +179,6 @@ async def conversation(
             check(data)
 
 
-def rules(page: str) -> str:
-    """Return the CDDL of a page."""
-    text = (DOCS / page).read_text()
-    (found,) = re.findall(r"```cddl\n(.*?)```", text, re.DOTALL)
-    return str(found)
-
-
 def test_calls_errors_and_references() -> None:
     async def test() -> None:
         async with conversation() as (_, peer):
@@ -220,10 +211,10 @@ def test_calls_back() -> None:
 
             def serve(name: str, args: list[Any]) -> Any:
                 rung.append((name, args))
-                return cbor2.CBORTag(TUPLE, [1, 2])
+                return CBORTag(TUPLE, [1, 2])
 
             peer.serve = serve
-            bell = cbor2.CBORTag(MINE, 1)
+            bell = CBORTag(MINE, 1)
             found = await peer.call("root", "call", bell, "hard")
             assert (found.tag, list(found.value)) == (TUPLE, [1, 2])
             assert rung == [("ring", ["hard"])]
@@ -282,10 +273,6 @@ def test_credit_is_told_before_a_pong() -> None:
     asyncio.run(test())
 
 
-def tagged(tag: int, content: Any) -> Any:
-    return cbor2.CBORTag(tag, content)
-
-
 async def listed(items: AsyncIterator[Any]) -> list[Any]:
     return [each async for each in items]
 
@@ -305,7 +292,7 @@ def test_failures_in_both_directions() -> None:
 
             peer.serve = serve
             with pytest.raises(Failed) as caught:
-                await peer.call("root", "call", tagged(MINE, 1))
+                await peer.call("root", "call", CBORTag(MINE, 1))
             names, text, *_ = caught.value.args
             assert "no.such.Error" in (*names, text) or "not here" in text
 
@@ -372,7 +359,7 @@ def test_references_to_names_and_counted_references() -> None:
                 await peer.call(first.value, "echo")
             # An object that is sent again has another number.
             assert (await peer.call("root", "myself")).value > first.value
-            (root,) = await peer.call("root", "echo", tagged(YOURS, ["root"]))
+            (root,) = await peer.call("root", "echo", CBORTag(YOURS, ["root"]))
             assert root.tag == MINE
 
     asyncio.run(test())
@@ -381,7 +368,7 @@ def test_references_to_names_and_counted_references() -> None:
 def test_calls_without_an_answer_and_with_a_deadline() -> None:
     async def test() -> None:
         async with conversation() as (_, peer):
-            bell = tagged(MINE, 1)
+            bell = CBORTag(MINE, 1)
             assert await peer.call("root", "tell", bell) is None
             await peer.until(lambda: ("ring", ["once"], {}) in peer.called)
             await peer.call("root", "call", bell, named=1)
@@ -408,7 +395,7 @@ def test_cached_copy_and_its_updates() -> None:
             await peer.call("root", "change", 6)
             await peer.call("root", "change", price=7)
             assert peer.called == [("changed", [6], {}), ("changed", [], {"price": 7})]
-            back = await peer.call("root", "echo", tagged(YOURS, number))
+            back = await peer.call("root", "echo", CBORTag(YOURS, number))
             assert (back[0].tag, back[0].value) == (MENTION, number)
             peer.send([6, [number, 3]])
             await root.price.is_forgotten.wait()
@@ -428,11 +415,11 @@ def test_calls_of_an_answer_that_is_on_its_way() -> None:
             number, opened = peer.begin("root", "open", options=KEPT)
             path = [number, "accounts", 1]
             sums = [peer.begin(path, "add", each)[1] for each in (1, 2, 3)]
-            part = tagged(PROMISE, [number, "number", 0])
+            part = CBORTag(PROMISE, [number, "number", 0])
             echoed = peer.begin(
-                "root", "echo", [part], {"all": tagged(PROMISE, number)}
+                "root", "echo", [part], {"all": CBORTag(PROMISE, number)}
             )
-            added = peer.begin("root", "add_to", tagged(PROMISE, path), 10)[1]
+            added = peer.begin("root", "add_to", CBORTag(PROMISE, path), 10)[1]
             missing = peer.begin([number, "accounts", 5], "add", 1)[1]
             no_object = peer.begin([number, "number"], "add", 1)[1]
             # Calls of other objects do not wait.
@@ -464,7 +451,7 @@ def test_calls_of_an_answer_that_is_an_error() -> None:
         async with conversation() as (root, peer):
             number, opened = peer.begin("root", "fail_later", options=KEPT)
             _, called = peer.begin([number, 0], "add", 1)
-            _, told = peer.begin("root", "echo", tagged(PROMISE, number))
+            _, told = peer.begin("root", "echo", CBORTag(PROMISE, number))
             given_up, cancelled = peer.begin([number], "add", 1)
             peer.send([4, given_up])
             with pytest.raises(Failed, match="NotExecuted"):
@@ -555,11 +542,11 @@ def test_stream_that_fails() -> None:
 def test_argument_is_a_stream() -> None:
     async def test() -> None:
         async with conversation() as (_, peer):
-            _, found = peer.begin("root", "sum", tagged(STREAM, 8))
+            _, found = peer.begin("root", "sum", CBORTag(STREAM, 8))
             await peer.produce(8, range(3000))
             assert await found == sum(range(3000))
             # Numbers of streams that have ended are free.
-            _, found = peer.begin("root", "sum", tagged(STREAM, 8))
+            _, found = peer.begin("root", "sum", CBORTag(STREAM, 8))
             sizes = (10_000, 10_000, 300_000, 20)
             await peer.produce(8, map(bytes, sizes))
             assert await found == sum(sizes)
@@ -570,13 +557,13 @@ def test_argument_is_a_stream() -> None:
 def test_argument_is_a_stream_of_which_little_is_wanted() -> None:
     async def test() -> None:
         async with conversation() as (_, peer):
-            _, found = peer.begin("root", "sum", tagged(STREAM, 8), 3)
+            _, found = peer.begin("root", "sum", CBORTag(STREAM, 8), 3)
             peer.send([9, 8, [1, 2, 3, 4]])
             assert await found == 6
             await peer.until(lambda: 8 in peer.stopped)
             # They are passed over, and so is a failure.
             peer.send([9, 8, [5]])
-            peer.send([10, 8, tagged(FAILURE, [["builtins.ValueError"], "", None])])
+            peer.send([10, 8, CBORTag(FAILURE, [["builtins.ValueError"], "", None])])
             assert await peer.call("root", "echo") == []
 
     asyncio.run(test())
@@ -585,10 +572,10 @@ def test_argument_is_a_stream_of_which_little_is_wanted() -> None:
 def test_argument_is_a_stream_that_fails() -> None:
     async def test() -> None:
         async with conversation() as (_, peer):
-            _, found = peer.begin("root", "sum", tagged(STREAM, 8))
+            _, found = peer.begin("root", "sum", CBORTag(STREAM, 8))
             peer.send([9, 8, [1]])
             failure = [["builtins.ValueError"], "no more numbers", None]
-            peer.send([10, 8, tagged(FAILURE, failure)])
+            peer.send([10, 8, CBORTag(FAILURE, failure)])
             with pytest.raises(Failed, match="no more numbers"):
                 await found
 
@@ -598,8 +585,8 @@ def test_argument_is_a_stream_that_fails() -> None:
 def test_stream_with_a_refused_item() -> None:
     async def test() -> None:
         async with conversation() as (_, peer):
-            _, found = peer.begin("root", "sum", tagged(STREAM, 8))
-            peer.send([9, 8, [1, tagged(47538, ["os.Path", {}])]])
+            _, found = peer.begin("root", "sum", CBORTag(STREAM, 8))
+            peer.send([9, 8, [1, CBORTag(47538, ["os.Path", {}])]])
             with pytest.raises(Failed, match="InsecureJelly"):
                 await found
             await peer.until(lambda: 8 in peer.stopped)
@@ -611,8 +598,8 @@ def test_stream_with_a_refused_item() -> None:
 
 @pytest.mark.parametrize("place", [0, 2])
 def test_stream_and_reference_beside_a_refused_argument(place: int) -> None:
-    refused = tagged(47538, ["os.Path", {}])
-    args = [tagged(STREAM, 1), tagged(MINE, 2)]
+    refused = CBORTag(47538, ["os.Path", {}])
+    args = [CBORTag(STREAM, 1), CBORTag(MINE, 2)]
     args.insert(place, refused)
 
     async def test() -> None:
@@ -646,7 +633,7 @@ def test_release_of_too_many_is_passed_over() -> None:
 def test_stream_over_its_credit_ends_the_connection(items: list[Any]) -> None:
     async def test() -> None:
         async with conversation() as (_, peer):
-            await peer.call("root", "keep", tagged(STREAM, 8))
+            await peer.call("root", "keep", CBORTag(STREAM, 8))
             peer.send([9, 8, items])
             await peer.ended()
 
@@ -681,7 +668,7 @@ def test_goaway_of_the_client() -> None:
         async with conversation() as (root, peer):
             peer.send([15, 0, "no more calls are taken here"])
             peer.is_silent = True
-            peer.begin("root", "call", tagged(MINE, 1))
+            peer.begin("root", "call", CBORTag(MINE, 1))
             await peer.until(lambda: peer.called)
             await peer.close()
             assert type(await root.not_executed) is pb.ClosingDown
@@ -729,24 +716,16 @@ RULES = {
 VALUES = {1: (4, 5), 2: (2,), 3: (2,), 7: (4, 5), 9: (2,), 10: (2,)}
 
 
-@cache
-def schema(name: str, page: str, *more: str) -> pycddl.Schema:
-    """Return a rule of a page."""
-    return pycddl.Schema("\n".join([f"root = {name}", rules(page), *more]))
-
-
 def check(data: bytes) -> str:
     """Check a message by the rule of the page for its kind, and return its name."""
     message = cbor2.loads(data)
     number = message[0]
     name = RULES.get((number, len(message))) or RULES[number, None]
-    # The CDDL library knows no array of such a choice within another: the values are
-    # checked by themselves.
-    schema(name, "protocol-pb2-messages.md", "value = any").validate_cbor(data)
+    message_rule(name).validate_cbor(data)
     for place in VALUES.get(number, ()):
         for value in message[place : place + 1]:
             rule = "failure" if number in (3, 10) else "value"
-            schema(rule, "protocol-pb2.md").validate_cbor(cbor2.dumps(value))
+            value_rule(rule).validate_cbor(cbor2.dumps(value))
     return name
 
 
@@ -755,7 +734,7 @@ def test_every_kind_of_message_is_as_the_page_says() -> None:
 
     async def test() -> None:
         async with conversation() as (root, peer):
-            bell = tagged(MINE, 1)
+            bell = CBORTag(MINE, 1)
             await peer.call("root", "call", bell, named="words")
             await peer.call("root", "echo", bell, bell)
             price = await peer.call("root", "observe")
@@ -774,7 +753,7 @@ def test_every_kind_of_message_is_as_the_page_says() -> None:
             numbers = (await peer.call("root", "count", 10**6)).value
             peer.send([19, numbers])
             await peer.until(lambda: numbers in peer.ends)
-            _, found = peer.begin("root", "sum", tagged(STREAM, 8), 100)
+            _, found = peer.begin("root", "sum", CBORTag(STREAM, 8), 100)
             await peer.produce(8, range(100))
             assert await found == 99 * 50
             # A message that is given up on its way.
@@ -782,7 +761,7 @@ def test_every_kind_of_message_is_as_the_page_says() -> None:
             peer.send([18, 2])
             # An answer that is kept, and a call that is given up.
             number, _ = peer.begin("root", "echo", options=KEPT)
-            assert await peer.call("root", "echo", tagged(PROMISE, number)) == [[]]
+            assert await peer.call("root", "echo", CBORTag(PROMISE, number)) == [[]]
             peer.send([5, number])
             number, waiting = peer.begin("root", "wait")
             await root.begun.wait()
@@ -803,7 +782,7 @@ def test_every_kind_of_message_is_as_the_page_says() -> None:
     "message",
     [
         *([12, 1], [1, 1, 1, b"m", []], [13, "a"], [6, [1]], [0, {}], [5, "a"]),
-        *([9, 1], [10], [11, 1, 2], [19, 1.5], [3, 1, tagged(FAILURE, [1])]),
+        *([9, 1], [10], [11, 1, 2], [19, 1.5], [3, 1, CBORTag(FAILURE, [1])]),
     ],
 )
 def test_messages_that_the_page_does_not_allow(message: Any) -> None:

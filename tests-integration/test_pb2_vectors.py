@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -11,6 +10,7 @@ import cbor2
 import pycddl
 import pytest
 
+from cddl_rules import rules_of
 from pb_banana import FILE_LIMITS
 from pb_banana._pb2.diagnostic_notation import parse
 from pb_banana._pb2.reader import Reader
@@ -55,9 +55,7 @@ def written(value: Any, deterministic: bool) -> bytes:
 
 @pytest.fixture(scope="module")
 def schema() -> pycddl.Schema:
-    page = (DOCS / "protocol-pb2.md").read_text()
-    (found,) = re.findall(r"```cddl\n(.*?)```", page, re.DOTALL)
-    return pycddl.Schema(found)
+    return pycddl.Schema(rules_of("protocol-pb2.md"))
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])

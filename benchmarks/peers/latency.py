@@ -161,8 +161,9 @@ def _run_asyncio(loop: str, work: Coroutine[Any, Any, None]) -> None:
     if loop == "uvloop":
         import uvloop
 
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(work)
+        uvloop.run(work)
+    else:
+        asyncio.run(work)
 
 
 def _run_twisted(chosen: argparse.Namespace, dialects: tuple[str, ...]) -> None:

@@ -77,10 +77,11 @@ export class Frames {
   // piece has 128 more in its lane.
   #piece(lane, payload) {
     const pieces = this.#lanes.get(lane & 127) ?? [];
-    this.#lanes.set(lane & 127, [...pieces, payload]);
+    pieces.push(payload);
+    this.#lanes.set(lane & 127, pieces);
     if (lane < 128) return;
-    const whole = Buffer.concat(this.#lanes.get(lane & 127));
     this.#lanes.delete(lane & 127);
+    const whole = Buffer.concat(pieces);
     if (Number(whole.readBigUInt64BE(0)) !== whole.length - 8) {
       throw new Error("a message is not as long as it has said");
     }

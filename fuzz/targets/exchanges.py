@@ -67,10 +67,9 @@ def _text(text: str) -> bytes:
     return bytes([0x60 + len(text)]) + text.encode()
 
 
-def _call(number: int, method: str, rest: str = "80", target: str = "root") -> bytes:
-    size = 5 if rest.count("|") == 0 else 5 + rest.count("|")
-    head = bytes([0x80 + size, 1, number])
-    return head + _text(target) + _text(method) + bytes.fromhex(rest.replace("|", ""))
+def _call(number: int, method: str, rest: str = "80") -> bytes:
+    head = bytes([0x85 + rest.count("|"), 1, number])
+    return head + _text("root") + _text(method) + bytes.fromhex(rest.replace("|", ""))
 
 
 #: Messages, and parts of them.
@@ -82,7 +81,7 @@ WORDS: list[Any] = [
     _call(4, "wait", "80 |a0 |a12005"),
     *(_call(5, method) for method in ("wait", "go", "fail", "refuse", "large")),
     *(_call(6, method) for method in ("cache", "me", "tell", "nothing")),
-    _call(7, "keep", "81 d9b9b783 01 61 61 f6".replace(" ", "")),
+    _call(7, "keep", "81 d9b9b783 01 61 61 f6"),
     _call(7, "call", "81 d9b9b705"),
     _call(8, "call", "82 d9b9b705 5a00000102" + "00" * 258),
     _call(9, "keep", "81 d9b9b9 83 07 " + _text(_CACHE_NAME).hex() + " a1616105"),

@@ -21,9 +21,9 @@ from fuzz.graphs import difference
 from fuzz.inputs import Input, expressions_of, pieces_of
 from pb_banana import BananaError, DecodeError, Limits, SExp
 from pb_banana._pb2.framing import HEAD_BYTES, LEAST_PIECE, LENGTH_BYTES, FrameReader
-from pb_banana._pb2.reader import Reader
 from pb_jelly import JellyError
-from pb_jelly.codec import current_tables
+
+from .values import reader_of
 
 __all__ = ["WORDS", "Terms", "messages_in", "run", "stream_of"]
 
@@ -221,9 +221,7 @@ def _check_value(frames: FrameReader, whole: bytes, limits: Limits) -> None:
 
 def _value(data: bytes, detached: dict[int, bytes], limits: Limits) -> tuple[Any, str]:
     """Return the value of a message, and the error if there is none."""
-    reader = Reader()
-    reading = current_tables(classes.POLICY, modern=True).current().reading
-    reader.use(reading, classes.POLICY, limits)
+    reader = reader_of(classes.POLICY, limits)
     try:
         reader.open(data, 0, len(data), detached)
     except BananaError as error:

@@ -30,7 +30,7 @@ from pb_banana._pb2.writer import Writer
 from pb_jelly import JellyError, SecurityOptions, Taster, globalSecurity
 from pb_jelly.codec import current_tables
 
-__all__ = ["WORDS", "heads_of", "run"]
+__all__ = ["WORDS", "heads_of", "reader_of", "run"]
 
 _POLICIES: Final[tuple[Taster, ...]] = (
     *(classes.POLICY, classes.POLICY),
@@ -70,6 +70,13 @@ def heads_of(data: bytes) -> Iterator[bytes]:
         place = end
 
 
+def reader_of(policy: Taster, limits: Limits) -> Reader:
+    """Return a reader of a policy."""
+    reader = Reader()
+    reader.use(current_tables(policy, modern=True).current().reading, policy, limits)
+    return reader
+
+
 def run(data: bytes) -> bool:
     """Feed the byte strings of an input to a reader.
 
@@ -86,8 +93,7 @@ def run(data: bytes) -> bool:
     policy = _POLICIES[given.options & 3]
     limits = _LIMITS[(given.options >> 2) % len(_LIMITS)]
     stream = b"".join(_strings(expressions_of(given.stream)[0])) or given.stream
-    reader = Reader()
-    reader.use(current_tables(policy, modern=True).current().reading, policy, limits)
+    reader = reader_of(policy, limits)
     try:
         value = reader.message(stream, 0, len(stream))
     except (BananaError, JellyError) as error:
@@ -158,8 +164,7 @@ def _writer(policy: Taster) -> Writer:
 def _check_round(value: Any, policy: Taster) -> None:
     """Check that what can be written comes back."""
     writer = _writer(policy)
-    reader = Reader()
-    reader.use(current_tables(policy, modern=True).current().reading, policy, WIDE)
+    reader = reader_of(policy, WIDE)
     try:
         data = b"".join(writer.message(value))
     except JellyError:

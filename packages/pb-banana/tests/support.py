@@ -102,6 +102,11 @@ def cut(data: bytes, size: int) -> list[bytes]:
     return [data[begin : begin + size] for begin in range(0, len(data), size)]
 
 
+def spans(data: bytes, cuts: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of the pieces of data that is cut at some places."""
+    return pairwise([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)])
+
+
 def chunkings(data: bytes) -> Iterator[list[bytes]]:
     """Cut data as a network might, in the same ways each time."""
     yield [data]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +15,8 @@ from pb_banana._pb2.framing import (
     piece,
 )
 from pb_banana._pb2.lanes import NO_KEYS, Key, LaneMessage, LaneQueue
+
+from .support import spans
 
 #: The most bytes of a frame's payload, and of a message, in these tests.
 FRAME = 16_384
@@ -39,8 +40,7 @@ def messages_in(frames: FrameReader) -> list[bytes]:
 def received(data: bytes, cuts: list[int], frames: FrameReader) -> list[bytes]:
     """Return the messages of bytes that the transport has cut."""
     found = []
-    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for start, end in pairwise(places):
+    for start, end in spans(data, cuts):
         frames.feed(data[start:end])
         found += messages_in(frames)
     return found

@@ -4,7 +4,6 @@ import tracemalloc
 from array import array
 from contextlib import suppress
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,27 +12,26 @@ from hypothesis import strategies as st
 
 from pb_banana import BananaError, DecodeError, IncompleteError, LimitExceeded, Limits
 from pb_banana._pb2 import messages
-from pb_banana._pb2.framing import FrameReader, piece
+from pb_banana._pb2.framing import piece
 from pb_banana._pb2.lane_body import DETACHED, LaneBody
 from pb_banana._pb2.lanes import NO_KEYS, LaneMessage, LaneQueue
-from pb_banana._pb2.message_exchange import MessageExchange, Sent
+from pb_banana._pb2.message_exchange import Sent
 from pb_banana._pb2.reader import Refusal
 from pb_jelly import InsecureJelly, SecurityOptions
 
 from .graphs import POLICY, Node
 from .pb2 import difference, reader_for
-from .support import WIDE
-from .test_pb2_connection_values import Sending
-from .test_pb2_message_exchange import End, Policy, Receiver
+from .support import WIDE, spans
+from .test_pb2_framing import sent as frames_of
+from .test_pb2_message_exchange import End
 
 LARGE = bytes(range(256)) * (DETACHED // 256)
 
 
-def collected(data: bytes, cuts: list[int], size: int | None = None) -> LaneBody:
+def collected(data: bytes, cuts: list[int]) -> LaneBody:
     """Return the body of a message that comes in pieces."""
-    body = LaneBody(len(data) if size is None else size)
-    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for start, end in pairwise(places):
+    body = LaneBody(len(data))
+    for start, end in spans(data, cuts):
         body.write(data, start, end)
     return body
 
@@ -53,10 +51,7 @@ def over_lanes(sent: Sent, there: End) -> list[tuple[Any, ...]]:
     """Send a message in pieces, and return the received messages."""
     queue = LaneQueue(16_384)
     queue.add(LaneMessage(sent.parts, sent.size, NO_KEYS, NO_KEYS))
-    frames = []
-    while parts := queue.next_piece():
-        frames.append(b"".join(parts))
-    return there.receive(*frames)
+    return there.receive(*frames_of(queue))
 
 
 def reply_of(data: str | bytes, *strings: bytes) -> bytes:
@@ -68,18 +63,10 @@ def reply_of(data: str | bytes, *strings: bytes) -> bytes:
 
 def received(frame: bytes, limits: Limits = WIDE, security: Any = POLICY) -> Any:
     """Return the value of an answer."""
-    there = End(security=security, limits=limits)
-    frames = FrameReader(2**24 - 1, 10**6, 10**6)
-    there.exchange = MessageExchange(
-        Policy(security, limits), Sending(), there.opening, frames
-    )
-    receiver: Any = Receiver()
-    frames.feed(frame)
-    message = there.exchange.read()
-    assert message is not None
-    there.exchange.hand(message, receiver)
+    there = End(max_frame=2**24 - 1, security=security, limits=limits)
+    ((_, _, value),) = there.receive(frame)
     assert there.exchange.size == len(frame) - 12
-    return receiver.got[0][2]
+    return value
 
 
 VALUES: list[Any] = [

@@ -64,11 +64,19 @@ class Receiver:
 
 
 class End:
-    """An exchange, with the messages that it has received."""
+    """An exchange, with the messages that it has received.
 
-    def __init__(self, **options: Any) -> None:
-        self.opening = Opening()
-        frames = FrameReader(65_536, 10**6, 10**6)
+    Args:
+        opening: The answers about received values; None for new ones.
+        max_frame: The most bytes of a frame's payload.
+        **options: The policy's.
+    """
+
+    def __init__(
+        self, opening: Opening | None = None, max_frame: int = 65_536, **options: Any
+    ) -> None:
+        self.opening = Opening() if opening is None else opening
+        frames = FrameReader(max_frame, 10**6, 10**6)
         policy = Policy(**options)
         self.exchange = MessageExchange(policy, Sending(), self.opening, frames)
 
@@ -396,10 +404,7 @@ def test_exceptions_of_hooks_are_refused_or_passed_on() -> None:
             raise raised[0]
 
     data = raw("830205 d9b9b705")
-    there = End()
-    there.exchange = MessageExchange(
-        Policy(), Sending(), Raising(), FrameReader(65_536, 10**6, 10**6)
-    )
+    there = End(Raising())
     ((_, _, value),) = there.receive(data)
     assert isinstance(value.error, ValueError)
     raised.pop(0)

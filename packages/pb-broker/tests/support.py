@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -78,6 +78,25 @@ def failure_of(call: pb.Answer[Any], pair: Pair) -> Any:
     return got[0]
 
 
+def outcome(call: pb.Answer[Any]) -> list[Any]:
+    """Return a list that gets the answer of a call, or its exception."""
+    ends: list[Any] = []
+    pb.as_deferred(call).addCallbacks(
+        ends.append, lambda failure: ends.append(failure.value)
+    )
+    return ends
+
+
+async def listed(stream: Any) -> list[Any]:
+    """Return the items of a stream, when it has ended."""
+    return [item async for item in stream]
+
+
+def all_of(stream: Any, pair: Pair) -> Any:
+    """Return the items of a stream, or raise its failure."""
+    return result_of(ensureDeferred(listed(stream)), pair)
+
+
 def root_of(pair: Pair) -> Any:
     """Return the client's reference to the server's root object."""
     return pair.client.remoteForName("root")
@@ -91,6 +110,28 @@ def connected(root: Any = None, **factories: Any) -> Iterator[Pair]:
         yield pair
     finally:
         pair.close()
+
+
+@contextmanager
+def speaking(
+    root: Any = None,
+    server: Sequence[str] | None = ("pb2",),
+    client: Sequence[str] = ("pb2",),
+    **options: Any,
+) -> Iterator[Pair]:
+    """Connect two brokers that speak given dialects, for as long as a test needs them.
+
+    Args:
+        root: The server's root object; None for an `Echo`.
+        server: The dialects that the server offers; None for the default ones.
+        client: The dialects that the client takes.
+        **options: Further options of the server.
+    """
+    factory = pb.PBServerFactory(root or Echo(), dialects=server, **options)
+    with connected(
+        server_factory=factory, client_factory=pb.PBClientFactory(dialects=client)
+    ) as pair:
+        yield pair
 
 
 @contextmanager

@@ -125,11 +125,15 @@ class Patient(Echo):
 
 
 @asynccontextmanager
-async def running(root: Any = None) -> AsyncIterator[tuple[Any, pb_asyncio.Server]]:
+async def running(
+    root: Any = None, **options: Any
+) -> AsyncIterator[tuple[Any, pb_asyncio.Server]]:
+    """Serve a root object, and give a reference to it; the options are both ends'."""
     root = Patient() if root is None else root
+    where = "tcp:0:interface=127.0.0.1"
     async with (
-        pb_asyncio.serve("tcp:0:interface=127.0.0.1", root, grace=0) as server,
-        pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as remote,
+        pb_asyncio.serve(where, root, grace=0, **options) as server,
+        pb_asyncio.client(f"tcp:127.0.0.1:{server.port}", **options) as remote,
     ):
         yield remote, server
 

@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 import pb_broker as pb
-from pb_broker import asyncio as pb_asyncio
 from pb_broker._errors.caught_failure import caught_failure
 from pb_broker._errors.exception_details import details_of, full_text
 from pb_broker.paging import StringPager
 
 from .support import Echo, connected, failure_of, logged, result_of, root_of
+from .test_asyncio import on_a_loop, running
 
 
 def _raises(name: str) -> property:
@@ -187,13 +187,11 @@ def test_unreadable_exception_of_a_stream_follows_its_items(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_unreadable_exception_on_asyncio_ends_its_call_alone(kind: str) -> None:
-    async def main() -> None:
-        source = AsyncioRaises()
-        async with (
-            pb_asyncio.serve("tcp:0:interface=127.0.0.1", source, grace=0) as server,
-            pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root,
-        ):
+@on_a_loop
+async def test_unreadable_exception_on_asyncio_ends_its_call_alone(kind: str) -> None:
+    source = AsyncioRaises()
+    with logged():
+        async with running(source) as (root, _):
             other = root.callRemote("wait")
             for name in ("plain", "at_once", "later", "deferred", "future", "state"):
                 with pytest.raises(pb.RemoteError):
@@ -204,9 +202,6 @@ def test_unreadable_exception_on_asyncio_ends_its_call_alone(kind: str) -> None:
                 await stream.__anext__()
             source.waiting[0].callback("another")
             assert await other == "another"
-
-    with logged():
-        asyncio.run(asyncio.wait_for(main(), 600))
 
 
 def test_caller_learns_the_class_of_an_unreadable_exception() -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 import pb_broker as pb
 import pb_jelly
 from pb_banana import Limits
 from pb_banana.extending import hello, integers, messages, releases
 from pb_broker import paging
-from pb_broker.testing import MemoryTransport, Pair, connected_pair
+from pb_broker.testing import MemoryTransport, Pair
 
-from .support import Child, Echo, failure_of, logged, result_of, root_of
+from .support import (
+    Child,
+    Echo,
+    failure_of,
+    logged,
+    outcome,
+    result_of,
+    root_of,
+    speaking,
+)
 
 BOTH = ("pb2", "pb")
 #: The terms of a peer that takes a little.
@@ -30,38 +39,26 @@ TERMS: dict[str, Any] = {
 }
 
 
-@contextmanager
-def speaking(
-    root: Any = None,
-    server: Any = ("pb2",),
-    client: Any = ("pb2",),
-    **options: Any,
-) -> Iterator[Pair]:
-    """Connect two ends that speak some dialects."""
-    pair = connected_pair(
-        server_factory=pb.PBServerFactory(root or Echo(), dialects=server, **options),
-        client_factory=pb.PBClientFactory(dialects=client),
-    )
-    try:
-        yield pair
-    finally:
-        pair.close()
-
-
-def outcome(call: Any) -> list[Any]:
-    """Return a list that gets the answer of a call, or its failure."""
-    ends: list[Any] = []
-    call.addCallbacks(ends.append, lambda failure: ends.append(failure.value))
-    return ends
-
-
 class Peer:
-    """A client that sends given frames or bytes."""
+    """A client that sends given frames or bytes.
 
-    def __init__(self, root: Any = None, greets: bool = True, **options: Any) -> None:
+    Args:
+        root: The server's root object; None for an `Echo`.
+        greets: False for a client that has yet to send its greeting.
+        clock: The server's clock; None for none.
+        **options: Further options of the server.
+    """
+
+    def __init__(
+        self,
+        root: Any = None,
+        greets: bool = True,
+        clock: Clock | None = None,
+        **options: Any,
+    ) -> None:
         factory = pb.PBServerFactory(root or Echo(), dialects=("pb2",), **options)
         self.broker: Any = factory.buildProtocol(None)
-        self.broker.clock = None
+        self.broker.clock = clock
         self.transport: Any = MemoryTransport()
         self.broker.makeConnection(self.transport)
         # A string of three bytes, which is the choice.
@@ -635,11 +632,14 @@ def test_pieces_wait_for_a_sign_that_earlier_ones_have_arrived() -> None:
         assert large
 
 
-def test_pages_in_pieces_do_not_pile_up() -> None:
-    class Pages(Echo):
-        def remote_pages(self, collector: Any) -> None:
-            paging.StringPager(collector, bytes(2_000_000), 100_000)
+class Pages(Echo):
+    """Sends pages, each of which goes in pieces."""
 
+    def remote_pages(self, collector: Any) -> None:
+        paging.StringPager(collector, bytes(2_000_000), 100_000)
+
+
+def test_pages_in_pieces_do_not_pile_up() -> None:
     with speaking(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "pages")
         most = 0
@@ -651,10 +651,6 @@ def test_pages_in_pieces_do_not_pile_up() -> None:
 
 
 def test_pages_wait_as_pieces_do() -> None:
-    class Pages(Echo):
-        def remote_pages(self, collector: Any) -> None:
-            paging.StringPager(collector, bytes(2_000_000), 100_000)
-
     with speaking(Pages()) as pair:
         call = paging.getAllPages(root_of(pair), "pages")
         pair.pump()

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from twisted.internet.task import Clock
 
-import pb_broker as pb
-from pb_banana.extending import hello, integers, messages
-from pb_broker.testing import MemoryTransport, connected_pair
+from pb_banana.extending import integers, messages
 
-from .support import Echo, logged
+from .support import Echo, logged, speaking
+from .test_pb2_dialect import Peer
 
-TERMS: dict[str, Any] = {
-    "version": [1, 1],
-    "features": [],
-    "max_frame": 16_384,
-    "limits": {"calls": 8, "bytes": 10_000, "lanes": 2},
-}
 PIECE = 4096
 
 
-class Peer:
+class PiecePeer(Peer):
     """A client that sends pieces as it is told, at a server on a clock of its own.
 
     Attributes:
@@ -30,14 +21,9 @@ class Peer:
     """
 
     def __init__(self) -> None:
-        factory = pb.PBServerFactory(Echo(), dialects=("pb2",))
-        self.broker: Any = factory.buildProtocol(None)
-        self.clock = self.broker.clock = Clock()
-        self.transport: Any = MemoryTransport()
-        self.broker.makeConnection(self.transport)
-        self.broker.dataReceived(b"\x03\x82pb2" + hello(TERMS))
-        self.transport.take()
+        self.clock = Clock()
         self.asked = 0
+        super().__init__(clock=self.clock)
 
     def piece(self, lane: int, first: int = 0) -> None:
         """Send a piece of a message; its first one if the size of that is given."""
@@ -60,7 +46,7 @@ class Peer:
 
 
 def test_a_lane_that_is_left_alone_ends_the_connection() -> None:
-    peer = Peer()
+    peer = PiecePeer()
     peer.piece(1, first=100_000)
     with logged():
         for _ in range(3):
@@ -73,7 +59,7 @@ def test_a_lane_that_is_left_alone_ends_the_connection() -> None:
 
 
 def test_a_lane_with_a_piece_within_the_time_goes_on() -> None:
-    peer = Peer()
+    peer = PiecePeer()
     peer.piece(1, first=100_000)
     for _ in range(20):
         peer.wait()
@@ -83,7 +69,7 @@ def test_a_lane_with_a_piece_within_the_time_goes_on() -> None:
 
 
 def test_a_lane_goes_on_while_others_have_their_turns() -> None:
-    peer = Peer()
+    peer = PiecePeer()
     peer.piece(1, first=100_000)
     peer.piece(2, first=1_000_000)
     for _ in range(100):
@@ -93,7 +79,7 @@ def test_a_lane_goes_on_while_others_have_their_turns() -> None:
 
 
 def test_a_lane_that_is_passed_over_ends_the_connection() -> None:
-    peer = Peer()
+    peer = PiecePeer()
     peer.piece(1, first=100_000)
     peer.piece(2, first=2_000_000)
     with logged():
@@ -106,7 +92,7 @@ def test_a_lane_that_is_passed_over_ends_the_connection() -> None:
 
 
 def test_time_counts_for_nothing_while_the_peer_is_not_heard() -> None:
-    peer = Peer()
+    peer = PiecePeer()
     peer.piece(1, first=100_000)
     for _ in range(10):
         peer.wait(100, is_answering=False)
@@ -121,7 +107,7 @@ def test_time_counts_for_nothing_while_the_peer_is_not_heard() -> None:
 
 @pytest.mark.parametrize("is_dropped", [False, True])
 def test_no_ping_goes_when_no_large_message_comes_any_more(is_dropped: bool) -> None:
-    peer = Peer()
+    peer = PiecePeer()
     assert not peer.clock.getDelayedCalls()
     peer.piece(1, first=100_000)
     peer.wait()
@@ -137,7 +123,7 @@ def test_no_ping_goes_when_no_large_message_comes_any_more(is_dropped: bool) -> 
 
 
 def test_a_pong_after_the_end_of_the_connection_begins_no_timer() -> None:
-    peer = Peer()
+    peer = PiecePeer()
     peer.piece(1, first=100_000)
     peer.wait(is_answering=False)
     peer.broker.connectionLost()
@@ -149,17 +135,13 @@ def test_a_peer_whose_transport_never_asks_for_a_piece_is_not_given_up() -> None
     """Its small messages take all the room; pieces go behind the answers to pings."""
     size = 1_000_000
     root = Echo()
-    pair = connected_pair(
-        server_factory=pb.PBServerFactory(root, dialects=("pb2",)),
-        client_factory=pb.PBClientFactory(dialects=("pb2",)),
-    )
-    pair.client.remoteForName("root").callRemote("keep", [bytes(size // 2)] * 2)
-    pair.client_transport.producer.resumeProducing()
-    for _ in range(40):
-        for _ in range(3):
-            pair.server.dataReceived(pair.client_transport.take())
-            pair.client.dataReceived(pair.server_transport.take())
-        pair.clock.advance(15)
-    assert not pair.server_transport.aborted
-    assert len(root.kept) == 1
-    pair.close()
+    with speaking(root) as pair:
+        pair.client.remoteForName("root").callRemote("keep", [bytes(size // 2)] * 2)
+        pair.client_transport.producer.resumeProducing()
+        for _ in range(40):
+            for _ in range(3):
+                pair.server.dataReceived(pair.client_transport.take())
+                pair.client.dataReceived(pair.server_transport.take())
+            pair.clock.advance(15)
+        assert not pair.server_transport.aborted
+        assert len(root.kept) == 1

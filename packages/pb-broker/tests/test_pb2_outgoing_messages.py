@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 
 import pb_broker as pb
-from pb_broker.testing import Pair, connected_pair
+from pb_broker.testing import Pair
 
-from .support import logged, result_of
+from . import support
+from .support import logged, outcome, result_of
 
 LARGE = 300_000
 
@@ -77,16 +78,10 @@ class Part(pb.Referenceable):
 @contextmanager
 def speaking(**options: Any) -> Iterator[Pair]:
     """Connect two ends that speak "pb2", over which nothing is on its way."""
-    pair = connected_pair(
-        server_factory=pb.PBServerFactory(Store(), dialects=("pb2",), **options),
-        client_factory=pb.PBClientFactory(dialects=("pb2",)),
-    )
-    try:
+    with support.speaking(Store(), **options) as pair:
         yield pair
         assert not pair.closed
         assert_at_rest(pair)
-    finally:
-        pair.close()
 
 
 def assert_at_rest(pair: Pair) -> None:
@@ -109,15 +104,6 @@ def assert_at_rest(pair: Pair) -> None:
 def begun(pair: Pair) -> list[int]:
     numbers: list[int] = pair.server_factory.root.begun
     return numbers
-
-
-def outcome(call: Any) -> list[Any]:
-    """Return a list that will have what a call answers, or fails with."""
-    ends: list[Any] = []
-    pb.as_deferred(call).addCallbacks(
-        ends.append, lambda failure: ends.append(failure.value)
-    )
-    return ends
 
 
 def send_pieces(pair: Pair, count: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -14,9 +14,10 @@ from pb_banana import Limits
 from pb_banana.extending import integers, messages
 from pb_broker._objects.incoming_stream import IncomingStream
 from pb_broker._objects.outgoing_stream import OutgoingStream
-from pb_broker.testing import Pair, connected_pair
+from pb_broker.testing import Pair
 
-from .support import Child, failure_of, logged, result_of, root_of
+from . import support
+from .support import Child, all_of, failure_of, listed, logged, result_of, root_of
 
 pytestmark = pytest.mark.dialect("pb2")
 
@@ -81,24 +82,9 @@ class Root(pb.Root):
             self.ended += 1
 
 
-@contextmanager
-def speaking(root: Any = None, limits: Any = None) -> Iterator[Pair]:
+def speaking(root: Any = None, limits: Any = None) -> AbstractContextManager[Pair]:
     """Connect two ends that speak "pb2"."""
-    server = pb.PBServerFactory(root or Root(), dialects=("pb2",), limits=limits)
-    client = pb.PBClientFactory(dialects=("pb2",))
-    pair = connected_pair(server_factory=server, client_factory=client)
-    try:
-        yield pair
-    finally:
-        pair.close()
-
-
-async def listed(stream: Any) -> list[Any]:
-    return [each async for each in stream]
-
-
-def all_of(stream: Any, pair: Pair) -> Any:
-    return result_of(ensureDeferred(listed(stream)), pair)
+    return support.speaking(root or Root(), limits=limits)
 
 
 def next_of(stream: Any) -> Any:
@@ -215,16 +201,11 @@ def test_other_async_iterators_in_both_dialects(dialect: str) -> None:
             streams = (*streams, *named.values())
             return sum([sum(await listed(pb.as_stream(each))) for each in streams])
 
-    server = pb.PBServerFactory(Source(), dialects=(dialect,))
-    client = pb.PBClientFactory(dialects=(dialect,))
-    pair = connected_pair(server_factory=server, client_factory=client)
-    try:
+    with support.speaking(Source(), (dialect,), (dialect,)) as pair:
         root = root_of(pair)
         assert all_of(root.stream("plain"), pair) == [2, 1, 0]
         call = root.callRemote("sum", Plain(4), numbers(3), more=Plain(2))
         assert result_of(call, pair) == 6 + 3 + 1
-    finally:
-        pair.close()
 
 
 def test_value_that_is_no_stream() -> None:

@@ -6,8 +6,8 @@ import asyncio
 import copy
 import gc
 import pickle
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import pytest
@@ -15,11 +15,12 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 import pb_broker as pb
 from pb_banana.extending import integers, messages
-from pb_broker import asyncio as pb_asyncio
-from pb_broker.testing import Pair, connected_pair
+from pb_broker.testing import Pair
 from pb_jelly import JellyError, MalformedJelly
 
+from . import support
 from .support import failure_of, logged, result_of, root_of
+from .test_asyncio import on_a_loop, running
 
 BOTH = pytest.mark.parametrize("dialect", ["pb", "pb2"])
 
@@ -80,18 +81,12 @@ class Files(pb.Root):
         return [Report("large"), bytes(size)]
 
 
-@contextmanager
-def speaking(dialect: str = "pb2", root: Any = None, **options: Any) -> Iterator[Pair]:
+def speaking(
+    dialect: str = "pb2", root: Any = None, **options: Any
+) -> AbstractContextManager[Pair]:
     """Connect two ends that speak a dialect."""
-    server = pb.PBServerFactory(root or Files(), dialects=(dialect,), **options)
-    pair = connected_pair(
-        server_factory=server, client_factory=pb.PBClientFactory(dialects=(dialect,))
-    )
-    pair.flush()
-    try:
-        yield pair
-    finally:
-        pair.close()
+    dialects = (dialect,)
+    return support.speaking(root or Files(), dialects, dialects, **options)
 
 
 def waited(promise: Any, pair: Pair) -> Any:
@@ -636,32 +631,24 @@ def test_failure_that_is_never_looked_at_is_logged(dialect: str) -> None:
 
 
 @BOTH
-def test_promises_on_asyncio(dialect: str) -> None:
+@on_a_loop
+async def test_promises_on_asyncio(dialect: str) -> None:
     class Slow(Files):
         async def remote_soon(self) -> Report:
             await asyncio.sleep(0)
             return Report("soon")
 
-    async def run() -> None:
-        root = Slow()
-        dialects = (dialect,)
-        where = "tcp:0:interface=127.0.0.1"
-        async with pb_asyncio.serve(where, root, dialects=dialects) as server:
-            port = server.sockets[0].getsockname()[1]
-            client = pb_asyncio.client(f"tcp:127.0.0.1:{port}", dialects=dialects)
-            async with client as there:
-                promise = there.promise("soon")
-                read = promise.callRemote("read")
-                stored = there.callRemote("store", promise, [promise])
-                assert await read == "soon"
-                assert await stored == 1
-                assert await promise.promise("next").callRemote("read") == "soon+"
-                with pytest.raises(KeyError):
-                    await there.promise("fail")["x"].callRemote("read")
-                listing = there.promise("list")
-                assert await listing["count"] == await listing["count"] == 2
-
-    asyncio.run(run())
+    async with running(Slow(), dialects=(dialect,)) as (there, _):
+        promise = there.promise("soon")
+        read = promise.callRemote("read")
+        stored = there.callRemote("store", promise, [promise])
+        assert await read == "soon"
+        assert await stored == 1
+        assert await promise.promise("next").callRemote("read") == "soon+"
+        with pytest.raises(KeyError):
+            await there.promise("fail")["x"].callRemote("read")
+        listing = there.promise("list")
+        assert await listing["count"] == await listing["count"] == 2
 
 
 # Objects with the methods of an answer
@@ -764,23 +751,16 @@ def test_then_without_an_interface() -> None:
 
 
 @BOTH
-def test_then_on_asyncio(dialect: str) -> None:
-    async def run() -> None:
-        dialects = (dialect,)
-        where = "tcp:0:interface=127.0.0.1"
-        async with pb_asyncio.serve(where, Files(), dialects=dialects) as server:
-            port = server.sockets[0].getsockname()[1]
-            client = pb_asyncio.client(f"tcp:127.0.0.1:{port}", dialects=dialects)
-            async with client as there:
-                library = there.stub(Library)
-                report = pb.then(library.open("report"))
-                assert await report.read() == "report"
-                again = pb.then(pb.then(library.open("again")).next())
-                assert await again.read() == "again+"
-                coroutine = pb.then(there.callRemote("open", "plain"), Readable)
-                assert await coroutine.read() == "plain"
-
-    asyncio.run(run())
+@on_a_loop
+async def test_then_on_asyncio(dialect: str) -> None:
+    async with running(Files(), dialects=(dialect,)) as (there, _):
+        library = there.stub(Library)
+        report = pb.then(library.open("report"))
+        assert await report.read() == "report"
+        again = pb.then(pb.then(library.open("again")).next())
+        assert await again.read() == "again+"
+        coroutine = pb.then(there.callRemote("open", "plain"), Readable)
+        assert await coroutine.read() == "plain"
 
 
 @BOTH
@@ -821,11 +801,7 @@ def test_promises_and_streams_before_a_dialect_is_agreed(server: Any) -> None:
         for number in range(3):
             yield number
 
-    pair = connected_pair(
-        server_factory=pb.PBServerFactory(Reading(), dialects=server),
-        client_factory=pb.PBClientFactory(dialects=("pb2", "pb")),
-    )
-    try:
+    with support.speaking(Reading(), server, ("pb2", "pb")) as pair:
         root = root_of(pair)
         taken = root.callRemote("take", numbers())
         promise = root.promise("list")
@@ -837,8 +813,6 @@ def test_promises_and_streams_before_a_dialect_is_agreed(server: Any) -> None:
         for broker in (pair.client, pair.server):
             assert not broker.session.incoming.streams
         assert not pair.client.session.exports.objects
-    finally:
-        pair.close()
 
 
 def test_then_of_an_answer_that_has_come() -> None:

@@ -18,7 +18,7 @@ from pb_broker import asyncio as pb_asyncio
 from pb_broker._objects.streams import RemoteStream
 from pb_broker.testing import Pair
 
-from .support import connected, failure_of, logged, result_of, root_of
+from .support import all_of, connected, failure_of, listed, logged, result_of, root_of
 
 
 class Source(pb.Root):
@@ -75,14 +75,6 @@ class Source(pb.Root):
 class Odd(pb.Referenceable):
     def remote_next(self, most: int) -> Any:
         return [1, 2, 3]
-
-
-async def listed(stream: Any) -> list[Any]:
-    return [item async for item in stream]
-
-
-def all_of(stream: Any, pair: Pair) -> Any:
-    return result_of(ensureDeferred(listed(stream)), pair)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 100])

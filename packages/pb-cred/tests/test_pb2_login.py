@@ -15,7 +15,7 @@ from pb_cred import PBClientFactory, PBServerFactory, pb
 from pb_cred import asyncio as pb_asyncio
 from pb_cred.drop_in import _pb as drop_in
 
-from .support import ALICE, OneRealm, log_in, logged, portal_of, trapped
+from .support import ALICE, OneRealm, call, log_in, logged, portal_of, trapped
 
 
 class Storing(pb.Avatar):
@@ -50,27 +50,18 @@ def strangers(**options: Any) -> Iterator[Pair]:
         pair.close()
 
 
-def _given(pair: Pair, call: Any) -> list[Any]:
-    given: list[Any] = []
-    call.addBoth(given.append)
-    pair.flush()
-    return given
-
-
 def test_large_messages_come_after_the_login() -> None:
     with strangers() as pair:
-        (avatar,) = _given(pair, pair.client_factory.login(ALICE))
+        avatar = log_in(pair)
         assert pair.server.is_authenticated
-        call = avatar.callRemote("store", b"x" * 500_000)
-        assert _given(pair, call) == [500_000]
+        assert call(pair, avatar, "store", b"x" * 500_000) == 500_000
 
 
 @pytest.mark.parametrize("size", [15_000, 17_000, 300_000])
 def test_messages_before_the_login_are_small(size: int) -> None:
     with strangers() as pair, logged():
         root = pair.client.remoteForName("root")
-        call = root.callRemote("mechanisms", b"x" * size)
-        call.addErrback(lambda _: None)
+        root.callRemote("mechanisms", b"x" * size).addErrback(lambda _: None)
         pair.flush()
         assert pair.closed is (size > 16_384)
 
@@ -79,7 +70,7 @@ def test_calls_before_the_login_are_few() -> None:
     with strangers() as pair:
         credit = pair.client.session.codec.outgoing._credit
         assert (credit.most_calls, credit.most_octets) == (16, 32_768)
-        _given(pair, pair.client_factory.login(ALICE))
+        log_in(pair)
         assert credit.most_calls >= 10_000
         assert credit.most_octets >= 2 * 8 * 2**20
 
