@@ -545,10 +545,9 @@ def test_argument_is_a_stream() -> None:
             _, found = peer.begin("root", "sum", CBORTag(STREAM, 8))
             await peer.produce(8, range(3000))
             assert await found == sum(range(3000))
-            # Numbers of streams that have ended are free.
-            _, found = peer.begin("root", "sum", CBORTag(STREAM, 8))
+            _, found = peer.begin("root", "sum", CBORTag(STREAM, 9))
             sizes = (10_000, 10_000, 300_000, 20)
-            await peer.produce(8, map(bytes, sizes))
+            await peer.produce(9, map(bytes, sizes))
             assert await found == sum(sizes)
 
     asyncio.run(test())
