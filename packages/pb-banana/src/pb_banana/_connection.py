@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pb_jelly import Limits
 
+from ._in_force import LimitsInForce
 from ._negotiation import (
     CLIENT,
     FRAMED,
@@ -72,6 +73,7 @@ class Connection(Exchange):
 
     Attributes:
         dialect: The name agreed on, None until then.
+        in_force: The limits that hold now, for those who ask for each message.
         negotiation: The bytes of the server's offer, followed by those of the client's
             choice, each in its shortest form; empty before the offer.
     """
@@ -80,10 +82,10 @@ class Connection(Exchange):
         "_dialects",
         "_failure",
         "_head",
-        "_limits",
         "_outgoing",
         "_role",
         "dialect",
+        "in_force",
         "negotiation",
     )
 
@@ -101,7 +103,7 @@ class Connection(Exchange):
         self.negotiation: bytes = b""
         self._role = CLIENT if is_client else SERVER
         self._dialects = tuple(dialects)
-        self._limits = limits
+        self.in_force = LimitsInForce(limits)
         self._head = b""
         self._failure: NegotiationError | None = None
         self._outgoing = b""
@@ -113,21 +115,22 @@ class Connection(Exchange):
         It may be replaced at any time; until a dialect is agreed on, much
         tighter limits hold.
         """
-        return self._limits
+        return self.in_force.receiving
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
-        self._limits = limits
+        self.in_force.receiving = limits
         if self.dialect is not None:
             self._decoder.limits = limits
 
     @property
     def send_limits(self) -> Limits:
         """What an expression may cost that goes out. It may be replaced."""
-        return self._encoder.limits
+        return self.in_force.sending
 
     @send_limits.setter
     def send_limits(self, limits: Limits) -> None:
+        self.in_force.sending = limits
         self._encoder = _encoder(limits, self.dialect)
 
     def connection_made(self) -> bytes:
@@ -155,7 +158,7 @@ class Connection(Exchange):
         self._is_pb = vocabulary is PB_VOCABULARY
         self._encoder = _encoder(self._encoder.limits, dialect)
         self._decoder.vocabulary = vocabulary
-        self._decoder.limits = self._limits
+        self._decoder.limits = self.limits
 
     def encode(self, expression: Expression) -> bytes:
         """Return the bytes of one expression, in the dialect spoken now.

@@ -211,6 +211,23 @@ class HeadReader:
         self._views = views
         self._unjellier = None
 
+    def serve(
+        self, connection: ReceivedValues, invoker: Any, types: Mapping[bytes, Any] | None
+    ) -> None:
+        """Read the values of a connection from now on.
+
+        Args:
+            connection: What knows its values.
+            invoker: For the use of hooks.
+            types: Names that are accepted whatever the policy says.
+        """
+        if (
+            self._connection is not connection
+            or self._invoker is not invoker
+            or self._types is not types
+        ):
+            self.set_options(connection=connection, invoker=invoker, types=types)
+
     # Heads.
 
     def _argument(self, head: i64) -> i64:

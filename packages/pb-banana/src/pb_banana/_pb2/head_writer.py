@@ -306,6 +306,19 @@ class HeadWriter:
         self._borrows = borrows
         self._set_floor()
 
+    def serve(self, connection: SentValues, invoker: Any) -> None:
+        """Write the values of a connection from now on.
+
+        Args:
+            connection: What knows its values.
+            invoker: For the use of hooks.
+        """
+        if self._connection is connection and self._invoker is invoker:
+            if self._connection_tags:
+                self._connection_tags = {}
+        else:
+            self.set_options(connection=connection, invoker=invoker)
+
     def _set_floor(self) -> None:
         """Say from where on values are written by the loop, which knows all cases."""
         self._floor = max(0, self._depth - LEVELS)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mypy_extensions import i64
 
-    from pb_jelly import Limits, Taster
+    from pb_banana._in_force import LimitsInForce
     from pb_jelly.codec import CurrentTables
 
     from .connection_values import ReceivedValues, SentValues
@@ -81,27 +81,23 @@ class ValuePolicy(Protocol):
     """The policy and the limits by which the values of a connection cross.
 
     Attributes:
-        modern_tables: The tables of the policy.
-        security: The policy.
-        invoker: The object that hooks of values get as their ``invoker``.
-        types: Names that are accepted whatever the policy says.
         endings: The exceptions of hooks that end one value and nothing else.
+        in_force: The limits.
+        invoker: The object that hooks of values get as their ``invoker``.
+        modern_tables: The tables of the policy.
+        types: Names that are accepted whatever the policy says.
     """
 
     @property
     def endings(self) -> tuple[type[BaseException], ...]: ...
     @property
-    def modern_tables(self) -> CurrentTables: ...
-    @property
-    def security(self) -> Taster: ...
+    def in_force(self) -> LimitsInForce: ...
     @property
     def invoker(self) -> Any: ...
     @property
+    def modern_tables(self) -> CurrentTables: ...
+    @property
     def types(self) -> Mapping[bytes, Any] | None: ...
-    @property
-    def limits(self) -> Limits: ...
-    @property
-    def send_limits(self) -> Limits: ...
 
 
 class MessageReceiver(Protocol):
@@ -225,12 +221,16 @@ class MessageExchange:
         frames: The frames that come.
 
     Attributes:
+        endings: The exceptions of hooks and methods that end one value or call.
         frames: As above.
         received: The number of messages that have come and are counted.
         size: The bytes of the message that was read last.
     """
 
-    __slots__ = ("_arrived", "_left", "_policy", "_sent", "frames", "received", "size")
+    __slots__ = (
+        *("_arrived", "_left", "_limits", "_policy", "_sent"),
+        *("endings", "frames", "received", "size"),
+    )
 
     def __init__(
         self,
@@ -240,6 +240,8 @@ class MessageExchange:
         frames: FrameReader,
     ) -> None:
         self._policy = policy
+        self._limits: LimitsInForce = policy.in_force
+        self.endings = policy.endings
         self._sent = sent
         self._arrived = received
         self.frames = frames
@@ -254,21 +256,19 @@ class MessageExchange:
         """Return a writer, by the policy and limits that hold now."""
         policy = self._policy
         writer = _writers.pop() if _writers else Writer()
-        writer.set_options(connection=sent, invoker=policy.invoker)
-        sending = policy.modern_tables.current().sending
-        writer.use(sending, policy.security, policy.send_limits)
+        writer.serve(sent, policy.invoker)
+        tables = policy.modern_tables.current()
+        writer.use(tables.sending, tables.taster, self._limits.sending)
         return writer
 
     def _reader(self, received: ReceivedValues) -> Reader:
         """Return a reader, by the policy and limits that hold now."""
         policy = self._policy
         reader = _readers.pop() if _readers else Reader()
-        reader.set_options(
-            connection=received, invoker=policy.invoker, types=policy.types
-        )
-        reader.set_endings(policy.endings)
-        reading = policy.modern_tables.current().reading
-        reader.use(reading, policy.security, policy.limits)
+        reader.serve(received, policy.invoker, policy.types)
+        reader.set_endings(self.endings)
+        tables = policy.modern_tables.current()
+        reader.use(tables.reading, tables.taster, self._limits.receiving)
         return reader
 
     def call(
@@ -346,7 +346,7 @@ class MessageExchange:
             # With the greatest numbers, so that no limit needs a look later.
             size = writer.end() + _NUMBERS_BYTES
             body = b"".join(writer.take())
-            most = self._policy.send_limits.message_bytes
+            most = self._limits.sending.message_bytes
             if size > most:
                 raise LimitExceeded("message_bytes", size, most)
             return body
@@ -461,7 +461,7 @@ class MessageExchange:
         frames = self.frames
         if frames.position >= frames.end and not frames.advance():
             return None
-        most = self._policy.limits.message_bytes
+        most: i64 = self._limits.receiving.message_bytes
         start = frames.position
         # A frame may hold several messages, and is longer than each may be.
         end: i64 = min(frames.end, start + most - frames.apart)

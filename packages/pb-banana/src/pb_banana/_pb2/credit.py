@@ -15,9 +15,12 @@ each other for ever.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, final
 
-from pb_broker.errors import ProtocolError
+from pb_banana.errors import DecodeError
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 __all__ = ["CreditGiven", "CreditTaken"]
 
@@ -27,6 +30,7 @@ _RESERVE: Final = 8
 _NEWS: Final = 4
 
 
+@final
 class CreditTaken:
     """The credit that the other end has given us.
 
@@ -47,12 +51,18 @@ class CreditTaken:
     )
 
     def __init__(self, calls: int, octets: int) -> None:
-        self._window_calls = self.most_calls = calls
-        self._window_octets = self.most_octets = octets
-        self.calls = 0
-        self.octets = 0
+        self._window_calls: i64 = calls
+        self._window_octets: i64 = octets
+        self.most_calls: i64 = calls
+        self.most_octets: i64 = octets
+        self.calls: i64 = 0
+        self.octets: i64 = 0
 
-    def allows(self, size: int, is_within: bool) -> bool:
+    def allows_any(self) -> bool:
+        """Tell whether the smallest message may be begun, without the reserve."""
+        return self.calls < self.most_calls - self._window_calls // _RESERVE
+
+    def allows(self, size: i64, is_within: bool) -> bool:
         """Tell whether a message may be begun.
 
         Args:
@@ -71,7 +81,7 @@ class CreditTaken:
             and self.octets <= self.most_octets - self._window_octets
         )
 
-    def begin(self, size: int) -> None:
+    def begin(self, size: i64) -> None:
         """Count a message that is begun.
 
         Args:
@@ -80,7 +90,7 @@ class CreditTaken:
         self.calls += 1
         self.octets += size
 
-    def take_back(self, size: int) -> None:
+    def take_back(self, size: i64) -> None:
         """Count a message no more, which the other end has not begun.
 
         Args:
@@ -89,7 +99,7 @@ class CreditTaken:
         self.calls -= 1
         self.octets -= size
 
-    def told(self, most_octets: int, most_calls: int) -> bool:
+    def told(self, most_octets: i64, most_calls: i64) -> bool:
         """Learn of new totals; tell whether they are higher.
 
         Args:
@@ -102,6 +112,7 @@ class CreditTaken:
         return is_more
 
 
+@final
 class CreditGiven:
     """The credit that we have given the other end.
 
@@ -121,19 +132,25 @@ class CreditGiven:
     )
 
     def __init__(self, calls: int, octets: int) -> None:
-        self._first_calls = self._window_calls = self._told_calls = calls
-        self._first_octets = self._window_octets = self._told_octets = octets
-        self.calls = self.octets = 0
-        self._ended_calls = self._ended_octets = 0
+        self._first_calls: i64 = calls
+        self._first_octets: i64 = octets
+        self._window_calls: i64 = calls
+        self._window_octets: i64 = octets
+        self._told_calls: i64 = calls
+        self._told_octets: i64 = octets
+        self.calls: i64 = 0
+        self.octets: i64 = 0
+        self._ended_calls: i64 = 0
+        self._ended_octets: i64 = 0
 
-    def begin(self, size: int) -> None:
+    def begin(self, size: i64) -> None:
         """Count a message that the other end has begun.
 
         Args:
             size: Its bytes.
 
         Raises:
-            ProtocolError: It had no credit for that.
+            DecodeError: It had no credit for that.
         """
         is_over = self.calls >= self._told_calls or (
             self.octets + size > self._told_octets
@@ -142,14 +159,14 @@ class CreditGiven:
             self.calls > self._told_calls - self._first_calls
             or self.octets > self._told_octets - self._first_octets
         ):
-            raise ProtocolError(
+            raise DecodeError(
                 f"over the credit of {self._told_calls} calls "
                 f"and {self._told_octets} bytes"
             )
         self.calls += 1
         self.octets += size
 
-    def end(self, size: int) -> bool:
+    def end(self, size: i64) -> bool:
         """Count a message whose call has ended.
 
         Args:
@@ -166,7 +183,7 @@ class CreditGiven:
             1, self._window_octets // _NEWS
         )
 
-    def widen(self, calls: int, octets: int) -> None:
+    def widen(self, calls: i64, octets: i64) -> None:
         """Give more from now on.
 
         Args:

@@ -1,0 +1,639 @@
+"""This module holds the call core of one connection: the short way of a call, there.
+
+Theory of operation
+-------------------
+Nearly every call is an ordinary one: it has an answer, no options but a deadline, and
+values that fit in a frame; there is credit for it, and nothing waits to be sent first.
+A `CallCore` has the state that such a call needs, and takes it all the way: it numbers
+it, writes it, lists it, reads what comes, calls the method, answers, and gives the
+answer to its call.  Whatever is not ordinary it leaves to the longer way, which is the
+same for all messages: :meth:`CallCore.call` returns None, and what is read goes to the
+receiver.  Both ways share the tables, and one may follow the other at any time.
+
+It does no input or output, and knows no event loop: its surroundings are the objects
+that :meth:`CallCore.bind` is given.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from threading import get_ident
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
+
+from pb_banana.errors import DecodeError
+from pb_jelly.errors import JellyError
+
+from . import messages
+from .asked_values import AskedReceived, AskedSent
+from .credit import CreditGiven, CreditTaken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import ContextVar
+
+    from mypy_extensions import i64
+
+    from .asked_values import Journal
+    from .lanes import LaneQueue
+    from .message_exchange import MessageExchange, MessageReceiver, Sent
+
+__all__ = ["CallCore"]
+
+_CALL: Final = messages.CALL
+_ANSWER: Final = messages.ANSWER
+_HELLO: Final = messages.HELLO
+_DEADLINE: Final = messages.DEADLINE
+
+#: The most milliseconds of a deadline: a day.
+_LONGEST: Final = 86_400_000
+
+#: Types of results and answers that are values, and need no further look.
+_VALUES: Final[set[Any]] = {
+    *(type(None), bool, int, float, str, bytes, tuple, list, dict)
+}
+
+
+class Outbox(Protocol):
+    """The way out of the connection.
+
+    Attributes:
+        gathered: Messages that go out together; None outside of a batch.
+    """
+
+    @property
+    def gathered(self) -> list[bytes] | None: ...
+
+    def send(self, parts: list[bytes]) -> None:
+        """Send the bytes of one message."""
+
+
+class Outgoing(Protocol):
+    """The calls that are made here, as the longer way has them.
+
+    Attributes:
+        hooks: Parties to each step of a call; None for none.
+        last: The number of the last call.
+        metadata: Texts that go along with the call that is being made; None for none.
+        outbox: Where calls go.
+        thread: The identifier of the thread in which calls are made.
+        timer: The timer for calls that are late; None for none.
+    """
+
+    last: int
+
+    @property
+    def hooks(self) -> object | None: ...
+    @property
+    def metadata(self) -> object | None: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def thread(self) -> int: ...
+    @property
+    def timer(self) -> object | None: ...
+
+    def arm(self, seconds: float) -> None:
+        """Have calls fail that are not answered by then."""
+
+    def listed(self) -> dict[int, Any]:
+        """Return the table of calls that wait for an answer, to add to."""
+        ...
+
+    def unsent(
+        self,
+        error: BaseException,
+        target: int | bytes,
+        method: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+    ) -> Any:
+        """Return what becomes of a call that could not be written."""
+
+
+class Incoming(Protocol):
+    """The calls that are served here, as the longer way has them.
+
+    Attributes:
+        hooks: Parties to each step of a call; None for none.
+        is_over: True if the connection is lost, so that no answer can be sent.
+        outbox: Where answers go.
+        refusal: Why no call is begun any more; None if calls are.
+        serving: The number of calls whose results have yet to come.
+    """
+
+    @property
+    def hooks(self) -> object | None: ...
+    @property
+    def is_over(self) -> bool: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def refusal(self) -> str | None: ...
+    @property
+    def serving(self) -> int: ...
+
+    def target(self, luid: int | bytes, to_copy: bool) -> Any:
+        """Return the object that is called; None if there is none."""
+
+    def check(self, target: Any, method: bytes) -> None:
+        """Raise the reason why a call may not be made now, if there is one."""
+
+    def raised(self, error: BaseException, request: int, wanted: bool) -> None:
+        """End a call whose method, or whose answer, has raised an exception."""
+
+    def take(self, result: Any, request: int, wanted: bool, served: Any) -> None:
+        """Answer with a result that may have to be waited for."""
+
+    def cancel_after(self, seconds: float, request: int) -> None:
+        """Cancel a call that is served, if it is not done after some time."""
+
+
+class Longer(Protocol):
+    """The longer way of messages, where a core cannot go on.
+
+    Attributes:
+        is_asked: True if the peer has asked for its credit.
+    """
+
+    @property
+    def is_asked(self) -> bool: ...
+
+    def acknowledge(self) -> None:
+        """Tell the peer of its credit."""
+
+    def ended(self, number: int) -> None:
+        """Learn that a call has ended whose answer may be kept."""
+
+    def begun(
+        self, request: int, target: int | bytes, sent: Sent, journal: Journal
+    ) -> list[bytes]:
+        """Return the bytes of a call that is written, if it can be begun."""
+        ...
+
+    def answered(self, request: int, sent: Sent, journal: Journal) -> list[bytes]:
+        """Return the bytes of an answer that is written, if it can be sent."""
+        ...
+
+    def has_read(self) -> bool:
+        """Take the connection's values of the message that was read.
+
+        Returns:
+            True if the message is not an ordinary one, for their sake.
+        """
+        ...
+
+    def watch_lanes(self) -> None:
+        """See that messages go on that have come in part."""
+
+
+class CallListener(Protocol):
+    """The connection, as methods and the tables know it.
+
+    Attributes:
+        call_timeout: The seconds in which calls have to be answered; None for any time.
+        disconnected: True when the connection is lost.
+        is_hung_up: True when this end has ended it.
+    """
+
+    @property
+    def call_timeout(self) -> float | None: ...
+    @property
+    def disconnected(self) -> object: ...
+    @property
+    def is_hung_up(self) -> bool: ...
+    @property
+    def reading(self) -> Any: ...
+
+
+@final
+class CallCore:
+    """The ordinary calls of one connection, either way.
+
+    Args:
+        exchange: The messages of the connection.
+        sent: The connection's values that are sent, as the exchange asks for them.
+        received: The same for values that come.
+        lanes: The messages that are sent in pieces.
+        waiting: The calls that wait for credit.
+
+    Attributes:
+        busy: The number of steps under way within which nothing else may be sent.
+        given: The credit that the peer has here.
+        is_ready: True if the greetings have crossed, so that messages can be sent.
+        open: The bytes of the calls that are served here, by their numbers.
+        sent: The number of messages that were handed on and are counted.
+        taken: The credit that this end has.
+    """
+
+    __slots__ = (
+        *("_abandoned", "_due", "_exchange", "_exports", "_host", "_incoming"),
+        *("_is_bound", "_keeps_context", "_kept", "_lanes", "_longer", "_new_call"),
+        *("_outgoing", "_receiver", "_received", "_seconds", "_sent", "_waiting"),
+        *("_withdrawn", "busy", "given", "is_ready", "open", "sent", "taken"),
+    )
+
+    def __init__(
+        self,
+        exchange: MessageExchange,
+        sent: AskedSent,
+        received: AskedReceived,
+        lanes: LaneQueue,
+        waiting: Any,
+    ) -> None:
+        self._exchange = exchange
+        self._sent = sent
+        self._received = received
+        self._lanes = lanes
+        self._waiting = waiting
+        self._is_bound: bool = False
+        self.busy: i64 = 0
+        self.given: CreditGiven = CreditGiven(0, 0)
+        self.taken: CreditTaken = CreditTaken(0, 0)
+        self.is_ready: bool = False
+        self.open: dict[int, int] = {}
+        self.sent: i64 = 0
+
+    def bind(
+        self,
+        *,
+        host: CallListener,
+        outgoing: Outgoing,
+        incoming: Incoming,
+        exports: Any,
+        longer: Longer,
+        receiver: MessageReceiver,
+        abandoned: set[int],
+        withdrawn: set[int],
+        kept: dict[int, Any],
+        new_call: Callable[[], Any],
+        keeps_context: bool,
+        seconds: Callable[[], float],
+        due: ContextVar[Any],
+    ) -> None:
+        """Take calls from now on.
+
+        Args:
+            host: The connection, which methods are called with.
+            outgoing: The calls that are made here.
+            incoming: The calls that are served here.
+            exports: The table of objects that can be called: ``objects`` by number.
+            longer: Where a message goes on that is not ordinary.
+            receiver: What such messages are handed to that come.
+            abandoned: The numbers of calls that were given up and not answered yet.
+            withdrawn: The numbers of calls whose answers there will never be.
+            kept: The answers that are kept for later calls.
+            new_call: Returns a call: it has ``callback``, ``called`` and ``context``.
+            keeps_context: True if its callbacks have to be run in its context.
+            seconds: The clock that deadlines are counted by, in seconds.
+            due: The deadline of the call that is being served: a clock with
+                ``seconds()`` and a time on it; None for none.
+        """
+        self._host = host
+        self._outgoing = outgoing
+        self._incoming = incoming
+        self._exports = exports
+        self._longer = longer
+        self._receiver = receiver
+        self._abandoned = abandoned
+        self._withdrawn = withdrawn
+        self._kept = kept
+        self._new_call = new_call
+        self._keeps_context: bool = keeps_context
+        self._seconds = seconds
+        self._due = due
+        self._is_bound = True
+
+    # Calls that are made here.
+
+    def call(
+        self,
+        target: int | bytes,
+        method: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+    ) -> Any:
+        """Make a call whose answer is wanted, if it is an ordinary one.
+
+        Args:
+            target: The other end's number or name of the object.
+            method: The name of the method, as UTF-8.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            perspective: On whose behalf the arguments are written.
+
+        Returns:
+            What becomes of it: the object that `new_call` has made, or a failed one;
+            None if nothing was done, and the call has to go the longer way.
+        """
+        if not self.is_ready or not self._is_bound or self._sent.is_open:
+            return None
+        outgoing, host = self._outgoing, self._host
+        if (
+            outgoing.hooks is not None
+            or outgoing.metadata is not None
+            or self._withdrawn
+            or self._waiting
+            or self._lanes
+            or outgoing.thread != get_ident()
+            or self._due.get() is not None
+            or host.reading.is_held
+        ):
+            return None
+        seconds = host.call_timeout
+        options: dict[int, Any] | None = None
+        if seconds is not None:
+            milliseconds = int(seconds * 1000)
+            if milliseconds > _LONGEST:
+                return None
+            options = {_DEADLINE: milliseconds or 1}
+        if not self.taken.allows_any():
+            return None
+        request: int = outgoing.last + 1
+        outgoing.last = request
+        asked = self._sent
+        outer = asked.open((perspective, method, None, None))
+        self.busy += 1
+        sent: Sent
+        journal: Any = None
+        try:
+            sent = self._exchange.call(
+                _CALL, request, target, method, args, kw, options
+            )
+            journal = asked.take()
+        except Exception as error:
+            asked.close(outer)
+            outer = None
+            return outgoing.unsent(error, target, method, args, kw, perspective)
+        finally:
+            self.busy -= 1
+            asked.close(outer)
+        # First, since there are transports that bring the answer at once.
+        call = self._begin(request, method, seconds)
+        size: i64 = sent.size
+        if (
+            journal is None
+            and size <= self._lanes.max_frame
+            and self.taken.allows(size, False)
+            and not self._lanes
+            and not self._waiting
+        ):
+            self.taken.begin(size)
+            self.sent += 1
+            self._send(outgoing.outbox, sent)
+            return call
+        for part in self._longer.begun(request, target, sent, journal):
+            outgoing.outbox.send([part])
+        return call
+
+    def _begin(self, request: int, method: bytes, seconds: float | None) -> Any:
+        """Return a call that is being made, and list it."""
+        outgoing = self._outgoing
+        call = self._new_call()
+        outgoing.listed()[request] = call
+        call.pending = outgoing
+        call.request = request
+        call.name = method
+        if self._keeps_context:
+            context = copy_context()
+            if len(context):
+                call.context = context
+        if seconds is not None:
+            if outgoing.timer is None:
+                outgoing.arm(seconds)
+            call.deadline = self._seconds() + seconds
+        return call
+
+    def _send(self, outbox: Outbox, sent: Sent) -> None:
+        """Send a message in one frame."""
+        gathered = outbox.gathered
+        if gathered is None:
+            outbox.send([sent.frame()])
+        else:
+            gathered.append(sent.frame())
+
+    # What comes.
+
+    def receive(self, data: bytes, seconds: float) -> bool:
+        """Handle the messages that have come, for some time.
+
+        Args:
+            data: The next bytes; none to go on with those that are there.
+            seconds: The time; at least one message is handled.
+
+        Returns:
+            True if there may be more messages in what has come.
+
+        Raises:
+            DecodeError: The bytes are no messages of the dialect.
+            LimitExceeded: A message is too large.
+        """
+        exchange, host, asked = self._exchange, self._host, self._received
+        frames = exchange.frames
+        frames.feed(data)
+        if asked.is_open:
+            # A hook of a value that is being read has made the transport deliver.
+            return True
+        end = perf_counter() + seconds
+        while not host.disconnected and not host.is_hung_up:
+            is_ordinary = True
+            asked.open()
+            try:
+                message = exchange.read()
+            finally:
+                if asked.close():
+                    is_ordinary = not self._longer.has_read()
+            if message is None:
+                if frames.has_lanes:
+                    self._longer.watch_lanes()
+                return False
+            if not is_ordinary or not self._handled(message):
+                if not self.is_ready and message[0] != _HELLO:
+                    raise DecodeError("a message before the hello")
+                exchange.hand(message, self._receiver)
+            if not frames.has_backlog:
+                return False
+            if perf_counter() > end:
+                break
+        return frames.has_backlog
+
+    def _handled(self, message: tuple[Any, ...]) -> bool:
+        """Handle an ordinary message; return False for any other."""
+        if not self.is_ready:
+            return False
+        number: i64 = message[0]
+        if number == _CALL:
+            return self._serve(message)
+        if number == _ANSWER:
+            return self._answer(message[1], message[2])
+        return False
+
+    def _answer(self, request: int, value: Any) -> bool:
+        """Give a call its answer."""
+        outgoing = self._outgoing
+        if outgoing.hooks is not None or type(value) not in _VALUES:
+            return False
+        call = outgoing.listed().get(request)
+        if call is None or call.called:
+            return False
+        del outgoing.listed()[request]
+        self._exchange.received += 1
+        if self._abandoned:
+            self._abandoned.discard(request)
+        context = call.context
+        if context is None:
+            call.callback(value)
+        else:
+            context.run(call.callback, value)
+        return True
+
+    # Calls that are served here.
+
+    def _serve(self, message: tuple[Any, ...]) -> bool:
+        """Make a call for the peer, and answer it."""
+        incoming = self._incoming
+        target = message[2]
+        args = message[4]
+        kw = message[5]
+        options = message[6]
+        if (
+            incoming.hooks is not None
+            or type(args) is not tuple
+            or type(kw) is not dict
+            or type(target) is tuple
+        ):
+            return False
+        milliseconds: i64 = -1
+        if options is not None:
+            if len(options) != 1 or _DEADLINE not in options:
+                return False
+            milliseconds = options[_DEADLINE]
+            if milliseconds > _LONGEST:
+                return False
+        self._exchange.received += 1
+        request: int = message[1]
+        number = self.opened(request, self._exchange.size)
+        serving = incoming.serving
+        if milliseconds < 0:
+            self._run(number, request, target, message[3], args, kw, -1.0)
+        else:
+            context = copy_context()
+            limit = milliseconds / 1000
+            context.run(
+                self._run, number, request, target, message[3], args, kw, limit
+            )
+        if incoming.serving <= serving:
+            self.ended(number)
+        return True
+
+    def opened(self, request: int, size: i64) -> int:
+        """Count a call that the peer begins; return the number that it has here.
+
+        Args:
+            request: The peer's number of it; 0 if no answer is wanted.
+            size: The bytes of its message.
+
+        Raises:
+            DecodeError: The peer has no credit for it, or it has the number of another.
+        """
+        if request in self.open:
+            raise DecodeError("a second call of the same number")
+        self.given.begin(size)
+        # One without an answer gets a number of its own, by which its end is known.
+        number: int = request or -self.given.calls
+        self.open[number] = size
+        return number
+
+    def ended(self, number: int) -> None:
+        """Learn that a call of the peer's has ended, and give its credit back.
+
+        Args:
+            number: The number that it has here.
+        """
+        if self._kept:
+            self._longer.ended(number)
+        size = self.open.pop(number, None)
+        if size is not None and (self.given.end(size) or self._longer.is_asked):
+            self._longer.acknowledge()
+
+    def _run(
+        self,
+        number: int,
+        request: int,
+        target: Any,
+        method: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        limit: float,
+    ) -> None:
+        """Call a method; answer with its result, or have that waited for.
+
+        Args:
+            number: The number of the call here.
+            request: The peer's number of it; 0 if no answer is wanted.
+            target: The number or the name of the object.
+            method: The name of the method, as UTF-8.
+            args: The positional arguments.
+            kw: The keyword arguments.
+            limit: The seconds until the deadline, which is set in the present context;
+                negative for none.
+        """
+        incoming = self._incoming
+        wanted = request != 0
+        try:
+            instance: Any = None
+            if type(target) is int:
+                instance = self._exports.objects.get(target)
+            else:
+                instance = incoming.target(target, False)
+            if incoming.serving or incoming.refusal is not None or instance is None:
+                incoming.check(instance, method)
+            perspective = getattr(instance, "perspective", None)
+            name = method.decode()
+            if limit >= 0:
+                self._due.set((self, self._seconds() + limit))
+            result = instance.remoteMessageReceived(self._host, name, args, kw)
+            served = (perspective, name, args, kw)
+            if type(result) in _VALUES:
+                if wanted and not incoming.is_over:
+                    self._reply(request, result, served)
+                return
+        except self._exchange.endings as error:
+            incoming.raised(error, number, wanted)
+            return
+        incoming.take(result, number, wanted, served)
+        if limit >= 0:
+            incoming.cancel_after(limit, number)
+
+    def seconds(self) -> float:
+        """Return the time on the clock of deadlines, in seconds."""
+        return self._seconds()
+
+    def _reply(self, request: int, value: Any, served: Any) -> None:
+        """Answer a call with a value."""
+        asked = self._sent
+        outer = asked.open(served)
+        self.busy += 1
+        try:
+            sent = self._exchange.reply(_ANSWER, request, value)
+            journal = asked.take()
+        except JellyError as error:
+            error.with_prefix("answer")
+            raise
+        finally:
+            self.busy -= 1
+            asked.close(outer)
+        outbox = self._incoming.outbox
+        if (
+            journal is None
+            and sent.size <= self._lanes.max_frame
+            and not self._kept
+            and not self._lanes
+        ):
+            self.sent += 1
+            self._send(outbox, sent)
+            return
+        for part in self._longer.answered(request, sent, journal):
+            outbox.send([part])
