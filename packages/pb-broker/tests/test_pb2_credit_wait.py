@@ -57,13 +57,13 @@ def test_calls_begin_in_their_order_as_far_as_there_is_credit() -> None:
     connection = Connection()
     first, second, third = connection.add(1, 5, 1)
     connection.credit = 4
-    connection.wait.begin_allowed()
+    connection.wait.granted()
     # The small one does not pass the large one.
     assert connection.begun == [first]
     assert list(connection.wait.calls) == [second, third]
     assert connection.asked == 2
     connection.credit = 6
-    connection.wait.begin_allowed()
+    connection.wait.granted()
     assert connection.begun == [first, second, third]
     assert connection.asked == 2
     assert not connection.clock.getDelayedCalls()

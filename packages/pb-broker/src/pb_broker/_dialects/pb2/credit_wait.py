@@ -102,17 +102,23 @@ class CreditWait(Generic[_Call]):
         self._expire(call, error)
 
     def begin_allowed(self) -> None:
-        """Begin the calls for which there is credit now, and ask for the others."""
+        """Begin the calls for which there is credit now."""
         calls = self.calls
         while calls and self._allows(calls[0].size):
             call = calls.popleft()
             self._timers.pop(call).cancel()
             self._begin(call)
-        if calls:
+
+    def granted(self) -> None:
+        """Begin the calls for which there is new credit, and ask for the others."""
+        self.begin_allowed()
+        if self.calls:
             self._connection.ask_for_credit()
 
     def remove(self, call: _Call) -> None:
         """Take a call out, if it waits.
+
+        There may be credit for the one behind it: see :meth:`begin_allowed`.
 
         Args:
             call: Any call.

@@ -406,7 +406,7 @@ class OutgoingMessages:
             most_calls: The calls.
         """
         if self._credit.told(most_octets, most_calls):
-            self._waiting.begin_allowed()
+            self._waiting.granted()
 
     def cancel(self, request: int) -> None:
         """Give a call up: it is not sent, or the peer is told.
@@ -453,8 +453,9 @@ class OutgoingMessages:
             self._forget(each)
         for lane in dropped:
             self._carrier.send_late(integers(messages.DROP, lane))
+        # The call may have been the first one, and too large for the credit there is.
+        self._waiting.begin_allowed()
         if on_lanes:
-            self._waiting.begin_allowed()
             self._carrier.pump()
         for each in gone[1:]:
             self._fail(each.request, unsent_answer())
