@@ -40,9 +40,9 @@ from pb_broker._objects.streams import Batch, StreamSource
 from pb_broker.errors import ClosingDown, Error, NoSuchMethod, ProtocolError
 from pb_jelly import JellyError
 
-from .call_deadline import run_within
 from .exports import CacheTable, ExportTable
 from .host import Host, Outbox
+from .inherited_deadline import run_within
 from .outgoing_calls import CLOSING
 from .quotas import Quotas
 from .session_hooks import SessionHooks

@@ -41,8 +41,8 @@ from pb_broker._objects.streams import StreamSource
 from pb_broker.errors import ClosingDown, Error, MaybeExecuted, NotSent
 from pb_jelly import JellyError
 
-from .call_deadline import left_of_deadline
 from .host import Host, Outbox
+from .inherited_deadline import left_of_deadline
 from .session_hooks import SessionHooks
 
 __all__ = ["OutgoingCalls"]

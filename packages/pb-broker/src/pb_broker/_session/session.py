@@ -51,7 +51,7 @@ from .quotas import Quotas
 from .releases import Releases
 from .serializer import Serializer
 from .session_hooks import SessionHooks, joined
-from .streams import Streams
+from .stream_table import Streams
 
 __all__ = ["Session", "SessionHost"]
 
