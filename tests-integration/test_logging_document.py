@@ -60,7 +60,7 @@ def documented() -> dict[str, tuple[str, set[str]]]:
     }
 
 
-def test_all_events_use_the_safe_logger() -> None:
+def test_all_events_go_through_the_escaped_log() -> None:
     for path in MODULES:
         names = {
             name.name
@@ -69,7 +69,7 @@ def test_all_events_use_the_safe_logger() -> None:
             and node.module in ("twisted.logger", "logging")
             for name in node.names
         }
-        assert names <= ({"Logger"} if path.name == "safe_logger.py" else set()), (
+        assert names <= ({"Logger"} if path.name == "escaped_log.py" else set()), (
             path.name
         )
 

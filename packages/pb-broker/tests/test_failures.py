@@ -12,8 +12,8 @@ import pytest
 from twisted.python.failure import Failure
 
 import pb_broker as pb
+from pb_broker._errors.escaped_log import for_log
 from pb_broker._errors.exception_details import MAX_NAME, MAX_PARENTS, MAX_TEXT
-from pb_broker._errors.safe_logger import for_log
 from pb_broker._objects.failures import (
     MAX_RECEIVED_TEXT,
     NO_TRACEBACK,

@@ -437,6 +437,13 @@ def test_options_that_have_to_be_understood() -> None:
 # Credit
 
 
+class Holding(Echo):
+    """Keeps the bytes of calls until they are answered."""
+
+    def remote_hold(self, data: bytes) -> Deferred[Any]:
+        return self.remote_wait()
+
+
 def test_calls_wait_for_credit_and_are_made_in_their_order() -> None:
     root = Echo()
     limits = pb.BrokerLimits(calls_in_flight=4)
@@ -461,11 +468,6 @@ def test_calls_wait_for_credit_and_are_made_in_their_order() -> None:
 
 def test_a_large_call_is_begun_as_soon_as_there_is_credit() -> None:
     """Although less than a quarter of the window has come free since the ping."""
-
-    class Holding(Echo):
-        def remote_hold(self, data: bytes) -> Deferred[Any]:
-            return self.remote_wait()
-
     root = Holding()
     limits = pb.BrokerLimits(wire=Limits(message_bytes=100_000))
     with speaking(root, limits=limits) as pair:
@@ -525,6 +527,29 @@ def test_a_call_that_waits_can_be_given_up() -> None:
         pair.flush()
         assert root.kept == []
         assert len(pair.client.session.exports) == 0
+
+
+@pytest.mark.parametrize("end", ["given up", "late"])
+def test_a_call_begins_when_the_one_too_large_before_it_is_gone(end: str) -> None:
+    root = Holding()
+    limits = pb.BrokerLimits(wire=Limits(message_bytes=100_000))
+    with speaking(root, limits=limits) as pair:
+        reference = root_of(pair)
+        outcome(reference.callRemote("hold", b"x" * 90_000))
+        large = reference.callRemote("keep", b"y" * 99_000)
+        ends = outcome(large)
+        pair.clock.advance(20)
+        small = outcome(reference.callRemote("keep", b"small"))
+        pair.flush()
+        assert root.kept == []
+        if end == "late":
+            pair.clock.advance(10)
+        else:
+            large.cancel()
+        pair.flush()
+        assert type(ends[0]) is (pb.NotExecuted if end == "late" else CancelledError)
+        assert (small, root.kept) == ([None], [b"small"])
+        root.waiting[0].callback(1)
 
 
 def test_calls_that_wait_were_not_sent_when_the_connection_is_lost() -> None:

@@ -258,7 +258,7 @@ def test_changed_policy_takes_effect_at_once() -> None:
     server = Server()
     pair = server.connect()
     held = log_in(pair)
-    assert server.factory.sessions._timer is None
+    assert server.factory.sessions._deadlines._timer is None
     server.clock.advance(50)
     policy = SessionPolicy(max_session=60)
     server.factory.sessions.policy = policy

@@ -28,6 +28,7 @@ from pb_cred import PBClientFactory, PBClientService, PBServerFactory, pb
 from pb_cred._channel import tls as channel
 from pb_cred._channel.tls import Security
 from pb_cred._tickets import ticket_issuer as ticket_server
+from pb_cred._tickets.one_time_use import MOST_TURNS
 from pb_cred._tickets.ticket import (
     NAME,
     TicketClientMechanism,
@@ -37,7 +38,6 @@ from pb_cred._tickets.ticket import (
     make,
     new_family,
 )
-from pb_cred._tickets.ticket_issuer import _MOST_TURNS
 from pb_cred.errors import (
     LoginUnavailable,
     MechanismError,
@@ -503,7 +503,7 @@ def test_ticket_changed_at_every_attempt_is_refused() -> None:
         changed = replace(family, current=digest_of(make(family.id)))
         assert store.replace(family, replace(changed, previous=digest_of(data)))
 
-    store.meanwhile += [change] * _MOST_TURNS
+    store.meanwhile += [change] * MOST_TURNS
     assert is_refused(tickets, data)
     assert not is_refused(tickets, data)
 

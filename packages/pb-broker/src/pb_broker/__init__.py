@@ -66,9 +66,9 @@ from ._objects.streams import RemoteStream, as_stream
 from ._objects.stubs import reference_of
 from ._objects.viewable import Viewable, ViewPoint
 from ._objects.wire_types import PB_TYPES
-from ._session.call_deadline import deadline
 from ._session.exports import Local
 from ._session.fan_out import call_observers
+from ._session.inherited_deadline import deadline
 from ._session.observers import CallObserver, ObservedCall
 from .errors import (
     CallTimeout,

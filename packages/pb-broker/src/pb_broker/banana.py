@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pb_banana import PB_VOCABULARY, Connection, Limits, NegotiationError
 
-from ._errors.safe_logger import SafeLogger
+from ._errors.escaped_log import SafeLogger
 
 __all__ = ["Banana"]
 

@@ -52,8 +52,8 @@ from ._endpoints.options import (
 )
 from ._endpoints.places import ClientEndpoint, ClientPlace, ServedRoot, ServerPlace
 from ._errors.call_endings import ENDINGS
+from ._errors.escaped_log import SafeLogger, for_log
 from ._errors.exception_copies import reduced
-from ._errors.safe_logger import SafeLogger, for_log
 from ._event_loops.asyncio_shell import AsyncioShell
 from ._event_loops.clock import clock_of
 from ._event_loops.shell import TWISTED, Shell, as_deferred

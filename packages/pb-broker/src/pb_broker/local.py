@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from ._dialects.pb.messages import encoded_name
 from ._errors.caught_failure import caught_failure
-from ._errors.safe_logger import SafeLogger
+from ._errors.escaped_log import SafeLogger
 
 __all__ = ["LocalAsRemote", "LocalAsyncForwarder", "LocalMethod"]
 

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 import pb_banana
 import pb_jelly
 
-from ._errors.safe_logger import SafeLogger
+from ._errors.escaped_log import SafeLogger
 from ._event_loops.answers import Answer
 from ._event_loops.shell import as_deferred
 from ._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver

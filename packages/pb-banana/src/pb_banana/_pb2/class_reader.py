@@ -25,8 +25,8 @@ from pb_jelly.errors import MalformedJelly
 from . import tags
 from .class_hooks import Expression, Part
 from .container_reader import ContainerReader
-from .frames import IS_OBJECT, IS_RECORD, IS_SEXP, UNFINISHED, Frame, NamedClass
 from .head_reader import TAG
+from .unread_parts import IS_OBJECT, IS_RECORD, IS_SEXP, UNFINISHED, Frame, NamedClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

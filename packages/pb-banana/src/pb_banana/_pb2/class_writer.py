@@ -33,7 +33,7 @@ from .head_writer import (
     TEXT,
     HeadWriter,
 )
-from .openings import (
+from .unwritten_parts import (
     ATTRIBUTES,
     NAMED,
     Opened,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pb_jelly.codec import ABSENT, FEW_KEYS, ForwardReferences, check_hashes, not_hashed
 from pb_jelly.errors import MalformedJelly
 
-from .frames import IS_FROZENSET, IS_SET, UNFINISHED, Frame
 from .head_reader import MAY_REFER, HeadReader
+from .unread_parts import IS_FROZENSET, IS_SET, UNFINISHED, Frame
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

@@ -16,7 +16,7 @@ from pb_jelly.errors import InsecureJelly
 from . import tags
 from .byte_output import LEVELS, read_i64, read_u32
 from .class_hooks import PartUnjellier
-from .frames import UNFINISHED
+from .unread_parts import UNFINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -31,7 +31,16 @@ from pb_jelly.errors import JellyError, MalformedJelly
 from . import tags
 from .byte_output import KeyCache, read_f32, read_f64
 from .container_reader import check_hash, flat_items
-from .frames import (
+from .head_reader import (
+    MAY_DICT,
+    MAY_LIST,
+    MAY_SHARE,
+    MAY_TUPLE,
+    TAG,
+)
+from .lane_body import DETACHED
+from .tag_reader import MACHINE, VIEW, TagReader
+from .unread_parts import (
     IS_EXPRESSION,
     IS_FROZENSET,
     IS_LIST,
@@ -45,15 +54,6 @@ from .frames import (
     Frame,
     add_to_path,
 )
-from .head_reader import (
-    MAY_DICT,
-    MAY_LIST,
-    MAY_SHARE,
-    MAY_TUPLE,
-    TAG,
-)
-from .lane_body import DETACHED
-from .tag_reader import MACHINE, VIEW, TagReader
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

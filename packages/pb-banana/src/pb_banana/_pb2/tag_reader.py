@@ -24,7 +24,10 @@ from pb_jelly.errors import MalformedJelly
 from . import tags
 from .class_hooks import Expression
 from .class_reader import ClassReader, part_of
-from .frames import (
+from .head_reader import MAY_FROZENSET, MAY_SET, TAG
+from .scalars import KIND_LOADS, TAG_LOADS
+from .typed_arrays import is_array_tag, load_array, load_matrix, load_view
+from .unread_parts import (
     IS_CACHED,
     IS_CONNECTED,
     IS_DEQUE,
@@ -46,9 +49,6 @@ from .frames import (
     Frame,
     NamedClass,
 )
-from .head_reader import MAY_FROZENSET, MAY_SET, TAG
-from .scalars import KIND_LOADS, TAG_LOADS
-from .typed_arrays import is_array_tag, load_array, load_matrix, load_view
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

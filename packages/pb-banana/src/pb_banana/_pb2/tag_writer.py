@@ -53,7 +53,9 @@ from .head_writer import (
     TEXT,
     TUPLE_HEAD,
 )
-from .openings import (
+from .scalars import DUMPS
+from .typed_arrays import numpy_array, raw_of, tag_of_array, view_parts
+from .unwritten_parts import (
     ITEMS,
     LEAVE,
     NAMED,
@@ -62,8 +64,6 @@ from .openings import (
     Written,
     flat_entries,
 )
-from .scalars import DUMPS
-from .typed_arrays import numpy_array, raw_of, tag_of_array, view_parts
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

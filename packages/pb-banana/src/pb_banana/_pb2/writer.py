@@ -48,8 +48,8 @@ from .head_writer import (
     TUPLE_HEAD,
     UINT,
 )
-from .openings import LEAVE, Opened, Written, index_of, item_path, pair_path
 from .tag_writer import TagWriter
+from .unwritten_parts import LEAVE, Opened, Written, index_of, item_path, pair_path
 
 if TYPE_CHECKING:
     from mypy_extensions import i64

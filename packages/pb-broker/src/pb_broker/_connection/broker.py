@@ -27,7 +27,7 @@ from pb_broker._dialects.message_codec import CACHED_COPY, REFERENCE
 from pb_broker._dialects.pb.messages import PROTOCOL_VERSION
 from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._dialects.undecided import Undecided
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import TWISTED, Shell, as_deferred
 from pb_broker._limits import BrokerLimits

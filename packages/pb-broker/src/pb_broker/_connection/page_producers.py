@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.caught_failure import caught_failure
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._session.peer_log import PeerLog
 
 __all__ = ["fail_pager", "send_pages"]

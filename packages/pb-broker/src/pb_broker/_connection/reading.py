@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any, Final, Protocol
 
 from pb_banana import BananaError, Connection
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._session.session import Session
 from pb_broker.errors import ProtocolError

@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from pb_broker._connection.broker import Broker
 from pb_broker._dialects.pb.messages import encoded_name
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._event_loops.answers import Answer
 from pb_broker._event_loops.shell import TWISTED, as_deferred
 from pb_broker._objects.remote_reference import RemoteReference

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from pb_broker._dialects.message_codec import Served
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.caught_failure import caught_failure
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._event_loops.shell import Shell
 from pb_broker.errors import NoSuchMethod
 from pb_jelly import JellyError

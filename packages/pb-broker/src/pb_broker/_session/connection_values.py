@@ -38,7 +38,7 @@ from pb_jelly import MalformedJelly, UnjellyableType
 from .exports import ExportTable
 from .imports import Imports
 from .serializer import NOBODY, Serializer
-from .streams import Streams
+from .stream_table import Streams
 
 __all__ = ["ConnectionValues", "SharedValues"]
 

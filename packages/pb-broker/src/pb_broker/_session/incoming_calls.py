@@ -25,8 +25,8 @@ from pb_broker._dialects.message_codec import MessageCodec, Served
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.caught_failure import caught_failure, readable_failure
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._errors.misdirected_calls import is_misdirected
-from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._objects.failures import (
     CopiedFailure,
@@ -40,9 +40,9 @@ from pb_broker._objects.streams import Batch, StreamSource
 from pb_broker.errors import ClosingDown, Error, NoSuchMethod, ProtocolError
 from pb_jelly import JellyError
 
-from .call_deadline import run_within
 from .exports import CacheTable, ExportTable
 from .host import Host, Outbox
+from .inherited_deadline import run_within
 from .outgoing_calls import CLOSING
 from .quotas import Quotas
 from .session_hooks import SessionHooks

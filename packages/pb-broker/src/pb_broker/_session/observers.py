@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from twisted.python.failure import Failure
 
 from pb_banana.extending import Path, messages
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._event_loops.shell import Shell
 from pb_broker._interfaces.exposed_methods import has_method
 from pb_broker.errors import PBConnectionLost, shown_name

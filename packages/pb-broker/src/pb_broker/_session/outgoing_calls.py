@@ -27,7 +27,7 @@ from pb_banana.extending import Path, messages
 from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.caught_failure import caught_failure, failure_with
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import forget, late_call
 from pb_broker._objects.failures import remote_error
@@ -41,8 +41,8 @@ from pb_broker._objects.streams import StreamSource
 from pb_broker.errors import ClosingDown, Error, MaybeExecuted, NotSent
 from pb_jelly import JellyError
 
-from .call_deadline import left_of_deadline
 from .host import Host, Outbox
+from .inherited_deadline import left_of_deadline
 from .session_hooks import SessionHooks
 
 __all__ = ["OutgoingCalls"]

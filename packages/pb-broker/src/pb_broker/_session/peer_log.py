@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS, is_ctrl_c
 from pb_broker._errors.caught_failure import caught_failure
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import Shell
 

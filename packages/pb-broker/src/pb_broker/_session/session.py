@@ -34,7 +34,7 @@ from pb_broker._dialects.pb.codec import PbCodec
 from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._dialects.undecided import Undecided
-from pb_broker._errors.safe_logger import SafeLogger
+from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._objects.cacheable import RemoteCacheObserver
 from pb_broker.errors import DeadReferenceError
 from pb_jelly import Taster
@@ -51,7 +51,7 @@ from .quotas import Quotas
 from .releases import Releases
 from .serializer import Serializer
 from .session_hooks import SessionHooks, joined
-from .streams import Streams
+from .stream_table import Streams
 
 __all__ = ["Session", "SessionHost"]
 

@@ -270,12 +270,6 @@ class Login:
             self.end("undeliverable")
             raise
 
-    def why_due(self, now: float) -> Reason:
-        """Return why it has to end now that its deadline has come."""
-        longest = self._sessions.policy.max_session
-        is_long = longest is not None and now - self.opened >= longest
-        return "max_session" if is_long else "expired"
-
     def end(self, reason: Reason) -> None:
         """Log out, unless that is done.
 

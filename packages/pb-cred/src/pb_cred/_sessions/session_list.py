@@ -1,57 +1,36 @@
-"""This module lists the sessions of one server, and ends those that are due.
-
-Theory of operation
--------------------
-There is one timer for all sessions, and none while no session has a limit; nor where
-the factory was never started.  Whether somebody is idle is not noted at each call, for
-which the calls of all others would pay, but looked at ten times within the limit: so a
-session that is idle lasts up to a tenth longer than it may.
-"""
+"""This module is the session list of one server, with the quota of each user."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from itertools import count
-from math import inf
 from typing import Any, Final, Literal, Protocol
 from weakref import WeakSet
 
 from twisted.cred.checkers import ANONYMOUS
 
 from pb_broker import Broker
-from pb_broker.extending import Ownership, SafeLogger
 from pb_cred.errors import LoginRefused
 
 from .audit_log import Audit
-from .session_record import Reason, Session
+from .session_deadlines import SessionDeadlines, TimedLogin
+from .session_record import Session
 
 __all__ = ["SessionPolicy", "Sessions"]
 
-_log = SafeLogger(namespace="pb_cred")
 
-
-class ListedLogin(Protocol):
+class ListedLogin(TimedLogin, Protocol):
     """A login that has become a session, as the list and the login's root need it.
 
     Attributes:
         asked: The number of tickets that the session has asked for.
-        deadline: The time on the list's clock at which the session has to end, in
-            seconds; infinite for none.
-        heard: The time of the last call of the peer's, as far as it was looked at.
-        opened: The time at which the session began.
         outgoing: The object that the peer was given for the avatar.
-        session: The record of the session.
         tickets: The families of the tickets that the session was shown or given.
     """
 
     asked: int
-    deadline: float
-    heard: float
-    opened: float
     outgoing: Any
-    session: Session
     tickets: list[bytes]
 
     @property
@@ -62,13 +41,6 @@ class ListedLogin(Protocol):
     def fields(self) -> dict[str, Any]:
         """Return the fields of the session's audit events."""
         ...
-
-    def why_due(self, now: float) -> Reason:
-        """Return the reason why the session has to end at its deadline."""
-        ...
-
-    def force(self, reason: Reason) -> None:
-        """End the session."""
 
 
 class LoginUnderWay(Protocol):
@@ -92,12 +64,6 @@ class LoginUnderWay(Protocol):
 
 #: Logins over a connection that has none.
 _NO_LOGINS: Final[dict[int, ListedLogin]] = {}
-
-#: Number of checks for idle peers within the limit; longest and shortest period between
-#: two checks, in seconds.
-_LOOKS: Final = 10
-_LONGEST_PERIOD: Final = 10.0
-_SHORTEST_PERIOD: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +135,9 @@ class Sessions:
         self._awaited: dict[Broker, int] = {}
         self.under_way: WeakSet[LoginUnderWay] = WeakSet()
         self.numbers: Iterator[int] = count(1)
-        self._clock: Any = None
-        self._is_stopped = False
-        # The timer of the next check, None for none, and its time in seconds of the
-        # clock.
-        self._timer: Any = None
-        self._next_look = inf
+        self._deadlines = SessionDeadlines(
+            self._of_brokers, policy.idle_timeout, policy.max_session
+        )
 
     def __len__(self) -> int:
         return len(self._logins)
@@ -247,13 +210,7 @@ class Sessions:
             self.audit.tell(
                 "policy_changed", what="session_policy", before=before, after=policy
             )
-        if self._clock is not None:
-            if before.idle_timeout is None:
-                # Calls have not been watched so far: idleness counts from now.
-                now = self._clock.seconds()
-                for login in self._logins.values():
-                    login.heard = now
-            self._begin_to_watch()
+        self._deadlines.limit(policy.idle_timeout, policy.max_session)
 
     @property
     def has_limits(self) -> bool:
@@ -327,11 +284,8 @@ class Sessions:
         self._logins[session.number] = login
         logins = self._of_brokers.setdefault(session.broker, {})
         logins[session.number] = login
-        if self._clock is not None:
-            login.opened = login.heard = self._clock.seconds()
-            login.deadline = self._deadline_of(login)
-            self._watch(session.broker)
-            self._look_by(login.deadline)
+        if self._deadlines.clock is not None:
+            self._deadlines.add(login)
         policy = self._policy
         if (
             policy.per_user is not None
@@ -349,13 +303,11 @@ class Sessions:
         del logins[session.number]
         if not logins:
             del self._of_brokers[session.broker]
-        self._stop_watching()
+        self._deadlines.session_ended()
 
     def over(self, broker: Broker) -> Collection[ListedLogin]:
         """Return the logins over one connection, as they are at any time."""
         return self._of_brokers.get(broker, _NO_LOGINS).values()
-
-    # Time
 
     def start(self, clock: Any) -> None:
         """Begin to watch the sessions, present and later ones.
@@ -363,94 +315,8 @@ class Sessions:
         Args:
             clock: An ``IReactorTime``.
         """
-        self._clock = clock
-        self._is_stopped = False
-        now = clock.seconds()
-        for login in self._logins.values():
-            login.opened = login.heard = now
-        self._begin_to_watch()
-
-    def _begin_to_watch(self) -> None:
-        for login in self._logins.values():
-            login.deadline = self._deadline_of(login)
-        for broker in self._of_brokers:
-            self._watch(broker)
-        self._schedule()
+        self._deadlines.start(clock)
 
     def stop(self) -> None:
         """Stop watching later sessions; the present ones stay watched."""
-        self._is_stopped = True
-        self._stop_watching()
-
-    def _stop_watching(self) -> None:
-        if self._is_stopped and not self._logins:
-            self._clock = None
-            self._stop_timer()
-
-    def _deadline_of(self, login: ListedLogin) -> float:
-        """Return when a session has to end, on the clock."""
-        deadline = inf
-        if self._policy.max_session is not None:
-            deadline = login.opened + self._policy.max_session
-        expires = login.session.expires
-        if expires is not None:
-            left = (expires - datetime.now(timezone.utc)).total_seconds()
-            deadline = min(deadline, self._clock.seconds() + left)
-        return deadline
-
-    def _watch(self, broker: Broker) -> None:
-        """See to it that the peer's calls are noticed, if that matters."""
-        if self._policy.idle_timeout is not None:
-            Ownership.of(broker)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        self._next_look = inf
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _schedule(self) -> None:
-        """Schedule a check for the time at which the next session may be due."""
-        self._stop_timer()
-        if self._clock is not None and self._logins:
-            self._look_by(min(login.deadline for login in self._logins.values()))
-
-    def _look_by(self, deadline: float) -> None:
-        """Schedule a check for a time, unless one is due earlier."""
-        now = self._clock.seconds()
-        if self._policy.idle_timeout is not None:
-            period = min(self._policy.idle_timeout / _LOOKS, _LONGEST_PERIOD)
-            deadline = min(deadline, now + period)
-        if deadline < self._next_look:
-            self._stop_timer()
-            self._next_look = deadline
-            delay = max(deadline - now, _SHORTEST_PERIOD)
-            self._timer = self._clock.callLater(delay, self._look)
-
-    def _look(self) -> None:
-        """End the sessions that are due."""
-        now = self._clock.seconds()
-        idle_timeout = self._policy.idle_timeout
-        for broker, logins in list(self._of_brokers.items()):
-            ownership = broker.ownership
-            was_called = ownership is not None and ownership.was_called
-            if ownership is not None:
-                ownership.was_called = False
-            for login in list(logins.values()):
-                if was_called:
-                    login.heard = now
-                is_idle = idle_timeout is not None and now - login.heard >= idle_timeout
-                if now >= login.deadline:
-                    self._force(login, login.why_due(now), now)
-                elif is_idle:
-                    self._force(login, "idle", now)
-        self._schedule()
-
-    def _force(self, login: ListedLogin, reason: Reason, now: float) -> None:
-        """End a session; log its exceptions, since other sessions are to be checked."""
-        try:
-            login.force(reason)
-        except Exception:
-            # Later again.
-            login.deadline = now + _LONGEST_PERIOD
-            _log.failure("A session could not be ended", pb_event="session_not_ended")
+        self._deadlines.stop()

@@ -1,19 +1,7 @@
 """This module defines the ticket issuer, the server's side, which also revokes tickets.
 
-Theory of operation
--------------------
-A login by a ticket is a change of its family in the store: what was shown becomes the
-previous ticket, and a new one the current.  That is done for good before the portal is
-asked, so whatever becomes of the answer, the ticket that was shown is good until the
-new one has come into use.  Shown again, it gets another new one, and the first of them
-is worth nothing any more: nobody has used it, or else this one would not be good.
-
-The change is made only if the family is still what was read, so of several that come at
-the same time, at one server or at several with one store, each is taken as if it had
-come before or after the others.
-
-Any other secret with the name of a family that there is was good once.  Then two have
-had the ticket, and which of them this is nobody knows: the family is revoked.
+:mod:`~pb_cred._tickets.one_time_use` decides which tickets are good, and when one that
+comes again is a theft.
 """
 
 from __future__ import annotations
@@ -21,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
 from math import isfinite
@@ -35,6 +23,7 @@ from pb_cred._threads.thread_pool import Workers
 from pb_cred.errors import LoginRefused, NoTicket, TicketStoreError
 from pb_cred.mechanisms import LoginContext, ServerExchange, ServerMechanism, Verified
 
+from .one_time_use import UsedTicket, use
 from .store import AvatarId, Family, MemoryTickets, TicketStore
 from .ticket import NAME, Raw, digest_of, family_of, is_ticket, make, new_family
 
@@ -46,9 +35,6 @@ _MOST_ID_BYTES: Final = 1024
 _MOST_NAME: Final = 32
 #: Period between two purges of expired tickets, in seconds.
 _PURGE_EVERY: Final = 600.0
-#: Largest number of tries to replace a family that other servers change at the same
-#: time.
-_MOST_TURNS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +50,6 @@ class IssuedTicket:
     data: bytes = field(repr=False)
     family: bytes = field(repr=False)
     seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Used:
-    """The result of using a ticket.
-
-    Attributes:
-        family: What it is of, if there is such a family.
-        ticket: The next one; None if it is not good.
-        is_theft: Whether the family was revoked because of it.
-    """
-
-    family: Family | None = None
-    ticket: Raw | None = field(default=None, repr=False)
-    is_theft: bool = False
 
 
 class Tickets(ServerMechanism):
@@ -208,9 +179,10 @@ class Tickets(ServerMechanism):
         self._workers.close()
         self._store.close()
 
-    def _use(self, ticket: Raw) -> Deferred[_Used]:
+    def _use(self, ticket: Raw) -> Deferred[UsedTicket]:
         """Use a ticket that a client has sent, and find its family."""
-        return self._outages.watch(self._run(self._take, ticket)).addCallback(self._see)
+        used = self._run(use, ticket, self._store, self._clock)
+        return self._outages.watch(used).addCallback(self._see)
 
     def _find(self, family_id: bytes) -> Deferred[Family | None]:
         """Look up a family whose tickets are good."""
@@ -221,7 +193,7 @@ class Tickets(ServerMechanism):
             return self._workers.run(function, *args)
         return maybeDeferred(function, *args)
 
-    def _see(self, used: _Used) -> _Used:
+    def _see(self, used: UsedTicket) -> UsedTicket:
         """Tell of a theft, if it is one."""
         if used.is_theft and used.family is not None:
             for tell in self.on_reuse:
@@ -268,27 +240,6 @@ class Tickets(ServerMechanism):
             return None
         return family
 
-    def _take(self, ticket: Raw) -> _Used:
-        family_id, digest = family_of(ticket), digest_of(ticket)
-        family: Family | None = None
-        for _ in range(_MOST_TURNS):
-            family = self._store.find(family_id)
-            now = self._clock()
-            if family is None or family.is_early(now):
-                return _Used(family)
-            if family.is_expired(now):
-                # Removed, so that it stays expired if the clock is set back.
-                self._store.remove(family_id)
-                return _Used(family)
-            if not family.is_good(digest):
-                return _Used(family, is_theft=self._store.remove(family_id))
-            following = make(family_id)
-            rotated = replace(family, current=digest_of(following), previous=digest)
-            if self._store.replace(family, rotated):
-                return _Used(family, following)
-        # Another use has won at each try: no honest client does that.
-        return _Used(family)
-
 
 class _Server(ServerExchange):
     """A login by a ticket.
@@ -313,14 +264,14 @@ class _Server(ServerExchange):
             raise LoginRefused
         return self._tickets._use(Raw(data)).addCallback(self._used)
 
-    def _used(self, used: _Used) -> Verified:
+    def _used(self, used: UsedTicket) -> Verified:
         family = used.family
         if family is None:
             raise LoginRefused
         self._context.username = _as_bytes(family.avatar_id)
-        if used.ticket is None:
+        if used.following is None:
             raise LoginRefused
-        self._next = bytes(used.ticket)
+        self._next = bytes(used.following)
         return self._verified(family)
 
     def _verified(self, family: Family | None) -> Verified:

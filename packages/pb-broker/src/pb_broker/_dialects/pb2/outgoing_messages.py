@@ -7,8 +7,8 @@ which it is kept instead:
 
 - The greetings (`hello`) have not crossed yet, so that it is not known what the peer
   takes.  The message is *held*, until :meth:`OutgoingMessages.ready`.
-- The peer has given no credit for another call.  The call *waits*: until there is
-  credit (`ack`), its own deadline, or :data:`CREDIT_WAIT`; it was not begun then.
+- The peer has given no credit for another call.  The call *waits*, as
+  :mod:`~pb_broker._dialects.pb2.credit_wait` has it.
 - It is larger than a frame, or depends on one that is: it goes on a *lane*, in pieces,
   as the transport and the window of the lanes have room for them.
 
@@ -20,9 +20,7 @@ to its end and then cancelled, as any other.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final, Protocol
 
 from pb_banana.extending import (
@@ -40,9 +38,9 @@ from pb_broker._dialects.serving_context import ServingContext
 from pb_broker.errors import Error, NotExecuted
 
 from .credit import CreditTaken
+from .credit_wait import CreditConnection, CreditWait
 
 __all__ = [
-    "CREDIT_WAIT",
     "LEAST_FRAME",
     "Carrier",
     "OutgoingCall",
@@ -56,14 +54,11 @@ __all__ = [
 LEAST_FRAME: Final = 16_384
 _MOST_FRAME: Final = 65_536
 
-#: Seconds for which a call waits for credit at most.
-CREDIT_WAIT: Final = 30.0
-
 #: The most calls that were given up here and have yet to be answered.
 _MOST_ABANDONED: Final = 10_000
 
 
-class Carrier(Protocol):
+class Carrier(CreditConnection, Protocol):
     """A broker, as far as outgoing messages need it."""
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> Any:
@@ -94,9 +89,6 @@ class Carrier(Protocol):
             data: The bytes.
         """
 
-    def ask_for_credit(self) -> None:
-        """Send a ping, which the peer answers with the credit that there is."""
-
     def give_up(self, why: Exception) -> None:
         """End the connection at once."""
 
@@ -119,14 +111,10 @@ class OutgoingCall:
         context: The journal of what was counted for it; None for nothing.
         streams: The streams that it carries.
         is_kept: True if the peer is to keep the answer.
-
-    Attributes:
-        timer: Ends its waiting for credit; None if it does not wait.
     """
 
     __slots__ = (
         *("begins", "context", "is_kept", "needs", "request", "sent", "streams"),
-        "timer",
     )
 
     def __init__(
@@ -146,7 +134,11 @@ class OutgoingCall:
         self.context = context
         self.streams = streams
         self.is_kept = is_kept
-        self.timer: Any = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of the message."""
+        return self.sent.size
 
 
 class OutgoingMessages:
@@ -205,9 +197,11 @@ class OutgoingMessages:
         self.streams = 0
         self.is_ready = False
         self.is_serving: Callable[[], bool] = bool
-        # Messages until the greetings have crossed; then calls without credit.
+        # Messages until the greetings have crossed.
         self._held: list[OutgoingCall] = []
-        self._waiting: deque[OutgoingCall] = deque()
+        self._waiting: CreditWait[OutgoingCall] = CreditWait(
+            carrier, self._has_credit, self._begin_late, self._expire
+        )
         self.abandoned: set[int] = set()
         self.withdrawn: set[int] = set()
         self.sent = 0
@@ -245,13 +239,11 @@ class OutgoingMessages:
 
     def kept(self) -> list[OutgoingCall]:
         """Return the messages that are held, and the calls that wait for credit."""
-        return [*self._held, *self._waiting]
+        return [*self._held, *self._waiting.calls]
 
     def take_unsent(self) -> set[int]:
         """Return the numbers of calls that were not sent, and drop all messages."""
-        unsent = {each.request for each in (*self._held, *self._waiting)}
-        for each in self._waiting:
-            each.timer.cancel()
+        unsent = {each.request for each in self.kept()}
         self._held.clear()
         self._waiting.clear()
         self.lanes.clear()
@@ -276,7 +268,7 @@ class OutgoingMessages:
         Args:
             size: Its bytes.
         """
-        is_behind = bool(self.lanes or self._waiting)
+        is_behind = bool(self.lanes or self._waiting.calls)
         return is_behind or not self.is_ready or size > LEAST_FRAME
 
     def send(
@@ -365,7 +357,7 @@ class OutgoingMessages:
     @property
     def unsent(self) -> int:
         """The bytes of messages that wait to be sent."""
-        return self.lanes.size + sum(each.sent.size for each in self._waiting)
+        return self.lanes.size + self._waiting.size
 
     # Calls
 
@@ -379,12 +371,8 @@ class OutgoingMessages:
             self._held.append(call)
             return []
         size = call.sent.size
-        if self._waiting or not self._credit.allows(size, self.is_serving()):
-            late = partial(self._has_waited, call)
-            call.timer = self._carrier.call_later(CREDIT_WAIT, late)
-            self._waiting.append(call)
-            if len(self._waiting) == 1:
-                self._carrier.ask_for_credit()
+        if self._waiting.calls or not self._credit.allows(size, self.is_serving()):
+            self._waiting.add(call)
             return []
         return self._begun(call)
 
@@ -393,14 +381,17 @@ class OutgoingMessages:
         self._credit.begin(call.sent.size)
         return self.send(call.sent, call.needs, call.begins, call.streams, call)
 
-    def _has_waited(self, call: OutgoingCall) -> None:
-        """End a call that has waited for credit in vain."""
-        call.timer = None
+    def _has_credit(self, size: int) -> bool:
+        return self._credit.allows(size, self.is_serving())
+
+    def _begin_late(self, call: OutgoingCall) -> None:
+        """Send a call that has waited for credit."""
+        for part in self._begun(call):
+            self._carrier.send_late(part)
+
+    def _expire(self, call: OutgoingCall, error: NotExecuted) -> None:
+        """Fail a call that has waited for credit in vain."""
         self._withdraw(call)
-        error = NotExecuted(
-            f"the other end has not let the call begin within {CREDIT_WAIT:g} seconds: "
-            f"it has as many calls as it takes, or as many bytes of them"
-        )
         self._fail(call.request, error)
 
     def _take_back(self, call: OutgoingCall) -> None:
@@ -415,19 +406,7 @@ class OutgoingMessages:
             most_calls: The calls.
         """
         if self._credit.told(most_octets, most_calls):
-            self._begin_waiting()
-
-    def _begin_waiting(self) -> None:
-        """Begin the calls that have waited, as far as there is credit."""
-        waiting = self._waiting
-        while waiting and self._credit.allows(waiting[0].sent.size, self.is_serving()):
-            call = waiting.popleft()
-            call.timer.cancel()
-            call.timer = None
-            for part in self._begun(call):
-                self._carrier.send_late(part)
-        if waiting:
-            self._carrier.ask_for_credit()
+            self._waiting.granted()
 
     def cancel(self, request: int) -> None:
         """Give a call up: it is not sent, or the peer is told.
@@ -450,7 +429,7 @@ class OutgoingMessages:
     def _calls(self) -> list[OutgoingCall]:
         """Return the messages that are kept, but those on lanes that are no calls."""
         on_lanes = [each.call for each in self.lanes.messages if each.call is not None]
-        return [*on_lanes, *self._held, *self._waiting]
+        return [*on_lanes, *self.kept()]
 
     def _withdraw(self, call: OutgoingCall) -> bool:
         """Send no more of a call, and have those that name its answer fail.
@@ -474,8 +453,9 @@ class OutgoingMessages:
             self._forget(each)
         for lane in dropped:
             self._carrier.send_late(integers(messages.DROP, lane))
+        # The call may have been the first one, and too large for the credit there is.
+        self._waiting.begin_allowed()
         if on_lanes:
-            self._begin_waiting()
             self._carrier.pump()
         for each in gone[1:]:
             self._fail(each.request, unsent_answer())
@@ -507,16 +487,14 @@ class OutgoingMessages:
         for each in gone:
             keys.update(key for key in each.begins if key[0] == "cache")
         needs = [each.needs for each in self.lanes.messages if each.call not in gone]
-        needs += [each.needs for each in self._waiting if each not in gone]
+        needs += [each.needs for each in self._waiting.calls if each not in gone]
         return all(map(keys.isdisjoint, needs))
 
     def _forget(self, call: OutgoingCall) -> None:
         """Take a call that is not sent out of its queue, and back what it counted."""
-        for queue in (self._held, self._waiting):
-            if call in queue:
-                queue.remove(call)
-        if call.timer is not None:
-            call.timer.cancel()
+        if call in self._held:
+            self._held.remove(call)
+        self._waiting.remove(call)
         if call.is_kept:
             self.withdrawn.add(call.request)
         self._take_back(call)

@@ -1,4 +1,4 @@
-"""This module holds the frames of the reader: objects of which parts are still to come.
+"""This module holds the unread parts of objects, each list of them in a `Frame`.
 
 A frame is what is left to do for one array, map or tag.  Recursion and the loop make
 the same frames, so that a value is the same however deep it is.

@@ -19,8 +19,8 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 
 import pb_broker as pb
+from pb_broker._errors.escaped_log import SafeLogger, for_log
 from pb_broker._errors.exception_details import MAX_TEXT
-from pb_broker._errors.safe_logger import SafeLogger, for_log
 
 EVIL = "x\r\n2026-01-01 [pb#info] forged\x1b[31m\x07\x85\u2028\u202e\u200b\x9b"
 SHOWN = (

@@ -1,4 +1,4 @@
-"""This module has the streams of one connection, either way, in the dialect "pb2".
+"""This module has the stream table of one connection in "pb2": streams either way.
 
 A stream from here is an object that the peer holds, so that the table of exports has
 it; those of the peer's are listed here, from the message that they came in to their

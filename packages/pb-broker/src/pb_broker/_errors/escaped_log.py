@@ -1,4 +1,4 @@
-"""This module is the safe logger, which escapes and cuts all text of a peer's.
+"""This module is the escaped log: its logger escapes and cuts all text of a peer's.
 
 A peer chooses names of methods and of users, the texts of its exceptions, and through
 its arguments the texts of ours.  Each field of an event, and each failure, passes here:

@@ -1,4 +1,4 @@
-"""This module holds the openings of the writer: objects whose heads are written alone.
+"""This module holds the unwritten parts of objects of which the head is written.
 
 An opening is what is left to do for one array, map or tag.  Recursion and the loop make
 the same openings, so that a value has the same bytes however deep it is.

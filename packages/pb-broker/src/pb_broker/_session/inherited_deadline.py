@@ -1,4 +1,4 @@
-"""This module holds the deadline of the call that is being served, and gives it on.
+"""This module holds the inherited deadline: that of the call which is being served.
 
 A call may say by when its answer has to be there.  That deadline is set in the context
 of the method that is called, and a call that this makes gets no more time, unless it
