@@ -18,6 +18,7 @@ from pb_banana import Limits
 from pb_banana._pb2.connection_values import ReceivedValues, SentValues
 from pb_banana._pb2.diagnostic_notation import parse
 from pb_banana.extending import (
+    LimitsInForce,
     FrameReader,
     MessageExchange,
     farewell,
@@ -65,7 +66,7 @@ class Policy:
     invoker = None
     types = None
     endings = (Exception,)
-    limits = send_limits = Limits()
+    in_force = LimitsInForce(Limits())
 
     def __init__(self) -> None:
         self.security = SecurityOptions()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pb_banana import BananaError, DecodeError, LimitExceeded, Limits
+from pb_banana._in_force import LimitsInForce
 from pb_banana._pb2 import messages
 from pb_banana._pb2.byte_output import BytesWriter, write_head
 from pb_banana._pb2.framing import FrameReader, frame_head
@@ -40,7 +41,7 @@ class Policy:
     def __init__(self, security: Any = POLICY, limits: Limits = WIDE) -> None:
         self.security = security
         self.modern_tables: CurrentTables = current_tables(security, modern=True)
-        self.limits = self.send_limits = limits
+        self.in_force = LimitsInForce(limits)
 
 
 class Opening(Receiving):

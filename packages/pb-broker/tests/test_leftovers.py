@@ -127,7 +127,7 @@ LEFT: dict[str, Callable[[Any], object]] = {
     ),
     "callbacks (1): anything": lambda broker: broker.disconnects.append(anything),
     "timers (1): for calls that are late": (
-        lambda broker: setattr(broker.session.outgoing, "_timer", timer_of(broker))
+        lambda broker: setattr(broker.session.outgoing, "timer", timer_of(broker))
     ),
     "timers (1): for what has arrived": (
         lambda broker: setattr(broker.reading, "continuation", timer_of(broker))

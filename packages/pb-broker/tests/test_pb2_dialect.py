@@ -358,7 +358,7 @@ def test_a_call_that_is_given_up_is_cancelled_there() -> None:
         assert root.ended[0].check(CancelledError)
         # Its number is free again once it is answered.
         assert not pair.client.session.codec.outgoing.abandoned
-        assert not pair.server.session.codec.incoming.open
+        assert not pair.server.session.codec.core.open
         assert result_of(root_of(pair).callRemote("echo", 1), pair) == (1,)
 
 
@@ -788,7 +788,7 @@ def test_observers_of_many_peers() -> None:
         assert result_of(answer, pair)[0] == "got"
         pb.call_observers([child], "called_back", pbanswer=False)
         pair.flush()
-        assert not pair.server.session.codec.incoming.open
+        assert not pair.server.session.codec.core.open
 
 
 def test_arguments_at_the_limit_for_observers_fail_one_call_alone() -> None:

@@ -88,11 +88,10 @@ def assert_at_rest(pair: Pair) -> None:
     """See that both ends have counted the same, and nothing is left."""
     pair.flush()
     outgoing = pair.client.session.codec.outgoing
-    incoming = pair.server.session.codec.incoming
-    given = incoming.given
-    credit = outgoing._credit
-    assert (credit.calls, credit.octets) == (given.calls, given.octets)
-    assert outgoing.sent == pair.server.session.codec._exchange.received
+    core = pair.client.session.core
+    given, taken = pair.server.session.core.given, core.taken
+    assert (taken.calls, taken.octets) == (given.calls, given.octets)
+    assert core.sent == pair.server.session.codec._exchange.received
     assert not outgoing.lanes
     assert outgoing.unsent == 0
     assert not outgoing.kept()

@@ -490,7 +490,7 @@ def test_call_that_waits_is_cancelled() -> None:
         root.waiting[0].callback(report)
         pair.flush()
         assert report.log == []
-        assert not pair.server.session.codec.incoming.open
+        assert not pair.server.session.codec.core.open
 
 
 def test_call_that_waits_past_its_deadline() -> None:
@@ -587,11 +587,11 @@ def test_answer_that_is_a_promise_is_refused() -> None:
         promise = root_of(pair).promise("list")
         waited(promise, pair)
         values = pair.client.session.codec._values
-        values.opened(messages.ANSWER, 1, None)
+        values.begin_reading(messages.ANSWER, 1, None)
         with pytest.raises(MalformedJelly):
             values.arrived(47547, 1, None)
         for bad in ([], ["x"], [1, 2.5], "x"):
-            values.opened(messages.CALL, 1, b"root")
+            values.begin_reading(messages.CALL, 1, b"root")
             with pytest.raises(MalformedJelly):
                 values.arrived(47547, bad, None)
 

@@ -213,7 +213,7 @@ class TestOutgoingCalls:
             self.call(calls, number).addErrback(ended.append)
             if number == 1:
                 calls.hand_no_more()
-        pending = calls.take_all()
+        pending = calls.take_all(Failure(ConnectionError()))
         calls.fail_all(pending, Failure(ConnectionError("gone")), {1})
         assert [each.type for each in ended] == [
             pb.NotSent,

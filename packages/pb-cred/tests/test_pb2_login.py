@@ -68,7 +68,7 @@ def test_messages_before_the_login_are_small(size: int) -> None:
 
 def test_calls_before_the_login_are_few() -> None:
     with strangers() as pair:
-        credit = pair.client.session.codec.outgoing._credit
+        credit = pair.client.session.codec.core.taken
         assert (credit.most_calls, credit.most_octets) == (16, 32_768)
         log_in(pair)
         assert credit.most_calls >= 10_000

@@ -5,15 +5,20 @@ and for no program: a name here may change with each minor version.
 
 It is the messages of the dialect "pb2": :class:`MessageExchange` writes and reads them,
 :class:`FrameReader` puts together what comes, :class:`LaneQueue` sends the large ones,
-as far as :class:`LaneWindow` lets it; `messages` has their numbers and `tags` those of
-values.
+as far as :class:`LaneWindow` lets it; :class:`CallCore` takes the ordinary calls all
+the way, and :class:`CreditGiven` and :class:`CreditTaken` count credit; `messages` has
+the numbers of messages, and `tags` those of values.
 """
 
 from __future__ import annotations
 
+from ._in_force import LimitsInForce
 from ._pb2 import messages, tags
+from ._pb2.asked_values import AskedReceived, AskedSent, Journal, MessageValues
 from ._pb2.class_hooks import Part, PartUnjellier
 from ._pb2.connection_values import Path
+from ._pb2.core import CallCore
+from ._pb2.credit import CreditGiven, CreditTaken
 from ._pb2.framing import HEAD_BYTES, FrameReader, LaneMark
 from ._pb2.lane_window import LaneWindow
 from ._pb2.lanes import NO_KEYS, Key, LaneMessage, LaneQueue
@@ -31,13 +36,21 @@ from ._pb2.reader import Refusal
 __all__ = [
     "HEAD_BYTES",
     "NO_KEYS",
+    "AskedReceived",
+    "AskedSent",
+    "CallCore",
+    "CreditGiven",
+    "CreditTaken",
     "FrameReader",
+    "Journal",
     "Key",
     "LaneMark",
     "LaneMessage",
     "LaneQueue",
     "LaneWindow",
+    "LimitsInForce",
     "MessageExchange",
+    "MessageValues",
     "Part",
     "PartUnjellier",
     "Path",

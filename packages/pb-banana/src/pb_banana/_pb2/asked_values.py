@@ -138,7 +138,7 @@ class AskedSent:
             self._served, self._is_asked, self._before = outer
 
     def take(self) -> Journal:
-        """Return what was noted for the message, which is complete; None for nothing."""
+        """Return what was noted for a complete message; None for nothing."""
         if not self._is_asked:
             return None
         self._is_asked = False

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from threading import get_ident
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from pb_banana.errors import DecodeError
@@ -29,7 +28,7 @@ from .asked_values import AskedReceived, AskedSent
 from .credit import CreditGiven, CreditTaken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
     from contextvars import ContextVar
 
     from mypy_extensions import i64
@@ -76,6 +75,7 @@ class Outgoing(Protocol):
         last: The number of the last call.
         metadata: Texts that go along with the call that is being made; None for none.
         outbox: Where calls go.
+        pending: The calls that wait for an answer, by number, to add to.
         thread: The identifier of the thread in which calls are made.
         timer: The timer for calls that are late; None for none.
     """
@@ -89,6 +89,8 @@ class Outgoing(Protocol):
     @property
     def outbox(self) -> Outbox: ...
     @property
+    def pending(self) -> dict[int, Any]: ...
+    @property
     def thread(self) -> int: ...
     @property
     def timer(self) -> object | None: ...
@@ -96,20 +98,19 @@ class Outgoing(Protocol):
     def arm(self, seconds: float) -> None:
         """Have calls fail that are not answered by then."""
 
-    def listed(self) -> dict[int, Any]:
-        """Return the table of calls that wait for an answer, to add to."""
-        ...
-
     def unsent(
         self,
-        error: BaseException,
+        error: BaseException | None,
         target: int | bytes,
         method: bytes,
         args: tuple[Any, ...],
         kw: dict[str, Any],
         perspective: Any,
     ) -> Any:
-        """Return what becomes of a call that could not be written."""
+        """Return what becomes of a call that could not be written.
+
+        The error is None if the connection was lost meanwhile.
+        """
 
 
 class Incoming(Protocol):
@@ -151,19 +152,12 @@ class Incoming(Protocol):
 
 
 class Longer(Protocol):
-    """The longer way of messages, where a core cannot go on.
-
-    Attributes:
-        is_asked: True if the peer has asked for its credit.
-    """
-
-    @property
-    def is_asked(self) -> bool: ...
+    """The longer way of messages, where a core cannot go on."""
 
     def acknowledge(self) -> None:
         """Tell the peer of its credit."""
 
-    def ended(self, number: int) -> None:
+    def keep(self, request: int) -> None:
         """Learn that a call has ended whose answer may be kept."""
 
     def begun(
@@ -180,7 +174,7 @@ class Longer(Protocol):
         """Take the connection's values of the message that was read.
 
         Returns:
-            True if the message is not an ordinary one, for their sake.
+            True if the message is an ordinary one all the same.
         """
         ...
 
@@ -216,12 +210,13 @@ class CallCore:
         sent: The connection's values that are sent, as the exchange asks for them.
         received: The same for values that come.
         lanes: The messages that are sent in pieces.
-        waiting: The calls that wait for credit.
 
     Attributes:
         busy: The number of steps under way within which nothing else may be sent.
         given: The credit that the peer has here.
+        is_asked: True if the peer has asked for its credit, and has yet to be told.
         is_ready: True if the greetings have crossed, so that messages can be sent.
+        lanes: As above.
         open: The bytes of the calls that are served here, by their numbers.
         sent: The number of messages that were handed on and are counted.
         taken: The credit that this end has.
@@ -229,9 +224,10 @@ class CallCore:
 
     __slots__ = (
         *("_abandoned", "_due", "_exchange", "_exports", "_host", "_incoming"),
-        *("_is_bound", "_keeps_context", "_kept", "_lanes", "_longer", "_new_call"),
+        *("_is_bound", "_keeps_context", "_kept", "_longer", "_new_call"),
         *("_outgoing", "_receiver", "_received", "_seconds", "_sent", "_waiting"),
-        *("_withdrawn", "busy", "given", "is_ready", "open", "sent", "taken"),
+        *("_withdrawn", "busy", "given", "is_asked", "is_ready", "lanes", "open"),
+        *("sent", "taken"),
     )
 
     def __init__(
@@ -240,20 +236,51 @@ class CallCore:
         sent: AskedSent,
         received: AskedReceived,
         lanes: LaneQueue,
-        waiting: Any,
     ) -> None:
         self._exchange = exchange
         self._sent = sent
         self._received = received
-        self._lanes = lanes
-        self._waiting = waiting
+        self.lanes = lanes
+        self._waiting: Sized = ()
+        self._abandoned: set[int] = set()
+        self._withdrawn: set[int] = set()
+        self._kept: dict[int, Any] = {}
+        self._longer: Longer
+        self._receiver: MessageReceiver
         self._is_bound: bool = False
         self.busy: i64 = 0
         self.given: CreditGiven = CreditGiven(0, 0)
         self.taken: CreditTaken = CreditTaken(0, 0)
+        self.is_asked: bool = False
         self.is_ready: bool = False
         self.open: dict[int, int] = {}
         self.sent: i64 = 0
+
+    def share(self, waiting: Sized, abandoned: set[int], withdrawn: set[int]) -> None:
+        """Share the calls from here that are not ordinary.
+
+        Args:
+            waiting: Those that wait for credit.
+            abandoned: The numbers of those that were given up and not answered yet.
+            withdrawn: The numbers of those whose answers there will never be.
+        """
+        self._waiting = waiting
+        self._abandoned = abandoned
+        self._withdrawn = withdrawn
+
+    def lead(
+        self, longer: Longer, receiver: MessageReceiver, kept: dict[int, Any]
+    ) -> None:
+        """Lead messages that are not ordinary to the longer way.
+
+        Args:
+            longer: Where a message goes on.
+            receiver: What messages that have come are handed to.
+            kept: The answers that are kept for later calls; none is ordinary then.
+        """
+        self._longer = longer
+        self._receiver = receiver
+        self._kept = kept
 
     def bind(
         self,
@@ -262,11 +289,6 @@ class CallCore:
         outgoing: Outgoing,
         incoming: Incoming,
         exports: Any,
-        longer: Longer,
-        receiver: MessageReceiver,
-        abandoned: set[int],
-        withdrawn: set[int],
-        kept: dict[int, Any],
         new_call: Callable[[], Any],
         keeps_context: bool,
         seconds: Callable[[], float],
@@ -279,11 +301,6 @@ class CallCore:
             outgoing: The calls that are made here.
             incoming: The calls that are served here.
             exports: The table of objects that can be called: ``objects`` by number.
-            longer: Where a message goes on that is not ordinary.
-            receiver: What such messages are handed to that come.
-            abandoned: The numbers of calls that were given up and not answered yet.
-            withdrawn: The numbers of calls whose answers there will never be.
-            kept: The answers that are kept for later calls.
             new_call: Returns a call: it has ``callback``, ``called`` and ``context``.
             keeps_context: True if its callbacks have to be run in its context.
             seconds: The clock that deadlines are counted by, in seconds.
@@ -294,16 +311,15 @@ class CallCore:
         self._outgoing = outgoing
         self._incoming = incoming
         self._exports = exports
-        self._longer = longer
-        self._receiver = receiver
-        self._abandoned = abandoned
-        self._withdrawn = withdrawn
-        self._kept = kept
         self._new_call = new_call
         self._keeps_context: bool = keeps_context
         self._seconds = seconds
         self._due = due
         self._is_bound = True
+
+    def close(self) -> None:
+        """Make no call any more: the connection is lost."""
+        self._is_bound = False
 
     # Calls that are made here.
 
@@ -335,8 +351,8 @@ class CallCore:
             outgoing.hooks is not None
             or outgoing.metadata is not None
             or self._withdrawn
-            or self._waiting
-            or self._lanes
+            or len(self._waiting)
+            or self.lanes
             or outgoing.thread != get_ident()
             or self._due.get() is not None
             or host.reading.is_held
@@ -354,9 +370,10 @@ class CallCore:
         request: int = outgoing.last + 1
         outgoing.last = request
         asked = self._sent
-        outer = asked.open((perspective, method, None, None))
+        asked.open((perspective, method, None, None))
         self.busy += 1
-        sent: Sent
+        failed: Exception | None = None
+        sent: Sent | None = None
         journal: Any = None
         try:
             sent = self._exchange.call(
@@ -364,21 +381,23 @@ class CallCore:
             )
             journal = asked.take()
         except Exception as error:
-            asked.close(outer)
-            outer = None
-            return outgoing.unsent(error, target, method, args, kw, perspective)
+            # An exception of a hook of the caller's own values is the caller's.  Those
+            # that end a program are let through, as from any other call.
+            failed = error
         finally:
             self.busy -= 1
-            asked.close(outer)
+            asked.close(None)
+        if sent is None or not self._is_bound:
+            return outgoing.unsent(failed, target, method, args, kw, perspective)
         # First, since there are transports that bring the answer at once.
         call = self._begin(request, method, seconds)
         size: i64 = sent.size
         if (
             journal is None
-            and size <= self._lanes.max_frame
+            and size <= self.lanes.max_frame
             and self.taken.allows(size, False)
-            and not self._lanes
-            and not self._waiting
+            and not self.lanes
+            and not len(self._waiting)
         ):
             self.taken.begin(size)
             self.sent += 1
@@ -392,7 +411,7 @@ class CallCore:
         """Return a call that is being made, and list it."""
         outgoing = self._outgoing
         call = self._new_call()
-        outgoing.listed()[request] = call
+        outgoing.pending[request] = call
         call.pending = outgoing
         call.request = request
         call.name = method
@@ -416,11 +435,12 @@ class CallCore:
 
     # What comes.
 
-    def receive(self, data: bytes, seconds: float) -> bool:
+    def receive(self, data: bytes, now: Callable[[], float], seconds: float) -> bool:
         """Handle the messages that have come, for some time.
 
         Args:
             data: The next bytes; none to go on with those that are there.
+            now: The clock that the time is taken by, in seconds.
             seconds: The time; at least one message is handled.
 
         Returns:
@@ -436,7 +456,7 @@ class CallCore:
         if asked.is_open:
             # A hook of a value that is being read has made the transport deliver.
             return True
-        end = perf_counter() + seconds
+        end = now() + seconds
         while not host.disconnected and not host.is_hung_up:
             is_ordinary = True
             asked.open()
@@ -444,7 +464,7 @@ class CallCore:
                 message = exchange.read()
             finally:
                 if asked.close():
-                    is_ordinary = not self._longer.has_read()
+                    is_ordinary = self._longer.has_read()
             if message is None:
                 if frames.has_lanes:
                     self._longer.watch_lanes()
@@ -455,7 +475,7 @@ class CallCore:
                 exchange.hand(message, self._receiver)
             if not frames.has_backlog:
                 return False
-            if perf_counter() > end:
+            if now() > end:
                 break
         return frames.has_backlog
 
@@ -475,14 +495,16 @@ class CallCore:
         outgoing = self._outgoing
         if outgoing.hooks is not None or type(value) not in _VALUES:
             return False
-        call = outgoing.listed().get(request)
+        pending = outgoing.pending
+        call = pending.get(request)
         if call is None or call.called:
             return False
-        del outgoing.listed()[request]
+        del pending[request]
         self._exchange.received += 1
         if self._abandoned:
             self._abandoned.discard(request)
-        context = call.context
+        # A program may have listed a Deferred of its own.
+        context = getattr(call, "context", None)
         if context is None:
             call.callback(value)
         else:
@@ -521,9 +543,7 @@ class CallCore:
         else:
             context = copy_context()
             limit = milliseconds / 1000
-            context.run(
-                self._run, number, request, target, message[3], args, kw, limit
-            )
+            context.run(self._run, number, request, target, message[3], args, kw, limit)
         if incoming.serving <= serving:
             self.ended(number)
         return True
@@ -542,7 +562,7 @@ class CallCore:
             raise DecodeError("a second call of the same number")
         self.given.begin(size)
         # One without an answer gets a number of its own, by which its end is known.
-        number: int = request or -self.given.calls
+        number = request if request else -int(self.given.calls)
         self.open[number] = size
         return number
 
@@ -553,9 +573,9 @@ class CallCore:
             number: The number that it has here.
         """
         if self._kept:
-            self._longer.ended(number)
+            self._longer.keep(number)
         size = self.open.pop(number, None)
-        if size is not None and (self.given.end(size) or self._longer.is_asked):
+        if size is not None and (self.given.end(size) or self.is_asked):
             self._longer.acknowledge()
 
     def _run(
@@ -628,9 +648,9 @@ class CallCore:
         outbox = self._incoming.outbox
         if (
             journal is None
-            and sent.size <= self._lanes.max_frame
+            and sent.size <= self.lanes.max_frame
             and not self._kept
-            and not self._lanes
+            and not self.lanes
         ):
             self.sent += 1
             self._send(outbox, sent)

@@ -212,7 +212,10 @@ class HeadReader:
         self._unjellier = None
 
     def serve(
-        self, connection: ReceivedValues, invoker: Any, types: Mapping[bytes, Any] | None
+        self,
+        connection: ReceivedValues,
+        invoker: Any,
+        types: Mapping[bytes, Any] | None,
     ) -> None:
         """Read the values of a connection from now on.
 

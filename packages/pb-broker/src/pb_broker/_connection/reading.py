@@ -192,9 +192,15 @@ class Reading:
                 left -= 1
             data = b""
             codec = session.codec
+        core = session.core
+        if core is not None:
+            more = core.receive(data, perf_counter, _BATCH_SECONDS)
+            return more or self.unread is not None
+        if connection.dialect is None:
+            return self.unread is not None
         self._is_partial = False
         end = perf_counter() + _BATCH_SECONDS
-        receive, incoming = codec.receive, session.incoming
+        receive, incoming = session.pb.receive, session.incoming
         while left and not broker.disconnected and not broker.is_hung_up:
             if not receive(data, session):
                 self._is_partial = True

@@ -510,7 +510,7 @@ class MessageCodec(Protocol):
 
     @property
     def has_backlog(self) -> bool:
-        """True if :meth:`receive` may find a message without more bytes."""
+        """True if there may be a message in the bytes that have come."""
         ...
 
     def absorb(self, data: bytes) -> bool:
@@ -520,7 +520,7 @@ class MessageCodec(Protocol):
             data: The bytes.
 
         Returns:
-            True if they were taken; False if they have to be given to :meth:`receive`.
+            True if they were taken; False if they have to be read.
         """
         ...
 
@@ -542,20 +542,4 @@ class MessageCodec(Protocol):
 
     def held_calls(self) -> set[int]:
         """Return the numbers of held calls, and drop all held messages."""
-        ...
-
-    def receive(self, data: bytes, sink: Sink) -> bool:
-        """Read one message and tell the sink of it.
-
-        Args:
-            data: The next bytes that have come; none to go on with a backlog.
-            sink: The session.
-
-        Returns:
-            Whether a message was complete.
-
-        Raises:
-            BananaError: What has come is no message, or is over a limit.
-            ProtocolError: The message is none of the protocol.
-        """
         ...

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from pb_banana.extending import Path
-from pb_broker._dialects.message_codec import MessageCodec, Served, Sink
+from pb_broker._dialects.message_codec import MessageCodec, Served
 from pb_broker._dialects.pb import messages
 from pb_broker._dialects.pb.codec import PbCodec, Serializer
 from pb_broker._dialects.pb2.codec import Pb2Codec
@@ -208,7 +208,3 @@ class Undecided:
         held, self._held = self._held, []
         self._pb2.outgoing.forget_held()
         return {each[1] for each, _ in held if each[0] in messages.CALLS}
-
-    def receive(self, data: bytes, sink: Sink) -> bool:
-        """Return False: there is no dialect."""
-        return False

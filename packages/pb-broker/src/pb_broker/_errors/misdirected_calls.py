@@ -27,8 +27,14 @@ _ENTRIES: Final = frozenset(
         "remoteMessageReceived",
     }
 )
-#: The module with the function ``call`` in which each call from a peer begins.
-_BEGINNING: Final = "pb_broker._session.incoming_calls"
+#: The functions, with their modules, in which each call from a peer begins.
+_BEGINNINGS: Final = frozenset(
+    {
+        ("call", "pb_broker._session.incoming_calls"),
+        ("_run", "pb_banana._pb2.core"),
+    }
+)
+_BEGINNING_NAMES: Final = frozenset(name for name, _ in _BEGINNINGS)
 #: Modules that run the coroutine of a program's override of an entry.
 _LOOPS: Final = (
     "asyncio.",
@@ -39,7 +45,7 @@ _LOOPS: Final = (
 #: The module of the stand-in for a root object, which passes calls on to it.
 _LATER: Final = "pb_broker._objects.deferred_root"
 _OURS: Final = ("pb_broker.", "pb_cred.")
-_PACKAGES: Final = ("asyncio", "pb_broker", "pb_cred", "twisted")
+_PACKAGES: Final = ("asyncio", "pb_banana", "pb_broker", "pb_cred", "twisted")
 
 
 def is_misdirected(error: object, traceback: TracebackType | None) -> bool:
@@ -83,7 +89,9 @@ def _way(traceback: TracebackType | None) -> tuple[list[FrameType], bool]:
 
 def _is_beginning(frame: FrameType) -> bool:
     """Return True for the frame in which a call from a peer begins."""
-    return frame.f_code.co_name == "call" and _module(frame) == _BEGINNING
+    name = frame.f_code.co_name
+    # Most frames are told by the name alone.
+    return name in _BEGINNING_NAMES and (name, _module(frame)) in _BEGINNINGS
 
 
 def _module(frame: FrameType) -> str:

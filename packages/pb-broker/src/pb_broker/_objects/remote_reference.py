@@ -197,6 +197,11 @@ class RemoteReference(Passed[Interface_co]):
         broker = session.broker
         if kw or broker.disconnected:
             return broker._sendMessage(b"", self.perspective, self.luid, name, args, kw)
+        core = session.core
+        if core is not None:
+            answer = core.call(self.luid, name, args, kw, self.perspective)
+            if answer is not None:
+                return answer
         return session.outgoing.call(
             self.luid, False, name, True, args, kw, self.perspective
         )

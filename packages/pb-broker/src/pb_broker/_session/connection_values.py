@@ -20,6 +20,7 @@ from typing import Any, Final
 from pb_banana.extending import Part, PartUnjellier, Path, messages, tags
 from pb_broker._dialects.message_codec import Served
 from pb_broker._dialects.pb2.kept_answers import KeptAnswers, PromisedPart
+from pb_broker._dialects.pb2.noted_values import Noted
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver
@@ -158,6 +159,33 @@ class ConnectionValues:
 
     # Sent values
 
+    def begin_writing(self, served: Served, /) -> Any:
+        """Go on to the values of a message; see `MessageValues.begin_writing`."""
+        serializer = self._serializer
+        before = (
+            *(self._is_reading, serializer.context, self.served),
+            *(self.carried, self.mentioned, self.streams),
+        )
+        self._is_reading = False
+        serializer.context = None
+        self.served = served
+        self.carried, self.mentioned, self.streams = [], [], []
+        return before
+
+    def end_writing(self, before: Any, /) -> Noted:
+        """Go back to the message before; see `MessageValues.end_writing`."""
+        serializer = self._serializer
+        noted = Noted(self.carried, self.mentioned, self.streams, serializer.context)
+        self._is_reading, serializer.context, self.served = before[:3]
+        self.carried, self.mentioned, self.streams = before[3:]
+        return noted
+
+    def abandon_writing(self, before: Any, /) -> None:
+        """Take back what was noted; see `MessageValues.abandon_writing`."""
+        context = self.end_writing(before).context
+        if context is not None:
+            self._serializer.undo(context)
+
     def tag_of(self, cls: type[Any], /) -> int:
         """Return the tag of a class; see `SentValues.tag_of`."""
         if issubclass(cls, CopyableFailure):
@@ -264,10 +292,13 @@ class ConnectionValues:
             # It is asked for again by the call, which fails with that.
             return None
 
-    def opened(
+    def begin_reading(
         self, number: int, request: int, target: int | bytes | Path | None, /
-    ) -> None:
-        """Learn which message is read next; see `ReceivedValues.opened`."""
+    ) -> Any:
+        """Go on to the values of a message; see `MessageValues.begin_reading`."""
+        before = self._is_reading, self._serializer.context
+        self._is_reading = True
+        self._serializer.context = None
         self._perspective = self._called = self._answered = self._stream = None
         self._is_unowned = False
         self._is_call = number in _CALLS
@@ -283,20 +314,10 @@ class ConnectionValues:
         elif number == messages.ITEMS:
             self._stream = request
             self._perspective = self.streams_here.perspective(request)
-
-    def begin_reading(self) -> Any:
-        """Go on to received values; return the argument for `end_reading`."""
-        before = self._is_reading, self._serializer.context
-        self._is_reading = True
-        self._serializer.context = None
         return before
 
-    def end_reading(self, before: Any) -> None:
-        """Go back to the values before `begin_reading`.
-
-        Args:
-            before: What that returned.
-        """
+    def end_reading(self, before: Any, /) -> None:
+        """Go back to the message before; see `MessageValues.end_reading`."""
         self._is_reading, self._serializer.context = before
         if self._fills:
             self._fills.clear()

@@ -24,7 +24,11 @@ from twisted.python.failure import Failure
 from pb_broker._dialects.message_codec import MessageCodec, Served
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
-from pb_broker._errors.caught_failure import caught_failure, readable_failure
+from pb_broker._errors.caught_failure import (
+    caught_failure,
+    failure_with,
+    readable_failure,
+)
 from pb_broker._errors.escaped_log import SafeLogger
 from pb_broker._errors.misdirected_calls import is_misdirected
 from pb_broker._event_loops.clock import clock_of
@@ -205,12 +209,12 @@ class IncomingCalls:
                 target = self._exports.find(luid)
                 perspective = getattr(target, "perspective", None)
             if self.serving or self.refusal is not None or target is None:
-                self._check(target, name)
+                self.check(target, name)
             try:
                 method = name.decode()
             except UnicodeDecodeError:
                 raise NoSuchMethod("a method's name must be UTF-8") from None
-            # `_check` has refused a target of None.
+            # `check` has refused a target of None.
             result = target.remoteMessageReceived(  # pyright: ignore
                 self._host, method, args, kw
             )
@@ -219,15 +223,19 @@ class IncomingCalls:
             return
         served = (perspective, method, args, kw)
         if type(result) not in _VALUES:
-            self._take(result, request, wanted, served)
+            self.take(result, request, wanted, served)
         elif wanted:
             if self.hooks is None:
                 self._send_answer(result, request, wanted, served)
             else:
                 self.answer(result, request, wanted, served)
 
-    def _check(self, target: Any, name: bytes) -> None:
+    def check(self, target: Any, name: bytes) -> None:
         """Refuse a call that may not be made now.
+
+        Args:
+            target: The object that is called; None if there is none.
+            name: The name of the method.
 
         Raises:
             ClosingDown: No call is begun any more.
@@ -296,8 +304,18 @@ class IncomingCalls:
         clock = clock_of(self._host)
         call = partial(self.call, request, luid, to_copy, name, wanted, args, kw)
         copy_context().run(run_within, seconds, clock, call)
+        self.cancel_after(seconds, request)
+
+    def cancel_after(self, seconds: float, request: int) -> None:
+        """Cancel a call if it is not done after some time.
+
+        Args:
+            seconds: The time.
+            request: The peer's number of the call; it may have ended.
+        """
         running = self._running.get(request)
         if running is not None:
+            clock = clock_of(self._host)
             running.timer = clock.callLater(seconds, self.cancel, request)
 
     def cancel(self, request: int) -> None:
@@ -316,8 +334,25 @@ class IncomingCalls:
         if wanted:
             self._tell(failure, partial(self._error, request))
 
-    def _take(self, result: Any, request: int, wanted: Any, served: Served) -> None:
-        """Answer with a result that may have to be waited for."""
+    def raised(self, error: BaseException, request: int, wanted: Any) -> None:
+        """End a call whose method, or whose answer, has raised an exception.
+
+        Args:
+            error: The exception.
+            request: The peer's number of the call.
+            wanted: Whether an answer is wanted.
+        """
+        self.fail(failure_with(error), request, wanted)
+
+    def take(self, result: Any, request: int, wanted: Any, served: Served) -> None:
+        """Answer with a result that may have to be waited for.
+
+        Args:
+            result: The result.
+            request: The peer's number of the call.
+            wanted: Whether an answer is wanted.
+            served: On whose behalf it is written.
+        """
         if self.hooks is not None:
             served = self.hooks.waiting(served)
         try:

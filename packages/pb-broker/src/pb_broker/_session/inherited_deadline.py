@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
-__all__ = ["deadline", "left_of_deadline", "run_within"]
+__all__ = ["DUE", "deadline", "left_of_deadline", "run_within"]
 
 _T = TypeVar("_T")
 
 #: The clock by which the present call is due, and when it is due on that; None for a
 #: call without a deadline.
-_due: Final[ContextVar[tuple[Any, float] | None]] = ContextVar(
+DUE: Final[ContextVar[tuple[Any, float] | None]] = ContextVar(
     "pb_deadline", default=None
 )
 
@@ -34,7 +34,7 @@ def deadline() -> float | None:
 
 def left_of_deadline() -> float | None:
     """Return the seconds until the deadline of the present context; None for none."""
-    due = _due.get()
+    due = DUE.get()
     if due is None:
         return None
     clock, when = due
@@ -49,5 +49,5 @@ def run_within(seconds: float, clock: Any, function: Callable[[], _T]) -> _T:
         clock: The ``IReactorTime`` that they are counted by.
         function: The function.
     """
-    _due.set((clock, clock.seconds() + seconds))
+    DUE.set((clock, clock.seconds() + seconds))
     return function()

@@ -79,6 +79,7 @@ class OutgoingCalls:
             anything; None if it is the last one made.
         hooks: The session's hooks; None for none.
         last: Number of the last call.
+        lost: Why the connection was lost; None while it is there.
         metadata: Texts by name that go along with the call that is being made; None for
             none.
         outbox: As above.
@@ -86,20 +87,22 @@ class OutgoingCalls:
         refused_after: Number of the last call before the peer said that it takes no
             more; None if it did not.
         thread: The identifier of the event loop's thread.
+        timer: Of a clock, for the call that is due first; None for none.
     """
 
     __slots__ = (
         "_host",
-        "_timer",
         "codec",
         "handed",
         "hooks",
         "last",
+        "lost",
         "metadata",
         "outbox",
         "pending",
         "refused_after",
         "thread",
+        "timer",
     )
 
     def __init__(self, host: Host, codec: MessageCodec, outbox: Outbox) -> None:
@@ -109,23 +112,18 @@ class OutgoingCalls:
         self.hooks: SessionHooks | None = None
         self.thread = get_ident()
         self.last = 0
+        self.lost: Failure | None = None
         self.metadata: Mapping[str, str] | None = None
         self.pending: dict[int, Any] = _NO_CALLS
         self.handed: int | None = None
         self.refused_after: int | None = None
-        # Of a clock, for the call that is due first.
-        self._timer: Any = None
+        self.timer: Any = None
 
     def listed(self) -> dict[int, Any]:
         """Return the table of calls that wait for an answer, to add to."""
         if self.pending is _NO_CALLS:
             self.pending = {}
         return self.pending
-
-    @property
-    def timer(self) -> Any:
-        """The timer for calls that are late; None for none."""
-        return self._timer
 
     def new_number(self) -> int:
         """Return a number that no call of this connection ever had."""
@@ -189,6 +187,10 @@ class OutgoingCalls:
             # that end a program are let through, as from any other call.
             first = luid, to_copy, name, wanted
             return self._unsent(caught_failure(), first, args, kw, perspective, seconds)
+        if self.lost is not None:
+            # A hook of a value has ended the connection.
+            failure = Failure(NotSent(self.lost))
+            return self._host.shell.failed(failure) if wanted else None
         # First, since there are transports that bring the answer at once.
         answer = None
         if wanted:
@@ -235,6 +237,22 @@ class OutgoingCalls:
         if keep:
             options[messages.KEEP] = True
         return options or None
+
+    def unsent(
+        self,
+        error: BaseException | None,
+        target: int | bytes,
+        method: bytes,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        perspective: Any,
+    ) -> Any:
+        """Return what becomes of a call that could not be written; see `CallCore`."""
+        if self.lost is not None:
+            return self._host.shell.failed(Failure(NotSent(self.lost)))
+        first = target, False, method, True
+        failure = failure_with(error)
+        return self._unsent(failure, first, args, kw, perspective, None)
 
     def _unsent(
         self,
@@ -460,15 +478,22 @@ class OutgoingCalls:
             if left <= _LONGEST:
                 shell.limit(call, left, clock_of(host))
         elif seconds is not None:
-            clock = clock_of(host)
-            if self._timer is None:
-                self._timer = clock.callLater(seconds, self._fail_late)
-            call.deadline = float(clock.seconds() + seconds)
+            if self.timer is None:
+                self.arm(seconds)
+            call.deadline = float(clock_of(host).seconds() + seconds)
         return call
+
+    def arm(self, seconds: float) -> None:
+        """Have the calls fail that are not answered by then.
+
+        Args:
+            seconds: The seconds until the first of them is late.
+        """
+        self.timer = clock_of(self._host).callLater(seconds, self._fail_late)
 
     def _fail_late(self) -> None:
         """Fail the calls whose answers are late, which are the oldest."""
-        self._timer = None
+        self.timer = None
         clock = clock_of(self._host)
         now = clock.seconds()
         late = []
@@ -476,7 +501,7 @@ class OutgoingCalls:
             if call.deadline is not None:
                 if call.deadline > now:
                     delay = call.deadline - now
-                    self._timer = clock.callLater(delay, self._fail_late)
+                    self.timer = clock.callLater(delay, self._fail_late)
                     break
                 late.append(call)
         seconds = self._host.call_timeout or 0
@@ -549,11 +574,16 @@ class OutgoingCalls:
         if self.handed is None:
             self.handed = self.last if handed is None else handed
 
-    def take_all(self) -> dict[int, Any]:
-        """Return the calls that wait for an answer, which are listed no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def take_all(self, reason: Failure) -> dict[int, Any]:
+        """Return the calls that wait for an answer, which are listed no more.
+
+        Args:
+            reason: Why the connection was lost.
+        """
+        self.lost = reason
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         pending, self.pending = self.pending, _NO_CALLS
         return pending
 

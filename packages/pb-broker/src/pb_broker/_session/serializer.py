@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from pb_banana import Limits
+from pb_banana.extending import LimitsInForce
 from pb_broker._dialects.message_codec import Served
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
@@ -27,9 +28,7 @@ class _Wire(Protocol):
     """The connection's half of pb-banana: the limits that hold now."""
 
     @property
-    def limits(self) -> Limits: ...
-    @property
-    def send_limits(self) -> Limits: ...
+    def in_force(self) -> LimitsInForce: ...
 
 
 class _Invoker(Protocol):
@@ -56,22 +55,28 @@ class Serializer:
 
     Attributes:
         context: On whose behalf a value is being made now; None for none.
+        endings: Exceptions of hooks that end one value and not the connection.
+        in_force: The limits on values now, either way.
+        invoker: The object that hooks of values get as their ``invoker``: the broker.
         is_lenient: As above.
         served: On whose behalf a message is being written in one step.
         modern_tables: The tables of the policy for the dialect "pb2".
         tables: The tables of the policy for the dialect "pb".
+        types: Kinds of value that are accepted under any policy.
     """
 
     __slots__ = (
-        "_invoker",
         "_security",
         "_take_back",
-        "_wire",
         "context",
+        "endings",
+        "in_force",
+        "invoker",
         "is_lenient",
         "modern_tables",
         "served",
         "tables",
+        "types",
     )
 
     def __init__(
@@ -82,8 +87,10 @@ class Serializer:
         is_lenient: bool,
         take_back: Callable[[ServingContext], None],
     ) -> None:
-        self._invoker = invoker
-        self._wire = wire
+        self.invoker: Any = invoker
+        self.in_force = wire.in_force
+        self.types = invoker.pb_types
+        self.endings = ENDINGS
         self._security = security
         self.is_lenient = is_lenient
         self.tables: CurrentTables = current_tables(security, lenient=is_lenient)
@@ -104,29 +111,14 @@ class Serializer:
         self.modern_tables = current_tables(security, modern=True)
 
     @property
-    def endings(self) -> tuple[type[BaseException], ...]:
-        """Exceptions of hooks that end one value and not the connection."""
-        return ENDINGS
-
-    @property
-    def invoker(self) -> Any:
-        """The object that hooks of values get as their ``invoker``: the broker."""
-        return self._invoker
-
-    @property
-    def types(self) -> Mapping[bytes, Any]:
-        """Kinds of value that are accepted under any policy."""
-        return self._invoker.pb_types
-
-    @property
     def limits(self) -> Limits:
         """Limits on the peer's values."""
-        return self._wire.limits
+        return self.in_force.receiving
 
     @property
     def send_limits(self) -> Limits:
         """Limits on values that are sent."""
-        return self._wire.send_limits
+        return self.in_force.sending
 
     def jelly(self, value: Any, context: ServingContext, root: str = "") -> SExp:
         """Serialize a value for the peer.
@@ -190,10 +182,10 @@ class Serializer:
         return Jellier(
             self._security,
             None,
-            self._invoker,
+            self.invoker,
             context=context,
             lenient=self.is_lenient,
-            limits=self._wire.send_limits,
+            limits=self.in_force.sending,
         )
 
     def unjellier(self, context: ServingContext) -> Unjellier:
@@ -205,10 +197,10 @@ class Serializer:
         return Unjellier(
             self._security,
             None,
-            self._invoker,
+            self.invoker,
             context=context,
-            types=self._invoker.pb_types,
-            limits=self._wire.limits,
+            types=self.types,
+            limits=self.in_force.receiving,
         )
 
     def serving_jellier(self) -> Jellier:

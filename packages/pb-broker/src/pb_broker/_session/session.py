@@ -28,6 +28,7 @@ from typing import Any, Final, Protocol
 from twisted.python.failure import Failure
 
 from pb_banana import Connection
+from pb_banana.extending import CallCore
 from pb_broker._compatibility import Compatibility
 from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._dialects.pb.codec import PbCodec
@@ -35,6 +36,7 @@ from pb_broker._dialects.pb2.codec import Pb2Codec
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._dialects.undecided import Undecided
 from pb_broker._errors.escaped_log import SafeLogger
+from pb_broker._event_loops.clock import clock_of
 from pb_broker._objects.cacheable import RemoteCacheObserver
 from pb_broker.errors import DeadReferenceError
 from pb_jelly import Taster
@@ -44,6 +46,7 @@ from .exports import CacheTable, ExportTable, Local, LocalIDs
 from .host import Host, Outbox
 from .imports import Imports
 from .incoming_calls import IncomingCalls
+from .inherited_deadline import DUE
 from .observers import CallObserver, ObserverHooks
 from .outgoing_calls import OutgoingCalls
 from .ownership import Ownership
@@ -65,12 +68,18 @@ class SessionHost(Host, Protocol):
     """A broker, as far as a session needs it to be made.
 
     Attributes:
+        disconnected: True when the connection is lost.
         isClient: Whether this end opened the connection.
+        is_hung_up: True when this end has ended it.
         profile: How much of ``twisted.spread``'s behaviour is copied.
     """
 
+    disconnected: int
     isClient: Any
     profile: Compatibility
+
+    @property
+    def is_hung_up(self) -> bool: ...
 
     def check_thread(self) -> None:
         """Refuse to go on in another thread than the event loop's."""
@@ -89,6 +98,7 @@ class Session:
         broker: The broker that the session has now.
         caches: Cached copies, there and here.
         codec: The messages of the dialect.
+        core: The short way of ordinary calls; None in a dialect that has none.
         exports: Our objects that the peer can call.
         hooks: Observers and owners; None for none.
         imports: References to the peer's objects that are held here.
@@ -108,6 +118,7 @@ class Session:
         "broker",
         "caches",
         "codec",
+        "core",
         "exports",
         "hooks",
         "imports",
@@ -131,6 +142,7 @@ class Session:
         outbox: Outbox,
     ) -> None:
         self.broker = host
+        self.core: CallCore | None = None
         self.observers: ObserverHooks | None = None
         self.hooks: SessionHooks | None = None
         self.ownership: Ownership | None = None
@@ -194,7 +206,30 @@ class Session:
         """
         codec = self.codec
         if isinstance(codec, Undecided):
-            self._speak(codec.chosen(dialect))
+            chosen = codec.chosen(dialect)
+            self._speak(chosen)
+            if isinstance(chosen, Pb2Codec):
+                self._hasten(chosen.core)
+
+    def _hasten(self, core: CallCore) -> None:
+        """Have ordinary calls go the short way from now on.
+
+        Args:
+            core: The short way.
+        """
+        shell, host = self.broker.shell, self.broker
+        self.outgoing.listed()
+        core.bind(
+            host=host,
+            outgoing=self.outgoing,
+            incoming=self.incoming,
+            exports=self.exports,
+            new_call=shell.new_call,
+            keeps_context=shell.keeps_context,
+            seconds=clock_of(host).seconds,
+            due=DUE,
+        )
+        self.core = core
 
     def _speak(self, codec: MessageCodec) -> None:
         codec.busy = self.codec.busy
@@ -386,7 +421,7 @@ class Session:
             unsent: Numbers of calls that had yet to be sent.
         """
         self.incoming.is_over = True
-        pending = self.outgoing.take_all()
+        pending = self.outgoing.take_all(reason)
         # Before calls fail: an errback may update observers, and those of a dead peer
         # are to be gone.
         for luid, entry in list(self.caches.objects.items()):

@@ -14,12 +14,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
-from pb_banana import BananaError, Limits
+from pb_banana import BananaError
 from pb_banana.extending import (
     NO_KEYS,
+    AskedReceived,
+    AskedSent,
+    CallCore,
+    CreditGiven,
     FrameReader,
+    Journal,
     Key,
+    LaneQueue,
+    LimitsInForce,
     MessageExchange,
+    MessageValues,
     Path,
     Sent,
     farewell,
@@ -39,19 +47,18 @@ from pb_broker._dialects.message_codec import (
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._limits import BrokerLimits
-from pb_broker.errors import ProtocolError
 from pb_jelly import JellyError, SecurityOptions, Taster
 from pb_jelly.codec import CurrentTables, current_tables
 
-from .credit import CreditGiven
 from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages
 from .kept_answers import KeptAnswers, PromisedPart, number_of
 from .lane_timeout import LaneTimeout
+from .noted_values import NOTHING, Noted
 from .outgoing_messages import (
+    LEAST_FRAME,
     Carrier,
     OutgoingCall,
     OutgoingMessages,
-    Startable,
     unsent_answer,
 )
 
@@ -64,16 +71,9 @@ class Pb2Connection(Carrier, Greeter, Protocol):
     """A broker, as far as this dialect needs it."""
 
 
-class SessionValues(Protocol):
-    """The connection's own values, and the message that they belong to.
+class SessionValues(MessageValues, Protocol):
+    """The connection's own values, and the message that they belong to."""
 
-    They are the codec's `SentValues` and `ReceivedValues` as well.
-    """
-
-    carried: list[Key]
-    mentioned: list[Key]
-    served: Served
-    streams: list[Startable]
     kept: KeptAnswers
     promised: list[PromisedPart]
     unowned: list[Any]
@@ -82,29 +82,19 @@ class SessionValues(Protocol):
     def luid_of(self, value: Any) -> int | None: ...
     def perspective_of(self, luid: int | bytes) -> Any: ...
 
-    def begin_reading(self) -> Any: ...
-    def end_reading(self, before: Any) -> None: ...
-
 
 class SessionPolicy(Protocol):
     """The connection's policy and limits; see `ValuePolicy`."""
 
     context: ServingContext | None
+    endings: tuple[type[BaseException], ...]
+    in_force: LimitsInForce
+    invoker: Any
+    modern_tables: CurrentTables
+    types: Mapping[bytes, Any]
 
     @property
-    def endings(self) -> tuple[type[BaseException], ...]: ...
-    @property
-    def modern_tables(self) -> CurrentTables: ...
-    @property
     def security(self) -> Taster: ...
-    @property
-    def invoker(self) -> Any: ...
-    @property
-    def types(self) -> Mapping[bytes, Any]: ...
-    @property
-    def limits(self) -> Limits: ...
-    @property
-    def send_limits(self) -> Limits: ...
     def undo(self, context: ServingContext) -> None: ...
 
 
@@ -126,51 +116,19 @@ class _OpenPolicy:
         policy: The connection's policy, for its limits.
     """
 
-    __slots__ = ("_policy",)
+    __slots__ = ("in_force",)
+
+    endings: ClassVar[tuple[type[BaseException], ...]] = ENDINGS
+    invoker: ClassVar[None] = None
+    modern_tables: ClassVar[CurrentTables] = _BASIC_TABLES
+    types: ClassVar[None] = None
 
     def __init__(self, policy: SessionPolicy) -> None:
-        self._policy = policy
-
-    @property
-    def security(self) -> Taster:
-        return _BASIC
-
-    @property
-    def modern_tables(self) -> CurrentTables:
-        return _BASIC_TABLES
-
-    @property
-    def endings(self) -> tuple[type[BaseException], ...]:
-        return ENDINGS
-
-    @property
-    def invoker(self) -> None:
-        return None
-
-    @property
-    def types(self) -> None:
-        return None
-
-    @property
-    def limits(self) -> Limits:
-        return self._policy.limits
-
-    @property
-    def send_limits(self) -> Limits:
-        return self._policy.send_limits
+        self.in_force = policy.in_force
 
 
-def _context_for(
-    policy: SessionPolicy, context: ServingContext | None
-) -> ServingContext | None:
-    """Have values made in a context from now on; return the one before."""
-    before, policy.context = policy.context, context
-    return before
-
-
-#: A message; the keys of what it names of the peer's and of what it takes the peer to
-#: have; the streams in it; and the journal of what was counted for it.
-_Written = tuple[Sent, list[Key], list[Key], "list[Startable]", "ServingContext | None"]
+#: A message, and what was noted of the connection's values in it.
+_Written = tuple[Sent, Noted]
 
 
 class Pb2Codec:
@@ -188,16 +146,16 @@ class Pb2Codec:
         is_client: True for the end that opened the connection, which greets first.
 
     Attributes:
-        busy: As `MessageCodec` has it.
+        core: The ordinary calls.
         incoming: The messages of the peer.
         kept: The answers of its calls that it names before it knows them.
         outgoing: The messages of this end.
     """
 
     __slots__ = (
-        *("_connection", "_exchange", "_failures", "_lane_timeout", "_limits"),
-        *("_policy", "_shared", "_values"),
-        *("busy", "incoming", "kept", "outgoing"),
+        *("_asked", "_connection", "_exchange", "_failures", "_lane_timeout"),
+        *("_limits", "_policy", "_shared", "_values"),
+        *("core", "incoming", "kept", "outgoing"),
     )
 
     is_modern: ClassVar[bool] = True
@@ -221,11 +179,14 @@ class Pb2Codec:
         self._shared = shared
         self._limits = limits
         frames = FrameReader(MAX_FRAME, 0, 0)
-        exchange = MessageExchange(policy, values, values, frames)
+        self._asked = asked = AskedSent(self._values)
+        received = AskedReceived(self._values)
+        exchange = MessageExchange(policy, asked, received, frames)
         self._exchange = exchange
-        self._failures = MessageExchange(_OpenPolicy(policy), values, values, frames)
+        self._failures = MessageExchange(_OpenPolicy(policy), asked, received, frames)
+        self.core = core = CallCore(exchange, asked, received, LaneQueue(LEAST_FRAME))
         self.outgoing = OutgoingMessages(
-            connection, policy.undo, lambda *end: sink.outgoing.fail(*end)
+            connection, core, policy.undo, lambda *end: sink.outgoing.fail(*end)
         )
         self.kept = KeptAnswers(
             lambda data: exchange.value(data, values.own),
@@ -241,15 +202,22 @@ class Pb2Codec:
             self.outgoing,
             lambda: exchange.received,
             frames.drop,
-            CreditGiven(0, 0),
+            core,
             is_client,
             most_streams,
             self.kept,
         )
-        served = self.incoming.open
-        self.outgoing.is_serving = lambda: bool(served)
+        core.lead(self, self.incoming, self.kept.answers)
         self.outgoing.new_ping = self.incoming.new_ping
-        self.busy = 0
+
+    @property
+    def busy(self) -> int:
+        """The number of steps within which nothing else may be sent."""
+        return self.core.busy
+
+    @busy.setter
+    def busy(self, busy: int) -> None:
+        self.core.busy = busy
 
     # The greetings
 
@@ -267,7 +235,7 @@ class Pb2Codec:
         # The limits that hold by now: whether the peer has to log in is known.
         limits = self._take_limits()
         window = 2 * limits.wire.message_bytes
-        self.incoming.given = CreditGiven(limits.calls_in_flight, window)
+        self.core.given = CreditGiven(limits.calls_in_flight, window)
         self._exchange.frames.feed(rest)
         return self.incoming.greeting() if self.incoming.is_client else b""
 
@@ -289,6 +257,7 @@ class Pb2Codec:
 
     def held_calls(self) -> set[int]:
         """Return the numbers of calls that were not sent, and drop all messages."""
+        self.core.close()
         self.incoming.forget_waiting()
         if self._lane_timeout is not None:
             self._lane_timeout.stop()
@@ -297,7 +266,7 @@ class Pb2Codec:
     def widen(self) -> None:
         """Give the peer as much credit as the limits allow now."""
         limits = self._take_limits()
-        given = self.incoming.given
+        given = self.core.given
         given.widen(limits.calls_in_flight, 2 * limits.wire.message_bytes)
         if self.is_ready and given.has_news:
             self.incoming.acknowledge()
@@ -314,24 +283,16 @@ class Pb2Codec:
     # Messages out
 
     def _written(self, write: Callable[[], Sent], served: Served) -> _Written:
-        """Write a message; return it with what it carries and its journal."""
-        policy, values = self._policy, self._values
-        before = _context_for(policy, None)
-        outer = values.served, values.carried, values.mentioned, values.streams
-        values.served, values.carried, values.mentioned = served, [], []
-        values.streams = []
-        self.busy += 1
-        sent: Sent | None = None
+        """Write a message; return it with what was noted of its values."""
+        asked, core = self._asked, self.core
+        outer = asked.open(served)
+        core.busy += 1
         try:
             sent = write()
-            carried, mentioned = values.carried, values.mentioned
-            return sent, carried, mentioned, values.streams, policy.context
+            return sent, asked.take() or NOTHING
         finally:
-            self.busy -= 1
-            made = _context_for(policy, before)
-            values.served, values.carried, values.mentioned, values.streams = outer
-            if sent is None and made is not None:
-                policy.undo(made)
+            core.busy -= 1
+            asked.close(outer)
 
     def call(
         self,
@@ -364,13 +325,13 @@ class Pb2Codec:
         Raises:
             NotExecuted: The call of that answer was given up before it was sent.
         """
-        named = {number for kind, number in written[2] if kind == "call"}
+        noted = written[1]
+        named = {number for kind, number in noted.mentioned if kind == "call"}
         if isinstance(luid, tuple):
             named.add(number_of(luid))
         if not named.isdisjoint(self.outgoing.withdrawn):
-            context = written[-1]
-            if context is not None:
-                self._policy.undo(context)
+            if noted.context is not None:
+                self._policy.undo(noted.context)
             raise unsent_answer()
 
     def _begun(
@@ -382,7 +343,7 @@ class Pb2Codec:
         is_kept: bool = False,
     ) -> list[bytes]:
         """Return the bytes of a call that has been written, if it can be begun."""
-        sent, carried, mentioned, streams, context = written
+        sent, (carried, mentioned, streams, context) = written
         needs = begins = NO_KEYS
         if self.outgoing.needs_keys(sent.size):
             target: Key
@@ -399,6 +360,12 @@ class Pb2Codec:
         return self.outgoing.begin(
             OutgoingCall(request, sent, needs, begins, context, streams, is_kept)
         )
+
+    def begun(
+        self, request: int, target: int | bytes, sent: Sent, journal: Journal
+    ) -> list[bytes]:
+        """Return the bytes of a call that is written; see `Longer.begun`."""
+        return self._begun(request, target, False, (sent, journal or NOTHING))
 
     def call_body(
         self, name: bytes, args: tuple[Any, ...], kw: dict[str, Any], wanted: bool
@@ -418,13 +385,13 @@ class Pb2Codec:
         """Return the bytes of a call; see `MessageCodec.shared_call`."""
         number = messages.UPDATE if to_copy else messages.CALL
         sent = self._exchange.shared(number, request if wanted else 0, luid, body)
-        written: _Written = (sent, [], [], [], None)
+        written = sent, NOTHING
         return b"".join(self._begun(request, luid, to_copy, written))
 
     def sharing(self) -> tuple[object, ...]:
         """Return the settings that the bytes of :meth:`call_body` depend on."""
         policy = self._policy
-        return messages, policy.security, policy.send_limits
+        return messages, policy.security, policy.in_force.sending
 
     def shares(self, sharing: tuple[object, ...] | None) -> bool:
         """Tell whether bytes are right here; see `MessageCodec.shares`."""
@@ -433,7 +400,7 @@ class Pb2Codec:
             sharing is not None
             and sharing[0] is messages
             and sharing[1] is policy.security
-            and sharing[2] is policy.send_limits
+            and sharing[2] is policy.in_force.sending
         )
 
     def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
@@ -443,13 +410,16 @@ class Pb2Codec:
             value = value.value
         write = partial(self._exchange.reply, messages.ANSWER, request, value)
         try:
-            written = self._written(write, served)
-            if self.kept:
-                self.kept.known(request, written[0])
-            return self._sent(written)
+            return self.answered(request, *self._written(write, served))
         except JellyError as error:
             error.with_prefix("answer")
             raise
+
+    def answered(self, request: int, sent: Sent, journal: Journal) -> list[bytes]:
+        """Return the bytes of an answer that is written; see `Longer.answered`."""
+        if self.kept:
+            self.kept.known(request, sent)
+        return self._sent((sent, journal or NOTHING))
 
     def error(self, request: int, value: Any) -> list[bytes]:
         """Return the bytes of an error; see `MessageCodec.error`."""
@@ -485,7 +455,7 @@ class Pb2Codec:
             written: The message.
             key: The key by which such messages come one after the other; None for none.
         """
-        sent, carried, mentioned, streams, _ = written
+        sent, (carried, mentioned, streams, _) = written
         if not self.outgoing.needs_keys(sent.size):
             return self.outgoing.send(sent, streams=streams)
         own = () if key is None else (key,)
@@ -517,7 +487,7 @@ class Pb2Codec:
             Exception: Whatever a hook of an item raises.
         """
         written = self._written(partial(self._exchange.items, number, items), served)
-        sent, context = written[0], written[-1]
+        sent, context = written[0], written[1].context
         if not allows(sent.size):
             if context is not None:
                 self._policy.undo(context)
@@ -531,7 +501,7 @@ class Pb2Codec:
             number: Our number of the stream.
         """
         sent = self._exchange.items(number, ())
-        return self._sent((sent, [], [], [], None), ("stream", number))
+        return self._sent((sent, NOTHING), ("stream", number))
 
     def end(self, number: int, failure: Any, is_plain: bool) -> list[bytes]:
         """Return the bytes that end a stream; it raises as :meth:`call` does.
@@ -598,12 +568,20 @@ class Pb2Codec:
 
     def goodbye(self) -> bytes:
         """Return the bytes that say that no call is begun here any more."""
-        self.outgoing.sent += 1
+        self.core.sent += 1
         return farewell(self._exchange.received, "no more calls are taken here")
 
     def ended(self, request: int) -> None:
         """Learn that a call has ended; see `MessageCodec.ended`."""
-        self.incoming.ended(request)
+        self.core.ended(request)
+
+    def keep(self, request: int) -> None:
+        """Learn that a call has ended whose answer may be kept; see `Longer.keep`."""
+        self.kept.ended(request)
+
+    def acknowledge(self) -> None:
+        """Tell the peer of its credit; see `Longer.acknowledge`."""
+        self.incoming.acknowledge()
 
     @property
     def unsent(self) -> int:
@@ -628,36 +606,26 @@ class Pb2Codec:
 
     @property
     def has_backlog(self) -> bool:
-        """True if :meth:`receive` may find a message without more bytes."""
+        """True if there may be a message in the bytes that have come."""
         return self._exchange.frames.has_backlog
 
     def absorb(self, data: bytes) -> bool:
-        """Return False: bytes are taken by :meth:`receive` alone."""
+        """Return False: bytes are taken by the core alone."""
         return False
 
-    def receive(self, data: bytes, sink: Sink) -> bool:
-        """Read one message and tell the sink of it; see `MessageCodec.receive`."""
-        exchange, values = self._exchange, self._values
-        exchange.frames.feed(data)
-        before = values.begin_reading()
-        try:
-            message = exchange.read()
-            if values.promised:
-                self.incoming.promised, values.promised = values.promised, []
-            if values.unowned:
-                self.incoming.unowned, values.unowned = values.unowned, []
-        finally:
-            values.end_reading(before)
-        if message is None:
-            if exchange.frames.has_lanes:
-                self._watch_lanes()
-            return False
-        if not self.is_ready and message[0] != messages.HELLO:
-            raise ProtocolError("a message before the hello")
-        exchange.hand(message, self.incoming)
-        return True
+    def has_read(self) -> bool:
+        """Take the connection's values of a message; see `Longer.has_read`."""
+        values, incoming = self._values, self.incoming
+        is_ordinary = True
+        if values.promised:
+            incoming.promised, values.promised = values.promised, []
+            is_ordinary = False
+        if values.unowned:
+            incoming.unowned, values.unowned = values.unowned, []
+            is_ordinary = False
+        return is_ordinary
 
-    def _watch_lanes(self) -> None:
+    def watch_lanes(self) -> None:
         """See that the messages that are coming on lanes go on, if that is not done."""
         timeout = self._lane_timeout
         if timeout is None or timeout.is_over:

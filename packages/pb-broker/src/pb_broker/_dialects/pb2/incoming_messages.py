@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
-from pb_banana.extending import Path, Refusal, hello, integers, messages
+from pb_banana.extending import CallCore, Path, Refusal, hello, integers, messages
 from pb_broker._dialects.message_codec import Sink, StreamSink
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker.errors import Error, NotExecuted, ProtocolError
 from pb_jelly import JellyError
 
-from .credit import CreditGiven
 from .kept_answers import KeptAnswer, KeptAnswers, PromisedPart, number_of, replaced
 from .outgoing_messages import LEAST_FRAME, OutgoingMessages
 
@@ -139,24 +138,22 @@ class IncomingMessages:
         outgoing: The messages of this end.
         received: Returns the number of messages that have come and are counted.
         drop: Forgets what has come on a lane.
-        given: The credit that the peer has.
+        core: The ordinary calls, which share the credit and the open calls.
         is_client: True for the end that opened the connection, which greets first.
         most_streams: Returns the most streams that the peer may have open here.
         kept: The answers that later calls may name.
 
     Attributes:
-        given: As above.
         is_client: As above.
         most_streams: As above.
-        open: The bytes of the calls that are served here, by the peer's numbers.
         promised: The parts of answers among the arguments of the message to be handed.
         unowned: The references among them, if it is not known yet for whom they came.
     """
 
     __slots__ = (
-        *("_drop", "_greeter", "_is_asked", "_nonce", "_outgoing", "_pings"),
-        *("_received", "_sink", "given", "is_client", "most_streams", "open"),
-        *("_kept", "_waiting", "promised", "unowned"),
+        *("_core", "_drop", "_greeter", "_kept", "_nonce", "_outgoing", "_pings"),
+        *("_received", "_sink", "_waiting"),
+        *("is_client", "most_streams", "promised", "unowned"),
     )
 
     def __init__(
@@ -166,7 +163,7 @@ class IncomingMessages:
         outgoing: OutgoingMessages,
         received: Callable[[], int],
         drop: Callable[[int], None],
-        given: CreditGiven,
+        core: CallCore,
         is_client: bool,
         most_streams: Callable[[], int],
         kept: KeptAnswers,
@@ -183,19 +180,16 @@ class IncomingMessages:
         self._waiting: dict[int, _WaitingCall] = {}
         self.promised: list[PromisedPart] = []
         self.unowned: list[Any] = []
-        self.given = given
-        self.open: dict[int, int] = {}
+        self._core = core
         # Callbacks for the answers to pings, by their numbers; None for no callback.
         self._pings: dict[int, Callable[[], None] | None] = {}
         self._nonce = 0
-        # True if the peer has sent a ping since it was told of its credit.
-        self._is_asked = False
 
     # The greetings
 
     def greeting(self) -> bytes:
         """Return the bytes of this end's `hello`."""
-        octets, calls = self.given.tell()
+        octets, calls = self._core.given.tell()
         return hello(
             {
                 "version": [messages.VERSION, messages.VERSION],
@@ -248,7 +242,7 @@ class IncomingMessages:
         """Have a method of an object called."""
         seconds: float | None = None
         metadata: Mapping[str, str] | None = None
-        number = self._opened(request, size)
+        number = self._core.opened(request, size)
         if options is not None:
             if messages.UNKNOWN in options:
                 error = "the call has an option that is not understood here"
@@ -386,7 +380,7 @@ class IncomingMessages:
         self, request: int, cache: int, method: bytes, args: Any, kw: Any, size: int
     ) -> None:
         """Have a method of a cached copy called."""
-        number = self._opened(request, size)
+        number = self._core.opened(request, size)
         if self.promised:
             self.promised = []
             error = Error("a promise is no argument of a cached copy's method")
@@ -425,16 +419,6 @@ class IncomingMessages:
         if incoming.serving <= serving:
             self.ended(number)
 
-    def _opened(self, request: int, size: int) -> int:
-        """Count a call that the peer begins; return the number that it has here."""
-        if request in self.open:
-            raise ProtocolError("a second call of the same number")
-        self.given.begin(size)
-        # One without an answer gets a number of its own, by which its end is known.
-        number = request or -self.given.calls
-        self.open[number] = size
-        return number
-
     def _refused(self, number: int, request: int, error: Exception) -> None:
         """Answer a call that cannot be made."""
         self._sink.incoming.refuse(number, bool(request), error)
@@ -446,16 +430,12 @@ class IncomingMessages:
         Args:
             number: The number that the session knows it by.
         """
-        if self._kept:
-            self._kept.ended(number)
-        size = self.open.pop(number, None)
-        if size is not None and (self.given.end(size) or self._is_asked):
-            self.acknowledge()
+        self._core.ended(number)
 
     def acknowledge(self) -> None:
         """Send an `ack`: the messages received, and the credit."""
-        self._is_asked = False
-        octets, calls = self.given.tell()
+        self._core.is_asked = False
+        octets, calls = self._core.given.tell()
         received = self._received()
         self._greeter.send_late(integers(messages.ACK, received, octets, calls))
 
@@ -466,7 +446,7 @@ class IncomingMessages:
             waiting.stop()
             error = NotExecuted("the call was given up before it could begin")
             self._refused(request, max(request, 0), error)
-        elif request in self.open:
+        elif request in self._core.open:
             self._sink.incoming.cancel(request)
 
     def finish(self, request: int) -> None:
@@ -544,7 +524,7 @@ class IncomingMessages:
 
     def ack(self, received: int, most_octets: int, most_calls: int) -> None:
         """Learn how much may be begun, and begin calls that have waited for it."""
-        if received > self._outgoing.sent:
+        if received > self._core.sent:
             raise ProtocolError("more messages are acknowledged than were sent")
         self._outgoing.granted(most_octets, most_calls)
 
@@ -560,9 +540,9 @@ class IncomingMessages:
 
     def ping(self, nonce: int) -> None:
         """Answer a ping; new credit goes first, and is told at the next end as well."""
-        if self.given.has_news:
+        if self._core.given.has_news:
             self.acknowledge()
-        self._is_asked = True
+        self._core.is_asked = True
         self._greeter.send_late(integers(messages.PONG, nonce))
         self._outgoing.asked()
 

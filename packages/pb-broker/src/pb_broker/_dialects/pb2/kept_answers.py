@@ -130,12 +130,13 @@ class KeptAnswers:
         most_octets: Returns the most bytes of all of them.
 
     Attributes:
+        answers: They, by the numbers of their calls.
         perspective_of: As above.
     """
 
     __slots__ = (
-        *("_answers", "_luid_of", "_most", "_most_octets", "_octets", "_read"),
-        "perspective_of",
+        *("_luid_of", "_most", "_most_octets", "_octets", "_read"),
+        *("answers", "perspective_of"),
     )
 
     def __init__(
@@ -151,12 +152,12 @@ class KeptAnswers:
         self.perspective_of = perspective_of
         self._most = most
         self._most_octets = most_octets
-        self._answers: dict[int, KeptAnswer] = {}
+        self.answers: dict[int, KeptAnswer] = {}
         self._octets = 0
 
     def __len__(self) -> int:
         """Return how many answers are kept, or will be."""
-        return len(self._answers)
+        return len(self.answers)
 
     # Of calls that are served
 
@@ -170,11 +171,11 @@ class KeptAnswers:
             ProtocolError: There is one of that number.
             Error: There are as many as there may be.
         """
-        if request in self._answers:
+        if request in self.answers:
             raise ProtocolError("a second call of the same number")
         most = self._most()
-        self._answers[request] = kept = KeptAnswer()
-        if len(self._answers) > most:
+        self.answers[request] = kept = KeptAnswer()
+        if len(self.answers) > most:
             kept.is_known = True
             raise Error(f"the peer may have {most} answers kept")
 
@@ -185,7 +186,7 @@ class KeptAnswers:
             request: The peer's number of the call; it may be of none that is kept.
             sent: The message.
         """
-        kept = self._answers.get(request)
+        kept = self.answers.get(request)
         if kept is None or kept.is_known:
             return
         is_small = sent.size <= _MOST_OCTETS
@@ -202,7 +203,7 @@ class KeptAnswers:
             request: The peer's number of the call; it may be of none that is kept.
             write: Writes the error, for the call of a number.
         """
-        kept = self._answers.get(request)
+        kept = self.answers.get(request)
         if kept is not None:
             kept.is_known = True
             kept.error = write
@@ -213,7 +214,7 @@ class KeptAnswers:
         Args:
             request: The peer's number of the call.
         """
-        kept = self._answers.get(request)
+        kept = self.answers.get(request)
         if kept is None:
             return
         # A call that was served and wanted no answer, or could not be given one.
@@ -239,7 +240,7 @@ class KeptAnswers:
             self._drop(request)
 
     def _drop(self, request: int) -> None:
-        kept = self._answers.pop(request, None)
+        kept = self.answers.pop(request, None)
         if kept is not None:
             self._octets -= kept.size
 
@@ -259,7 +260,7 @@ class KeptAnswers:
         return self._find(number_of(path))
 
     def _find(self, request: int) -> KeptAnswer:
-        kept = self._answers.get(request)
+        kept = self.answers.get(request)
         if kept is None or kept.is_finished:
             raise ProtocolError("no answer is kept of a call of that number")
         return kept
@@ -301,7 +302,7 @@ class KeptAnswers:
         Args:
             path: The path.
         """
-        kept = self._answers.get(number_of(path))
+        kept = self.answers.get(number_of(path))
         if kept is None or not kept.is_known or kept.error is not None:
             return None
         try:

@@ -26,9 +26,10 @@ from typing import Any, Final, Protocol
 from pb_banana.extending import (
     HEAD_BYTES,
     NO_KEYS,
+    CallCore,
+    CreditTaken,
     Key,
     LaneMessage,
-    LaneQueue,
     LaneWindow,
     Sent,
     integers,
@@ -37,7 +38,6 @@ from pb_banana.extending import (
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker.errors import Error, NotExecuted
 
-from .credit import CreditTaken
 from .credit_wait import CreditConnection, CreditWait
 
 __all__ = [
@@ -146,57 +146,44 @@ class OutgoingMessages:
 
     Args:
         carrier: The broker.
+        core: The ordinary calls, which share the credit and the lanes.
         undo: Takes back what was counted for a message that is not sent.
         fail: Has a call fail, by its number, with an exception.
 
     Attributes:
         abandoned: The numbers of calls that were given up here and have yet to be
             answered.
-        is_ready: True if the greetings have crossed, so that messages can be sent.
-        is_serving: Tells whether a call of the peer's is being served here, so that the
-            reserve of the credit may be used.
         lanes: The large messages.
         new_ping: Returns the bytes of a ping, given what is called when its answer has
             come.
         streams: The most streams that the peer takes at once.
-        sent: The number of messages that were handed on and are counted.
         withdrawn: The numbers of calls that were given up before they were sent, while
             there are promises of their answers.
     """
 
     __slots__ = (
-        *("_carrier", "_credit", "_fail", "_held", "_undo", "_waiting"),
-        *(
-            "_has_moved",
-            "_window",
-            "abandoned",
-            "is_ready",
-            "is_serving",
-            "lanes",
-            "new_ping",
-        ),
-        *("sent", "streams", "withdrawn"),
+        *("_carrier", "_core", "_fail", "_has_moved", "_held", "_undo"),
+        *("_waiting", "_window", "abandoned", "lanes", "new_ping"),
+        *("streams", "withdrawn"),
     )
 
     def __init__(
         self,
         carrier: Carrier,
+        core: CallCore,
         undo: Callable[[ServingContext], None],
         fail: Callable[[int, Exception], None],
     ) -> None:
         self._carrier = carrier
+        self._core = core
         self._undo = undo
         self._fail = fail
-        # Credit from the peer; known from its greeting.
-        self._credit = CreditTaken(0, 0)
-        self.lanes = LaneQueue(LEAST_FRAME)
+        self.lanes = core.lanes
         self._window = LaneWindow()
         # True if a piece has gone since the peer's last ping.
         self._has_moved = False
         self.new_ping: Callable[[Callable[[], None]], bytes]
         self.streams = 0
-        self.is_ready = False
-        self.is_serving: Callable[[], bool] = bool
         # Messages until the greetings have crossed.
         self._held: list[OutgoingCall] = []
         self._waiting: CreditWait[OutgoingCall] = CreditWait(
@@ -204,7 +191,12 @@ class OutgoingMessages:
         )
         self.abandoned: set[int] = set()
         self.withdrawn: set[int] = set()
-        self.sent = 0
+        core.share(self._waiting.calls, self.abandoned, self.withdrawn)
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the greetings have crossed, so that messages can be sent."""
+        return self._core.is_ready
 
     # The greetings
 
@@ -223,8 +215,8 @@ class OutgoingMessages:
         self.streams = streams
         self.lanes.max_frame = min(max_frame, _MOST_FRAME)
         self.lanes.lanes = lanes
-        self._credit = CreditTaken(calls, octets)
-        self.is_ready = True
+        self._core.taken = CreditTaken(calls, octets)
+        self._core.is_ready = True
 
     def ready(self) -> list[bytes]:
         """Return the bytes of all that was held."""
@@ -289,13 +281,13 @@ class OutgoingMessages:
             call: The call that it is; None for another message.
         """
         lanes = self.lanes
-        if not self.is_ready:
+        if not self._core.is_ready:
             self._held.append(OutgoingCall(0, sent, needs, begins, None, streams))
             return []
         for stream in streams:
             stream.start()
         if sent.size <= lanes.max_frame and not (lanes and lanes.has_to_wait(needs)):
-            self.sent += 1
+            self._core.sent += 1
             return [sent.frame()]
         message = sent.parts, sent.size, needs, begins, self._count, call
         lanes.add(LaneMessage(*message))
@@ -303,7 +295,7 @@ class OutgoingMessages:
         return []
 
     def _count(self) -> None:
-        self.sent += 1
+        self._core.sent += 1
 
     def send_framed(self, data: bytes, needs: frozenset[Key] = NO_KEYS) -> list[bytes]:
         """Return a framed message; an empty list if it is kept.
@@ -312,8 +304,8 @@ class OutgoingMessages:
             data: The frame.
             needs: The keys of the messages that it comes after.
         """
-        if self.is_ready and not self.lanes:
-            self.sent += 1
+        if self._core.is_ready and not self.lanes:
+            self._core.sent += 1
             return [data]
         return self.send(Sent([data[HEAD_BYTES:]], len(data) - HEAD_BYTES), needs)
 
@@ -367,22 +359,24 @@ class OutgoingMessages:
         Args:
             call: The call.
         """
-        if not self.is_ready:
+        if not self._core.is_ready:
             self._held.append(call)
             return []
         size = call.sent.size
-        if self._waiting.calls or not self._credit.allows(size, self.is_serving()):
+        if self._waiting.calls or not self._has_credit(size):
             self._waiting.add(call)
             return []
         return self._begun(call)
 
     def _begun(self, call: OutgoingCall) -> list[bytes]:
         """Return the bytes of a call for which there is credit."""
-        self._credit.begin(call.sent.size)
+        self._core.taken.begin(call.sent.size)
         return self.send(call.sent, call.needs, call.begins, call.streams, call)
 
     def _has_credit(self, size: int) -> bool:
-        return self._credit.allows(size, self.is_serving())
+        core = self._core
+        # Within a call of the peer's, the reserve may be used.
+        return core.taken.allows(size, bool(core.open))
 
     def _begin_late(self, call: OutgoingCall) -> None:
         """Send a call that has waited for credit."""
@@ -405,7 +399,7 @@ class OutgoingMessages:
             most_octets: The bytes that may have been begun in all.
             most_calls: The calls.
         """
-        if self._credit.told(most_octets, most_calls):
+        if self._core.taken.told(most_octets, most_calls):
             self._waiting.granted()
 
     def cancel(self, request: int) -> None:
@@ -448,7 +442,7 @@ class OutgoingMessages:
             return False
         dropped = list(filter(None, map(lanes.withdraw, reversed(on_lanes))))
         for message in on_lanes:
-            self._credit.take_back(message.call.sent.size)
+            self._core.taken.take_back(message.call.sent.size)
         for each in gone:
             self._forget(each)
         for lane in dropped:

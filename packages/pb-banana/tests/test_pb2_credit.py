@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pb_broker import ProtocolError
-from pb_broker._dialects.pb2.credit import CreditGiven, CreditTaken
+from pb_banana import DecodeError
+from pb_banana._pb2.credit import CreditGiven, CreditTaken
 
 
 def test_calls_within_both_windows_may_be_begun() -> None:
@@ -62,7 +62,7 @@ def test_more_than_the_credit_is_a_violation(sizes: list[int]) -> None:
     given_ = CreditGiven(8, 100)
     for size in sizes[:-1]:
         given_.begin(size)
-    with pytest.raises(ProtocolError, match="8 calls and 100 bytes"):
+    with pytest.raises(DecodeError, match="8 calls and 100 bytes"):
         given_.begin(sizes[-1])
 
 
