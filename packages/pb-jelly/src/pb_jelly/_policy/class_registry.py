@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 
 from pb_jelly._policy.observed_dict import Edits, LiveDict
-from pb_jelly._types.qualified_names import qual
+from pb_jelly._types.copyable_state import Copier
+from pb_jelly._types.qualified_names import full_name, qual
+from pb_jelly._types.type_table import HEADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
     from pb_jelly._policy.taster import TypeList
-    from pb_jelly._types.copiers import Copier
 
 __all__ = ["ClassRegistry", "tag_of"]
 
 #: Type of registered values: a class whose blank instances have
 #: ``unjellyFor(unjellier, sexp)``, or a callable with these two parameters.
 Unjellyables = Union[type[Any], "Callable[[Any, Any], Any]"]
+
+#: Words of the broker's own expressions, which cannot be names of copyable classes.
+_BROKER_WORDS: Final = (b"remote", b"local", b"cached", b"lcache")
 
 
 def tag_of(classname: type[Any] | str | bytes) -> bytes:
@@ -94,6 +98,28 @@ class ClassRegistry:
             if isinstance(found, type) and issubclass(found, baseClass):
                 tag = f"{prefix}.{name}" if prefix else name
                 self.setUnjellyableForClass(tag, found)
+
+    def check_name(self, name: object, cls: type[Any]) -> None:
+        """Refuse a name that is a word of the wire, or registered for another class.
+
+        Args:
+            name: The name of a copyable class.
+            cls: The class.
+
+        Raises:
+            ValueError: It is one.
+        """
+        if not isinstance(name, str) or not name or name.startswith("@"):
+            raise ValueError("a name on the wire is text, and does not begin with '@'")
+        tag = name.encode("utf-8")
+        if tag in HEADS[True] or tag in _BROKER_WORDS:
+            raise ValueError(f"{name!r} is a word of the wire")
+        other = self.unjellyables.get(tag, self.factories.get(tag))
+        # A reloaded module defines its classes again.
+        if isinstance(other, Copier) and full_name(other.cls) == full_name(cls):
+            return
+        if other is not None:
+            raise ValueError(f"the name {name!r} is registered for something else")
 
     def set_copier(self, copier: Copier) -> None:
         """Register the copier of a class, for both directions.

@@ -17,7 +17,7 @@ from pb_jelly._policy.security_options import (
     default_registry,
 )
 from pb_jelly._types.attributes import layout_of
-from pb_jelly._types.copiers import Copier
+from pb_jelly._types.copyable_state import Copier
 from pb_jelly._types.hooks import is_default
 from pb_jelly._types.instance_state import give_state, has_own_setstate, restore
 from pb_jelly._types.type_table import HEADS, ORDINARY, TYPES

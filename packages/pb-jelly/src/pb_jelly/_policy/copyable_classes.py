@@ -6,10 +6,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from pb_jelly._policy.security_options import default_registry
-from pb_jelly._types.copiers import Copier, is_finished
+from pb_jelly._types.copyable_state import Copier, is_finished
 from pb_jelly._types.instance_state import hides_state
 from pb_jelly._types.qualified_names import full_name, qual
-from pb_jelly._types.type_table import HEADS, TYPES, late_entry
+from pb_jelly._types.type_table import TYPES, late_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["copyable", "copyable_as"]
 
 _Class = TypeVar("_Class")
-
-#: Words of the broker's own expressions, which cannot be names of classes.
-_BROKER_WORDS: Final = (b"remote", b"local", b"cached", b"lcache")
 
 #: Attribute in which a class keeps its `_Mark`.
 _MARK: Final = "__pb_copyable__"
@@ -98,7 +95,7 @@ def copyable(
     def register(cls: type[_Class]) -> type[_Class]:
         _check_class(cls)
         called = full_name(cls) if name is None else name
-        _check_name(called, cls, where)
+        where.check_name(called, cls)
         copier = Copier(cls, called, version, upgrade, ignore_unknown)
         copier.check()
         if not is_finished(cls):
@@ -153,7 +150,7 @@ def copyable_as(
         reason = "it has a jellyFor, which says how it is sent"
     if reason:
         raise TypeError(f"{full_name(cls)} cannot be copyable: {reason}")
-    _check_name(name, cls, where)
+    where.check_name(name, cls)
     where.set_copier(Copier(cls, name, version, upgrade, False, (to_state, from_state)))
     if policy is not None:
         policy.allowTypes(name)
@@ -198,25 +195,6 @@ def _check_class(cls: Any) -> None:
         reason = "it has a jellyFor or unjellyFor, which says how it is sent"
     if reason:
         raise TypeError(f"{full_name(cls)} cannot be copyable: {reason}")
-
-
-def _check_name(name: object, cls: type[Any], registry: ClassRegistry) -> None:
-    """Refuse a name that is a word of the wire, or registered for another class.
-
-    Raises:
-        ValueError: It is one.
-    """
-    if not isinstance(name, str) or not name or name.startswith("@"):
-        raise ValueError("a name on the wire is text, and does not begin with '@'")
-    tag = name.encode("utf-8")
-    if tag in HEADS[True] or tag in _BROKER_WORDS:
-        raise ValueError(f"{name!r} is a word of the wire")
-    other = registry.unjellyables.get(tag, registry.factories.get(tag))
-    # A reloaded module defines its classes again.
-    if isinstance(other, Copier) and full_name(other.cls) == full_name(cls):
-        return
-    if other is not None:
-        raise ValueError(f"the name {name!r} is registered for something else")
 
 
 def _mark(cls: Any, copier: Copier, registry: ClassRegistry) -> None:

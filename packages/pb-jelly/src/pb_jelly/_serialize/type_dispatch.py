@@ -43,7 +43,7 @@ from pb_jelly.errors import InsecureJelly, JellyError, UnjellyableType
 if TYPE_CHECKING:
     from pb_jelly._policy.compiled_policy import PolicyTable
     from pb_jelly._policy.taster import Taster
-    from pb_jelly._types.copiers import Copier
+    from pb_jelly._types.copyable_state import Copier
 
 __all__ = ["TypeDispatch", "TypeHandler"]
 

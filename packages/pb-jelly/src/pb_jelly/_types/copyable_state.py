@@ -1,4 +1,4 @@
-"""This module holds copiers, which turn instances of a registered class into state.
+"""This module makes the copyable state of instances, and instances of it: by copiers.
 
 There are three kinds of class.  A dataclass, and a class made by attrs or by pydantic,
 declares its fields; a new instance is made by the class's own ``__init__``, so that its
