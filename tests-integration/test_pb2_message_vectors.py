@@ -15,12 +15,14 @@ import pytest
 from cddl_rules import message_rule
 from pb2_peer import Peer
 from pb_banana import Limits
-from pb_banana._pb2.connection_values import ReceivedValues, SentValues
 from pb_banana._pb2.diagnostic_notation import parse
 from pb_banana.extending import (
-    LimitsInForce,
+    AskedReceived,
+    AskedSent,
     FrameReader,
+    LimitsInForce,
     MessageExchange,
+    ValuePolicy,
     farewell,
     hello,
     integers,
@@ -44,7 +46,10 @@ class Values:
     def context(self) -> Any:
         return self
 
-    def opened(self, number: int, request: int, target: Any, /) -> None:
+    def begin_writing(self, served: Any, /) -> None:
+        """Note nothing."""
+
+    def begin_reading(self, number: int, request: int, target: Any, /) -> None:
         """Ignore the message."""
 
     def tag_of(self, cls: type[Any], /) -> int:
@@ -60,20 +65,6 @@ class Values:
         return cbor2.CBORTag(tag, content)
 
 
-class Policy:
-    """A policy that allows builtin types."""
-
-    invoker = None
-    types = None
-    endings = (Exception,)
-    in_force = LimitsInForce(Limits())
-
-    def __init__(self) -> None:
-        self.security = SecurityOptions()
-        self.security.allowBasicTypes()
-        self.modern_tables = current_tables(self.security, modern=True)
-
-
 class Received:
     """The messages that have come, by the names of their methods."""
 
@@ -85,10 +76,14 @@ class Received:
 
 
 def exchange() -> MessageExchange:
-    sent: SentValues = Values()
-    arrived: ReceivedValues = Values()
+    """Return the exchange of one end, whose policy allows builtin types."""
+    values: Any = Values()
     frames = FrameReader(65_536, 2**20, 2**20)
-    return MessageExchange(Policy(), sent, arrived, frames)
+    security = SecurityOptions()
+    security.allowBasicTypes()
+    tables = current_tables(security, modern=True)
+    policy = ValuePolicy(tables, LimitsInForce(Limits()))
+    return MessageExchange(policy, AskedSent(values), AskedReceived(values), frames)
 
 
 def received(data: bytes) -> list[tuple[Any, ...]]:

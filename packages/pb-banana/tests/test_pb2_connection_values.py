@@ -55,9 +55,6 @@ class Receiving:
     def context(self) -> Any:
         return "context of the receiver"
 
-    def opened(self, number: int, request: int, target: Any, /) -> None:
-        raise AssertionError("a value is no message")
-
     def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
         return Thing(tag, [first, target.make])
 

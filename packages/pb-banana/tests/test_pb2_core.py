@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import threading
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pb_banana import DecodeError, Limits
+from pb_banana._call_state import CallState
 from pb_banana._pb2 import messages
 from pb_banana._pb2.asked_values import AskedReceived, AskedSent
 from pb_banana._pb2.core import CallCore
@@ -15,10 +15,11 @@ from pb_banana._pb2.framing import FrameReader, piece
 from pb_banana._pb2.lanes import NO_KEYS, LaneMessage, LaneQueue
 from pb_banana._pb2.message_exchange import MessageExchange, hello
 from pb_jelly import InsecureJelly, JellyError, SecurityOptions
+from pb_jelly.codec import current_tables
 
 from .graphs import Node
 from .test_pb2_asked_values import Thing, Values
-from .test_pb2_message_exchange import Policy
+from .test_pb2_message_exchange import policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +34,19 @@ NAME: ContextVar[str] = ContextVar("name")
 class Call:
     """What becomes of a call."""
 
-    context: Any = None
-    deadline: float | None = None
-    pending: Any
-    request: int
-    name: bytes
-
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        pending: Any,
+        request: int,
+        name: bytes,
+        context: Any,
+        deadline: float | None,
+    ) -> None:
+        self.pending = pending
+        self.request = request
+        self.name = name
+        self.context = context
+        self.deadline = deadline
         self.results: list[Any] = []
 
     @property
@@ -58,19 +65,17 @@ class Outbox:
         self.gathered: list[bytes] | None = None
 
     def send(self, parts: list[bytes]) -> None:
-        self.sent += parts
+        if self.gathered is None:
+            self.sent += parts
+        else:
+            self.gathered += parts
 
 
 class Outgoing:
     """The longer way of calls."""
 
     def __init__(self, outbox: Outbox) -> None:
-        self.hooks: Any = None
-        self.metadata: Any = None
-        self.last = 0
         self.outbox = outbox
-        self.pending: dict[int, Any] = {}
-        self.thread = threading.get_ident()
         self.timer: Any = None
         self.armed: list[float] = []
         self.errors: list[Any] = []
@@ -88,11 +93,7 @@ class Incoming:
     """The longer way of served calls."""
 
     def __init__(self, outbox: Outbox, end: End) -> None:
-        self.hooks: Any = None
-        self.is_over = False
         self.outbox = outbox
-        self.refusal: str | None = None
-        self.serving = 0
         self.did: list[tuple[Any, ...]] = []
         self._end = end
 
@@ -101,14 +102,17 @@ class Incoming:
 
     def check(self, target: Any, method: bytes) -> None:
         self.did.append(("check", method))
-        if self.refusal is not None or target is None:
-            raise LookupError(self.refusal)
+        if self._end.state.refusal is not None or target is None:
+            raise LookupError
 
-    def raised(self, error: BaseException, request: int, wanted: bool) -> None:
+    def raised(
+        self, error: BaseException, traceback: Any, request: int, wanted: bool
+    ) -> None:
+        assert traceback is not None
         self.did.append(("raised", error, request, wanted))
 
     def take(self, result: Any, request: int, wanted: bool, served: Any) -> None:
-        self.serving += 1
+        self._end.state.serving += 1
         self.did.append(("take", result, request, wanted, served))
 
     def cancel_after(self, seconds: float, request: int) -> None:
@@ -157,13 +161,10 @@ class Target:
         return args[0] if args else None
 
 
-class Reading:
-    is_held = False
-
-
 class Tables:
     def __init__(self) -> None:
         self.objects: dict[Any, Any] = {}
+        self.root: Any = None
 
 
 class End:
@@ -174,13 +175,12 @@ class End:
     """
 
     call_timeout: float | None = None
-    disconnected = 0
-    is_hung_up = False
+    clock: Any = None
 
     def __init__(
-        self, calls: int = 100, new_call: Callable[[], Any] = Call, kept: bool = True
+        self, calls: int = 100, new_call: Callable[..., Any] = Call, kept: bool = True
     ) -> None:
-        self.reading = Reading()
+        self.state = CallState({})
         self.outbox = Outbox()
         self.outgoing = Outgoing(self.outbox)
         self.incoming = Incoming(self.outbox, self)
@@ -196,9 +196,16 @@ class End:
         self.time = 1000.0
         sent, received = AskedSent(self.values), AskedReceived(self.values)
         frames = FrameReader(65_536, 10**6, 10**6)
-        self.exchange = MessageExchange(Policy(limits=Limits()), sent, received, frames)
-        self.exchange.endings = (Exception, SystemExit)
-        self.core = CallCore(self.exchange, sent, received, LaneQueue(16_384))
+        self.policy = policy_of(limits=Limits(), endings=(Exception, SystemExit))
+        self.exchange = MessageExchange(self.policy, sent, received, frames)
+        self.core = CallCore(
+            self.exchange,
+            sent,
+            received,
+            LaneQueue(16_384),
+            self.state,
+            self.policy,
+        )
         self.core.share(self.waiting, self.abandoned, self.withdrawn)
         receiver: Any = self.received
         self.core.lead(self.longer, receiver, self.kept)
@@ -209,12 +216,15 @@ class End:
             exports=self.exports,
             new_call=new_call,
             keeps_context=kept,
-            seconds=lambda: self.time,
+            clock_of=lambda host: host,
             due=DUE,
         )
         self.core.is_ready = True
         self.core.taken = CreditTaken(calls, 10**6)
         self.core.given = CreditGiven(calls, 10**6)
+
+    def seconds(self) -> float:
+        return self.time
 
     def call(self, *args: Any, target: Any = 1, **kw: Any) -> Any:
         return self.core.call(target, b"echo", args, kw, "mine")
@@ -239,23 +249,24 @@ def pair(**options: Any) -> tuple[End, End, Target]:
     """Return two ends, and an object of the number 1 at the second."""
     here, there = End(**options), End()
     target = Target()
-    there.exports.objects[1] = there.named[b"root"] = target
+    there.exports.objects[1] = there.named[b"other"] = target
+    there.exports.root = b"root", target
     return here, there, target
 
 
-@pytest.mark.parametrize("target", [1, b"root"])
+@pytest.mark.parametrize("target", [1, b"root", b"other"])
 @pytest.mark.parametrize("kw", [{}, {"k": [2]}])
 def test_call_and_answer(target: Any, kw: dict[str, Any]) -> None:
     here, there, called = pair()
     call = here.call("x", target=target, **kw)
     assert (call.request, call.name, call.pending) == (1, b"echo", here.outgoing)
-    assert here.outgoing.pending == {1: call}
+    assert here.state.pending == {1: call}
     assert here.core.taken.calls == 1
     assert not there.receive(here.take())
     assert called.got == [(there, "echo", ("x",), kw, None)]
     assert not here.receive(there.take())
     assert call.results == ["x"]
-    assert not here.outgoing.pending
+    assert not here.state.pending
     assert (here.core.sent, there.core.sent) == (1, 1)
     assert (here.exchange.received, there.exchange.received) == (1, 1)
     assert there.core.open == {}
@@ -285,11 +296,7 @@ def lost(end: End) -> None:
 
 
 def observed(end: End) -> None:
-    end.outgoing.hooks = end
-
-
-def with_metadata(end: End) -> None:
-    end.outgoing.metadata = {"traceparent": "00"}
+    end.state.hooks = end
 
 
 def with_withdrawn_calls(end: End) -> None:
@@ -305,11 +312,7 @@ def with_large_messages(end: End) -> None:
 
 
 def in_another_thread(end: End) -> None:
-    end.outgoing.thread += 1
-
-
-def held(end: End) -> None:
-    end.reading.is_held = True
+    end.state.thread += 1
 
 
 def with_a_deadline_of_a_week(end: End) -> None:
@@ -324,8 +327,8 @@ def without_credit(end: End) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        *(not_ready, lost, observed, with_metadata, with_withdrawn_calls),
-        *(with_waiting_calls, with_large_messages, in_another_thread, held),
+        *(not_ready, lost, observed, with_withdrawn_calls),
+        *(with_waiting_calls, with_large_messages, in_another_thread),
         *(with_a_deadline_of_a_week, without_credit),
     ],
 )
@@ -333,7 +336,7 @@ def test_call_that_is_not_ordinary_is_left_alone(make: Callable[[End], None]) ->
     here = End()
     make(here)
     assert here.call("x") is None
-    assert (here.outgoing.last, here.outgoing.pending, here.take()) == (0, {}, b"")
+    assert (here.state.last, here.state.pending, here.take()) == (0, {}, b"")
 
 
 def test_call_within_a_deadline_is_left_alone() -> None:
@@ -367,7 +370,7 @@ def test_call_with_uncommon_values_is_sent_the_longer_way(
     assert (name, request, target) == ("begun", 1, 1)
     assert sent.size > 10
     assert (journal is not None) is is_noted
-    assert here.outgoing.pending == {1: call}
+    assert here.state.pending == {1: call}
     assert here.take() == b"longer"
     assert here.core.taken.calls == 0
 
@@ -402,7 +405,7 @@ def test_call_whose_writing_ends_the_connection() -> None:
     node = Node(n=1)
     assert here.call(node) == ("unsent", 1, b"echo", (node,), {}, "mine")
     assert here.outgoing.errors == [None]
-    assert here.outgoing.pending == {}
+    assert here.state.pending == {}
 
 
 def test_exit_of_a_hook_is_let_through() -> None:
@@ -429,7 +432,7 @@ def test_call_that_cannot_be_written() -> None:
     assert made == ("unsent", 1, b"echo", (odd,), {}, "mine")
     (error,) = here.outgoing.errors
     assert isinstance(error, JellyError)
-    assert (here.outgoing.pending, here.take(), here.core.busy) == ({}, b"", 0)
+    assert (here.state.pending, here.take(), here.core.busy) == ({}, b"", 0)
     # Its number is not given again.
     assert here.call("x").request == 2
 
@@ -449,6 +452,9 @@ def test_calls_have_the_time_limit_of_the_host() -> None:
     assert (clock.seconds(), due) == (50.0, 52.5)
     assert DUE.get() is None
     assert not there.incoming.did
+    # A host may have a clock of its own at any time.
+    here.clock = there
+    assert here.call(3).deadline == 52.5
 
 
 def test_shortest_time_limit_is_a_millisecond() -> None:
@@ -475,7 +481,7 @@ def test_answer_is_given_in_the_context_of_its_call() -> None:
         exports=here.exports,
         new_call=Naming,
         keeps_context=True,
-        seconds=lambda: 0.0,
+        clock_of=lambda host: host,
         due=DUE,
     )
 
@@ -500,6 +506,15 @@ def test_call_that_runs_its_callbacks_in_its_context_itself() -> None:
     assert copy_context().run(run).context is None
 
 
+def test_call_outside_of_any_context() -> None:
+    here, there, _ = pair()
+    call = Context().run(here.call, 5)
+    assert call.context is None
+    there.receive(here.take())
+    here.receive(there.take())
+    assert call.results == [5]
+
+
 # Answers that go the longer way
 
 
@@ -510,7 +525,7 @@ def answered(end: End, request: int, value: Any) -> None:
 def test_answer_to_an_observed_call() -> None:
     here = End()
     here.call()
-    here.outgoing.hooks = here
+    here.state.hooks = here
     answered(here, 1, "x")
     assert here.received.did == [("answer", 1, "x")]
     assert here.exchange.received == 1
@@ -560,9 +575,13 @@ def test_call_without_an_answer() -> None:
 
 def test_result_after_the_end_of_the_connection_is_not_sent() -> None:
     _, there, called = pair()
-    there.incoming.is_over = True
+
+    def end(*call: Any) -> None:
+        there.state.is_over = True
+
+    vars(called)["remoteMessageReceived"] = end
     there.receive(there.framed(3, 1, b"echo", (5,)))
-    assert called.got
+    assert there.state.is_over
     assert there.take() == b""
 
 
@@ -616,7 +635,7 @@ def test_call_of_no_object() -> None:
 @pytest.mark.parametrize("name", ["serving", "refusal"])
 def test_call_that_may_have_to_be_refused(name: str) -> None:
     _, there, called = pair()
-    setattr(there.incoming, name, 2 if name == "serving" else "closing")
+    setattr(there.state, name, 2 if name == "serving" else "closing")
     there.receive(there.framed(3, 1, b"echo", (1,)))
     assert there.incoming.did[0] == ("check", b"echo")
     assert len(called.got) == (name == "serving")
@@ -688,7 +707,7 @@ def test_call_of_a_part_of_an_answer_goes_to_the_receiver() -> None:
 
 def test_observed_call_goes_to_the_receiver() -> None:
     _, there, _ = pair()
-    there.incoming.hooks = there
+    there.state.hooks = there
     there.receive(there.framed(3, 1, b"echo", ()))
     assert [did[0] for did in there.received.did] == ["call"]
 
@@ -698,14 +717,13 @@ def test_call_whose_arguments_are_refused_goes_to_the_receiver(
     args: tuple[Any, ...], kw: dict[str, Any]
 ) -> None:
     here, there, _ = pair()
-    there.exchange._policy = Policy(security=BASIC)
+    there.policy.follow(current_tables(BASIC, modern=True))
     there.receive(here.exchange.call(messages.CALL, 3, 1, b"echo", args, kw).frame())
     assert [did[0] for did in there.received.did] == ["call"]
 
 
 def test_call_with_values_that_have_to_wait_goes_to_the_receiver() -> None:
     here, there, called = pair()
-    here.exchange.endings = (Exception,)
     data = here.exchange.call(messages.CALL, 3, 1, b"echo", (Thing(),), {}).frame()
     there.receive(data)
     assert called.got[0][2] == ((9, None),)
@@ -773,13 +791,13 @@ def test_messages_are_handled_for_some_time() -> None:
     assert len(called.got) == 5
 
 
-@pytest.mark.parametrize("name", ["disconnected", "is_hung_up"])
+@pytest.mark.parametrize("name", ["is_over", "is_hung_up"])
 def test_nothing_is_handled_after_the_end(name: str) -> None:
     _, there, called = pair()
 
     def end(*call: Any) -> None:
         called.got.append(call)
-        setattr(there, name, True)
+        setattr(there.state, name, True)
 
     vars(called)["remoteMessageReceived"] = end
     assert there.receive(*[there.framed(n, 1, b"echo", ()) for n in (1, 2)])

@@ -83,3 +83,19 @@ def test_what_one_end_allows_the_other_accepts(steps: list[tuple[int, bool]]) ->
     taken.told(*given_.tell())
     # However large it is, one can be begun when nothing else is outstanding.
     assert taken.allows(10**6, False)
+
+
+def test_credit_of_a_message_that_was_not_begun_is_taken_back() -> None:
+    credit = CreditTaken(8, 100)
+    credit.begin(60)
+    credit.begin(60)
+    credit.take_back(60)
+    assert (credit.calls, credit.octets) == (1, 60)
+
+
+def test_any_message_may_be_begun_without_the_reserve() -> None:
+    credit = CreditTaken(8, 10_000)
+    for _ in range(7):
+        assert credit.allows_any()
+        credit.begin(1)
+    assert not credit.allows_any()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pb_banana import BananaError, DecodeError, LimitExceeded, Limits
 from pb_banana._in_force import LimitsInForce
 from pb_banana._pb2 import messages
+from pb_banana._pb2.asked_values import AskedReceived, AskedSent
 from pb_banana._pb2.byte_output import BytesWriter, write_head
 from pb_banana._pb2.framing import FrameReader, frame_head
 from pb_banana._pb2.message_exchange import (
@@ -23,35 +24,37 @@ from pb_banana._pb2.message_exchange import (
     releases,
 )
 from pb_banana._pb2.reader import Refusal
+from pb_banana._pb2.value_policy import ValuePolicy
 from pb_jelly import InsecureJelly, JellyError, SecurityOptions
-from pb_jelly.codec import CurrentTables, current_tables
+from pb_jelly.codec import current_tables
 
 from .graphs import POLICY, Node
 from .support import WIDE
 from .test_pb2_connection_values import Receiving, Sending
 
 
-class Policy:
-    """The policy of one end."""
+def policy_of(
+    security: Any = POLICY, limits: Limits = WIDE, **options: Any
+) -> ValuePolicy:
+    """Return the policy of one end.
 
-    invoker = None
-    types = None
-    endings = (Exception,)
+    Args:
+        security: The policy.
+        limits: The limits, either way.
+        **options: The other arguments of a `ValuePolicy`.
+    """
+    tables = current_tables(security, modern=True)
+    return ValuePolicy(tables, LimitsInForce(limits), **options)
 
-    def __init__(self, security: Any = POLICY, limits: Limits = WIDE) -> None:
-        self.security = security
-        self.modern_tables: CurrentTables = current_tables(security, modern=True)
-        self.in_force = LimitsInForce(limits)
 
+class Ends(Sending, Receiving):
+    """The answers about values, either way."""
 
-class Opening(Receiving):
-    """The answers about received values, with their messages."""
+    def begin_writing(self, served: Any, /) -> None:
+        """Note nothing."""
 
-    def __init__(self) -> None:
-        self.messages: list[Any] = []
-
-    def opened(self, number: int, request: int, target: Any, /) -> None:
-        self.messages.append((number, request, target))
+    def begin_reading(self, number: int, request: int, target: Any, /) -> None:
+        """Note nothing."""
 
 
 class Receiver:
@@ -68,24 +71,29 @@ class End:
     """An exchange, with the messages that it has received.
 
     Args:
-        opening: The answers about received values; None for new ones.
         max_frame: The most bytes of a frame's payload.
+        values: The connection's values; None for new ones.
         **options: The policy's.
     """
 
     def __init__(
-        self, opening: Opening | None = None, max_frame: int = 65_536, **options: Any
+        self, max_frame: int = 65_536, values: Any = None, **options: Any
     ) -> None:
-        self.opening = Opening() if opening is None else opening
         frames = FrameReader(max_frame, 10**6, 10**6)
-        policy = Policy(**options)
-        self.exchange = MessageExchange(policy, Sending(), self.opening, frames)
+        values = values or Ends()
+        self.received = AskedReceived(values)
+        # The messages with values, as the connection is told of them.
+        self.messages: list[tuple[Any, ...]] = []
+        policy, sent = policy_of(**options), AskedSent(values)
+        self.exchange = MessageExchange(policy, sent, self.received, frames)
 
     def receive(self, *data: bytes) -> list[tuple[Any, ...]]:
         receiver: Any = Receiver()
         for each in data:
             self.exchange.frames.feed(each)
             while (message := self.exchange.read()) is not None:
+                asked = self.received
+                self.messages.append((asked.number, asked.request, asked.target))
                 self.exchange.hand(message, receiver)
         got: list[tuple[Any, ...]] = receiver.got
         return got
@@ -119,7 +127,7 @@ def test_calls(target: Any, kw: dict[str, Any], options: Any) -> None:
     assert there.receive(sent.frame()) == [
         ("call", 9, target, b"m", (1, "a"), kw, options, sent.size)
     ]
-    assert there.opening.messages == [(messages.CALL, 9, target)]
+    assert there.messages == [(messages.CALL, 9, target)]
     assert there.exchange.received == 1
 
 
@@ -134,7 +142,7 @@ def test_updates_answers_and_errors() -> None:
         ("answer", 4, ["value"]),
         ("error", 5, "failure"),
     ]
-    assert there.opening.messages[1:] == [
+    assert there.messages[1:] == [
         (messages.ANSWER, 4, None),
         (messages.ERROR, 5, None),
     ]
@@ -161,8 +169,8 @@ def test_streams() -> None:
         ("stop", 5, "enough"),
     ]
     assert there.exchange.received == len(got)
-    assert there.opening.messages[0] == (messages.ITEMS, 3, None)
-    assert (messages.END, 3, None) in there.opening.messages
+    assert there.messages[0] == (messages.ITEMS, 3, None)
+    assert (messages.END, 3, None) in there.messages
 
 
 def test_finished_calls() -> None:
@@ -187,13 +195,13 @@ def test_value_of_an_answer_read_where_it_was_written() -> None:
     end = End()
     sent = end.exchange.reply(messages.ANSWER, 2**40, {"a": [1, (2,)]})
     data = b"".join(sent.parts)
-    first = end.exchange.value(data, end.opening)
+    first = end.exchange.value(data, Receiving())
     assert first == {"a": [1, (2,)]}
-    assert end.exchange.value(data, end.opening)["a"] is not first["a"]
+    assert end.exchange.value(data, Receiving())["a"] is not first["a"]
     refusing = End(security=SecurityOptions())
     instance = b"".join(end.exchange.reply(messages.ANSWER, 1, Node()).parts)
     with pytest.raises(InsecureJelly):
-        refusing.exchange.value(instance, refusing.opening)
+        refusing.exchange.value(instance, Receiving())
 
 
 @pytest.mark.parametrize("request_", [0, 23, 24, 255, 256, 65_536, 2**32, 2**53 - 1])
@@ -400,12 +408,12 @@ def test_exceptions_of_hooks_are_refused_or_passed_on() -> None:
 
     raised: list[type[BaseException]] = [ValueError, Odd]
 
-    class Raising(Opening):
+    class Raising(Ends):
         def arrived(self, tag: int, content: Any, blank: Any, /) -> Any:
             raise raised[0]
 
     data = raw("830205 d9b9b705")
-    there = End(Raising())
+    there = End(values=Raising())
     ((_, _, value),) = there.receive(data)
     assert isinstance(value.error, ValueError)
     raised.pop(0)

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 import pb_broker as pb
+from pb_banana.extending import CallState
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._session.exports import CacheTable, ExportTable, LocalIDs
 from pb_broker._session.failure_policy import FailurePolicy
@@ -131,7 +132,7 @@ class TestOutgoingCalls:
 
     @pytest.fixture
     def calls(self, host: Host, codec: Any, outbox: Outbox) -> OutgoingCalls:
-        return OutgoingCalls(host, codec, outbox)
+        return OutgoingCalls(host, codec, outbox, CallState({}))
 
     def call(self, calls: OutgoingCalls, *args: Any, wanted: bool = True) -> Any:
         return calls.call(b"root", False, b"add", wanted, args, {}, None)
@@ -257,7 +258,14 @@ class TestIncomingCalls:
         quotas.limits = pb.BrokerLimits(calls_in_flight=2)
         caches = CacheTable(LocalIDs())
         return IncomingCalls(
-            host, codec, outbox, quotas, exports, caches, lambda: closed.append(1)
+            host,
+            codec,
+            outbox,
+            quotas,
+            exports,
+            caches,
+            lambda: closed.append(1),
+            CallState({}),
         )
 
     def call(self, calls: IncomingCalls, name: bytes, *args: Any, **more: Any) -> None:

@@ -12,6 +12,7 @@ the numbers of messages, and `tags` those of values.
 
 from __future__ import annotations
 
+from ._call_state import CallState
 from ._in_force import LimitsInForce
 from ._pb2 import messages, tags
 from ._pb2.asked_values import AskedReceived, AskedSent, Journal, MessageValues
@@ -32,6 +33,7 @@ from ._pb2.message_exchange import (
     releases,
 )
 from ._pb2.reader import Refusal
+from ._pb2.value_policy import ValuePolicy
 
 __all__ = [
     "HEAD_BYTES",
@@ -39,6 +41,7 @@ __all__ = [
     "AskedReceived",
     "AskedSent",
     "CallCore",
+    "CallState",
     "CreditGiven",
     "CreditTaken",
     "FrameReader",
@@ -56,6 +59,7 @@ __all__ = [
     "Path",
     "Refusal",
     "Sent",
+    "ValuePolicy",
     "farewell",
     "hello",
     "integers",

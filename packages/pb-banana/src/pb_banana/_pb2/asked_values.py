@@ -175,18 +175,21 @@ class AskedReceived:
     Attributes:
         is_asked: True if the message that is read has values of the connection.
         is_open: True while a message is read.
+        number: The number of the kind of message that is read.
+        request: The number of the call, or of the stream.
+        target: The object that is called; None for a message of another kind.
     """
 
     __slots__ = (
-        *("_before", "_number", "_request", "_target", "_values"),
-        *("is_asked", "is_open"),
+        *("_before", "_values", "is_asked", "is_open"),
+        *("number", "request", "target"),
     )
 
     def __init__(self, values: MessageValues) -> None:
         self._values = values
-        self._number: i64 = 0
-        self._request: Any = 0
-        self._target: Any = None
+        self.number: i64 = 0
+        self.request: Any = 0
+        self.target: Any = None
         self._before: Any = None
         self.is_asked: bool = False
         self.is_open: bool = False
@@ -204,7 +207,7 @@ class AskedReceived:
     def close(self) -> bool:
         """Go back; return True if the message has values of the connection."""
         self.is_open = False
-        self._target = None
+        self.target = None
         if not self.is_asked:
             return False
         self.is_asked = False
@@ -215,15 +218,21 @@ class AskedReceived:
     def opened(
         self, number: int, request: int, target: int | bytes | Path | None, /
     ) -> None:
-        """Learn which message is read; see `ReceivedValues.opened`."""
-        self._number = number
-        self._request = request
-        self._target = target
+        """Learn which message is read.
+
+        Args:
+            number: As for `MessageValues.begin_reading`, and so are the others.
+            request: The number of the call, or of the stream.
+            target: The object that is called; None for a message of another kind.
+        """
+        self.number = number
+        self.request = request
+        self.target = target
 
     def _ask(self) -> None:
         if not self.is_asked:
             self._before = self._values.begin_reading(
-                self._number, self._request, self._target
+                self.number, self.request, self.target
             )
             self.is_asked = True
 

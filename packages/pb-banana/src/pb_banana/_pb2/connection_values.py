@@ -57,18 +57,6 @@ class ReceivedValues(Protocol):
         """Return the context that hooks of the message's values are handed."""
         ...
 
-    def opened(
-        self, number: int, request: int, target: int | bytes | Path | None, /
-    ) -> None:
-        """Learn which message the values belong to that are read next.
-
-        Args:
-            number: The number of the kind of message.
-            request: The number of the call, or of the stream.
-            target: The object that is called; None for a message of another kind.
-        """
-        ...
-
     def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
         """Return the blank object of a cached copy, before its state is read.
 

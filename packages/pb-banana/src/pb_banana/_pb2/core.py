@@ -17,6 +17,7 @@ that :meth:`CallCore.bind` is given.
 from __future__ import annotations
 
 from contextvars import copy_context
+from sys import exc_info
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
 
     from mypy_extensions import i64
 
+    from pb_banana._call_state import CallState
+
     from .asked_values import Journal
     from .lanes import LaneQueue
     from .message_exchange import MessageExchange, MessageReceiver, Sent
+    from .value_policy import ValuePolicy
 
 __all__ = ["CallCore"]
 
@@ -71,27 +75,12 @@ class Outgoing(Protocol):
     """The calls that are made here, as the longer way has them.
 
     Attributes:
-        hooks: Parties to each step of a call; None for none.
-        last: The number of the last call.
-        metadata: Texts that go along with the call that is being made; None for none.
         outbox: Where calls go.
-        pending: The calls that wait for an answer, by number, to add to.
-        thread: The identifier of the thread in which calls are made.
         timer: The timer for calls that are late; None for none.
     """
 
-    last: int
-
-    @property
-    def hooks(self) -> object | None: ...
-    @property
-    def metadata(self) -> object | None: ...
     @property
     def outbox(self) -> Outbox: ...
-    @property
-    def pending(self) -> dict[int, Any]: ...
-    @property
-    def thread(self) -> int: ...
     @property
     def timer(self) -> object | None: ...
 
@@ -117,23 +106,11 @@ class Incoming(Protocol):
     """The calls that are served here, as the longer way has them.
 
     Attributes:
-        hooks: Parties to each step of a call; None for none.
-        is_over: True if the connection is lost, so that no answer can be sent.
         outbox: Where answers go.
-        refusal: Why no call is begun any more; None if calls are.
-        serving: The number of calls whose results have yet to come.
     """
 
     @property
-    def hooks(self) -> object | None: ...
-    @property
-    def is_over(self) -> bool: ...
-    @property
     def outbox(self) -> Outbox: ...
-    @property
-    def refusal(self) -> str | None: ...
-    @property
-    def serving(self) -> int: ...
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
         """Return the object that is called; None if there is none."""
@@ -141,7 +118,9 @@ class Incoming(Protocol):
     def check(self, target: Any, method: bytes) -> None:
         """Raise the reason why a call may not be made now, if there is one."""
 
-    def raised(self, error: BaseException, request: int, wanted: bool) -> None:
+    def raised(
+        self, error: BaseException, traceback: Any, request: int, wanted: bool
+    ) -> None:
         """End a call whose method, or whose answer, has raised an exception."""
 
     def take(self, result: Any, request: int, wanted: bool, served: Any) -> None:
@@ -187,18 +166,13 @@ class CallListener(Protocol):
 
     Attributes:
         call_timeout: The seconds in which calls have to be answered; None for any time.
-        disconnected: True when the connection is lost.
-        is_hung_up: True when this end has ended it.
+        clock: The clock that they are counted by; None for a common one.
     """
 
     @property
     def call_timeout(self) -> float | None: ...
     @property
-    def disconnected(self) -> object: ...
-    @property
-    def is_hung_up(self) -> bool: ...
-    @property
-    def reading(self) -> Any: ...
+    def clock(self) -> Any: ...
 
 
 @final
@@ -210,6 +184,8 @@ class CallCore:
         sent: The connection's values that are sent, as the exchange asks for them.
         received: The same for values that come.
         lanes: The messages that are sent in pieces.
+        state: The state of the connection's calls.
+        policy: The policy of its values.
 
     Attributes:
         busy: The number of steps under way within which nothing else may be sent.
@@ -223,9 +199,10 @@ class CallCore:
     """
 
     __slots__ = (
-        *("_abandoned", "_due", "_exchange", "_exports", "_host", "_incoming"),
+        *("_abandoned", "_due", "_exchange", "_exports", "_gathered", "_host"),
+        *("_incoming", "_policy", "_state"),
         *("_is_bound", "_keeps_context", "_kept", "_longer", "_new_call"),
-        *("_outgoing", "_receiver", "_received", "_seconds", "_sent", "_waiting"),
+        *("_outgoing", "_receiver", "_received", "_clock_of", "_sent", "_waiting"),
         *("_withdrawn", "busy", "given", "is_asked", "is_ready", "lanes", "open"),
         *("sent", "taken"),
     )
@@ -236,11 +213,17 @@ class CallCore:
         sent: AskedSent,
         received: AskedReceived,
         lanes: LaneQueue,
+        state: CallState,
+        policy: ValuePolicy,
     ) -> None:
         self._exchange = exchange
         self._sent = sent
         self._received = received
         self.lanes = lanes
+        self._state = state
+        self._policy = policy
+        # The messages that go out together, while some are handled; None for none.
+        self._gathered: list[bytes] | None = None
         self._waiting: Sized = ()
         self._abandoned: set[int] = set()
         self._withdrawn: set[int] = set()
@@ -289,9 +272,9 @@ class CallCore:
         outgoing: Outgoing,
         incoming: Incoming,
         exports: Any,
-        new_call: Callable[[], Any],
+        new_call: Callable[[Any, int, bytes, Any, float | None], Any],
         keeps_context: bool,
-        seconds: Callable[[], float],
+        clock_of: Callable[[Any], Any],
         due: ContextVar[Any],
     ) -> None:
         """Take calls from now on.
@@ -300,10 +283,14 @@ class CallCore:
             host: The connection, which methods are called with.
             outgoing: The calls that are made here.
             incoming: The calls that are served here.
-            exports: The table of objects that can be called: ``objects`` by number.
-            new_call: Returns a call: it has ``callback``, ``called`` and ``context``.
+            exports: The table of objects that can be called: ``objects`` by number,
+                and ``root``, the commonest name with its object.
+            new_call: Returns a call, which has ``callback``, ``called`` and
+                ``context``; it is given `outgoing`, the number of the call, the name of
+                the method, the caller's context, and the time when it is late.
             keeps_context: True if its callbacks have to be run in its context.
-            seconds: The clock that deadlines are counted by, in seconds.
+            clock_of: Returns the clock of a host that has none of its own, by which
+                deadlines are counted: an object with ``seconds()``.
             due: The deadline of the call that is being served: a clock with
                 ``seconds()`` and a time on it; None for none.
         """
@@ -313,7 +300,7 @@ class CallCore:
         self._exports = exports
         self._new_call = new_call
         self._keeps_context: bool = keeps_context
-        self._seconds = seconds
+        self._clock_of = clock_of
         self._due = due
         self._is_bound = True
 
@@ -323,7 +310,7 @@ class CallCore:
 
     # Calls that are made here.
 
-    def call(
+    def call(  # noqa: C901
         self,
         target: int | bytes,
         method: bytes,
@@ -346,19 +333,17 @@ class CallCore:
         """
         if not self.is_ready or not self._is_bound or self._sent.is_open:
             return None
-        outgoing, host = self._outgoing, self._host
+        outgoing, state = self._outgoing, self._state
         if (
-            outgoing.hooks is not None
-            or outgoing.metadata is not None
+            state.hooks is not None
             or self._withdrawn
             or len(self._waiting)
             or self.lanes
-            or outgoing.thread != get_ident()
+            or state.thread != get_ident()
             or self._due.get() is not None
-            or host.reading.is_held
         ):
             return None
-        seconds = host.call_timeout
+        seconds = self._host.call_timeout
         options: dict[int, Any] | None = None
         if seconds is not None:
             milliseconds = int(seconds * 1000)
@@ -367,8 +352,8 @@ class CallCore:
             options = {_DEADLINE: milliseconds or 1}
         if not self.taken.allows_any():
             return None
-        request: int = outgoing.last + 1
-        outgoing.last = request
+        request = state.last + 1
+        state.last = request
         asked = self._sent
         asked.open((perspective, method, None, None))
         self.busy += 1
@@ -401,7 +386,10 @@ class CallCore:
         ):
             self.taken.begin(size)
             self.sent += 1
-            self._send(outgoing.outbox, sent)
+            if self._gathered is None:
+                outgoing.outbox.send([sent.frame()])
+            else:
+                self._gathered.append(sent.frame())
             return call
         for part in self._longer.begun(request, target, sent, journal):
             outgoing.outbox.send([part])
@@ -410,28 +398,19 @@ class CallCore:
     def _begin(self, request: int, method: bytes, seconds: float | None) -> Any:
         """Return a call that is being made, and list it."""
         outgoing = self._outgoing
-        call = self._new_call()
-        outgoing.pending[request] = call
-        call.pending = outgoing
-        call.request = request
-        call.name = method
+        context: Any = None
         if self._keeps_context:
             context = copy_context()
-            if len(context):
-                call.context = context
+            if not len(context):
+                context = None
+        due: float | None = None
         if seconds is not None:
             if outgoing.timer is None:
                 outgoing.arm(seconds)
-            call.deadline = self._seconds() + seconds
+            due = self.seconds() + seconds
+        call = self._new_call(outgoing, request, method, context, due)
+        self._state.pending[request] = call
         return call
-
-    def _send(self, outbox: Outbox, sent: Sent) -> None:
-        """Send a message in one frame."""
-        gathered = outbox.gathered
-        if gathered is None:
-            outbox.send([sent.frame()])
-        else:
-            gathered.append(sent.frame())
 
     # What comes.
 
@@ -450,14 +429,22 @@ class CallCore:
             DecodeError: The bytes are no messages of the dialect.
             LimitExceeded: A message is too large.
         """
-        exchange, host, asked = self._exchange, self._host, self._received
-        frames = exchange.frames
-        frames.feed(data)
-        if asked.is_open:
+        self._exchange.frames.feed(data)
+        if self._received.is_open:
             # A hook of a value that is being read has made the transport deliver.
             return True
         end = now() + seconds
-        while not host.disconnected and not host.is_hung_up:
+        outer, self._gathered = self._gathered, self._incoming.outbox.gathered
+        try:
+            return self._handle_all(now, end)
+        finally:
+            self._gathered = outer
+
+    def _handle_all(self, now: Callable[[], float], end: float) -> bool:
+        """Handle the messages that have come, until some time."""
+        exchange, state, asked = self._exchange, self._state, self._received
+        frames = exchange.frames
+        while not state.is_over and not state.is_hung_up:
             is_ordinary = True
             asked.open()
             try:
@@ -492,10 +479,9 @@ class CallCore:
 
     def _answer(self, request: int, value: Any) -> bool:
         """Give a call its answer."""
-        outgoing = self._outgoing
-        if outgoing.hooks is not None or type(value) not in _VALUES:
+        if self._state.hooks is not None or type(value) not in _VALUES:
             return False
-        pending = outgoing.pending
+        pending = self._state.pending
         call = pending.get(request)
         if call is None or call.called:
             return False
@@ -515,13 +501,13 @@ class CallCore:
 
     def _serve(self, message: tuple[Any, ...]) -> bool:
         """Make a call for the peer, and answer it."""
-        incoming = self._incoming
+        state = self._state
         target = message[2]
         args = message[4]
         kw = message[5]
         options = message[6]
         if (
-            incoming.hooks is not None
+            state.hooks is not None
             or type(args) is not tuple
             or type(kw) is not dict
             or type(target) is tuple
@@ -537,14 +523,14 @@ class CallCore:
         self._exchange.received += 1
         request: int = message[1]
         number = self.opened(request, self._exchange.size)
-        serving = incoming.serving
+        serving = state.serving
         if milliseconds < 0:
             self._run(number, request, target, message[3], args, kw, -1.0)
         else:
             context = copy_context()
             limit = milliseconds / 1000
             context.run(self._run, number, request, target, message[3], args, kw, limit)
-        if incoming.serving <= serving:
+        if state.serving <= serving:
             self.ended(number)
         return True
 
@@ -600,28 +586,33 @@ class CallCore:
             limit: The seconds until the deadline, which is set in the present context;
                 negative for none.
         """
-        incoming = self._incoming
+        incoming, state = self._incoming, self._state
         wanted = request != 0
         try:
             instance: Any = None
             if type(target) is int:
                 instance = self._exports.objects.get(target)
             else:
-                instance = incoming.target(target, False)
-            if incoming.serving or incoming.refusal is not None or instance is None:
+                root = self._exports.root
+                if root is not None and root[0] == target:
+                    instance = root[1]
+                else:
+                    instance = incoming.target(target, False)
+            if state.serving or state.refusal is not None or instance is None:
                 incoming.check(instance, method)
             perspective = getattr(instance, "perspective", None)
             name = method.decode()
             if limit >= 0:
-                self._due.set((self, self._seconds() + limit))
+                self._due.set((self, self.seconds() + limit))
             result = instance.remoteMessageReceived(self._host, name, args, kw)
             served = (perspective, name, args, kw)
             if type(result) in _VALUES:
-                if wanted and not incoming.is_over:
+                if wanted and not state.is_over:
                     self._reply(request, result, served)
                 return
-        except self._exchange.endings as error:
-            incoming.raised(error, number, wanted)
+        except self._policy.endings as error:
+            # The exception itself may refuse to be read.
+            incoming.raised(error, exc_info()[2], number, wanted)
             return
         incoming.take(result, number, wanted, served)
         if limit >= 0:
@@ -629,7 +620,12 @@ class CallCore:
 
     def seconds(self) -> float:
         """Return the time on the clock of deadlines, in seconds."""
-        return self._seconds()
+        host = self._host
+        clock = host.clock
+        if clock is None:
+            clock = self._clock_of(host)
+        now: float = clock.seconds()
+        return now
 
     def _reply(self, request: int, value: Any, served: Any) -> None:
         """Answer a call with a value."""
@@ -645,7 +641,6 @@ class CallCore:
         finally:
             self.busy -= 1
             asked.close(outer)
-        outbox = self._incoming.outbox
         if (
             journal is None
             and sent.size <= self.lanes.max_frame
@@ -653,7 +648,10 @@ class CallCore:
             and not self.lanes
         ):
             self.sent += 1
-            self._send(outbox, sent)
+            if self._gathered is None:
+                self._incoming.outbox.send([sent.frame()])
+            else:
+                self._gathered.append(sent.frame())
             return
         for part in self._longer.answered(request, sent, journal):
-            outbox.send([part])
+            self._incoming.outbox.send([part])

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
     from pb_banana._in_force import LimitsInForce
-    from pb_jelly.codec import CurrentTables
 
+    from .asked_values import AskedReceived, AskedSent
     from .connection_values import ReceivedValues, SentValues
+    from .value_policy import ValuePolicy
 
 __all__ = [
     "MessageExchange",
     "MessageReceiver",
     "Sent",
-    "ValuePolicy",
     "farewell",
     "hello",
     "integers",
@@ -53,8 +53,6 @@ _CALL: Final = messages.CALL
 _ANSWER: Final = messages.ANSWER
 _ERROR: Final = messages.ERROR
 _UPDATE: Final = messages.UPDATE
-_CALLS: Final = (_CALL, _UPDATE)
-_REPLIES: Final = (_ANSWER, _ERROR)
 _ITEMS: Final = messages.ITEMS
 _ENDS: Final = (messages.END, messages.STOP)
 
@@ -75,29 +73,6 @@ _NUMBERS_BYTES: Final = 1 + 9 + 9
 # time and keeps no state in between.
 _readers: Final[list[Reader]] = []
 _writers: Final[list[Writer]] = []
-
-
-class ValuePolicy(Protocol):
-    """The policy and the limits by which the values of a connection cross.
-
-    Attributes:
-        endings: The exceptions of hooks that end one value and nothing else.
-        in_force: The limits.
-        invoker: The object that hooks of values get as their ``invoker``.
-        modern_tables: The tables of the policy.
-        types: Names that are accepted whatever the policy says.
-    """
-
-    @property
-    def endings(self) -> tuple[type[BaseException], ...]: ...
-    @property
-    def in_force(self) -> LimitsInForce: ...
-    @property
-    def invoker(self) -> Any: ...
-    @property
-    def modern_tables(self) -> CurrentTables: ...
-    @property
-    def types(self) -> Mapping[bytes, Any] | None: ...
 
 
 class MessageReceiver(Protocol):
@@ -221,7 +196,6 @@ class MessageExchange:
         frames: The frames that come.
 
     Attributes:
-        endings: The exceptions of hooks and methods that end one value or call.
         frames: As above.
         received: The number of messages that have come and are counted.
         size: The bytes of the message that was read last.
@@ -229,19 +203,18 @@ class MessageExchange:
 
     __slots__ = (
         *("_arrived", "_left", "_limits", "_policy", "_sent"),
-        *("endings", "frames", "received", "size"),
+        *("frames", "received", "size"),
     )
 
     def __init__(
         self,
         policy: ValuePolicy,
-        sent: SentValues,
-        received: ReceivedValues,
+        sent: AskedSent,
+        received: AskedReceived,
         frames: FrameReader,
     ) -> None:
         self._policy = policy
         self._limits: LimitsInForce = policy.in_force
-        self.endings = policy.endings
         self._sent = sent
         self._arrived = received
         self.frames = frames
@@ -255,20 +228,20 @@ class MessageExchange:
     def _writer(self, sent: SentValues) -> Writer:
         """Return a writer, by the policy and limits that hold now."""
         policy = self._policy
+        policy.renew()
         writer = _writers.pop() if _writers else Writer()
         writer.serve(sent, policy.invoker)
-        tables = policy.modern_tables.current()
-        writer.use(tables.sending, tables.taster, self._limits.sending)
+        writer.use(policy.sending, policy.taster, self._limits.sending)
         return writer
 
     def _reader(self, received: ReceivedValues) -> Reader:
         """Return a reader, by the policy and limits that hold now."""
         policy = self._policy
+        policy.renew()
         reader = _readers.pop() if _readers else Reader()
         reader.serve(received, policy.invoker, policy.types)
-        reader.set_endings(self.endings)
-        tables = policy.modern_tables.current()
-        reader.use(tables.reading, tables.taster, self._limits.receiving)
+        reader.set_endings(policy.endings)
+        reader.use(policy.reading, policy.taster, self._limits.receiving)
         return reader
 
     def call(
@@ -491,9 +464,9 @@ class MessageExchange:
         self._left = reader.array() - 1
         number: i64 = reader.integer()
         message: tuple[Any, ...]
-        if number in _CALLS:
+        if number == _CALL or number == _UPDATE:  # noqa: SIM109
             message = self._read_call(reader, number)
-        elif number in _REPLIES:
+        elif number == _ANSWER or number == _ERROR:  # noqa: SIM109
             request = reader.integer()
             self._arrived.opened(number, request, None)
             message = (number, request, reader.field())

@@ -314,7 +314,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         Raises:
             WrongThread: It is another thread.
         """
-        if get_ident() != self.session.outgoing.thread:
+        if get_ident() != self.session.state.thread:
             raise self.shell.wrong_thread()
 
     def notifyOnConnect(self, notifier: Callable[[], object]) -> None:
@@ -350,7 +350,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         return DeadReferenceError(f"the connection is gone: {why}" if why else "")
 
     def _hang_up(self) -> None:
-        self.is_hung_up = True
+        self.is_hung_up = self.session.state.is_hung_up = True
         self.lifecycle.enter(Event.HUNG_UP)
 
     def abort(self, handed: int | None = None) -> None:
@@ -394,7 +394,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         Later calls of the peer fail with :class:`~pb_broker.ClosingDown`, as long as
         the factory lingers.  Streams and pagers that have begun go on to their end.
         """
-        self.session.incoming.refusal = "no more calls are taken here"
+        self.session.state.refusal = "no more calls are taken here"
         self.lifecycle.drain(self, getattr(self.factory, "linger", LINGER))
 
     def has_begun(self) -> bool:
@@ -416,7 +416,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """Read on after the answer to a deferred call, and close if it was the last."""
         if self.reading.is_held:
             self.reading.go_on()
-        if self.session.incoming.refusal is not None:
+        if self.session.state.refusal is not None:
             self.has_ended()
 
     def list_stream(self, source: StreamSource) -> None:

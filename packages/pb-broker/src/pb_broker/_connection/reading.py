@@ -200,13 +200,13 @@ class Reading:
             return self.unread is not None
         self._is_partial = False
         end = perf_counter() + _BATCH_SECONDS
-        receive, incoming = session.pb.receive, session.incoming
+        receive, state = session.pb.receive, session.state
         while left and not broker.disconnected and not broker.is_hung_up:
             if not receive(data, session):
                 self._is_partial = True
                 return self.unread is not None
             data = b""
-            if incoming.serving and self._has_too_many_calls(session):
+            if state.serving and self._has_too_many_calls(session):
                 return False
             if not codec.has_backlog:
                 return self.unread is not None
@@ -221,7 +221,7 @@ class Reading:
         if session.codec.is_modern:
             # Credit holds them back, so that answers are always read.
             return False
-        if session.incoming.serving < most or session.outgoing.pending:
+        if session.state.serving < most or session.state.pending:
             # With calls pending, a method here may wait for an answer that is unread.
             return False
         self.hold()

@@ -128,7 +128,7 @@ class TransportOutbox(Backpressure):
     def gather(self) -> None:
         """Gather the messages that are sent from now on."""
         self.gathered = []
-        self.handed = self._broker.session.outgoing.last
+        self.handed = self._broker.session.state.last
 
     def scatter(self) -> bool:
         """Send the gathered messages; return True if the transport tried to send."""
@@ -178,7 +178,7 @@ class TransportOutbox(Backpressure):
         keep_large_blocks()
         transport = self._broker.transport
         gathered = self.gathered
-        self.handed = self._broker.session.outgoing.last
+        self.handed = self._broker.session.state.last
         if gathered and not has_gathered(transport, gathered):
             transport.write(b"".join(gathered))
             gathered.clear()

@@ -84,7 +84,9 @@ class CallSink(Protocol):
     """
 
     metadata: Mapping[str, str] | None
-    serving: int
+
+    @property
+    def serving(self) -> int: ...
 
     def call(
         self,

@@ -95,7 +95,7 @@ class AsyncioTransport(DirectTransport):
             self._flush()
         elif not self.disconnecting and self.connected:
             outgoing = self._broker.session.outgoing
-            outgoing.handed = outgoing.last
+            outgoing.handed = outgoing.state.last
             self._transport.write(data)
 
     def _flush(self) -> None:
@@ -103,7 +103,7 @@ class AsyncioTransport(DirectTransport):
         if not waiting or not self.connected:
             return
         outgoing = self._broker.session.outgoing
-        outgoing.handed = outgoing.last
+        outgoing.handed = outgoing.state.last
         size = sum(map(len, waiting))
         if len(waiting) == 1:
             self._transport.write(waiting[0])

@@ -183,6 +183,33 @@ class Shell:
     #: forgotten when it is cancelled.
     new_call: Any = staticmethod(partial(Call, forget))
 
+    def begun_call(
+        self,
+        pending: Any,
+        request: int,
+        name: bytes,
+        context: Context | None,
+        deadline: float | None,
+    ) -> Any:
+        """Return a call that has been made: see :class:`Call` for its attributes.
+
+        Args:
+            pending: What takes it from the table of calls, by its number.
+            request: Its number.
+            name: The name of the method.
+            context: The context of the caller; None for none.
+            deadline: The time by which the answer has to come; None for any time.
+        """
+        call = Call(forget)
+        call.pending = pending
+        call.request = request
+        call.name = name
+        if context is not None:
+            call.context = context
+        if deadline is not None:
+            call.deadline = deadline
+        return call
+
     #: True if the session has to run the callbacks of an answer in the caller's
     #: context; False if the loop does so itself.
     keeps_context = True

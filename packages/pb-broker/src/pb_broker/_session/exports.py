@@ -130,18 +130,20 @@ class ExportTable:
         hooks: The session's hooks; None for none.
         luids: Luids by process-unique id.
         named: How many objects there are besides, under names.
+        root: The one name that nearly every connection has, and its object; None for
+            none.
     """
 
     __slots__ = (
         "_counts",
         "_local_ids",
-        "_name",
         "_names",
         "cleanups",
         "hooks",
         "luids",
         "named",
         "objects",
+        "root",
     )
 
     def __init__(self, local_ids: LocalIDs) -> None:
@@ -151,8 +153,7 @@ class ExportTable:
         self.objects: dict[int | bytes, Any] = _NO_OBJECTS
         self.luids: dict[Any, int] = _NO_LUIDS
         self._counts: dict[int | bytes, int] = _NO_COUNTS
-        # The one name that nearly every connection has, and its object.
-        self._name: tuple[bytes, Any] | None = None
+        self.root: tuple[bytes, Any] | None = None
         self._names: dict[bytes, Any] = _NO_NAMES
         self.named = 0
 
@@ -164,7 +165,7 @@ class ExportTable:
         """Return the object of a luid or a well-known name; None if there is none."""
         target = self.objects.get(luid)
         if target is None and type(luid) is bytes:
-            name = self._name
+            name = self.root
             if name is not None and name[0] == luid:
                 return name[1]
             return self._names.get(luid)
@@ -202,9 +203,9 @@ class ExportTable:
 
     def name(self, name: bytes, instance: object) -> None:
         """Make an object known under a name, uncounted, instead of any other."""
-        first = self._name
+        first = self.root
         if first[0] == name if first is not None else name not in self._names:
-            self._name = (name, instance)
+            self.root = (name, instance)
         else:
             if self._names is _NO_NAMES:
                 self._names = {}
@@ -214,8 +215,8 @@ class ExportTable:
     def _count_named(self) -> None:
         # A second name of one object makes it no second object.
         objects = {id(each) for each in self._names.values()}
-        if self._name is not None:
-            objects.add(id(self._name[1]))
+        if self.root is not None:
+            objects.add(id(self.root[1]))
         self.named = len(objects)
 
     def decref(self, luid: int | bytes, less: int = 1) -> Any:
@@ -266,9 +267,9 @@ class ExportTable:
             KeyError: There is none.
         """
         if type(luid) is bytes:
-            if self._name is not None and self._name[0] == luid:
-                instance = self._name[1]
-                self._name = None
+            if self.root is not None and self.root[0] == luid:
+                instance = self.root[1]
+                self.root = None
             else:
                 instance = self._names.pop(luid)
             self._count_named()
@@ -295,7 +296,7 @@ class ExportTable:
         self.objects = _NO_OBJECTS
         self.luids = _NO_LUIDS
         self._counts = _NO_COUNTS
-        self._name = None
+        self.root = None
         self._names = _NO_NAMES
         self.named = 0
 
@@ -317,7 +318,7 @@ class ExportTable:
 
     def ids(self) -> list[int | bytes]:
         """Return all names and luids."""
-        names = [] if self._name is None else [self._name[0]]
+        names = [] if self.root is None else [self.root[0]]
         return [*names, *self._names, *self.objects]
 
 

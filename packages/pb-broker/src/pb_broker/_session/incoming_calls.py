@@ -17,10 +17,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import copy_context
 from functools import partial
 from threading import get_ident
+from types import TracebackType
 from typing import Any, Final
 
 from twisted.python.failure import Failure
 
+from pb_banana.extending import CallState
 from pb_broker._dialects.message_codec import MessageCodec, Served
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
@@ -49,7 +51,6 @@ from .host import Host, Outbox
 from .inherited_deadline import run_within
 from .outgoing_calls import CLOSING
 from .quotas import Quotas
-from .session_hooks import SessionHooks
 
 __all__ = ["IncomingCalls"]
 
@@ -101,17 +102,14 @@ class IncomingCalls:
         exports: Objects that can be called.
         caches: Our cached copies of the peer's objects, which can be called as well.
         peer_closes: Called when the peer says that it takes no more calls.
+        state: The state that each call needs.
 
     Attributes:
         codec: Writes the answers; it is replaced when a dialect is agreed on.
-        hooks: The session's hooks; None for none.
         metadata: Texts by name that came with the call which begins; None for none.
-        is_over: Whether the connection is lost, so that no answer can be sent.
         outbox: As above.
-        refusal: Why no call is begun any more; None if calls are.
-        serving: The number of calls whose results have yet to come.
+        state: As above.
         streams: Streams that the peer has open, by their ``id``.
-        thread: The identifier of the event loop's thread.
     """
 
     __slots__ = (
@@ -123,14 +121,10 @@ class IncomingCalls:
         "_quotas",
         "_running",
         "codec",
-        "hooks",
-        "is_over",
         "metadata",
         "outbox",
-        "refusal",
-        "serving",
+        "state",
         "streams",
-        "thread",
     )
 
     def __init__(
@@ -142,7 +136,9 @@ class IncomingCalls:
         exports: ExportTable,
         caches: CacheTable,
         peer_closes: Callable[[], None],
+        state: CallState,
     ) -> None:
+        self.state = state
         self._host = host
         self.codec = codec
         self.outbox = outbox
@@ -152,15 +148,15 @@ class IncomingCalls:
         self._peer_closes = peer_closes
         # Items of a stream whose answer is being written; None at all other times.
         self._batch: Batch | None = None
-        self.hooks: SessionHooks | None = None
-        self.is_over = False
         self.metadata: Mapping[str, str] | None = None
-        self.refusal: str | None = None
-        self.serving = 0
         # Calls that wait and can be cancelled, by number.
         self._running: dict[int, _Running] = _NOTHING_RUNS
         self.streams: dict[int, StreamSource | OutgoingStream] = _NO_STREAMS
-        self.thread = get_ident()
+
+    @property
+    def serving(self) -> int:
+        """The number of calls whose results have yet to come."""
+        return self.state.serving
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
         """Return the object that the peer calls; None if there is none.
@@ -194,11 +190,11 @@ class IncomingCalls:
             kw: The keyword arguments.
             is_hooked: Whether the hooks have been asked.
         """
-        if self.hooks is not None and not is_hooked:
+        if self.state.hooks is not None and not is_hooked:
             proceed = partial(
                 self.call, request, luid, to_copy, name, wanted, args, kw, True
             )
-            self.hooks.serving(request, luid, to_copy, name, wanted, proceed)
+            self.state.hooks.serving(request, luid, to_copy, name, wanted, proceed)
             return
         target: Any
         perspective = None
@@ -208,7 +204,7 @@ class IncomingCalls:
             else:
                 target = self._exports.find(luid)
                 perspective = getattr(target, "perspective", None)
-            if self.serving or self.refusal is not None or target is None:
+            if self.state.serving or self.state.refusal is not None or target is None:
                 self.check(target, name)
             try:
                 method = name.decode()
@@ -225,7 +221,7 @@ class IncomingCalls:
         if type(result) not in _VALUES:
             self.take(result, request, wanted, served)
         elif wanted:
-            if self.hooks is None:
+            if self.state.hooks is None:
                 self._send_answer(result, request, wanted, served)
             else:
                 self.answer(result, request, wanted, served)
@@ -241,13 +237,13 @@ class IncomingCalls:
             ClosingDown: No call is begun any more.
             Error: There are too many calls, or there is no such object.
         """
-        is_refused = self.refusal is not None and not _continues(target)
+        is_refused = self.state.refusal is not None and not _continues(target)
         if name == CLOSING and (is_refused or target is None):
             self._peer_closes()
         if is_refused:
-            raise ClosingDown(self.refusal)
-        if self.serving:
-            self._quotas.check_calls(self.serving)
+            raise ClosingDown(self.state.refusal)
+        if self.state.serving:
+            self._quotas.check_calls(self.state.serving)
         if target is None:
             raise Error("Invalid Object ID")
 
@@ -262,10 +258,10 @@ class IncomingCalls:
     ) -> None:
         """Read the arguments of a call, and make it; see `CallSink.call_unread`."""
         proceed = partial(self._read, request, luid, to_copy, name, wanted, read)
-        if self.hooks is None:
+        if self.state.hooks is None:
             proceed()
         else:
-            self.hooks.reading_call(luid, to_copy, proceed)
+            self.state.hooks.reading_call(luid, to_copy, proceed)
 
     def _read(
         self,
@@ -334,15 +330,22 @@ class IncomingCalls:
         if wanted:
             self._tell(failure, partial(self._error, request))
 
-    def raised(self, error: BaseException, request: int, wanted: Any) -> None:
+    def raised(
+        self,
+        error: BaseException,
+        traceback: TracebackType | None,
+        request: int,
+        wanted: Any,
+    ) -> None:
         """End a call whose method, or whose answer, has raised an exception.
 
         Args:
             error: The exception.
+            traceback: Its traceback.
             request: The peer's number of the call.
             wanted: Whether an answer is wanted.
         """
-        self.fail(failure_with(error), request, wanted)
+        self.fail(failure_with(error, traceback), request, wanted)
 
     def take(self, result: Any, request: int, wanted: Any, served: Served) -> None:
         """Answer with a result that may have to be waited for.
@@ -353,8 +356,8 @@ class IncomingCalls:
             wanted: Whether an answer is wanted.
             served: On whose behalf it is written.
         """
-        if self.hooks is not None:
-            served = self.hooks.waiting(served)
+        if self.state.hooks is not None:
+            served = self.state.hooks.waiting(served)
         try:
             is_items = is_stream(type(result)) and not self.codec.is_modern
             later = None if is_items else self._host.shell.awaitable(result)
@@ -365,7 +368,7 @@ class IncomingCalls:
         if is_items:
             self._answer_stream(result, request, wanted, served)
         elif later is not None:
-            self.serving += 1
+            self.state.serving += 1
             if self.codec.is_modern:
                 if self._running is _NOTHING_RUNS:
                     self._running = {}
@@ -388,19 +391,19 @@ class IncomingCalls:
             wanted: Whether an answer is wanted.
             served: On whose behalf it is written.
         """
-        if self.hooks is None:
+        if self.state.hooks is None:
             self._send_answer(result, request, wanted, served)
             return
         send = partial(self._send_answer, result, request, wanted, served)
-        refused = self.hooks.answering(result, served, send)
+        refused = self.state.hooks.answering(result, served, send)
         if refused is not None:
             self.fail(refused, request, wanted)
-        self.hooks.ended(request, None)
+        self.state.hooks.ended(request, None)
 
     def _send_answer(
         self, result: Any, request: int, wanted: Any, served: Served
     ) -> None:
-        if self.is_over or not wanted:
+        if self.state.is_over or not wanted:
             return
         try:
             parts = self.codec.answer(request, result, served)
@@ -433,7 +436,7 @@ class IncomingCalls:
     ) -> None:
         """Send a reference to the stream of a generator; or forget it."""
         result: StreamSource | None = None
-        if wanted and not self.is_over:
+        if wanted and not self.state.is_over:
             try:
                 self._quotas.check_streams(len(self.streams))
             except Error:
@@ -479,7 +482,7 @@ class IncomingCalls:
         is_moved: bool = False,
     ) -> None:
         """Send the result of a call that was not there at once."""
-        if get_ident() != self.thread and not is_moved:
+        if get_ident() != self.state.thread and not is_moved:
             # A program has fired its Deferred there, which takes no notice.
             again = partial(self._answer_later, result, request, wanted, served, True)
             self._host.shell.call_in_thread(again)
@@ -505,19 +508,19 @@ class IncomingCalls:
         is_moved: bool = False,
     ) -> None:
         """Tell the caller of a failure that was not there at once."""
-        if get_ident() != self.thread and not is_moved:
+        if get_ident() != self.state.thread and not is_moved:
             again = partial(self._fail_later, failure, request, wanted, served, True)
             self._host.shell.call_in_thread(again)
             return
-        if self.hooks is None:
+        if self.state.hooks is None:
             self.fail(failure, request, wanted)
         else:
             tell = partial(self.fail, request=request, wanted=wanted)
-            self.hooks.failing(failure, served, tell)
+            self.state.hooks.failing(failure, served, tell)
         self._has_answered(request)
 
     def _has_answered(self, request: int) -> None:
-        self.serving -= 1
+        self.state.serving -= 1
         running = self._running.pop(request, None)
         if running is not None:
             running.stop_timer()
@@ -534,14 +537,14 @@ class IncomingCalls:
         """
         self.tell_failure(failure, partial(self._error, request) if wanted else None)
         self._host.peer_log.see_to_ctrl_c(failure)
-        if self.hooks is not None:
-            self.hooks.ended(request, failure.value)
+        if self.state.hooks is not None:
+            self.state.hooks.ended(request, failure.value)
 
     def _log_failed(self, failure: Failure, wanted: Any) -> None:
         """Log a failed call, unless that concerns the caller alone."""
         error = failure.value
         is_logged = isinstance(failure, CopiedFailure) or not is_silent(error)
-        if self.is_over and not isinstance(error, Exception):
+        if self.state.is_over and not isinstance(error, Exception):
             # A task that was cancelled when its loop ended.
             is_logged = False
         log = self._host.peer_log
@@ -591,7 +594,7 @@ class IncomingCalls:
     def _tell(
         self, failure: Failure, write: Callable[[Any, bool], list[bytes]]
     ) -> None:
-        if self.is_over:
+        if self.state.is_over:
             return
         value = failure.value
         policy = self._host.failure_policy

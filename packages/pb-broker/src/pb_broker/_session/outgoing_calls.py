@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from twisted.python.failure import Failure
 
-from pb_banana.extending import Path, messages
+from pb_banana.extending import CallState, Path, messages
 from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._errors.caught_failure import caught_failure, failure_with
@@ -43,9 +43,8 @@ from pb_jelly import JellyError
 
 from .host import Host, Outbox
 from .inherited_deadline import left_of_deadline
-from .session_hooks import SessionHooks
 
-__all__ = ["OutgoingCalls"]
+__all__ = ["NO_CALLS", "OutgoingCalls"]
 
 _log = SafeLogger(namespace="pb_broker")
 
@@ -62,7 +61,7 @@ _CONTINUING: Final = frozenset({b"next", b"close", b"gotPage", b"endedPaging"})
 _LONGEST: Final = 1e9
 
 #: The shared empty table; replaced before the first call is listed.
-_NO_CALLS: Final[dict[int, Any]] = {}
+NO_CALLS: Final[dict[int, Any]] = {}
 
 
 class OutgoingCalls:
@@ -72,21 +71,19 @@ class OutgoingCalls:
         host: The broker: its event loop, its clock, its log.
         codec: Writes the calls.
         outbox: Where they go.
+        state: The state that each call needs.
 
     Attributes:
         codec: As above; it is replaced when a dialect is agreed on.
         handed: Number of the last call of which the transport may have been handed
             anything; None if it is the last one made.
-        hooks: The session's hooks; None for none.
-        last: Number of the last call.
         lost: Why the connection was lost; None while it is there.
         metadata: Texts by name that go along with the call that is being made; None for
             none.
         outbox: As above.
-        pending: Calls that wait for an answer, by number.
         refused_after: Number of the last call before the peer said that it takes no
             more; None if it did not.
-        thread: The identifier of the event loop's thread.
+        state: As above.
         timer: Of a clock, for the call that is due first; None for none.
     """
 
@@ -94,41 +91,47 @@ class OutgoingCalls:
         "_host",
         "codec",
         "handed",
-        "hooks",
-        "last",
         "lost",
         "metadata",
         "outbox",
-        "pending",
         "refused_after",
-        "thread",
+        "state",
         "timer",
     )
 
-    def __init__(self, host: Host, codec: MessageCodec, outbox: Outbox) -> None:
+    def __init__(
+        self, host: Host, codec: MessageCodec, outbox: Outbox, state: CallState
+    ) -> None:
         self._host = host
+        self.state = state
         self.codec = codec
         self.outbox = outbox
-        self.hooks: SessionHooks | None = None
-        self.thread = get_ident()
-        self.last = 0
         self.lost: Failure | None = None
         self.metadata: Mapping[str, str] | None = None
-        self.pending: dict[int, Any] = _NO_CALLS
         self.handed: int | None = None
         self.refused_after: int | None = None
         self.timer: Any = None
 
+    @property
+    def last(self) -> int:
+        """Number of the last call."""
+        return self.state.last
+
+    @property
+    def pending(self) -> dict[int, Any]:
+        """Calls that wait for an answer, by number."""
+        return self.state.pending
+
     def listed(self) -> dict[int, Any]:
         """Return the table of calls that wait for an answer, to add to."""
-        if self.pending is _NO_CALLS:
-            self.pending = {}
-        return self.pending
+        if self.state.pending is NO_CALLS:
+            self.state.pending = {}
+        return self.state.pending
 
     def new_number(self) -> int:
         """Return a number that no call of this connection ever had."""
-        self.last += 1
-        return self.last
+        self.state.last += 1
+        return self.state.last
 
     def call(
         self,
@@ -167,15 +170,17 @@ class OutgoingCalls:
         Raises:
             WrongThread: This is another thread than that of the event loop.
         """
-        if get_ident() != self.thread:
+        if get_ident() != self.state.thread:
             raise self._host.shell.wrong_thread()
-        if self.hooks is not None and not is_hooked:
+        if self.state.hooks is not None and not is_hooked:
             call = (luid, to_copy, name, wanted, args, kw, perspective)
             send = partial(self.call, *call, is_hooked=True, seconds=seconds, keep=keep)
-            return self.hooks.calling(luid, to_copy, name, wanted, perspective, send)
+            return self.state.hooks.calling(
+                luid, to_copy, name, wanted, perspective, send
+            )
         left = self._inherited() if seconds is None else seconds
         options = None
-        request = self.last = self.last + 1
+        request = self.state.last = self.state.last + 1
         try:
             if self.codec.is_modern:
                 options = self._options(left, wanted, keep)
@@ -360,7 +365,7 @@ class OutgoingCalls:
             request: The number of the call.
             default: Returned if it is not listed.
         """
-        call = self.pending.pop(request, None)
+        call = self.state.pending.pop(request, None)
         if call is None:
             return default
         self.codec.cancel(request)
@@ -391,12 +396,12 @@ class OutgoingCalls:
         Raises:
             WrongThread: This is another thread than that of the event loop.
         """
-        if get_ident() != self.thread:
+        if get_ident() != self.state.thread:
             raise self._host.shell.wrong_thread()
-        if self.hooks is not None and not is_hooked:
+        if self.state.hooks is not None and not is_hooked:
             send = partial(self.call_shared, luid, to_copy, name, body, wanted, True)
-            return self.hooks.calling(luid, to_copy, name, wanted, None, send)
-        request = self.last = self.last + 1
+            return self.state.hooks.calling(luid, to_copy, name, wanted, None, send)
+        request = self.state.last = self.state.last + 1
         data = self.codec.shared_call(request, luid, to_copy, body, wanted)
         answer = self._begin(request, name) if wanted else None
         if not data:
@@ -442,7 +447,7 @@ class OutgoingCalls:
     def note_refused(self) -> None:
         """Note which calls the peer cannot begin: it has said that it takes no more."""
         if self.refused_after is None:
-            self.refused_after = self.last
+            self.refused_after = self.state.last
 
     def _begin(self, request: int, name: bytes, left: float | None = None) -> Any:
         """Return the answer-to-be of a call that is being sent, and list it.
@@ -460,9 +465,9 @@ class OutgoingCalls:
             reading.go_on()
         shell = host.shell
         call = shell.new_call()
-        pending = self.pending
-        if pending is _NO_CALLS:
-            pending = self.pending = {}
+        pending = self.state.pending
+        if pending is NO_CALLS:
+            pending = self.state.pending = {}
         pending[request] = call
         call.pending = self if self.codec.is_modern else pending
         call.request = request
@@ -497,7 +502,7 @@ class OutgoingCalls:
         clock = clock_of(self._host)
         now = clock.seconds()
         late = []
-        for call in self.pending.values():
+        for call in self.state.pending.values():
             if call.deadline is not None:
                 if call.deadline > now:
                     delay = call.deadline - now
@@ -514,7 +519,7 @@ class OutgoingCalls:
 
     def answer(self, request: int, value: Any) -> None:
         """Give a call its answer; see `AnswerSink.answer`."""
-        call = self.pending.pop(request, None)
+        call = self.state.pending.pop(request, None)
         if call is None or call.called:
             self._fire(call, value)
         elif getattr(call, "context", None) is None:
@@ -524,12 +529,12 @@ class OutgoingCalls:
 
     def answer_unread(self, request: int, read: Callable[[], Any]) -> None:
         """Read an answer and give it to its call; see `AnswerSink.answer_unread`."""
-        call = self.pending.pop(request, None)
+        call = self.state.pending.pop(request, None)
         try:
-            if self.hooks is None:
+            if self.state.hooks is None:
                 value = read()
             else:
-                value = self.hooks.reading_answer(call, read)
+                value = self.state.hooks.reading_answer(call, read)
         except ENDINGS:
             value = caught_failure()
         self._fire(call, value)
@@ -543,7 +548,7 @@ class OutgoingCalls:
             failure = failure_with(error)
         else:
             failure = Failure(remote_error("", "the peer sent an error that is none"))
-        self._fire(self.pending.pop(request, None), failure)
+        self._fire(self.state.pending.pop(request, None), failure)
 
     def _fire(self, call: Any, result: Any) -> None:
         """Give a call its result, unless it was cancelled."""
@@ -572,7 +577,7 @@ class OutgoingCalls:
             handed: Number of the last call that it was handed; None for all.
         """
         if self.handed is None:
-            self.handed = self.last if handed is None else handed
+            self.handed = self.state.last if handed is None else handed
 
     def take_all(self, reason: Failure) -> dict[int, Any]:
         """Return the calls that wait for an answer, which are listed no more.
@@ -584,7 +589,7 @@ class OutgoingCalls:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        pending, self.pending = self.pending, _NO_CALLS
+        pending, self.state.pending = self.state.pending, NO_CALLS
         return pending
 
     def fail_all(

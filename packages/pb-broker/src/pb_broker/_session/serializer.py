@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from pb_banana import Limits
-from pb_banana.extending import LimitsInForce
+from pb_banana.extending import LimitsInForce, ValuePolicy
 from pb_broker._dialects.message_codec import Served
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
@@ -55,12 +55,11 @@ class Serializer:
 
     Attributes:
         context: On whose behalf a value is being made now; None for none.
-        endings: Exceptions of hooks that end one value and not the connection.
         in_force: The limits on values now, either way.
         invoker: The object that hooks of values get as their ``invoker``: the broker.
         is_lenient: As above.
         served: On whose behalf a message is being written in one step.
-        modern_tables: The tables of the policy for the dialect "pb2".
+        modern: The policy and the limits in the dialect "pb2".
         tables: The tables of the policy for the dialect "pb".
         types: Kinds of value that are accepted under any policy.
     """
@@ -69,11 +68,10 @@ class Serializer:
         "_security",
         "_take_back",
         "context",
-        "endings",
         "in_force",
         "invoker",
         "is_lenient",
-        "modern_tables",
+        "modern",
         "served",
         "tables",
         "types",
@@ -90,11 +88,16 @@ class Serializer:
         self.invoker: Any = invoker
         self.in_force = wire.in_force
         self.types = invoker.pb_types
-        self.endings = ENDINGS
         self._security = security
         self.is_lenient = is_lenient
         self.tables: CurrentTables = current_tables(security, lenient=is_lenient)
-        self.modern_tables: CurrentTables = current_tables(security, modern=True)
+        self.modern = ValuePolicy(
+            current_tables(security, modern=True),
+            wire.in_force,
+            invoker=invoker,
+            types=invoker.pb_types,
+            endings=ENDINGS,
+        )
         self._take_back = take_back
         self.context: ServingContext | None = None
         self.served = NOBODY
@@ -108,7 +111,7 @@ class Serializer:
     def security(self, security: Taster) -> None:
         self._security = security
         self.tables = current_tables(security, lenient=self.is_lenient)
-        self.modern_tables = current_tables(security, modern=True)
+        self.modern.follow(current_tables(security, modern=True))
 
     @property
     def limits(self) -> Limits:

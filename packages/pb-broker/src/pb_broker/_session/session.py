@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol
 from twisted.python.failure import Failure
 
 from pb_banana import Connection
-from pb_banana.extending import CallCore
+from pb_banana.extending import CallCore, CallState
 from pb_broker._compatibility import Compatibility
 from pb_broker._dialects.message_codec import MessageCodec
 from pb_broker._dialects.pb.codec import PbCodec
@@ -48,7 +48,7 @@ from .imports import Imports
 from .incoming_calls import IncomingCalls
 from .inherited_deadline import DUE
 from .observers import CallObserver, ObserverHooks
-from .outgoing_calls import OutgoingCalls
+from .outgoing_calls import NO_CALLS, OutgoingCalls
 from .ownership import Ownership
 from .quotas import Quotas
 from .releases import Releases
@@ -111,6 +111,7 @@ class Session:
         quotas: What the peer may cost.
         releases: What the peer has yet to be told was let go of.
         serializer: Values.
+        state: The state that each call needs.
         streams: Streams, either way, in a dialect that has them; None in "pb".
     """
 
@@ -131,6 +132,7 @@ class Session:
         "quotas",
         "releases",
         "serializer",
+        "state",
         "streams",
     )
 
@@ -161,7 +163,8 @@ class Session:
             connection, self.serializer, self.imports, bool(host.isClient)
         )
         self.codec: MessageCodec = self.pb
-        self.outgoing = OutgoingCalls(host, self.codec, outbox)
+        self.state = state = CallState(NO_CALLS)
+        self.outgoing = OutgoingCalls(host, self.codec, outbox, state)
         self.incoming = IncomingCalls(
             host,
             self.codec,
@@ -170,6 +173,7 @@ class Session:
             self.exports,
             self.caches,
             self.outgoing.note_refused,
+            state,
         )
         self.releases = Releases(self.codec, outbox, host)
 
@@ -192,6 +196,7 @@ class Session:
             lambda: quotas.of_peer,
             lambda: quotas.current.incoming_streams,
             bool(self.broker.isClient),
+            self.state,
         )
         self.streams = values.streams_here = Streams(
             invoker, pb2, self.incoming, self.exports, self.quotas, self.releases
@@ -224,9 +229,9 @@ class Session:
             outgoing=self.outgoing,
             incoming=self.incoming,
             exports=self.exports,
-            new_call=shell.new_call,
+            new_call=shell.begun_call,
             keeps_context=shell.keeps_context,
-            seconds=clock_of(host).seconds,
+            clock_of=clock_of,
             due=DUE,
         )
         self.core = core
@@ -247,7 +252,7 @@ class Session:
     def run_here(self) -> None:
         """Have this thread be the event loop's, which calls from here are made in."""
         here = get_ident()
-        self.outgoing.thread = self.incoming.thread = self.releases.thread = here
+        self.state.thread = self.releases.thread = here
 
     # Observers and owners
 
@@ -273,14 +278,14 @@ class Session:
 
     def _set_hooks(self) -> None:
         hooks: SessionHooks | None = joined(self.ownership, self.observers)
-        self.hooks = self.outgoing.hooks = self.incoming.hooks = hooks
+        self.hooks = self.state.hooks = hooks
         self.releases.hooks = self.imports.hooks = hooks
         self.exports.hooks = self.caches.hooks = hooks
 
     @property
     def pending(self) -> dict[int, Any]:
         """Calls from here that wait for an answer, by number."""
-        return self.outgoing.pending
+        return self.state.pending
 
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
         """Return the object that the peer calls; None if there is none."""
@@ -420,7 +425,7 @@ class Session:
             reason: Why the connection was lost.
             unsent: Numbers of calls that had yet to be sent.
         """
-        self.incoming.is_over = True
+        self.state.is_over = True
         pending = self.outgoing.take_all(reason)
         # Before calls fail: an errback may update observers, and those of a dead peer
         # are to be gone.

@@ -96,8 +96,8 @@ class Streams:
         if self._codec.is_ready and open_now >= self._codec.outgoing.streams:
             most = self._codec.outgoing.streams
             raise Error(f"the other end takes {most} streams at once")
-        if incoming.hooks is not None:
-            served = incoming.hooks.waiting(served)
+        if incoming.state.hooks is not None:
+            served = incoming.state.hooks.waiting(served)
         stream = OutgoingStream(self, iterator, served)
         stream.number = self.broker.registerReference(stream)
         self.broker._localCleanup[process_unique_id(stream)] = partial(
@@ -127,7 +127,7 @@ class Streams:
             size, parts = self._codec.items(stream.number, items, stream.served, allows)
             self._send(parts)
 
-        hooks = self._incoming.hooks
+        hooks = self._incoming.state.hooks
         if hooks is None:
             send()
             return size
@@ -142,7 +142,7 @@ class Streams:
 
     def send_end(self, stream: OutgoingStream, failure: Failure | None) -> None:
         """Say that a stream has ended; see `StreamSender.send_end`."""
-        if self._incoming.is_over:
+        if self._incoming.state.is_over:
             return
         number = stream.number
         if failure is None:
@@ -244,7 +244,7 @@ class Streams:
         """Learn that a stream has ended; see `StreamSink.ended`."""
         stream = self._of_peer(number)
         del self.received[number]
-        hooks = self._incoming.hooks
+        hooks = self._incoming.state.hooks
         if hooks is not None:
             hooks.import_ended(number)
         error: BaseException | None = None

@@ -20,16 +20,17 @@ from pb_banana.extending import (
     AskedReceived,
     AskedSent,
     CallCore,
+    CallState,
     CreditGiven,
     FrameReader,
     Journal,
     Key,
     LaneQueue,
-    LimitsInForce,
     MessageExchange,
     MessageValues,
     Path,
     Sent,
+    ValuePolicy,
     farewell,
     integers,
     messages,
@@ -48,7 +49,7 @@ from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._limits import BrokerLimits
 from pb_jelly import JellyError, SecurityOptions, Taster
-from pb_jelly.codec import CurrentTables, current_tables
+from pb_jelly.codec import current_tables
 
 from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages
 from .kept_answers import KeptAnswers, PromisedPart, number_of
@@ -84,14 +85,9 @@ class SessionValues(MessageValues, Protocol):
 
 
 class SessionPolicy(Protocol):
-    """The connection's policy and limits; see `ValuePolicy`."""
+    """The connection's policy and limits, and the journals of its values."""
 
-    context: ServingContext | None
-    endings: tuple[type[BaseException], ...]
-    in_force: LimitsInForce
-    invoker: Any
-    modern_tables: CurrentTables
-    types: Mapping[bytes, Any]
+    modern: ValuePolicy
 
     @property
     def security(self) -> Taster: ...
@@ -107,24 +103,6 @@ def _basic_types() -> Taster:
 
 _BASIC: Final = _basic_types()
 _BASIC_TABLES: Final = current_tables(_BASIC, modern=True)
-
-
-class _OpenPolicy:
-    """The policy for failures, which have to be sent under any policy.
-
-    Args:
-        policy: The connection's policy, for its limits.
-    """
-
-    __slots__ = ("in_force",)
-
-    endings: ClassVar[tuple[type[BaseException], ...]] = ENDINGS
-    invoker: ClassVar[None] = None
-    modern_tables: ClassVar[CurrentTables] = _BASIC_TABLES
-    types: ClassVar[None] = None
-
-    def __init__(self, policy: SessionPolicy) -> None:
-        self.in_force = policy.in_force
 
 
 #: A message, and what was noted of the connection's values in it.
@@ -144,6 +122,7 @@ class Pb2Codec:
         most_streams: Returns the most streams that it may have open here at once, when
             it has logged in.
         is_client: True for the end that opened the connection, which greets first.
+        state: The state that each call needs.
 
     Attributes:
         core: The ordinary calls.
@@ -170,6 +149,7 @@ class Pb2Codec:
         limits: Callable[[], BrokerLimits],
         most_streams: Callable[[], int],
         is_client: bool,
+        state: CallState,
     ) -> None:
         self._connection = connection
         # None as long as no large message comes.
@@ -181,10 +161,15 @@ class Pb2Codec:
         frames = FrameReader(MAX_FRAME, 0, 0)
         self._asked = asked = AskedSent(self._values)
         received = AskedReceived(self._values)
-        exchange = MessageExchange(policy, asked, received, frames)
+        exchange = MessageExchange(policy.modern, asked, received, frames)
         self._exchange = exchange
-        self._failures = MessageExchange(_OpenPolicy(policy), asked, received, frames)
-        self.core = core = CallCore(exchange, asked, received, LaneQueue(LEAST_FRAME))
+        # Failures have to be sent under any policy.
+        basic = ValuePolicy(_BASIC_TABLES, policy.modern.in_force, endings=ENDINGS)
+        self._failures = MessageExchange(basic, asked, received, frames)
+        lanes = LaneQueue(LEAST_FRAME)
+        self.core = core = CallCore(
+            exchange, asked, received, lanes, state, policy.modern
+        )
         self.outgoing = OutgoingMessages(
             connection, core, policy.undo, lambda *end: sink.outgoing.fail(*end)
         )
@@ -391,7 +376,7 @@ class Pb2Codec:
     def sharing(self) -> tuple[object, ...]:
         """Return the settings that the bytes of :meth:`call_body` depend on."""
         policy = self._policy
-        return messages, policy.security, policy.in_force.sending
+        return messages, policy.security, policy.modern.in_force.sending
 
     def shares(self, sharing: tuple[object, ...] | None) -> bool:
         """Tell whether bytes are right here; see `MessageCodec.shares`."""
@@ -400,7 +385,7 @@ class Pb2Codec:
             sharing is not None
             and sharing[0] is messages
             and sharing[1] is policy.security
-            and sharing[2] is policy.in_force.sending
+            and sharing[2] is policy.modern.in_force.sending
         )
 
     def answer(self, request: int, value: Any, served: Served) -> list[bytes]:
