@@ -383,7 +383,7 @@ class TestCallsToMany:
     def test_calls_to_many_with_large_numbers(self) -> None:
         talks, bells, references = self.bells(2)
         for talk in talks:
-            talk.server.session.outgoing.last = 5000
+            talk.server.session.state.last = 5000
         for turn in range(3):
             pb.call_observers(references, "ring", turn)
             for talk in talks:

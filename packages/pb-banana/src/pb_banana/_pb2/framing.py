@@ -52,6 +52,15 @@ _MOST_BETWEEN: Final = 2 * LAST_LANE
 LaneMark = tuple[int, dict[int, int]]
 
 
+def _head(size: int, lane: int) -> bytes:
+    return ((size << 8) | lane).to_bytes(HEAD_BYTES, "big")
+
+
+#: The heads of the commonest frames, by their bytes.
+_SMALL: Final = 512
+_SMALL_HEADS: Final = [_head(size, 0) for size in range(_SMALL)]
+
+
 def frame_head(size: int, lane: int = 0) -> bytes:
     """Return the head of a frame.
 
@@ -59,7 +68,9 @@ def frame_head(size: int, lane: int = 0) -> bytes:
         size: The bytes of the payload.
         lane: The lane; 128 more for the last piece on it.
     """
-    return ((size << 8) | lane).to_bytes(HEAD_BYTES, "big")
+    if lane == 0 and 0 <= size < _SMALL:
+        return _SMALL_HEADS[size]
+    return _head(size, lane)
 
 
 def piece(size: int, lane: int, *, first: int = 0, is_last: bool = False) -> bytes:

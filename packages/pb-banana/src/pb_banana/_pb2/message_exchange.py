@@ -182,7 +182,11 @@ class Sent:
 
     def frame(self) -> bytes:
         """Return the message in one frame."""
-        return b"".join([frame_head(self.size), *self.parts])
+        parts = self.parts
+        head = frame_head(self.size)
+        if len(parts) == 1:
+            return head + parts[0]
+        return b"".join([head, *parts])
 
 
 @final

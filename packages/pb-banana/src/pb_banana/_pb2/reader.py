@@ -303,7 +303,8 @@ class Reader(TagReader):
         """
         try:
             raw = self._name()
-            raw.decode()
+            if not raw.isascii():
+                raw.decode()
             return raw
         except IndexError:
             raise self._cut() from None

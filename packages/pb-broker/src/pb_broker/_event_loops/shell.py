@@ -44,7 +44,7 @@ class Call(Deferred[Any]):
     It is a coroutine that has begun as well, for functions that take only coroutines.
     """
 
-    __slots__ = ("name", "pending", "request")
+    # Without slots, which cost more here than attributes: Deferred has none either.
 
     # The wait of a task that runs this as a coroutine; None before it begins.
     _steps: Any = None
