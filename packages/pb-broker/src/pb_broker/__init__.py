@@ -35,6 +35,7 @@ from ._endpoints.connect import connect, getObjectAt
 from ._endpoints.context_managers import client, reconnecting, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
 from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
+from ._endpoints.server_service import PBServerService
 from ._endpoints.servers import Server
 from ._event_loops.answers import Answer
 from ._event_loops.shell import as_deferred
@@ -125,6 +126,7 @@ __all__ = [
     "PBClientService",
     "PBConnectionLost",
     "PBServerFactory",
+    "PBServerService",
     "Passed",
     "PeerTimeout",
     "ProtocolError",
