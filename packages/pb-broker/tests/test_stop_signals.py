@@ -29,10 +29,18 @@ def ignored(number: int, frame: object) -> None:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """See that each test leaves the handlers as they were."""
+    """Begin each test with Python's handlers, and see that it leaves them."""
     before = [signal.getsignal(number) for number in SIGNALS]
+    pythons: list[Any] = [signal.SIG_DFL, signal.default_int_handler]
+    for number, handler in zip(SIGNALS, pythons, strict=True):
+        signal.signal(number, handler)
     yield
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    try:
+        assert [signal.getsignal(number) for number in SIGNALS] == pythons
+    finally:
+        # Those of a reactor that other tests have run.
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -239,6 +247,25 @@ def test_handler_of_the_program_is_left_alone(number: int) -> None:
         signal.signal(number, before)
 
 
+def test_handler_of_a_reactor_that_has_run_is_replaced() -> None:
+    from twisted.internet import reactor
+
+    past: Any = reactor
+    assert not past.running
+    before = signal.signal(signal.SIGTERM, past.sigTerm)
+
+    async def main() -> None:
+        async with pb.serve(HERE, Echo()) as server:
+            signal.raise_signal(signal.SIGTERM)
+            await server.serve_forever()
+
+    try:
+        asyncio.run(main())
+        assert signal.getsignal(signal.SIGTERM) == past.sigTerm
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_handler_set_inside_the_block_stays() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -321,6 +348,44 @@ def test_loop_in_another_thread_sets_no_handler() -> None:
     thread.start()
     thread.join()
     assert after == before
+
+
+def test_server_in_another_thread_is_no_obstacle() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        async with pb.serve(HERE, Echo()):
+            begun.set()
+            await asyncio.get_running_loop().run_in_executor(None, ended.wait)
+
+    async def main() -> None:
+        async with pb.serve(HERE, Echo()) as server:
+            signal.raise_signal(signal.SIGTERM)
+            await server.serve_forever()
+
+    thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+    thread.start()
+    begun.wait()
+    asyncio.run(main())
+    ended.set()
+    thread.join()
+
+
+def test_server_left_behind_on_a_paused_loop_is_no_obstacle() -> None:
+    async def leave() -> Any:
+        server: Any = await pb.serve(HERE, Echo()).__aenter__()
+        return server
+
+    async def main() -> None:
+        async with pb.serve(HERE, Echo()) as server:
+            signal.raise_signal(signal.SIGTERM)
+            await server.serve_forever()
+
+    loop = asyncio.new_event_loop()
+    left = loop.run_until_complete(leave())
+    asyncio.run(main())
+    loop.run_until_complete(left.leave(0, None))
+    loop.close()
 
 
 def test_server_left_behind_by_a_closed_loop_takes_no_signal() -> None:

@@ -27,7 +27,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any, Final, Protocol
@@ -74,12 +73,21 @@ def cover(server: StoppableServer, grace: float | None, reactor: Any) -> Cover:
     """
     if reactor is None and threadable.isInIOThread():
         # A reactor that runs on this loop has the signals.
-        installed = sys.modules.get("twisted.internet.reactor")
+        installed = _installed()
         if getattr(installed, "running", False):
             reactor = installed
     if reactor is None:
         return _TaskCover(server)
     return _ReactorCover(server, grace, reactor)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _installed() -> Any:
+    """Return the installed reactor; None before one is, since an import installs it."""
+    return sys.modules.get("twisted.internet.reactor")
 
 
 class _Handlers:
@@ -100,13 +108,13 @@ class _Handlers:
             handler: The handler.
             replaces: Tells whether a handler may be replaced.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if not _is_main_thread():
             # Python runs, and sets, handlers in the main thread alone.
             return
         self._ours = handler
         for number in _SIGNALS:
             present = signal.getsignal(number)
-            if replaces(present):
+            if present != handler and replaces(present):
                 self._previous[number] = present
                 signal.signal(number, handler)
 
@@ -215,44 +223,43 @@ class _ReactorCover:
 
 
 class _LoopSignals:
-    """The handlers while servers on asyncio loops are covered."""
+    """The handlers while servers on asyncio loops of the main thread are covered."""
 
     def __init__(self) -> None:
         self._handlers = _Handlers()
         self._covers: list[_TaskCover] = []
-        # True from the first signal until no server is covered.
-        self._is_told = False
 
     def add(self, cover: _TaskCover) -> None:
-        """Count a cover, and set the handlers with the first."""
-        # Those of a closed loop were left behind.
-        self._covers = [each for each in self._covers if not each.loop.is_closed()]
+        """Count a cover, and set the handlers that are not set."""
+        if not _is_main_thread():
+            # Its loop has no part in signals.
+            return
         self._covers.append(cover)
-        if len(self._covers) == 1:
-            self._is_told = False
-            self._handlers.give_back()
-            self._handlers.take(self._told, _is_pythons_or_asyncios)
+        self._handlers.take(self._told, _is_replaced_on_asyncio)
 
     def remove(self, cover: _TaskCover) -> None:
         """Count a cover no more, and give the handlers back with the last."""
-        with suppress(ValueError):
-            self._covers.remove(cover)
+        if cover not in self._covers:
+            return
+        self._covers.remove(cover)
+        # Those of a closed loop were left behind.
+        self._covers = [each for each in self._covers if not each.loop.is_closed()]
         if not self._covers:
             self._handlers.give_back()
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; anything may be going on in the main thread."""
-        if self._is_told:
-            _end_at_once(number, frame)
-            return
-        for loop in {each.loop for each in self._covers}:
-            # A loop that has just been closed has nothing left to stop.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._stop, loop)
-                self._is_told = True
-        if not self._is_told:
+        covers = [each for each in self._covers if each.loop.is_running()]
+        if not covers:
             self._handlers.give_back()
             signal.raise_signal(number)
+        elif all(each.is_told for each in covers):
+            _end_at_once(number, frame)
+        else:
+            for each in covers:
+                each.is_told = True
+            for loop in {each.loop for each in covers}:
+                loop.call_soon_threadsafe(self._stop, loop)
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop the servers on a loop."""
@@ -280,12 +287,15 @@ def _is_pythons(handler: Any) -> bool:
     return handler in (signal.SIG_DFL, signal.default_int_handler)
 
 
-def _is_pythons_or_asyncios(handler: Any) -> bool:
-    """Tell whether a handler is Python's own, or the one of ``asyncio.run``."""
+def _is_replaced_on_asyncio(handler: Any) -> bool:
+    """Tell whether a handler is Python's, of ``asyncio.run``, or of a past reactor."""
     function = getattr(handler, "func", None)
-    return _is_pythons(handler) or (
-        getattr(function, "__module__", None) == "asyncio.runners"
-    )
+    if getattr(function, "__module__", None) == "asyncio.runners":
+        return True
+    owner = getattr(handler, "__self__", None)
+    # A reactor leaves its handlers behind when it has run.
+    is_past = owner is not None and owner is _installed() and not owner.running
+    return is_past or _is_pythons(handler)
 
 
 class _TaskCover:
@@ -297,6 +307,7 @@ class _TaskCover:
     Attributes:
         ends_program: True if the program is to be ended after the drain.
         is_leaving: True once the block is left.
+        is_told: True once a signal has come.
         loop: The loop.
         server: As above.
         task: The task; None outside of tasks.
@@ -308,6 +319,7 @@ class _TaskCover:
         self.task = asyncio.current_task()
         self.ends_program = False
         self.is_leaving = False
+        self.is_told = False
         _loop_signals.add(self)
 
     def leave(self) -> None:
