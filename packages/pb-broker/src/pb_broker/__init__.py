@@ -37,6 +37,7 @@ from ._endpoints.factories import PBClientFactory, PBServerFactory
 from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
 from ._endpoints.server_service import PBServerService
 from ._endpoints.servers import Server
+from ._errors.expected_errors import expected
 from ._event_loops.answers import Answer
 from ._event_loops.shell import as_deferred
 from ._interfaces.exposed_methods import exposes, remote
@@ -161,6 +162,7 @@ __all__ = [
     "copyTags",
     "copyable",
     "deadline",
+    "expected",
     "exposes",
     "failure2Copyable",
     "getObjectAt",
