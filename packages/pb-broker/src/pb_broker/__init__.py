@@ -34,6 +34,7 @@ from ._endpoints.client_service import PBClientService, ServiceReference
 from ._endpoints.connect import connect, getObjectAt
 from ._endpoints.context_managers import client, reconnecting, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
+from ._endpoints.group import Group, GroupAnswers
 from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
 from ._endpoints.server_service import PBServerService
 from ._endpoints.servers import Server
@@ -86,6 +87,7 @@ from .errors import (
     PeerTimeout,
     ProtocolError,
     RemoteError,
+    SlowMember,
     StreamBusy,
     WrongThread,
 )
@@ -109,6 +111,8 @@ __all__ = [
     "CopyableFailure",
     "DeadReferenceError",
     "Error",
+    "Group",
+    "GroupAnswers",
     "Heartbeat",
     "IJellyable",
     "IPBRoot",
@@ -147,6 +151,7 @@ __all__ = [
     "Server",
     "ServerOptions",
     "ServiceReference",
+    "SlowMember",
     "StreamBusy",
     "TimedReference",
     "Unjellyable",

@@ -31,6 +31,7 @@ __all__ = [
     "PeerTimeout",
     "ProtocolError",
     "RemoteError",
+    "SlowMember",
     "StreamBusy",
     "WrongThread",
     "reason_text",
@@ -195,6 +196,26 @@ class ClosingDown(NotExecuted):
     def __str__(self) -> str:
         """Return the text, by default a sentence on the refusal of calls."""
         return super().__str__() or "the other end takes no more calls"
+
+
+class SlowMember(NotExecuted):
+    """A member of a group takes in too little, and was not sent a call.
+
+    Args:
+        waiting: The number of bytes that wait to be taken in.
+        backlog: The most that may wait.
+
+    Attributes:
+        waiting: As above.
+        backlog: As above.
+    """
+
+    def __init__(self, waiting: int, backlog: int) -> None:
+        super().__init__(
+            f"{waiting} bytes wait for this member, which has a backlog of {backlog}"
+        )
+        self.waiting = waiting
+        self.backlog = backlog
 
 
 class StreamBusy(Error, RuntimeError):
