@@ -36,6 +36,7 @@ from ._endpoints.context_managers import client, reconnecting, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
 from ._endpoints.group import Group, GroupAnswers
 from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
+from ._endpoints.ping import Ping, ping
 from ._endpoints.server_service import PBServerService
 from ._endpoints.servers import Server
 from ._errors.expected_errors import expected
@@ -134,6 +135,7 @@ __all__ = [
     "PBServerService",
     "Passed",
     "PeerTimeout",
+    "Ping",
     "ProtocolError",
     "Referenceable",
     "RemoteCache",
@@ -174,6 +176,7 @@ __all__ = [
     "globalSecurity",
     "jelly",
     "passed",
+    "ping",
     "portno",
     "reconnecting",
     "reference_of",

@@ -242,6 +242,7 @@ class Listening:
         if endpoint is not None:
             port = await shell.given(endpoint.listen(factory))
             self._server = TwistedServer(factory, port, shell)
+            self._server.announce()
             return self._server
         tls = _tls_options(where)
 
@@ -256,8 +257,10 @@ class Listening:
             server = await loop.create_server(protocol, **where)
         else:
             server = await loop.create_unix_server(protocol, path, **where)
-        self._server = AsyncioServer(factory, shell, server)
+        context = None if tls is None else tls["sslcontext"]
+        self._server = AsyncioServer(factory, shell, server, context)
         factory.doStart()
+        self._server.announce()
         return self._server
 
     async def __aenter__(self) -> Server:

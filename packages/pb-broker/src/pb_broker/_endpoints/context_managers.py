@@ -250,6 +250,7 @@ class Serving:
             endpoint = server_endpoint(self._where, lambda: _reactor(self._reactor))
             port = await endpoint.listen(self._factory)
             self._server = TwistedServer(self._factory, port, TWISTED)
+            self._server.announce()
             self._server.cover(self._grace, _reactor(self._reactor))
         return self._server
 

@@ -7,8 +7,11 @@ from typing import Any
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from pb_broker._event_loops.shell import TWISTED
+
 from .factories import PBServerFactory
 from .places import ServerEndpoint
+from .servers import TwistedServer
 from .stop_signals import Cover, cover
 
 __all__ = ["PBServerService"]
@@ -46,6 +49,17 @@ class PBServerService(StreamServerEndpointService):
             from twisted.internet import reactor
 
             self._cover = cover(self, self.grace, reactor)
+
+    def privilegedStartService(self) -> None:
+        """Listen, before the privileges of the process are given up."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        waiting: Any = self._waitingForPort
+        waiting.addCallback(self._listening)
+
+    def _listening(self, port: Any) -> Any:
+        if port is not None:
+            TwistedServer(self.factory, port, TWISTED).announce()
+        return port
 
     def stopService(self) -> Deferred[Any]:
         """Stop listening, and close each connection when its calls are answered.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from os import fsdecode
+from ssl import SSLContext, TLSVersion, VerifyMode
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from zope.interface import implementer
 
+from pb_broker._errors.safe_logger import SafeLogger
 from pb_broker._event_loops.asyncio_shell import AsyncioShell
 from pb_broker._event_loops.shell import Shell
 
@@ -19,6 +22,18 @@ from .factories import PBServerFactory
 from .stop_signals import Cover, cover
 
 __all__ = ["AsyncioServer", "Server", "TwistedServer"]
+
+_log = SafeLogger(namespace="pb_broker")
+
+#: Words of the log for the least version of TLS; other versions need none.
+_VERSIONS: Final = {TLSVersion.TLSv1_2: "TLS 1.2", TLSVersion.TLSv1_3: "TLS 1.3"}
+
+#: Words of the log for the certificates that clients are asked for.
+_CERTIFICATES: Final = {
+    VerifyMode.CERT_NONE: "",
+    VerifyMode.CERT_OPTIONAL: " with certificates of clients, if they have any",
+    VerifyMode.CERT_REQUIRED: " with certificates of clients",
+}
 
 
 class Server(ABC):
@@ -66,6 +81,26 @@ class Server(ABC):
     @abstractmethod
     def getHost(self) -> Any:
         """Return the ``IAddress`` of the server, or the first of several."""
+
+    def announce(self) -> None:
+        """Log where the server listens, with what TLS, and how peers log in."""
+        login = self.factory.login_names()
+        where = ", ".join(map(_shown_address, self._addresses()))
+        _log.info(
+            "Listening on {where}, {tls}, {login}",
+            pb_event="listening",
+            where=where,
+            tls=self._tls(),
+            login="no login" if login is None else f"login by {', '.join(login)}",
+        )
+
+    @abstractmethod
+    def _addresses(self) -> list[Any]:
+        """Return the ``IAddress`` of each listening socket."""
+
+    @abstractmethod
+    def _tls(self) -> str:
+        """Return the words of the log for the TLS of the connections."""
 
     async def serve_forever(self) -> None:
         """Serve until the program is told to end, or the server is closed.
@@ -232,6 +267,16 @@ class TwistedServer(Server):
         """Stop listening; see ``IListeningPort``.  Connections are not closed."""
         return self.listening.stopListening()
 
+    def _addresses(self) -> list[Any]:
+        return [self.getHost()]
+
+    def _tls(self) -> str:
+        # The port has the factory of its connections, which that of TLS wraps.
+        factory = getattr(self.listening, "factory", None)
+        if factory is None:
+            return "an endpoint of its own"
+        return "no TLS" if factory is self.factory else "TLS"
+
     async def _stop(self) -> None:
         stopped = self.listening.stopListening()
         if isinstance(stopped, Deferred):
@@ -249,6 +294,7 @@ class AsyncioServer(Server):
         factory: The factory.
         shell: The shell of the loop.
         server: asyncio's server.
+        context: The TLS context; None for no TLS.
     """
 
     def __init__(
@@ -256,9 +302,11 @@ class AsyncioServer(Server):
         factory: PBServerFactory,
         shell: AsyncioShell,
         server: asyncio.base_events.Server,
+        context: SSLContext | None = None,
     ) -> None:
         super().__init__(factory, shell)
         self._server = server
+        self._context = context
         self._host = twisted_address(server.sockets[0].getsockname())
 
     @property
@@ -270,6 +318,16 @@ class AsyncioServer(Server):
         """Return the ``IAddress`` of the server, or the first of several."""
         return self._host
 
+    def _addresses(self) -> list[Any]:
+        return [twisted_address(each.getsockname()) for each in self._server.sockets]
+
+    def _tls(self) -> str:
+        if self._context is None:
+            return "no TLS"
+        least = _VERSIONS.get(self._context.minimum_version)
+        certificates = _CERTIFICATES[self._context.verify_mode]
+        return f"{'TLS' if least is None else f'{least} or newer'}{certificates}"
+
     async def _stop(self) -> None:
         self._server.close()
 
@@ -280,6 +338,15 @@ class AsyncioServer(Server):
             factory: Any = self.factory
             factory.doStop()
         return cut_off
+
+
+def _shown_address(address: Any) -> str:
+    """Return an address as text: host and port, or a path."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        name = getattr(address, "name", None)
+        return str(address) if name is None else fsdecode(name)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _current_task() -> object:
