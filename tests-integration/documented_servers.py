@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from programs import run_program, started
+from programs import Program, run_program, started
 
-__all__ = ["serving", "visit"]
+__all__ = ["served", "serving", "visit"]
 
 _PORTS = [
     # As it is shown, and with any free port of this machine.
     ('"ssl:8787:', '"ssl:0:interface=127.0.0.1:'),
+    ('"tcp:8787"', '"tcp:0:interface=127.0.0.1"'),
     ("(reactor, 8787, options())", '(reactor, 0, options(), interface="127.0.0.1")'),
     ('"localhost", 8787, ', '"127.0.0.1", 0, '),
 ]
-_SERVES = re.compile(r"^( +async with \w+\.serve\(.*)\):$", re.MULTILINE)
-_TELLS = r"""\1) as port:
-        print(getattr(port, "getHost", lambda: port)().port, flush=True)"""
+_SERVES = re.compile(r"^( +async with \w+\.serve\(.*\) as server):$", re.MULTILINE)
+_TELLS = r"""\1:
+        print(server.port, flush=True)"""
 
 
 def _on_any_port(server: str) -> str:
@@ -34,14 +35,21 @@ def _on_any_port(server: str) -> str:
 
 
 @contextmanager
-def serving(server: str, folder: Path) -> Iterator[str]:
-    """Run a server in a folder, and give its port."""
+def served(server: str, folder: Path) -> Iterator[tuple[str, Program]]:
+    """Run a server in a folder, and give its port and its process."""
     path = folder / "server.py"
     path.write_text(_on_any_port(server), encoding="utf-8")
     with started(path, cwd=folder) as process:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
         assert port, "the server has not started"
+        yield port, process
+
+
+@contextmanager
+def serving(server: str, folder: Path) -> Iterator[str]:
+    """Run a server in a folder, and give its port."""
+    with served(server, folder) as (port, _):
         yield port
 
 

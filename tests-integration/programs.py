@@ -116,13 +116,14 @@ class Program:
 
     def terminate(self) -> None:
         """End the program by SIGTERM, if it has not ended yet."""
-        self._signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the program by SIGKILL, if it has not ended yet."""
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the program a signal, if it has not ended yet."""
         if self.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)

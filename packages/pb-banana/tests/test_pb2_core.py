@@ -106,12 +106,22 @@ class Incoming:
             raise LookupError
 
     def raised(
-        self, error: BaseException, traceback: Any, request: int, wanted: bool
+        self,
+        error: BaseException,
+        traceback: Any,
+        request: int,
+        wanted: bool,
+        target: Any,
+        name: bytes,
     ) -> None:
+        assert (target is None or isinstance(target, Target)) and name
         assert traceback is not None
         self.did.append(("raised", error, request, wanted))
 
-    def take(self, result: Any, request: int, wanted: bool, served: Any) -> None:
+    def take(
+        self, result: Any, request: int, wanted: bool, served: Any, target: Any
+    ) -> None:
+        assert isinstance(target, Target)
         self._end.state.serving += 1
         self.did.append(("take", result, request, wanted, served))
 

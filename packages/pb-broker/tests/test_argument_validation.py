@@ -143,7 +143,9 @@ def test_call_with_an_invalid_argument_is_refused(
     with pytest.raises(pb.InvalidArgument, match=reason):
         failure.raiseException()
     # It is the caller's mistake.
-    assert events == []
+    (event,) = events
+    assert event["pb_event"] == "call_refused"
+    assert (event["kind"], event["method"]) == ("InvalidArgument", call[0])
 
 
 def test_invalid_keyword_arguments_are_refused() -> None:

@@ -351,13 +351,14 @@ CTRL_C = """
         # As in Python 3.10, and in programs that run a loop by hand.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         here = "tcp:0:interface=127.0.0.1"
-        async with pb_asyncio.serve(here, Root(), grace=0) as server:
-            async with pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root:
-                try:
-                    await root.callRemote("work")
-                except pb.RemoteError as error:
-                    print(error.remoteType, flush=True)
-                await asyncio.Event().wait()
+        # A block of the server's would have set a handler.
+        server = await pb_asyncio.serve(here, Root())
+        async with pb_asyncio.client(f"tcp:127.0.0.1:{server.port}") as root:
+            try:
+                await root.callRemote("work")
+            except pb.RemoteError as error:
+                print(error.remoteType, flush=True)
+            await asyncio.Event().wait()
 
     try:
         asyncio.new_event_loop().run_until_complete(main())

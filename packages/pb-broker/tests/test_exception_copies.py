@@ -59,6 +59,7 @@ def copied(error: BaseException) -> Any:
 ERRORS = [
     errors.CallTimeout("name", 5),
     errors.PeerTimeout("login", 5),
+    errors.SlowMember(1001, 1000),
     errors.InvalidArgument("text", "argument", "int"),
     errors.PBConnectionLost(Failure(ConnectionLost("gone"))),
     errors.NoSuchMethod("name"),
@@ -82,6 +83,7 @@ NAMES = [
     "__notes__",
     "argument",
     "b",
+    "backlog",
     "encoding",
     "errno",
     "expected",

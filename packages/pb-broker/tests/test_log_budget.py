@@ -52,7 +52,7 @@ def test_log_lines_of_one_peer_are_bounded() -> None:
         first, second = lines(events)
         assert first.startswith("{left_out} lines were left out")
         assert events[0]["left_out"] == _BURST + 40
-        assert second == "Refused a call: {error}"
+        assert second == "Refused a call of {method}: {kind}: {error}"
 
 
 @pytest.mark.dialect("pb")

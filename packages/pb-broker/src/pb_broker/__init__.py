@@ -34,8 +34,12 @@ from ._endpoints.client_service import PBClientService, ServiceReference
 from ._endpoints.connect import connect, getObjectAt
 from ._endpoints.context_managers import client, reconnecting, serve
 from ._endpoints.factories import PBClientFactory, PBServerFactory
+from ._endpoints.group import Group, GroupAnswers
 from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
+from ._endpoints.ping import Ping, ping
+from ._endpoints.server_service import PBServerService
 from ._endpoints.servers import Server
+from ._errors.expected_errors import expected
 from ._event_loops.answers import Answer
 from ._event_loops.shell import as_deferred
 from ._interfaces.exposed_methods import exposes, remote
@@ -84,6 +88,7 @@ from .errors import (
     PeerTimeout,
     ProtocolError,
     RemoteError,
+    SlowMember,
     StreamBusy,
     WrongThread,
 )
@@ -107,6 +112,8 @@ __all__ = [
     "CopyableFailure",
     "DeadReferenceError",
     "Error",
+    "Group",
+    "GroupAnswers",
     "Heartbeat",
     "IJellyable",
     "IPBRoot",
@@ -125,8 +132,10 @@ __all__ = [
     "PBClientService",
     "PBConnectionLost",
     "PBServerFactory",
+    "PBServerService",
     "Passed",
     "PeerTimeout",
+    "Ping",
     "ProtocolError",
     "Referenceable",
     "RemoteCache",
@@ -144,6 +153,7 @@ __all__ = [
     "Server",
     "ServerOptions",
     "ServiceReference",
+    "SlowMember",
     "StreamBusy",
     "TimedReference",
     "Unjellyable",
@@ -159,12 +169,14 @@ __all__ = [
     "copyTags",
     "copyable",
     "deadline",
+    "expected",
     "exposes",
     "failure2Copyable",
     "getObjectAt",
     "globalSecurity",
     "jelly",
     "passed",
+    "ping",
     "portno",
     "reconnecting",
     "reference_of",

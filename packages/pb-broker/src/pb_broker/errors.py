@@ -4,7 +4,7 @@ Two questions sort the errors.  *Whose fault is it?*  :class:`ProtocolError` mea
 the peer broke the protocol (its child :class:`DeadReferenceError`, that there is no
 peer any more).  *Whose exception is it?*  :class:`RemoteError` carries an exception
 that was raised at the other end.  :class:`Error` is the root of the family; a program's
-method raises it for "tell the caller, and do not log it here".
+method raises it for "tell the caller; it is no defect here".
 
 A third question has a family of its own: *did the call run?*  :class:`NotExecuted`
 means that it did not, so that it can be made again; :class:`MaybeExecuted`, that this
@@ -31,6 +31,7 @@ __all__ = [
     "PeerTimeout",
     "ProtocolError",
     "RemoteError",
+    "SlowMember",
     "StreamBusy",
     "WrongThread",
     "reason_text",
@@ -62,9 +63,14 @@ def reason_text(reason: object) -> str:
 class Error(Exception):
     """An error that a remote method raises on purpose.
 
-    A remotely callable method that raises this (or a subclass) tells the caller alone:
-    the exception is answered, and not logged at the end where it was raised.
+    A remotely callable method that raises this (or a subclass) refuses the call: the
+    exception is answered, and is one line in the log where it was raised, without a
+    traceback.
     """
+
+    #: False for an error without a line of its own in the log, where what it is about
+    #: is logged elsewhere.
+    is_logged: bool = True
 
     __reduce__ = reduced
 
@@ -184,9 +190,32 @@ class ClosingDown(NotExecuted):
     Its answer to this call said so, or a notice before the call was made.
     """
 
+    # Every call of a busy client would be a line.
+    is_logged = False
+
     def __str__(self) -> str:
         """Return the text, by default a sentence on the refusal of calls."""
         return super().__str__() or "the other end takes no more calls"
+
+
+class SlowMember(NotExecuted):
+    """A member of a group takes in too little, and was not sent a call.
+
+    Args:
+        waiting: The number of bytes that wait to be taken in.
+        backlog: The most that may wait.
+
+    Attributes:
+        waiting: As above.
+        backlog: As above.
+    """
+
+    def __init__(self, waiting: int, backlog: int) -> None:
+        super().__init__(
+            f"{waiting} bytes wait for this member, which has a backlog of {backlog}"
+        )
+        self.waiting = waiting
+        self.backlog = backlog
 
 
 class StreamBusy(Error, RuntimeError):

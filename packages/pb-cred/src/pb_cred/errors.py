@@ -160,8 +160,10 @@ register_exception(LoginRequired)
 class NoTicket(CredError, ValueError, Error):
     """There is no ticket to be had for this login, or at this server.
 
-    Being a :class:`pb_broker.Error`, it is not logged where a client has asked.
+    The client has only asked; that is not logged.
     """
+
+    is_logged = False
 
 
 register_exception(NoTicket)
@@ -171,9 +173,10 @@ class LoginRefused(Jellyable, CredError, UnauthorizedLogin, Error):
     """A login that is refused, as it is told to the peer.
 
     The peer is told ``UnauthorizedLogin`` and nothing else: not whether it was the
-    name, the password or the challenge.  Being a :class:`pb_broker.Error`, it is
-    not logged as something that went wrong here.
+    name, the password or the challenge.  The log has it as ``login_refused``.
     """
+
+    is_logged = False
 
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the s-expression of a bare ``UnauthorizedLogin``."""
@@ -217,9 +220,11 @@ class ToldRefusal(LoginRefused):
 class LoginUnavailable(Jellyable, CredError, LoginFailed, Error):
     """A login that is not possible at present, as it is told to the peer.
 
-    The peer is told ``LoginFailed``, and not what there is here that fails.  Being a
-    :class:`pb_broker.Error`, it is not logged for each who tries.
+    The peer is told ``LoginFailed``, and not what there is here that fails.  That is
+    logged once, and not for each login.
     """
+
+    is_logged = False
 
     def jellyFor(self, jellier: Jellier) -> Any:
         """Return the s-expression of a ``LoginFailed`` with the same text."""

@@ -119,11 +119,19 @@ class Incoming(Protocol):
         """Raise the reason why a call may not be made now, if there is one."""
 
     def raised(
-        self, error: BaseException, traceback: Any, request: int, wanted: bool
+        self,
+        error: BaseException,
+        traceback: Any,
+        request: int,
+        wanted: bool,
+        target: Any,
+        name: bytes,
     ) -> None:
         """End a call whose method, or whose answer, has raised an exception."""
 
-    def take(self, result: Any, request: int, wanted: bool, served: Any) -> None:
+    def take(
+        self, result: Any, request: int, wanted: bool, served: Any, target: Any
+    ) -> None:
         """Answer with a result that may have to be waited for."""
 
     def cancel_after(self, seconds: float, request: int) -> None:
@@ -588,8 +596,8 @@ class CallCore:
         """
         incoming, state = self._incoming, self._state
         wanted = request != 0
+        instance: Any = None
         try:
-            instance: Any = None
             if type(target) is int:
                 instance = self._exports.objects.get(target)
             else:
@@ -612,9 +620,10 @@ class CallCore:
                 return
         except self._policy.endings as error:
             # The exception itself may refuse to be read.
-            incoming.raised(error, exc_info()[2], number, wanted)
+            traceback = exc_info()[2]
+            incoming.raised(error, traceback, number, wanted, instance, method)
             return
-        incoming.take(result, number, wanted, served)
+        incoming.take(result, number, wanted, served, instance)
         if limit >= 0:
             incoming.cancel_after(limit, number)
 

@@ -218,14 +218,16 @@ class TransportOutbox(Backpressure):
         """Return the number of bytes written that the peer has not taken in."""
         return undelivered(self._broker.transport)
 
+    def waiting(self) -> int:
+        """Return the number of bytes that wait to be taken in, the codec's included."""
+        codec = self._codec
+        waiting = undelivered(self._broker.transport)
+        return waiting + codec.unsent if codec.is_modern else waiting
+
     def check(self) -> None:
         """Count the bytes that wait to be taken in, and limit them."""
         self.unchecked = 0
-        broker = self._broker
-        codec = self._codec
-        waiting = undelivered(broker.transport)
-        if codec.is_modern:
-            waiting += codec.unsent
+        waiting = self.waiting()
         if not waiting:
             self.is_wary = True
             return

@@ -241,7 +241,8 @@ class Listening:
         endpoint = where.pop("endpoint", None)
         if endpoint is not None:
             port = await shell.given(endpoint.listen(factory))
-            self._server = TwistedServer(factory, port, shell.given)
+            self._server = TwistedServer(factory, port, shell)
+            self._server.announce()
             return self._server
         tls = _tls_options(where)
 
@@ -256,18 +257,22 @@ class Listening:
             server = await loop.create_server(protocol, **where)
         else:
             server = await loop.create_unix_server(protocol, path, **where)
-        self._server = AsyncioServer(factory, shell, server)
+        context = None if tls is None else tls["sslcontext"]
+        self._server = AsyncioServer(factory, shell, server, context)
         factory.doStart()
+        self._server.announce()
         return self._server
 
     async def __aenter__(self) -> Server:
         """Listen."""
-        return await self._listen()
+        server = await self._listen()
+        server.cover(self._grace, None)
+        return server
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop listening, and close all connections."""
         assert self._server is not None
-        await self._server.close(self._grace)
+        await self._server.leave(self._grace, exc_info[1])
 
 
 def _tls_options(where: dict[str, Any]) -> dict[str, Any] | None:

@@ -243,18 +243,21 @@ class Serving:
         """
         if running_asyncio_loop(self._reactor) is not None:
             where = server_arguments(self._where, self._ssl)
-            self._server = await Listening(self._factory, where, self._grace)
+            listening = Listening(self._factory, where, self._grace)
+            self._server = await listening.__aenter__()
         else:
             _see_no_context(self._ssl)
             endpoint = server_endpoint(self._where, lambda: _reactor(self._reactor))
             port = await endpoint.listen(self._factory)
-            self._server = TwistedServer(self._factory, port, TWISTED.given)
+            self._server = TwistedServer(self._factory, port, TWISTED)
+            self._server.announce()
+            self._server.cover(self._grace, _reactor(self._reactor))
         return self._server
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop listening, and close each connection when its calls are answered."""
         assert self._server is not None
-        await self._server.close(self._grace)
+        await self._server.leave(self._grace, exc_info[1])
 
 
 class Reconnecting(Generic[_Service]):

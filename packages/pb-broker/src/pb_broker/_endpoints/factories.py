@@ -392,6 +392,10 @@ class PBServerFactory(Watching, ServerFactory):
         broker.setNameForLocal(b"root", root if later is None else LaterRoot(later))
         return broker
 
+    def login_names(self) -> list[str] | None:
+        """Return the names of the ways to log in; None for a root without a login."""
+        return None
+
     def clientConnectionMade(self, protocol: Broker) -> None:
         """Have no effect: a server does not wait for its connections to be ready."""
 

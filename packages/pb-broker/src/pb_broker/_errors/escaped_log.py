@@ -21,7 +21,7 @@ from .caught_failure import caught_failure, class_name, readable_failure
 from .exception_copies import native_base
 from .exception_details import MAX_TEXT, attribute_of, full_text, message_of
 
-__all__ = ["SafeLogger", "for_log"]
+__all__ = ["SafeLogger", "for_log", "without_traceback"]
 
 #: Types of fields whose text is harmless: numbers, and bytes, of which the repr is
 #: logged.
@@ -89,12 +89,29 @@ def _shown_exception(error: BaseException) -> BaseException:
     shown = visible(text, MAX_TEXT)
     if shown == message_of(error) and _is_chain_harmless(error):
         return error
+    return _shown_as(error, shown)
+
+
+def _shown_as(error: BaseException, shown: str) -> BaseException:
     cls = type(error)
     try:
         return _stand_in(cls, cls, shown)
     except Exception:
         # Some classes cannot be derived from.
         return _stand_in(cls, Exception, shown)
+
+
+def without_traceback(error: object) -> object:
+    """Return a stand-in for an exception, which keeps nothing of its frames alive.
+
+    A log may keep its events for long, and the frames have the arguments of a call.
+
+    Args:
+        error: The exception; any other object is returned as it is.
+    """
+    if not isinstance(error, BaseException):
+        return error
+    return _shown_as(error, visible(full_text(error), MAX_TEXT))
 
 
 class _StandIn:

@@ -28,6 +28,7 @@ from .interfaces import (
 __all__ = [
     "Called",
     "arguments_of",
+    "called_object",
     "exposed_by",
     "exposes",
     "find_method",
@@ -72,18 +73,25 @@ def has_method(target: object, message: str) -> bool:
         target: The object that was called.
         message: The name that the peer sent.
     """
-    # An AsReferenceable stands for another object.
-    entry = getattr(target, "__dict__", {}).get("remoteMessageReceived")
-    target = getattr(entry, "__self__", target)
-    if not isinstance(target, Called):
-        return False
-    target = target._pb_called()
+    target = called_object(target)
     if not isinstance(target, Called):
         return False
     return message in _table_of(type(target)) or any(
         inspect.getattr_static(target, prefix + message, None) is not None
         for prefix in _prefixes_of(type(target))
     )
+
+
+def called_object(target: object) -> object:
+    """Return the object whose methods are called: the target, or what it stands for.
+
+    Args:
+        target: The object that a peer calls.
+    """
+    # An AsReferenceable stands for another object.
+    entry = getattr(target, "__dict__", {}).get("remoteMessageReceived")
+    target = getattr(entry, "__self__", target)
+    return target._pb_called() if isinstance(target, Called) else target
 
 
 def arguments_of(

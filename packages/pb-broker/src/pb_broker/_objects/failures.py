@@ -58,7 +58,7 @@ __all__ = [
     "CopiedFailure",
     "CopyableFailure",
     "failure2Copyable",
-    "is_silent",
+    "is_refused",
     "register_exception",
     "remote_error",
     "wire_name",
@@ -582,8 +582,8 @@ def failure2Copyable(
     return copyable
 
 
-def is_silent(error: object) -> bool:
-    """Return True for an error that is meant for the caller, and not for the log."""
+def is_refused(error: object) -> bool:
+    """Return True for an error that is meant for the caller, and is no defect here."""
     return isinstance(error, Error) and not isinstance(
         error, (DeadReferenceError, PBConnectionLost, RemoteError)
     )

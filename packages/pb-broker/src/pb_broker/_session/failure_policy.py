@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from twisted.python.failure import Failure
 
 from pb_broker._compatibility import Compatibility
+from pb_broker._errors.expected_errors import declared_errors, first_arguments
+from pb_broker._interfaces.exposed_methods import called_object
 from pb_broker._objects.failures import CopyableFailure, failure2Copyable
 from pb_jelly import Taster
 
@@ -51,6 +53,23 @@ class FailurePolicy:
     def logs_misdirected(self) -> bool:
         """True if a call of a missing method is logged as an error of ours."""
         return self._connection.profile.logs_misdirected
+
+    def is_expected(self, error: object, target: object, traceback: Any) -> bool:
+        """Tell whether a method has raised an exception on purpose.
+
+        Args:
+            error: The exception.
+            target: The object that was called; None if it is not known.
+            traceback: The exception's traceback.
+        """
+        declared = declared_errors(self._connection.factory)
+        if target is not None:
+            declared += declared_errors(type(called_object(target)))
+        if target is None or getattr(type(target), "continues", False) is True:
+            # An item of a stream, whose traceback has the object among its frames.
+            for each in first_arguments(traceback):
+                declared += declared_errors(type(each))
+        return isinstance(error, declared)
 
     def goes_whole(self, kind: type) -> bool:
         """Tell whether an exception of a class goes to the peer as an object.

@@ -14,10 +14,10 @@ from pb_broker._objects.identity import process_unique_id
 from pb_broker._objects.remote_reference import RemoteReference
 from pb_broker.errors import DeadReferenceError, ProtocolError
 
-__all__ = ["call_observers"]
+__all__ = ["FanOut", "call_observers"]
 
 
-class _Call:
+class FanOut:
     """One call to many observers, and the bytes that they share.
 
     Args:
@@ -123,7 +123,7 @@ def call_observers(
     """
     name = encoded_name(_name)
     wanted = bool(kw.pop("pbanswer", True))
-    call = _Call(name, args, kw, wanted)
+    call = FanOut(name, args, kw, wanted)
     answers: list[Answer[Any]] = []
     for observer in observers:
         try:

@@ -38,18 +38,24 @@ from pb_broker._objects.failures import (
     CopiedFailure,
     CopyableFailure,
     failure2Copyable,
-    is_silent,
+    is_refused,
 )
 from pb_broker._objects.identity import process_unique_id
 from pb_broker._objects.outgoing_stream import OutgoingStream, is_stream
 from pb_broker._objects.streams import Batch, StreamSource
-from pb_broker.errors import ClosingDown, Error, NoSuchMethod, ProtocolError
+from pb_broker.errors import (
+    ClosingDown,
+    Error,
+    NoSuchMethod,
+    ProtocolError,
+    shown_name,
+)
 from pb_jelly import JellyError
 
 from .exports import CacheTable, ExportTable
 from .host import Host, Outbox
 from .inherited_deadline import run_within
-from .outgoing_calls import CLOSING
+from .outgoing_calls import ALIVE, CLOSING
 from .quotas import Quotas
 
 __all__ = ["IncomingCalls"]
@@ -196,7 +202,7 @@ class IncomingCalls:
             )
             self.state.hooks.serving(request, luid, to_copy, name, wanted, proceed)
             return
-        target: Any
+        target: Any = None
         perspective = None
         try:
             if to_copy:
@@ -215,11 +221,11 @@ class IncomingCalls:
                 self._host, method, args, kw
             )
         except ENDINGS:
-            self.fail(caught_failure(), request, wanted)
+            self.fail(caught_failure(), request, wanted, target, name)
             return
         served = (perspective, method, args, kw)
         if type(result) not in _VALUES:
-            self.take(result, request, wanted, served)
+            self.take(result, request, wanted, served, target)
         elif wanted:
             if self.state.hooks is None:
                 self._send_answer(result, request, wanted, served)
@@ -245,7 +251,7 @@ class IncomingCalls:
         if self.state.serving:
             self._quotas.check_calls(self.state.serving)
         if target is None:
-            raise Error("Invalid Object ID")
+            raise _no_object(name)
 
     def call_unread(
         self,
@@ -336,6 +342,8 @@ class IncomingCalls:
         traceback: TracebackType | None,
         request: int,
         wanted: Any,
+        target: Any,
+        name: bytes,
     ) -> None:
         """End a call whose method, or whose answer, has raised an exception.
 
@@ -344,10 +352,14 @@ class IncomingCalls:
             traceback: Its traceback.
             request: The peer's number of the call.
             wanted: Whether an answer is wanted.
+            target: The object that was called; None if there is none.
+            name: The name of the method.
         """
-        self.fail(failure_with(error, traceback), request, wanted)
+        self.fail(failure_with(error, traceback), request, wanted, target, name)
 
-    def take(self, result: Any, request: int, wanted: Any, served: Served) -> None:
+    def take(
+        self, result: Any, request: int, wanted: Any, served: Served, target: Any
+    ) -> None:
         """Answer with a result that may have to be waited for.
 
         Args:
@@ -355,6 +367,7 @@ class IncomingCalls:
             request: The peer's number of the call.
             wanted: Whether an answer is wanted.
             served: On whose behalf it is written.
+            target: The object that was called.
         """
         if self.state.hooks is not None:
             served = self.state.hooks.waiting(served)
@@ -377,7 +390,7 @@ class IncomingCalls:
                 self._answer_later,
                 self._fail_later,
                 callbackArgs=(request, wanted, served),
-                errbackArgs=(request, wanted, served),
+                errbackArgs=(request, wanted, served, target),
             )
         elif wanted:
             self.answer(result, request, wanted, served)
@@ -505,17 +518,21 @@ class IncomingCalls:
         request: int,
         wanted: Any,
         served: Served,
+        target: Any,
         is_moved: bool = False,
     ) -> None:
         """Tell the caller of a failure that was not there at once."""
         if get_ident() != self.state.thread and not is_moved:
-            again = partial(self._fail_later, failure, request, wanted, served, True)
-            self._host.shell.call_in_thread(again)
+            arguments = (failure, request, wanted, served, target, True)
+            self._host.shell.call_in_thread(partial(self._fail_later, *arguments))
             return
+        name = served[1].encode()
         if self.state.hooks is None:
-            self.fail(failure, request, wanted)
+            self.fail(failure, request, wanted, target, name)
         else:
-            tell = partial(self.fail, request=request, wanted=wanted)
+            tell = partial(
+                self.fail, request=request, wanted=wanted, target=target, name=name
+            )
             self.state.hooks.failing(failure, served, tell)
         self._has_answered(request)
 
@@ -527,36 +544,53 @@ class IncomingCalls:
         self.codec.ended(request)
         self._host.call_answered()
 
-    def fail(self, failure: Failure, request: int, wanted: Any) -> None:
+    def fail(
+        self,
+        failure: Failure,
+        request: int,
+        wanted: Any,
+        target: Any = None,
+        name: bytes = b"",
+    ) -> None:
         """Log a failed call where it should be, and tell the caller.
 
         Args:
             failure: The failure.
             request: The peer's number of the call.
             wanted: Whether an answer is wanted.
+            target: The object that was called; None if it is not known.
+            name: The name of the method; empty if it is not known.
         """
-        self.tell_failure(failure, partial(self._error, request) if wanted else None)
+        write = partial(self._error, request) if wanted else None
+        self.tell_failure(failure, write, target, name)
         self._host.peer_log.see_to_ctrl_c(failure)
         if self.state.hooks is not None:
             self.state.hooks.ended(request, failure.value)
 
-    def _log_failed(self, failure: Failure, wanted: Any) -> None:
-        """Log a failed call, unless that concerns the caller alone."""
-        error = failure.value
-        is_logged = isinstance(failure, CopiedFailure) or not is_silent(error)
+    def _log_failed(
+        self, failure: Failure, wanted: Any, target: Any, name: bytes
+    ) -> None:
+        """Log a failed call: a refusal on one line, a defect with its traceback."""
+        error: Any = failure.value
+        log, policy = self._host.peer_log, self._host.failure_policy
+        is_refusal = not isinstance(failure, CopiedFailure) and is_refused(error)
+        if is_refusal and (policy.logs_misdirected or not error.is_logged):
+            # twisted.spread logs none of them.
+            return
         if self.state.is_over and not isinstance(error, Exception):
             # A task that was cancelled when its loop ended.
-            is_logged = False
-        log = self._host.peer_log
-        if not is_logged or not log.allows():
+            return
+        if not log.allows():
             return
         # Of a failure without an exception, Twisted makes up the traceback.
         traceback: Any = failure.getTracebackObject()
-        if not self._host.failure_policy.logs_misdirected and is_misdirected(
-            error, traceback
+        if (
+            is_refusal
+            or policy.is_expected(error, target, traceback)
+            or (not policy.logs_misdirected and is_misdirected(error, traceback))
         ):
             # The peer's fault: no traceback of ours would explain it.
-            log.write_refused(error)
+            log.write_refused(error, shown_name(name))
             return
         if wanted:
             said = "Peer will receive following PB traceback:"
@@ -571,7 +605,11 @@ class IncomingCalls:
         return self.codec.error(request, value)
 
     def tell_failure(
-        self, failure: Failure, write: Callable[[Any, bool], list[bytes]] | None
+        self,
+        failure: Failure,
+        write: Callable[[Any, bool], list[bytes]] | None,
+        target: Any = None,
+        name: bytes = b"",
     ) -> None:
         """Log a failure where it should be, and tell the peer.
 
@@ -579,15 +617,17 @@ class IncomingCalls:
             failure: The failure.
             write: Returns the bytes of an exception, or of a copy of it, which is plain
                 then: it has to go under any policy.  None if the peer wants no answer.
+            target: The object that was called; None if it is not known.
+            name: The name of the method; empty if it is not known.
         """
         try:
-            self._log_failed(failure, write is not None)
+            self._log_failed(failure, write is not None, target, name)
             if write is not None:
                 self._tell(failure, write)
         except ENDINGS:
             # The exception has raised in place of saying what it is.
             readable = readable_failure(failure)
-            self._log_failed(readable, write is not None)
+            self._log_failed(readable, write is not None, target, name)
             if write is not None:
                 self._tell(readable, write)
 
@@ -633,6 +673,18 @@ class IncomingCalls:
         streams, self.streams = self.streams, _NO_STREAMS
         for stream in list(streams.values()):
             self._host.peer_log.run(stream.close)
+
+
+def _no_object(name: bytes) -> Error:
+    """Return the error of a call of no object.
+
+    Args:
+        name: The name of the method.
+    """
+    error = Error("Invalid Object ID")
+    # A heartbeat, a ping or a notice is no mistake.
+    error.is_logged = name not in (ALIVE, CLOSING)
+    return error
 
 
 def _continues(target: object) -> bool:

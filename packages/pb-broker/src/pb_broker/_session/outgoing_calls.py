@@ -50,7 +50,7 @@ _log = SafeLogger(namespace="pb_broker")
 
 #: Number of the object that no end has; a method of it is called for a sign of life.
 _NO_OBJECT: Final = 0
-_ALIVE: Final = b"ping"
+ALIVE: Final = b"ping"
 #: Name that no method has.  See :mod:`pb_broker._connection.closing`.
 CLOSING: Final = b"closing down"
 
@@ -422,8 +422,15 @@ class OutgoingCalls:
         if self.codec.is_modern:
             self.outbox.send([self.codec.ping(None)])
             return
-        answer = self._call_nobody(_ALIVE)
+        answer = self.ask_for_answer()
         self._host.shell.ignore(answer)
+
+    def ask_for_answer(self) -> Any:
+        """Make a call that any peer answers with an error, and return what it becomes.
+
+        A peer that closes down answers it with ``ClosingDown``.
+        """
+        return self._call_nobody(ALIVE)
 
     def tell_closing(self, answered: Callable[[], None]) -> None:
         """Tell the peer that no call is taken here any more.

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from twisted.python.failure import Failure
 
 from pb_broker._errors.call_endings import ENDINGS, is_ctrl_c
-from pb_broker._errors.caught_failure import caught_failure
-from pb_broker._errors.escaped_log import SafeLogger
+from pb_broker._errors.caught_failure import caught_failure, class_name
+from pb_broker._errors.escaped_log import SafeLogger, without_traceback
 from pb_broker._event_loops.clock import clock_of
 from pb_broker._event_loops.shell import Shell
 
@@ -90,16 +90,21 @@ class PeerLog:
         if self.allows():
             self.write_refused(error)
 
-    def write_refused(self, error: object) -> None:
+    def write_refused(self, error: object, method: str = "") -> None:
         """Write the line of :meth:`refused`, which has been allowed.
 
         Args:
             error: The reason.
+            method: The name of the method; empty if it is not known.
         """
         _log.info(
-            "Refused a call: {error}",
+            "Refused a call of {method}: {kind}: {error}"
+            if method
+            else "Refused a call: {kind}: {error}",
             pb_event="call_refused",
-            error=error,
+            error=without_traceback(error),
+            kind=class_name(error).rpartition(".")[2],
+            method=method,
             peer=self.address(),
         )
 

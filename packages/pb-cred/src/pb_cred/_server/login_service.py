@@ -128,6 +128,11 @@ class LoginService:
             return None
         return tuple(each.name for each in self._mechanisms)
 
+    def present_names(self) -> list[str]:
+        """Return the names of all mechanisms, and of the legacy login by MD5."""
+        names = [each.name for each in self._present()]
+        return [*names, "MD5"] if self.allow_legacy_md5 else names
+
     def offer(self, context: LoginContext) -> dict[str, ServerMechanism]:
         """Return the mechanisms offered on a connection; note them in its context."""
         offer: dict[str, ServerMechanism] = {}

@@ -191,6 +191,12 @@ class PBServerFactory(pb_broker.PBServerFactory):
                 "policy_changed", what=what, before=before, after=after
             )
 
+    def login_names(self) -> list[str] | None:
+        """Return the names of the mechanisms; None for a root without a login."""
+        root = getattr(self, "root", None)
+        login_service: LoginService | None = getattr(root, "login_service", None)
+        return None if login_service is None else login_service.present_names()
+
     def startFactory(self) -> None:
         """Begin to watch connections and sessions."""
         super().startFactory()
