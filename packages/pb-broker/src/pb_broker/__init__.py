@@ -197,6 +197,9 @@ __all__ = [
     "unjelly",
 ]
 
+#: Version of the package; its distribution takes it from here.
+__version__ = "0.1.0"
+
 if not TYPE_CHECKING:
     __getattr__, __dir__ = on_first_use(
         __name__,
