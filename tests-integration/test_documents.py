@@ -84,6 +84,5 @@ def test_code_blocks_name_what_there_is(document: Path, block: str) -> None:
             for alias in node.names:
                 if alias.name.startswith("pb_"):
                     import_module(alias.name)
-        elif isinstance(node, ast.Attribute):
-            if isinstance(node.value, ast.Name) and node.value.id == "pb":
-                assert hasattr(pb, node.attr), f"pb.{node.attr}"
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pb":
+            assert hasattr(pb, node.attr), f"pb.{node.attr}"
