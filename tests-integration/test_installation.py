@@ -59,7 +59,7 @@ class Environment:
     def __init__(self, folder: Path) -> None:
         venv.create(folder / "env", with_pip=True)
         self.checkout = folder / "checkout"
-        clone = ["git", "clone", "-q", "--no-hardlinks", ROOT, self.checkout]
+        clone = ["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(self.checkout)]
         subprocess.run(clone, check=True)
         self._bin = folder / "env" / "bin"
 
