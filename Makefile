@@ -3,7 +3,7 @@
 #   make test PYTHON=python3.11      another Python than the newest one found
 #   make test ARGS="-k decoder"      arguments for pytest, or for the demo
 
-.PHONY: demo quick test trials wheels ci clean
+.PHONY: demo docs quick test trials wheels ci clean
 
 demo:
 	@tools/hatch run demo:run $(ARGS)
@@ -28,6 +28,11 @@ wheels:
 	@.venv/bin/python tools/check_wheels.py dist/plain
 	@PB_BUILD_MYPYC=1 tools/hatch build --all --target wheel dist/compiled
 	@.venv/bin/python tools/check_wheels.py dist/compiled
+
+# The documentation as a site, in .cache/site; a warning is an error.
+docs:
+	@tools/hatch run docs:build
+	@echo "The site is in .cache/site: open .cache/site/index.html"
 
 ci:
 	@.ci/run

@@ -167,6 +167,29 @@ TINY = [
 
 
 @pytest.mark.trial
+def test_rows_of_starting(tmp_path: Path) -> None:
+    out = tmp_path / "starting.jsonl"
+    # How long it takes is not for a test.
+    path = os.pathsep.join(each for each in sys.path if each)
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.starting", "--rounds", "1", "--out", out],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode in {0, 1}, ran.stderr
+    rows = rows_in(out)
+    assert [row["program"] for row in rows][:3] == [
+        "pass",
+        "from twisted.spread import pb",
+        "from pb_cred import pb",
+    ]
+    assert all(row["value"] > 0 for row in rows)
+
+
+@pytest.mark.trial
 def test_rows_of_attacks(tmp_path: Path) -> None:
     out, document = tmp_path / "hostile.jsonl", tmp_path / "performance.md"
     # Nothing is so slow, or so large.

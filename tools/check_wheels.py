@@ -23,7 +23,9 @@ WHOLE = (*CODEC, "pb_broker", "pb_cred")
 IMPORT = """
 import importlib, sys
 for name in sys.argv[1:]:
-    importlib.import_module(name)
+    module = importlib.import_module(name)
+    # Public names are imported at their first use.
+    [getattr(module, public) for public in module.__all__]
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 LIST = """

@@ -114,7 +114,8 @@ class Incoming:
         target: Any,
         name: bytes,
     ) -> None:
-        assert (target is None or isinstance(target, Target)) and name
+        assert target is None or isinstance(target, Target)
+        assert name
         assert traceback is not None
         self.did.append(("raised", error, request, wanted))
 

@@ -14,6 +14,7 @@ import sys
 before = set(sys.modules)
 import pb_banana
 import pb_banana.errors
+[getattr(pb_banana, name) for name in pb_banana.__all__]
 pb_banana.loads(pb_banana.dumps([1, "two"]))
 print(*{name.partition(".")[0] for name in set(sys.modules) - before})
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -910,7 +911,7 @@ def test_mechanism_of_a_third_party(
         entry = EntryPoint("X-BADGE", f"{__name__}:BADGE", mechanisms.ENTRY_POINTS)
         monkeypatch.setattr(EntryPoint, "load", lambda self: BADGE)
         monkeypatch.setattr(
-            mechanisms, "entry_points", lambda group, name: [entry][: name == "X-BADGE"]
+            metadata, "entry_points", lambda group, name: [entry][: name == "X-BADGE"]
         )
         wanted = [["X-BADGE"], ["X-BADGE"]]
     realm = OneRealm()
@@ -934,7 +935,7 @@ def test_mechanisms_from_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     entry = EntryPoint("X-BADGE", "x:y", mechanisms.ENTRY_POINTS)
     monkeypatch.setattr(EntryPoint, "load", lambda self: given.pop(0))
-    monkeypatch.setattr(mechanisms, "entry_points", lambda group, name: [entry])
+    monkeypatch.setattr(metadata, "entry_points", lambda group, name: [entry])
     with pytest.raises(ValueError, match="for clients only"):
         PBServerFactory(Portal(OneRealm()), mechanisms=["X-BADGE"])
     with pytest.raises(ValueError, match="for servers only"):

@@ -16,6 +16,7 @@ import sys
 before = set(sys.modules)
 import pb_jelly
 import pb_jelly.errors
+[getattr(pb_jelly, name) for name in pb_jelly.__all__]
 pb_jelly.unjelly(pb_jelly.jelly([1, "two", {3: (4.0, None)}]))
 print(*{name.partition(".")[0] for name in set(sys.modules) - before})
 """

@@ -11,88 +11,104 @@ values are refused.
 
 from __future__ import annotations
 
-from pb_banana import Borrowed, borrowed
-from pb_jelly import (
-    InsecureJelly,
-    Jellyable,
-    SecurityOptions,
-    Unjellyable,
-    copyable,
-    globalSecurity,
-    jelly,
-    setUnjellyableFactoryForClass,
-    setUnjellyableForClass,
-    setUnjellyableForClassTree,
-    unjelly,
-    unjellyableRegistry,
-)
+from typing import TYPE_CHECKING
 
-from ._connection.broker import Broker
-from ._connection.deadlines import Heartbeat
-from ._dialects.message_codec import Jellied
-from ._endpoints.client_service import PBClientService, ServiceReference
-from ._endpoints.connect import connect, getObjectAt
-from ._endpoints.context_managers import client, reconnecting, serve
-from ._endpoints.factories import PBClientFactory, PBServerFactory
-from ._endpoints.group import Group, GroupAnswers
-from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
-from ._endpoints.ping import Ping, ping
-from ._endpoints.server_service import PBServerService
-from ._endpoints.servers import Server
-from ._errors.expected_errors import expected
-from ._event_loops.answers import Answer
-from ._event_loops.shell import as_deferred
-from ._interfaces.exposed_methods import exposes, remote
-from ._limits import BrokerLimits
-from ._objects.cacheable import (
-    Cacheable,
-    RemoteCache,
-    RemoteCacheMethod,
-    RemoteCacheObserver,
-)
-from ._objects.copyable import Copyable, RemoteCopy
-from ._objects.failures import (
-    CopiedFailure,
-    CopyableFailure,
-    failure2Copyable,
-    register_exception,
-)
-from ._objects.passing import passed
-from ._objects.referenceable import AsReferenceable, Referenceable, Root, Serializable
-from ._objects.remote_promise import RemotePromise, then
-from ._objects.remote_reference import (
-    Passed,
-    RemoteMethod,
-    RemoteReference,
-    TimedReference,
-)
-from ._objects.streams import RemoteStream, as_stream
-from ._objects.stubs import reference_of
-from ._objects.viewable import Viewable, ViewPoint
-from ._objects.wire_types import PB_TYPES
-from ._session.exports import Local
-from ._session.fan_out import call_observers
-from ._session.inherited_deadline import deadline
-from ._session.observers import CallObserver, ObservedCall
-from .errors import (
-    CallTimeout,
-    ClosingDown,
-    DeadReferenceError,
-    Error,
-    InvalidArgument,
-    MaybeExecuted,
-    NoSuchMethod,
-    NotExecuted,
-    NotSent,
-    PBConnectionLost,
-    PeerTimeout,
-    ProtocolError,
-    RemoteError,
-    SlowMember,
-    StreamBusy,
-    WrongThread,
-)
-from .interfaces import IJellyable, IPBRoot, IUnjellyable
+from pb_jelly._first_use import on_first_use
+
+if TYPE_CHECKING:
+    from pb_banana import Borrowed, borrowed
+    from pb_jelly import (
+        InsecureJelly,
+        Jellyable,
+        SecurityOptions,
+        Unjellyable,
+        copyable,
+        globalSecurity,
+        jelly,
+        setUnjellyableFactoryForClass,
+        setUnjellyableForClass,
+        setUnjellyableForClassTree,
+        unjelly,
+    )
+
+    from ._connection.broker import Broker
+    from ._connection.deadlines import Heartbeat
+    from ._dialects.message_codec import Jellied
+    from ._endpoints.client_service import PBClientService, ServiceReference
+    from ._endpoints.connect import connect, getObjectAt
+    from ._endpoints.context_managers import client, reconnecting, serve
+    from ._endpoints.factories import PBClientFactory, PBServerFactory
+    from ._endpoints.group import Group, GroupAnswers
+    from ._endpoints.options import ClientOptions, ConnectionOptions, ServerOptions
+    from ._endpoints.ping import Ping, ping
+    from ._endpoints.server_service import PBServerService
+    from ._endpoints.servers import Server
+    from ._errors.expected_errors import expected
+    from ._event_loops.answers import Answer
+    from ._event_loops.shell import as_deferred
+    from ._interfaces.exposed_methods import exposes, remote
+    from ._limits import BrokerLimits
+    from ._objects.cacheable import (
+        Cacheable,
+        RemoteCache,
+        RemoteCacheMethod,
+        RemoteCacheObserver,
+    )
+    from ._objects.copyable import Copyable, RemoteCopy
+    from ._objects.failures import (
+        CopiedFailure,
+        CopyableFailure,
+        failure2Copyable,
+        register_exception,
+    )
+    from ._objects.passing import passed
+    from ._objects.referenceable import (
+        AsReferenceable,
+        Referenceable,
+        Root,
+        Serializable,
+    )
+    from ._objects.remote_promise import RemotePromise, then
+    from ._objects.remote_reference import (
+        Passed,
+        RemoteMethod,
+        RemoteReference,
+        TimedReference,
+    )
+    from ._objects.streams import RemoteStream, as_stream
+    from ._objects.stubs import reference_of
+    from ._objects.viewable import Viewable, ViewPoint
+    from ._older_names import (
+        MAX_BROKER_REFS,
+        copyTags,
+        portno,
+        setCopierForClass,
+        setCopierForClassTree,
+        setFactoryForClass,
+    )
+    from ._session.exports import Local
+    from ._session.fan_out import call_observers
+    from ._session.inherited_deadline import deadline
+    from ._session.observers import CallObserver, ObservedCall
+    from .errors import (
+        CallTimeout,
+        ClosingDown,
+        DeadReferenceError,
+        Error,
+        InvalidArgument,
+        MaybeExecuted,
+        NoSuchMethod,
+        NotExecuted,
+        NotSent,
+        PBConnectionLost,
+        PeerTimeout,
+        ProtocolError,
+        RemoteError,
+        SlowMember,
+        StreamBusy,
+        WrongThread,
+    )
+    from .interfaces import IJellyable, IPBRoot, IUnjellyable
 
 __all__ = [
     "MAX_BROKER_REFS",
@@ -193,23 +209,70 @@ __all__ = [
     "unjelly",
 ]
 
-#: The TCP port assigned to PB.
-portno = 8787
+#: Version of the package; its distribution takes it from here.
+__version__ = "0.1.0"
 
-#: Default for the most references that one peer may hold.
-MAX_BROKER_REFS = BrokerLimits().exported_references
-
-# Older published names of these functions.
-setCopierForClass = setUnjellyableForClass
-setCopierForClassTree = setUnjellyableForClassTree
-setFactoryForClass = setUnjellyableFactoryForClass
-copyTags = unjellyableRegistry
-
-
-def _register() -> None:
-    """Register PB's wire types for jelly that is read without a connection."""
-    for name, unjellyable in PB_TYPES.items():
-        setUnjellyableForClass(name, unjellyable)
-
-
-_register()
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = on_first_use(
+        __name__,
+        {
+            "pb_banana": "Borrowed borrowed",
+            "pb_jelly": (
+                "InsecureJelly Jellyable SecurityOptions Unjellyable copyable "
+                "globalSecurity jelly setUnjellyableFactoryForClass "
+                "setUnjellyableForClass setUnjellyableForClassTree unjelly"
+            ),
+            "._connection.broker": "Broker",
+            "._connection.deadlines": "Heartbeat",
+            "._dialects.message_codec": "Jellied",
+            "._endpoints.client_service": "PBClientService ServiceReference",
+            "._endpoints.connect": "connect getObjectAt",
+            "._endpoints.context_managers": "client reconnecting serve",
+            "._endpoints.factories": "PBClientFactory PBServerFactory",
+            "._endpoints.group": "Group GroupAnswers",
+            "._endpoints.options": "ClientOptions ConnectionOptions ServerOptions",
+            "._endpoints.ping": "Ping ping",
+            "._endpoints.server_service": "PBServerService",
+            "._endpoints.servers": "Server",
+            "._errors.expected_errors": "expected",
+            "._event_loops.answers": "Answer",
+            "._event_loops.shell": "as_deferred",
+            "._interfaces.exposed_methods": "exposes remote",
+            "._limits": "BrokerLimits",
+            "._objects.cacheable": (
+                "Cacheable RemoteCache RemoteCacheMethod RemoteCacheObserver"
+            ),
+            "._objects.copyable": "Copyable RemoteCopy",
+            "._objects.failures": (
+                "CopiedFailure CopyableFailure failure2Copyable register_exception"
+            ),
+            "._objects.passing": "passed",
+            "._objects.referenceable": (
+                "AsReferenceable Referenceable Root Serializable"
+            ),
+            "._objects.remote_promise": "RemotePromise then",
+            "._objects.remote_reference": (
+                "Passed RemoteMethod RemoteReference TimedReference"
+            ),
+            "._objects.streams": "RemoteStream as_stream",
+            "._objects.stubs": "reference_of",
+            "._objects.viewable": "ViewPoint Viewable",
+            "._session.exports": "Local",
+            "._session.fan_out": "call_observers",
+            "._session.inherited_deadline": "deadline",
+            "._session.observers": "CallObserver ObservedCall",
+            ".errors": (
+                "CallTimeout ClosingDown DeadReferenceError Error InvalidArgument "
+                "MaybeExecuted NoSuchMethod NotExecuted NotSent PBConnectionLost "
+                "PeerTimeout ProtocolError RemoteError SlowMember StreamBusy "
+                "WrongThread"
+            ),
+            ".interfaces": "IJellyable IPBRoot IUnjellyable",
+            "._older_names": (
+                "MAX_BROKER_REFS copyTags portno setCopierForClass "
+                "setCopierForClassTree setFactoryForClass"
+            ),
+            ".banana": "",
+        },
+        before="._registered_types",
+    )

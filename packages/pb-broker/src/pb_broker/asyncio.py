@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
 from ssl import SSLContext
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 from warnings import warn
 
 from twisted.python.failure import Failure
@@ -34,7 +34,6 @@ from ._endpoints.asyncio_connections import (
     server_arguments,
 )
 from ._endpoints.asyncio_connections import Listening as Serving
-from ._endpoints.client_service import PBClientService
 from ._endpoints.context_managers import Reconnecting
 from ._endpoints.factories import (
     PBClientFactory,
@@ -46,6 +45,9 @@ from ._endpoints.options import ClientOptions, ServerOptions, option_names
 from ._endpoints.places import ClientPlace, ServedRoot, ServerPlace
 from ._endpoints.servers import Server
 from ._objects.remote_reference import RemoteReference
+
+if TYPE_CHECKING:
+    from ._endpoints.client_service import PBClientService
 
 __all__ = [
     "Connecting",
@@ -194,6 +196,9 @@ def reconnecting(
     Returns:
         A client to be used with ``async with``, which gives the service.
     """
+    # Twisted's services take as long to import as all else here together.
+    from ._endpoints.client_service import PBClientService
+
     make = partial(
         PBClientService,
         retry_policy=retry_policy,

@@ -25,7 +25,6 @@ from pb_broker.extending import (
     server_factory_of,
 )
 from pb_cred._client.client_factory import PBClientFactory, log_in
-from pb_cred._client.client_service import PBClientService
 from pb_cred._client.options import ClientKeywords
 from pb_cred._server.options import ServerKeywords
 from pb_cred._server.server_factory import PBServerFactory
@@ -33,6 +32,8 @@ from pb_cred._tickets.ticket import Ticket
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from pb_cred._client.client_service import PBClientService
 
 __all__ = ["client", "greeting", "reconnecting", "serve"]
 
@@ -176,6 +177,9 @@ def reconnecting(
     Raises:
         TypeError: There is no such option, or one is of the wrong type.
     """
+    # Twisted's services take as long to import as all else here together.
+    from pb_cred._client.client_service import PBClientService
+
     make = partial(
         PBClientService,
         credentials=credentials,

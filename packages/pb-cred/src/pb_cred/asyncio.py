@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from ssl import SSLContext
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from twisted.cred.portal import Portal
 from twisted.python.failure import Failure
@@ -43,12 +43,14 @@ from pb_broker.extending import (
 )
 
 from ._client.client_factory import PBClientFactory
-from ._client.client_service import PBClientService
 from ._client.options import ClientOptions
 from ._context_managers import greeting
 from ._server.options import LoginOptions, ServerOptions
 from ._server.server_factory import PBServerFactory
 from ._tickets.ticket import Ticket
+
+if TYPE_CHECKING:
+    from ._client.client_service import PBClientService
 
 __all__ = [
     "Connecting",
@@ -225,6 +227,9 @@ def reconnecting(
         A client to be used with ``async with``, which gives the service, whose
         ``when_avatar`` gives a Future.
     """
+    # Twisted's services take as long to import as all else here together.
+    from ._client.client_service import PBClientService
+
     make = partial(
         PBClientService,
         credentials=credentials,

@@ -23,7 +23,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Final
 
 from .errors import MechanismError
@@ -278,6 +277,9 @@ def load(name: str) -> Mechanism:
         ValueError: There is none of that name.
         TypeError: The entry point of that name gives something else.
     """
+    # Slow to import, and wanted for mechanisms of others alone.
+    from importlib.metadata import entry_points
+
     for found in entry_points(group=ENTRY_POINTS, name=name):
         mechanism = found.load()
         if not isinstance(mechanism, Mechanism):

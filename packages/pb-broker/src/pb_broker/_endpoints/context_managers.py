@@ -31,7 +31,6 @@ from .asyncio_connections import (
     client_arguments,
     server_arguments,
 )
-from .client_service import PBClientService
 from .connect import unwrapped
 from .factories import (
     PBClientFactory,
@@ -48,6 +47,8 @@ from .servers import Server, TwistedServer
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from .client_service import PBClientService
+
 __all__ = [
     "Client",
     "Reconnecting",
@@ -57,7 +58,7 @@ __all__ = [
     "serve",
 ]
 
-_Service = TypeVar("_Service", bound=PBClientService)
+_Service = TypeVar("_Service", bound="PBClientService")
 
 
 def _reactor(reactor: Any) -> Any:
@@ -458,6 +459,9 @@ def reconnecting(
     Raises:
         TypeError: There is no such option, or one is of the wrong type.
     """
+    # Twisted's services take as long to import as all else here together.
+    from .client_service import PBClientService
+
     make = partial(
         PBClientService,
         retry_policy=retry_policy,

@@ -9,7 +9,6 @@ of ``__init__``, as `pickle` does it.
 
 from __future__ import annotations
 
-import inspect
 from enum import Enum, Flag
 from operator import attrgetter
 from types import MemberDescriptorType
@@ -611,6 +610,9 @@ def _required(cls: type[Any], arguments: dict[str, str]) -> tuple[str, ...]:
         UnjellyableType: ``__init__`` does not take a field, or has a parameter without
             default that is not sent.
     """
+    # Slow to import, and wanted for registered classes alone; likewise below.
+    import inspect
+
     init: Any = cls.__init__
     if init is object.__init__:
         parameters = []
@@ -660,7 +662,9 @@ def _is_generated(method: Any) -> bool:
 
 def _is_computed(cls: type[Any], name: str) -> bool:
     """Return True if setting an attribute calls a descriptor's code."""
-    found = inspect.getattr_static(cls, name, None)
+    from inspect import getattr_static
+
+    found = getattr_static(cls, name, None)
     return hasattr(type(found), "__set__") and type(found) is not MemberDescriptorType
 
 

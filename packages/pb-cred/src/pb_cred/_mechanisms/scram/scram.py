@@ -63,6 +63,7 @@ from pb_cred.mechanisms import (
 )
 
 from . import messages
+from .key_cache import CLIENT_KEYS
 from .messages import Malformed
 
 __all__ = [
@@ -422,6 +423,8 @@ class ScramClient(ClientExchange):
         self._password = password
         self._has_answered = False
         self._signature: bytes | None = None
+        # Keeps the keys once the server has shown that it knows the user.
+        self._keep_keys: Callable[[], None] | None = None
 
     def _flag(self, is_plus: bool) -> bytes:
         if is_plus:
@@ -463,15 +466,23 @@ class ScramClient(ClientExchange):
             said = messages.hash_of_negotiation(self._context.negotiation)
             final += b",d=" + b64encode(said)
         password = Password(self._password)
-        keys = self._context.in_thread(
-            derive, password, first.salt, first.iterations, self._digest
-        )
+        source = (password, first.salt, first.iterations, self._digest)
+        keys: Any = CLIENT_KEYS.find(*source)
+        if keys is None:
+            keys = self._context.in_thread(derive, *source)
         if not isinstance(keys, Deferred):
             keys = succeed(keys)
-        return keys.addCallback(self._prove, data, final)
+        return keys.addCallback(self._prove, source, data, final)
 
-    def _prove(self, keys: Keys, server_first: bytes, final: bytes) -> bytes:
+    def _prove(
+        self,
+        keys: Keys,
+        source: tuple[Password, bytes, int, str],
+        server_first: bytes,
+        final: bytes,
+    ) -> bytes:
         """Return the client-final message with the proof of the password."""
+        self._keep_keys = partial(CLIENT_KEYS.keep, *source, keys)
         said = b",".join((self._bare, server_first, final))
         mask = hmac.digest(keys.stored_key, said, self._digest)
         self._signature = hmac.digest(keys.server_key, said, self._digest)
@@ -488,6 +499,9 @@ class ScramClient(ClientExchange):
             given = messages.parse_server_final(data)
         if self._signature is None or not hmac.compare_digest(given, self._signature):
             raise MechanismError("the server has not shown that it knows the user")
+        assert self._keep_keys is not None
+        self._keep_keys()
+        self._keep_keys = None
 
 
 def saslname(name: bytes) -> bytes:
