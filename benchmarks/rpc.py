@@ -73,6 +73,13 @@ SYSTEMS: Final = {
         ),
         System("ours", "ours, both ends", "pb", server="ours", client="ours"),
         System(
+            "ours-pb2",
+            "ours, both ends, in the dialect `pb2`",
+            "pb",
+            server="pb2",
+            client="pb2",
+        ),
+        System(
             "ours-to-twisted",
             "our client, a `twisted.spread` server",
             "pb",
@@ -104,6 +111,23 @@ SYSTEMS: Final = {
             f"{_CALLS} W5 W6 W7",
             server="uvloop",
             client="uvloop",
+        ),
+        System(
+            "ours-pb2-asyncio",
+            "ours on asyncio, both ends, in the dialect `pb2`",
+            "pb_asyncio",
+            works=f"{_CALLS} W5 W6 W7",
+            server="asyncio-pb2",
+            client="asyncio-pb2",
+        ),
+        System(
+            "ours-pb2-uvloop",
+            "ours on asyncio with uvloop, both ends, in the dialect `pb2`",
+            "pb_asyncio",
+            "uvloop",
+            f"{_CALLS} W5 W6 W7",
+            server="uvloop-pb2",
+            client="uvloop-pb2",
         ),
         System(
             "raw-twisted",

@@ -47,7 +47,7 @@ class Program:
     """The classes of the program, over one implementation.
 
     Args:
-        variant: Which: "ours" or "twisted".
+        variant: Which: "ours", "pb2" (ours, which speaks that dialect) or "twisted".
 
     Attributes:
         pb: The implementation.
@@ -60,6 +60,9 @@ class Program:
         self.options: dict[str, Any] = {}
         if variant == "ours":
             self.pb, self.options = _ours()
+        elif variant == "pb2":
+            self.pb, self.options = _ours()
+            self.options["dialects"] = ("pb2",)
         else:
             self.pb = _twisted()
         self.item = _item_class(self.pb)

@@ -10,7 +10,7 @@ from ._workloads import WORKLOADS, main
 
 
 class PBPeer(TwistedPeer):
-    """Perspective Broker; the variant is "ours" or "twisted"."""
+    """Perspective Broker; the variant is one of `Program`."""
 
     works = frozenset(WORKLOADS)
 

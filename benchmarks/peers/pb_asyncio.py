@@ -11,17 +11,20 @@ from ._workloads import main
 
 
 class PBAsyncioPeer(AsyncioPeer):
-    """Perspective Broker on asyncio; the variant is "asyncio" or "uvloop"."""
+    """Perspective Broker on asyncio; the variant is "asyncio" or "uvloop".
+
+    With "-pb2" behind it, that dialect is spoken.
+    """
 
     works = frozenset(["W1", "W2", "W2k", "W3", "W4", "W4b", "W5", "W6", "W7"])
 
     def __init__(self, variant: str) -> None:
         super().__init__(variant)
-        self.program = Program("ours")
+        self.program = Program("pb2" if variant.endswith("-pb2") else "ours")
 
     def run(self, work: Work, *, forever: bool) -> None:
         """Run a coroutine on the loop of the variant."""
-        if self.variant == "uvloop":
+        if self.variant.startswith("uvloop"):
             import uvloop
 
             asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
