@@ -336,7 +336,7 @@ class IncomingCalls:
             self.fail(caught_failure(), request, wanted)
             return
         if is_items:
-            self._answer_stream(result, request, wanted, served)
+            self._answer_stream(result, request, wanted, served, target)
         elif later is not None:
             self.serving += 1
             if self.codec.is_modern:
@@ -403,6 +403,7 @@ class IncomingCalls:
         request: int,
         wanted: Any,
         served: Served,
+        target: Any = None,
     ) -> None:
         """Send a reference to the stream of a generator; or forget it."""
         result: StreamSource | None = None
@@ -413,6 +414,7 @@ class IncomingCalls:
                 self.fail(caught_failure(), request, wanted)
                 return
             result = StreamSource(self._host, generator, served[0])
+            result.origin = target
             self.list_stream(result)
         self.answer(result, request, wanted, served)
         if result is not None:
