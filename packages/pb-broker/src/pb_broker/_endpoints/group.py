@@ -284,7 +284,7 @@ class _GroupCall(Generic[_Interface]):
     """
 
     def __init__(self) -> None:
-        self.answers = GroupAnswers[_Interface]()
+        self.answers: GroupAnswers[_Interface] = GroupAnswers()
         self.open: dict[RemoteReference[_Interface], Deferred[Any]] = {}
         self.done: Deferred[GroupAnswers[_Interface]] = Deferred(self._forget)
         self.timer: Any = None

@@ -119,10 +119,13 @@ class StreamSource(Referenceable):
         perspective: The perspective for which its items are serialized.
 
     Attributes:
+        origin: The object whose method has returned the generator; None if it is not
+            known.
         sent: Number of items that have been given in answers.
     """
 
     continues = True
+    origin: object = None
 
     def __init__(
         self, broker: Any, generator: AsyncIterator[Any], perspective: Any

@@ -63,9 +63,12 @@ class FailurePolicy:
             traceback: The exception's traceback.
         """
         declared = declared_errors(self._connection.factory)
+        is_stream = getattr(type(target), "continues", False) is True
+        if is_stream:
+            target = getattr(target, "origin", None)
         if target is not None:
             declared += declared_errors(type(called_object(target)))
-        if target is None or getattr(type(target), "continues", False) is True:
+        if target is None or is_stream:
             # An item of a stream, whose traceback has the object among its frames.
             for each in first_arguments(traceback):
                 declared += declared_errors(type(each))

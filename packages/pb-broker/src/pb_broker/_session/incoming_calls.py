@@ -379,7 +379,7 @@ class IncomingCalls:
             self.fail(caught_failure(), request, wanted)
             return
         if is_items:
-            self._answer_stream(result, request, wanted, served)
+            self._answer_stream(result, request, wanted, served, target)
         elif later is not None:
             self.state.serving += 1
             if self.codec.is_modern:
@@ -446,6 +446,7 @@ class IncomingCalls:
         request: int,
         wanted: Any,
         served: Served,
+        target: Any = None,
     ) -> None:
         """Send a reference to the stream of a generator; or forget it."""
         result: StreamSource | None = None
@@ -456,6 +457,7 @@ class IncomingCalls:
                 self.fail(caught_failure(), request, wanted)
                 return
             result = StreamSource(self._host, generator, served[0])
+            result.origin = target
             self.list_stream(result)
         self.answer(result, request, wanted, served)
         if result is not None:
