@@ -59,19 +59,18 @@ class Serializer:
         invoker: The object that hooks of values get as their ``invoker``: the broker.
         is_lenient: As above.
         served: On whose behalf a message is being written in one step.
-        modern: The policy and the limits in the dialect "pb2".
         tables: The tables of the policy for the dialect "pb".
         types: Kinds of value that are accepted under any policy.
     """
 
     __slots__ = (
+        "_modern",
         "_security",
         "_take_back",
         "context",
         "in_force",
         "invoker",
         "is_lenient",
-        "modern",
         "served",
         "tables",
         "types",
@@ -91,13 +90,7 @@ class Serializer:
         self._security = security
         self.is_lenient = is_lenient
         self.tables: CurrentTables = current_tables(security, lenient=is_lenient)
-        self.modern = ValuePolicy(
-            current_tables(security, modern=True),
-            wire.in_force,
-            invoker=invoker,
-            types=invoker.pb_types,
-            endings=ENDINGS,
-        )
+        self._modern: ValuePolicy | None = None
         self._take_back = take_back
         self.context: ServingContext | None = None
         self.served = NOBODY
@@ -111,7 +104,21 @@ class Serializer:
     def security(self, security: Taster) -> None:
         self._security = security
         self.tables = current_tables(security, lenient=self.is_lenient)
-        self.modern.follow(current_tables(security, modern=True))
+        if self._modern is not None:
+            self._modern.follow(current_tables(security, modern=True))
+
+    @property
+    def modern(self) -> ValuePolicy:
+        """The policy and the limits in the dialect "pb2"."""
+        if self._modern is None:
+            self._modern = ValuePolicy(
+                current_tables(self._security, modern=True),
+                self.in_force,
+                invoker=self.invoker,
+                types=self.types,
+                endings=ENDINGS,
+            )
+        return self._modern
 
     @property
     def limits(self) -> Limits:

@@ -87,8 +87,8 @@ class SessionValues(MessageValues, Protocol):
 class SessionPolicy(Protocol):
     """The connection's policy and limits, and the journals of its values."""
 
-    modern: ValuePolicy
-
+    @property
+    def modern(self) -> ValuePolicy: ...
     @property
     def security(self) -> Taster: ...
     def undo(self, context: ServingContext) -> None: ...
