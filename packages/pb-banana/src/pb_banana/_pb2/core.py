@@ -381,7 +381,11 @@ class CallCore:
             self.busy -= 1
             asked.close(None)
         if sent is None or not self._is_bound:
-            return outgoing.unsent(failed, target, method, args, kw, perspective)
+            try:
+                return outgoing.unsent(failed, target, method, args, kw, perspective)
+            finally:
+                # Its traceback has this frame.
+                failed = None
         # First, since there are transports that bring the answer at once.
         call = self._begin(request, method, seconds)
         size: i64 = sent.size
@@ -619,9 +623,9 @@ class CallCore:
                     self._reply(request, result, served)
                 return
         except self._policy.endings as error:
-            # The exception itself may refuse to be read.
-            traceback = exc_info()[2]
-            incoming.raised(error, traceback, number, wanted, instance, method)
+            # The exception itself may refuse to be read.  A name for the traceback
+            # would keep this frame alive, and so the arguments.
+            incoming.raised(error, exc_info()[2], number, wanted, instance, method)
             return
         incoming.take(result, number, wanted, served, instance)
         if limit >= 0:
