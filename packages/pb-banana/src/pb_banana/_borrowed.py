@@ -22,7 +22,7 @@ class Borrowed:
     __slots__ = ("buffer",)
 
     def __init__(self, buffer: Any) -> None:
-        self.buffer = buffer
+        self.buffer: Any = buffer
 
     @leaf_hook
     def jellyFor(self, jellier: Jellier) -> Any:

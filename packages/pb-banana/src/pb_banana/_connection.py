@@ -103,7 +103,7 @@ class Connection(Exchange):
         self.negotiation: bytes = b""
         self._role = CLIENT if is_client else SERVER
         self._dialects = tuple(dialects)
-        self.in_force = LimitsInForce(limits)
+        self.in_force: LimitsInForce = LimitsInForce(limits)
         self._head = b""
         self._failure: NegotiationError | None = None
         self._outgoing = b""

@@ -25,5 +25,5 @@ class LimitsInForce:
     __slots__ = ("receiving", "sending")
 
     def __init__(self, limits: Limits) -> None:
-        self.receiving = limits
-        self.sending = limits
+        self.receiving: Limits = limits
+        self.sending: Limits = limits

@@ -75,4 +75,4 @@ class DefaultLimits:
     __slots__ = ("broker",)
 
     def __init__(self, broker: BrokerLimits | None = None) -> None:
-        self.broker = BrokerLimits() if broker is None else broker
+        self.broker: BrokerLimits = BrokerLimits() if broker is None else broker

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import MutableMapping
+from typing import Any, Final
 
 from pb_jelly import (
     setUnjellyableFactoryForClass,
@@ -31,4 +32,4 @@ MAX_BROKER_REFS: int = BrokerLimits().exported_references
 setCopierForClass = setUnjellyableForClass
 setCopierForClassTree = setUnjellyableForClassTree
 setFactoryForClass = setUnjellyableFactoryForClass
-copyTags = unjellyableRegistry
+copyTags: MutableMapping[Any, Any] = unjellyableRegistry

@@ -71,7 +71,9 @@ class Pager:
         *args: Any,
         **kw: Any,
     ) -> None:
-        self.callback = callback if callable(callback) else None
+        self.callback: Callable[..., object] | None = (
+            callback if callable(callback) else None
+        )
         self.callbackArgs = args
         self.callbackKeyword = kw
         self._stillPaging = True
@@ -193,7 +195,7 @@ class StringPager(Pager):
         **kw: Any,
     ) -> None:
         self.string = st
-        self.pointer = 0
+        self.pointer: int = 0
         self.chunkSize = chunkSize
         super().__init__(collector, callback, *args, **kw)
 

@@ -58,7 +58,7 @@ class Publishable(Cacheable):
 
     def republish(self) -> None:
         """Note a change, which makes the copies of peers out of date."""
-        self.timestamp = time.time()
+        self.timestamp: float = time.time()
 
     def view_getStateToPublish(self, perspective: Any) -> Any:
         """Return the state to a peer that does not have it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pb_jelly._deserialize.unjellier import Unjellier
+from pb_jelly._policy.observed_dict import LiveDict
 from pb_jelly._policy.security_options import (
     DummySecurityOptions,
     default_registry,
@@ -37,10 +38,10 @@ __all__ = [
 
 #: Registered classes and callables, by the name at the head of an expression.  Setting
 #: an item registers, as `setUnjellyableForClass` does.
-unjellyableRegistry = default_registry.unjellyables
+unjellyableRegistry: LiveDict[Any] = default_registry.unjellyables
 #: Factories, called with the state of an instance, by the name at the head of its
 #: expression.  Setting an item registers, as `setUnjellyableFactoryForClass` does.
-unjellyableFactoryRegistry = default_registry.factories
+unjellyableFactoryRegistry: LiveDict[Any] = default_registry.factories
 
 _EVERYTHING = DummySecurityOptions()
 

@@ -50,7 +50,7 @@ class JellyError(Exception):
 
     def __init__(self, message: str = "", *, path: str = "") -> None:
         super().__init__(_bounded(str(message), _MESSAGE_LENGTH))
-        self.path = _bounded(path, _PATH_LENGTH)
+        self.path: str = _bounded(path, _PATH_LENGTH)
 
     def __str__(self) -> str:
         message = self._message()

@@ -137,7 +137,7 @@ class Decoding:
         self._pieces: list[bytes | bytearray] = _NO_PIECES
         self._missing = 0
         self._queue: deque[bytes] | None = None
-        self.has_backlog = False
+        self.has_backlog: bool = False
         self._error: BananaError | None = None
 
     def _feed(self, data: bytes, max_messages: int) -> list[SExp]:

@@ -48,9 +48,9 @@ class LaneWindow:
     )
 
     def __init__(self) -> None:
-        self.sent = 0
-        self.arrived = 0
-        self.size = LEAST_WINDOW
+        self.sent: int = 0
+        self.arrived: int = 0
+        self.size: int = LEAST_WINDOW
         # The time at which it was learned how much has arrived, or the first piece
         # since was sent.
         self._arrived_at = 0.0

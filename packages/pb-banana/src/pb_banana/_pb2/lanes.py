@@ -69,7 +69,7 @@ class LaneMessage:
         self.is_sent = is_sent
         self.call = call
         self.lane = 0
-        self.offset = 0
+        self.offset: int = 0
 
     def take(self, most: int) -> list[bytes | memoryview]:
         """Return the next bytes, in parts.
@@ -106,9 +106,9 @@ class LaneQueue:
     __slots__ = ("_begun", "_free", "_waiting", "lanes", "max_frame", "size")
 
     def __init__(self, max_frame: int, lanes: int = LAST_LANE) -> None:
-        self.max_frame = max_frame
-        self.lanes = lanes
-        self.size = 0
+        self.max_frame: int = max_frame
+        self.lanes: int = lanes
+        self.size: int = 0
         self._begun: deque[LaneMessage] = deque()
         self._waiting: deque[LaneMessage] = deque()
         self._free: list[int] = []

@@ -177,8 +177,8 @@ class Sent:
     __slots__ = ("parts", "size")
 
     def __init__(self, parts: list[bytes | memoryview], size: int) -> None:
-        self.parts = parts
-        self.size = size
+        self.parts: list[bytes | memoryview] = parts
+        self.size: int = size
 
     def frame(self) -> bytes:
         """Return the message in one frame."""

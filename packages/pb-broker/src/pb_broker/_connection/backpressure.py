@@ -65,7 +65,7 @@ class Backpressure:
     def __init__(self, broker: WritingConnection) -> None:
         self._broker = broker
         self.clogged: Any = None
-        self.is_wary = True
+        self.is_wary: bool = True
 
     def undelivered(self) -> int:
         """Return the number of bytes written that the peer has not taken in."""

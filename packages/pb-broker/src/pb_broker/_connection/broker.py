@@ -105,12 +105,12 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
 
     def __init__(self, isClient: Any = True, security: Any = None) -> None:
         super().__init__(isClient)
-        self.is_authenticated = True
+        self.is_authenticated: bool = True
         self.disconnected: int = 0
         self.lifecycle = Lifecycle()
-        self.peer_log = PeerLog(self)
-        self.outbox = TransportOutbox(self)
-        self.reading = Reading(self, self._connection, self.outbox)
+        self.peer_log: PeerLog = PeerLog(self)
+        self.outbox: TransportOutbox = TransportOutbox(self)
+        self.reading: Reading = Reading(self, self._connection, self.outbox)
         policy = globalSecurity if security is None else security
         self.session = Session(self, self._connection, policy, self.outbox)
         # Pagers that have more to send; None before the first of them.

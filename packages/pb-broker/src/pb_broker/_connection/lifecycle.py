@@ -90,7 +90,7 @@ class Lifecycle:
     __slots__ = ("closing", "connects", "disconnects", "failures", "state")
 
     def __init__(self) -> None:
-        self.state = State.NEGOTIATING
+        self.state: State = State.NEGOTIATING
         self.closing: Closing | None = None
         self.connects: list[Callable[[], object]] | None = []
         self.disconnects: Notices | None = None

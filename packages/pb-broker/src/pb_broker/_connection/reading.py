@@ -106,8 +106,8 @@ class Reading:
         # True if the last batch ended within a message, which may be a huge one.
         self._is_partial = False
         self.continuation: Any = None
-        self.is_held = False
-        self.is_on = True
+        self.is_held: bool = False
+        self.is_on: bool = True
         self.turns: LoginTurns | None = None
         self.unread: list[bytes] | None = None
 

@@ -89,8 +89,8 @@ class TransportOutbox(Backpressure):
     def __init__(self, broker: WritingConnection) -> None:
         super().__init__(broker)
         self.gathered: list[bytes] | None = None
-        self.handed = 0
-        self.unchecked = 0
+        self.handed: int = 0
+        self.unchecked: int = 0
 
     @property
     def _codec(self) -> MessageCodec:

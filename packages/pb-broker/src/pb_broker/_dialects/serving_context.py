@@ -36,10 +36,10 @@ class ServingContext:
         args: Any = None,
         kw: Any = None,
     ) -> None:
-        self.perspective = perspective
-        self.method = method
-        self.args = args
-        self.kw = kw
+        self.perspective: Any = perspective
+        self.method: Any = method
+        self.args: Any = args
+        self.kw: Any = kw
         self.exported: list[int] | None = None
         self.cached: list[int] | None = None
 

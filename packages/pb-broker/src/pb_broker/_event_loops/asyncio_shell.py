@@ -64,8 +64,8 @@ class _CallFuture(asyncio.Future[Any]):
     called_on: Any = None
 
     # The names that sessions use, which are those of a Deferred.
-    callback = asyncio.Future.set_result
-    called = property(asyncio.Future.done)
+    callback: Callable[[Any, Any], None] = asyncio.Future.set_result
+    called: property = property(asyncio.Future.done)
 
     def errback(self, failure: Failure) -> None:
         """Fail the call."""

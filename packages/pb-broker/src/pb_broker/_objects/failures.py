@@ -499,7 +499,7 @@ class CopiedFailure(RemoteCopy, Failure):
         }
         self.parents = names
         # The traceback comes as text, without frames.
-        self.frames = []
+        self.frames: list[Any] = []
 
     def unjellyFor(self, unjellier: Unjellier, jellyList: list[Any]) -> Any:
         """Fill this blank instance from ``jellyList`` and return it."""

@@ -73,7 +73,7 @@ class IncomingStream:
         self._read = False
         self._is_asked = False
         self.error: BaseException | None = None
-        self.is_over = False
+        self.is_over: bool = False
         self.window = _ITEMS
         self.wake: Callable[[], None] | None = None
 

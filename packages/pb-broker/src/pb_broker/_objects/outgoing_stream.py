@@ -147,9 +147,9 @@ class OutgoingStream:
     def __init__(
         self, sender: StreamSender, iterator: AsyncIterator[Any], served: Served
     ) -> None:
-        self.is_started = False
+        self.is_started: bool = False
         self.number = 0
-        self.perspective = served[0]
+        self.perspective: Any = served[0]
         self.served = served
         self._sender = sender
         self._iterator = iterator

@@ -34,8 +34,8 @@ class RemoteMethod:
     __slots__ = ("name", "obj")
 
     def __init__(self, obj: RemoteReference, name: str) -> None:
-        self.obj = obj
-        self.name = name
+        self.obj: RemoteReference[Any] = obj
+        self.name: str = name
 
     def __eq__(self, other: object) -> bool:
         """Return True if ``other`` is the same method of the same object."""
@@ -72,8 +72,8 @@ class TimedReference(Caller):
     __slots__ = ("reference", "seconds")
 
     def __init__(self, reference: RemoteReference, seconds: float | None) -> None:
-        self.reference = reference
-        self.seconds = seconds
+        self.reference: RemoteReference[Any] = reference
+        self.seconds: float | None = seconds
 
     def __repr__(self) -> str:
         """Name the reference and the limit."""
@@ -150,10 +150,10 @@ class RemoteReference(Passed[Interface_co]):
     def __init__(
         self, perspective: Any, broker: Any, luid: int | bytes, doRefCount: int
     ) -> None:
-        self.luid = luid
+        self.luid: int | bytes = luid
         self.session: Any = getattr(broker, "session", None) or _NoSession(broker)
-        self.doRefCount = doRefCount
-        self.perspective = perspective
+        self.doRefCount: int = doRefCount
+        self.perspective: Any = perspective
         self.disconnectCallbacks: Any = ()
 
     @property

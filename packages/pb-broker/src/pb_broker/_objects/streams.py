@@ -131,7 +131,7 @@ class StreamSource(Referenceable):
         self, broker: Any, generator: AsyncIterator[Any], perspective: Any
     ) -> None:
         self.perspective = perspective
-        self.sent = 0
+        self.sent: int = 0
         self._broker = broker
         self._generator = generator
         self._items: deque[Any] = deque()

@@ -71,7 +71,7 @@ class LocalIDs:
     __slots__ = ("last",)
 
     def __init__(self) -> None:
-        self.last = 0
+        self.last: int = 0
 
     def new(self) -> int:
         """Return a luid that was never used on this connection."""
@@ -95,9 +95,9 @@ class Local:
     __slots__ = ("object", "perspective", "refcount")
 
     def __init__(self, object: Any, perspective: Any = None) -> None:
-        self.object = object
-        self.perspective = perspective
-        self.refcount = 1
+        self.object: Any = object
+        self.perspective: Any = perspective
+        self.refcount: int = 1
 
     def __repr__(self) -> str:
         """Name the object's class and the count; never the object's own repr."""
@@ -155,7 +155,7 @@ class ExportTable:
         self._counts: dict[int | bytes, int] = _NO_COUNTS
         self.root: tuple[bytes, Any] | None = None
         self._names: dict[bytes, Any] = _NO_NAMES
-        self.named = 0
+        self.named: int = 0
 
     def __len__(self) -> int:
         """Return how many objects there are, those with names included."""

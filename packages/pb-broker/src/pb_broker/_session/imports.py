@@ -37,7 +37,7 @@ class Imports:
         self._broker = broker
         self._quotas = quotas
         self._exports = exports
-        self.count = 0
+        self.count: int = 0
         self.hooks: SessionHooks | None = None
 
     def add(self, luid: int) -> None:

@@ -144,10 +144,10 @@ class IncomingCalls:
         peer_closes: Callable[[], None],
         state: CallState,
     ) -> None:
-        self.state = state
+        self.state: CallState = state
         self._host = host
-        self.codec = codec
-        self.outbox = outbox
+        self.codec: MessageCodec = codec
+        self.outbox: Outbox = outbox
         self._quotas = quotas
         self._exports = exports
         self._caches = caches

@@ -103,9 +103,9 @@ class OutgoingCalls:
         self, host: Host, codec: MessageCodec, outbox: Outbox, state: CallState
     ) -> None:
         self._host = host
-        self.state = state
-        self.codec = codec
-        self.outbox = outbox
+        self.state: CallState = state
+        self.codec: MessageCodec = codec
+        self.outbox: Outbox = outbox
         self.lost: Failure | None = None
         self.metadata: Mapping[str, str] | None = None
         self.handed: int | None = None

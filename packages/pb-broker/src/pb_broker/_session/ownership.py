@@ -101,7 +101,7 @@ class Owner:
     def __init__(self) -> None:
         self.exports: set[int] = set()
         self.caches: set[int] = set()
-        self.is_over = False
+        self.is_over: bool = False
 
 
 #: The owners of references that are never taken back.
@@ -144,7 +144,7 @@ class Ownership(SessionHooks):
         self._of_caches: dict[int, frozenset[Owner]] = {}
         # The owners of the peer's objects, and how many references there are to each.
         self._of_imports: dict[int | bytes, tuple[frozenset[Owner], int]] = {}
-        self.was_called = False
+        self.was_called: bool = False
 
     @property
     def caller(self) -> frozenset[Owner] | None:

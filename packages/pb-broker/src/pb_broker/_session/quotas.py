@@ -36,7 +36,7 @@ class Quotas:
         self._defaults = defaults
         self.limits: BrokerLimits | None = None
         self.login_limits: BrokerLimits | None = None
-        self.violations = 0
+        self.violations: int = 0
 
     @property
     def current(self) -> BrokerLimits:

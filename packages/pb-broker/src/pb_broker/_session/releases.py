@@ -37,13 +37,13 @@ class Releases:
     __slots__ = ("_host", "codec", "hooks", "is_over", "outbox", "queue", "thread")
 
     def __init__(self, codec: MessageCodec, outbox: Outbox, host: Host) -> None:
-        self.codec = codec
+        self.codec: MessageCodec = codec
         self._host = host
-        self.outbox = outbox
+        self.outbox: Outbox = outbox
         self.hooks: SessionHooks | None = None
-        self.is_over = False
+        self.is_over: bool = False
         self.queue: list[tuple[int | bytes, int]] = []
-        self.thread = get_ident()
+        self.thread: int = get_ident()
 
     def add(self, luid: int | bytes, kind: int) -> None:
         """Let go of one object of the peer's, now or soon.

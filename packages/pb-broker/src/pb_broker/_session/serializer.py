@@ -85,15 +85,15 @@ class Serializer:
         take_back: Callable[[ServingContext], None],
     ) -> None:
         self.invoker: Any = invoker
-        self.in_force = wire.in_force
-        self.types = invoker.pb_types
+        self.in_force: LimitsInForce = wire.in_force
+        self.types: Mapping[bytes, Any] = invoker.pb_types
         self._security = security
-        self.is_lenient = is_lenient
+        self.is_lenient: bool = is_lenient
         self.tables: CurrentTables = current_tables(security, lenient=is_lenient)
         self._modern: ValuePolicy | None = None
         self._take_back = take_back
         self.context: ServingContext | None = None
-        self.served = NOBODY
+        self.served: Served = NOBODY
 
     @property
     def security(self) -> Taster:

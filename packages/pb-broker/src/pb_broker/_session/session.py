@@ -143,7 +143,7 @@ class Session:
         security: Taster,
         outbox: Outbox,
     ) -> None:
-        self.broker = host
+        self.broker: SessionHost = host
         self.core: CallCore | None = None
         self.observers: ObserverHooks | None = None
         self.hooks: SessionHooks | None = None
@@ -151,21 +151,22 @@ class Session:
         self.streams: Streams | None = None
         profile = host.profile
         invoker: Any = host
-        self.local_ids = LocalIDs()
-        self.exports = ExportTable(self.local_ids)
-        self.caches = CacheTable(self.local_ids)
-        self.quotas = Quotas(profile.defaults)
-        self.imports = Imports(host, self.quotas, self.exports)
-        self.serializer = Serializer(
+        self.local_ids: LocalIDs = LocalIDs()
+        self.exports: ExportTable = ExportTable(self.local_ids)
+        self.caches: CacheTable = CacheTable(self.local_ids)
+        self.quotas: Quotas = Quotas(profile.defaults)
+        self.imports: Imports = Imports(host, self.quotas, self.exports)
+        self.serializer: Serializer = Serializer(
             invoker, connection, security, profile.lenient, self.undo
         )
-        self.pb = PbCodec(
+        self.pb: PbCodec = PbCodec(
             connection, self.serializer, self.imports, bool(host.isClient)
         )
         self.codec: MessageCodec = self.pb
-        self.state = state = CallState(NO_CALLS)
-        self.outgoing = OutgoingCalls(host, self.codec, outbox, state)
-        self.incoming = IncomingCalls(
+        state = CallState(NO_CALLS)
+        self.state: CallState = state
+        self.outgoing: OutgoingCalls = OutgoingCalls(host, self.codec, outbox, state)
+        self.incoming: IncomingCalls = IncomingCalls(
             host,
             self.codec,
             outbox,
@@ -175,7 +176,7 @@ class Session:
             self.outgoing.note_refused,
             state,
         )
-        self.releases = Releases(self.codec, outbox, host)
+        self.releases: Releases = Releases(self.codec, outbox, host)
 
     # The dialect
 

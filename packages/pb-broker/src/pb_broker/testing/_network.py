@@ -46,11 +46,11 @@ class SimulatedTransport:
         self._other: SimulatedTransport = self
         self._is_reading = True
         self._delivery: Any = None
-        self.connected = True
-        self.disconnecting = False
+        self.connected: bool = True
+        self.disconnecting: bool = False
         self.producer: Any = None
         self.received = 0
-        self.undelivered = bytearray()
+        self.undelivered: bytearray = bytearray()
 
     def __repr__(self) -> str:
         return f"<{self._name}, {len(self.undelivered)} bytes undelivered>"
@@ -191,11 +191,11 @@ class Link:
         self._cut_after = cut_after
         self.client = client
         self.server = server
-        self.carried = 0
-        self.is_ending = False
-        self.is_frozen = False
-        self.client_transport = SimulatedTransport(self, "client")
-        self.server_transport = SimulatedTransport(self, "server")
+        self.carried: int = 0
+        self.is_ending: bool = False
+        self.is_frozen: bool = False
+        self.client_transport: SimulatedTransport = SimulatedTransport(self, "client")
+        self.server_transport: SimulatedTransport = SimulatedTransport(self, "server")
         self._ends = (self.client_transport, self.server_transport)
         for end, other, protocol in (
             (self.client_transport, self.server_transport, client),
@@ -293,7 +293,7 @@ class SimulatedNetwork:
 
     def __init__(self, seed: int = 0) -> None:
         self.clock = Clock()
-        self.random = Random(seed)
+        self.random: Random = Random(seed)
         self.links: list[Link] = []
 
     def connect(

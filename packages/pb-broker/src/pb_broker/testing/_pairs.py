@@ -40,9 +40,9 @@ class MemoryTransport:
     def __init__(self, name: str = "memory") -> None:
         self.name = name
         self.written: list[bytes] = []
-        self.disconnecting = False
-        self.aborted = False
-        self.is_reading = True
+        self.disconnecting: bool = False
+        self.aborted: bool = False
+        self.is_reading: bool = True
         self.producer: Any = None
 
     def write(self, data: bytes) -> None:
@@ -112,9 +112,9 @@ class Pair:
         self.server = server
         self.client_factory: Any = None
         self.server_factory: Any = None
-        self.client_transport = MemoryTransport("client")
-        self.server_transport = MemoryTransport("server")
-        self.closed = False
+        self.client_transport: MemoryTransport = MemoryTransport("client")
+        self.server_transport: MemoryTransport = MemoryTransport("server")
+        self.closed: bool = False
         self._clock = Clock()
         for end in (client, server):
             if getattr(end, "clock", self) is None:

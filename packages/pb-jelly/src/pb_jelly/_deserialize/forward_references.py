@@ -60,10 +60,10 @@ class Pending:
     __slots__ = ("action", "done", "followers", "missing", "value")
 
     def __init__(self, action: Callable[[], Any] | None = None) -> None:
-        self.action = action
-        self.missing = 0
+        self.action: Callable[[], Any] | None = action
+        self.missing: int = 0
         self.followers: list[Pending] = []
-        self.done = False
+        self.done: bool = False
         self.value: Any = None
 
     def follow(self, others: Iterable[Pending]) -> None:
@@ -102,8 +102,8 @@ class ForwardReferences:
     """
 
     def __init__(self, nodes: int) -> None:
-        self.is_needed = False
-        self.is_wary = False
+        self.is_needed: bool = False
+        self.is_wary: bool = False
         self.blank: dict[int, Pending] = {}
         self.steps: list[Pending] = []
         self._work = HashWork(nodes)

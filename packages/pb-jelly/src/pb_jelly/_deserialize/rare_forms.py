@@ -98,13 +98,13 @@ class Build:
         needs_whole: bool = False,
         rest: Callable[[Any], Build] | None = None,
     ) -> None:
-        self.parts = parts
-        self.make = make
-        self.blank = blank
-        self.names = names or ("",) * len(parts)
-        self.needs_whole = needs_whole
-        self.rest = rest
-        self.mark = 0
+        self.parts: list[Any] = parts
+        self.make: Callable[[list[Any]], Any] = make
+        self.blank: Any = blank
+        self.names: tuple[str | None, ...] = names or ("",) * len(parts)
+        self.needs_whole: bool = needs_whole
+        self.rest: Callable[[Any], Build] | None = rest
+        self.mark: int = 0
         self.number: int | None = None
 
 

@@ -85,10 +85,10 @@ class Target:
         self.kind = kind
         self.make = make
         self.copier = copier
-        self.has_setstate = kind == GENERIC and has_own_setstate(make)
-        self.has_callback = hasattr(make, "postUnjelly")
-        self.has_new = make.__new__ is not object.__new__
-        self.is_plain = (
+        self.has_setstate: bool = kind == GENERIC and has_own_setstate(make)
+        self.has_callback: bool = hasattr(make, "postUnjelly")
+        self.has_new: bool = make.__new__ is not object.__new__
+        self.is_plain: bool = (
             kind == STATE
             and not self.has_new
             and is_default(make.setStateFor)
@@ -188,7 +188,7 @@ class PolicyTable:
             cls if cls in self.types else _Nothing for cls in (str, type(None), bool)
         )
         self.scalars: tuple[type[Any], type[Any], type[Any]] = (text, none, truth)
-        self.is_ordinary = _Nothing not in self.scalars and all(
+        self.is_ordinary: bool = _Nothing not in self.scalars and all(
             entry.head in self.heads for entry in ORDINARY
         )
 
@@ -270,7 +270,7 @@ class CurrentTables:
     def __init__(
         self, taster: Taster, *, modern: bool = False, lenient: bool = False
     ) -> None:
-        self.taster = taster
+        self.taster: Taster = taster
         self._modern = modern
         self._lenient = lenient
         self._renew()
@@ -282,9 +282,11 @@ class CurrentTables:
         return self
 
     def _renew(self) -> None:
-        self.edits = ALL_EDITS.count
-        self.reading = table_for(self.taster, self._modern)
-        self.sending = sending_table(self.taster, self._modern, self._lenient)
+        self.edits: int = ALL_EDITS.count
+        self.reading: PolicyTable = table_for(self.taster, self._modern)
+        self.sending: PolicyTable = sending_table(
+            self.taster, self._modern, self._lenient
+        )
 
 
 def current_tables(

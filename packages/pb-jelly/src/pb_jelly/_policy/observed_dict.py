@@ -24,7 +24,7 @@ class Edits:
     __slots__ = ("count",)
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
 
     def add(self) -> None:
         """Count one edit, here and in `ALL_EDITS`."""
@@ -51,7 +51,7 @@ class LiveDict(dict[Any, _Value]):
 
     def __init__(self, edits: Edits | None = None) -> None:
         super().__init__()
-        self.edits = Edits() if edits is None else edits
+        self.edits: Edits = Edits() if edits is None else edits
 
     def __setitem__(self, key: Any, value: _Value) -> None:
         super().__setitem__(key, value)

@@ -63,7 +63,7 @@ class SecurityOptions:
     """
 
     #: Types that `allowBasicTypes` allows.
-    basicTypes = [  # noqa: RUF012 - published as a list
+    basicTypes: list[str] = [  # noqa: RUF012 - published as a list
         "dictionary",
         "list",
         "tuple",
@@ -181,8 +181,8 @@ class SecurityOptions:
 
 
 #: The default policy: scalars, containers, and every class registered for the process.
-globalSecurity = SecurityOptions(ClassRegistry())
+globalSecurity: SecurityOptions = SecurityOptions(ClassRegistry())
 globalSecurity.allowBasicTypes()
 #: The registry of the process, whose every name `globalSecurity` allows.
-default_registry = ClassRegistry(listed_in=globalSecurity)
+default_registry: ClassRegistry = ClassRegistry(listed_in=globalSecurity)
 globalSecurity.registry = default_registry

@@ -76,7 +76,7 @@ class TypeHandler:
         refusal: JellyError | None = None,
     ) -> None:
         self.op = op
-        self.tag = name.encode("utf-8")
+        self.tag: bytes = name.encode("utf-8")
         self.base = base
         self.is_leaf = False
         self.numbered: tuple[bytes, str] | None = None

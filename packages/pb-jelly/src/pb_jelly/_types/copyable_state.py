@@ -92,15 +92,15 @@ class Copier:
         ignore_unknown: bool = False,
         functions: Functions | None = None,
     ) -> None:
-        self.cls = cls
+        self.cls: type[Any] = cls
         self.name = name
-        self.tag = name.encode("utf-8")
-        self.is_whole = functions is not None or issubclass(cls, Enum)
+        self.tag: bytes = name.encode("utf-8")
+        self.is_whole: bool = functions is not None or issubclass(cls, Enum)
         self._functions = functions
         self.version = version
         # The key that twisted.persisted.styles.Versioned uses.  No attribute has such a
         # name, and a peer without versions reads it as one more attribute.
-        self.version_key = f"{name}.persistenceVersion"
+        self.version_key: str = f"{name}.persistenceVersion"
         self._upgrade = upgrade
         self._ignore_unknown = ignore_unknown
         self._known: _Form | None = None

@@ -138,7 +138,7 @@ class PbCodec:
         self._serializer = serializer
         self._imports = imports
         self._is_client = is_client
-        self.busy = 0
+        self.busy: int = 0
         # True if messages are held until there is a dialect; and the held messages.
         self._holds = True
         self._held: list[list[Any]] | None = None

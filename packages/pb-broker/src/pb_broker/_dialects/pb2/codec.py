@@ -167,13 +167,12 @@ class Pb2Codec:
         basic = ValuePolicy(_BASIC_TABLES, policy.modern.in_force, endings=ENDINGS)
         self._failures = MessageExchange(basic, asked, received, frames)
         lanes = LaneQueue(LEAST_FRAME)
-        self.core = core = CallCore(
-            exchange, asked, received, lanes, state, policy.modern
-        )
-        self.outgoing = OutgoingMessages(
+        core = CallCore(exchange, asked, received, lanes, state, policy.modern)
+        self.core: CallCore = core
+        self.outgoing: OutgoingMessages = OutgoingMessages(
             connection, core, policy.undo, lambda *end: sink.outgoing.fail(*end)
         )
-        self.kept = KeptAnswers(
+        self.kept: KeptAnswers = KeptAnswers(
             lambda data: exchange.value(data, values.own),
             values.luid_of,
             values.perspective_of,
@@ -181,7 +180,7 @@ class Pb2Codec:
             lambda: 2 * limits().wire.message_bytes,
         )
         values.kept = self.kept
-        self.incoming = IncomingMessages(
+        self.incoming: IncomingMessages = IncomingMessages(
             connection,
             sink,
             self.outgoing,

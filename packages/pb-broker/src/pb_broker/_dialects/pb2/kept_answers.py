@@ -53,7 +53,7 @@ class PromisedPart:
 
     def __init__(self, path: Path) -> None:
         self.kept: KeptAnswer
-        self.path = path
+        self.path: Path = path
         self.value: Any = None
         self.error: Exception | None = None
 
@@ -76,8 +76,8 @@ class KeptAnswer:
         # The answer as objects, to find what is called; they are handed to no method.
         self._parts: Any = _UNREAD
         self.error: Callable[[int], list[bytes]] | None = None
-        self.is_finished = False
-        self.is_known = False
+        self.is_finished: bool = False
+        self.is_known: bool = False
         self.waiting: list[Callable[[], None]] = []
 
     def known(self, data: bytes) -> None:

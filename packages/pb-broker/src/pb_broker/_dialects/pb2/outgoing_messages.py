@@ -30,6 +30,7 @@ from pb_banana.extending import (
     CreditTaken,
     Key,
     LaneMessage,
+    LaneQueue,
     LaneWindow,
     Sent,
     integers,
@@ -178,12 +179,12 @@ class OutgoingMessages:
         self._core = core
         self._undo = undo
         self._fail = fail
-        self.lanes = core.lanes
+        self.lanes: LaneQueue = core.lanes
         self._window = LaneWindow()
         # True if a piece has gone since the peer's last ping.
         self._has_moved = False
         self.new_ping: Callable[[Callable[[], None]], bytes]
-        self.streams = 0
+        self.streams: int = 0
         # Messages until the greetings have crossed.
         self._held: list[OutgoingCall] = []
         self._waiting: CreditWait[OutgoingCall] = CreditWait(
