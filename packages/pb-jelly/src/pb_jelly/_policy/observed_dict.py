@@ -47,11 +47,11 @@ class LiveDict(dict[Any, _Value]):
     """
 
     # Class attribute: unpickling sets items before it sets attributes.
-    edits = Edits()
+    edits: Edits = Edits()
 
     def __init__(self, edits: Edits | None = None) -> None:
         super().__init__()
-        self.edits: Edits = Edits() if edits is None else edits
+        self.edits = Edits() if edits is None else edits
 
     def __setitem__(self, key: Any, value: _Value) -> None:
         super().__setitem__(key, value)
