@@ -248,7 +248,7 @@ class FilePager(Pager):
 
     def startProducing(self, fd: BinaryIO) -> None:
         """Begin to read ``fd``."""
-        self.deferred = FileSender().beginFileTransfer(fd, self)
+        self.deferred: Deferred[Any] = FileSender().beginFileTransfer(fd, self)
         self.deferred.addBoth(lambda _: self.stopPaging())
 
     def paging_failed(self, failure: Failure) -> None:

@@ -8,7 +8,7 @@ raised in both directions.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = [
     "InsecureJelly",
@@ -110,7 +110,7 @@ class LimitExceeded(JellyError):
     def __init__(self, limit: str, used: int, allowed: int, *, path: str = "") -> None:
         super().__init__(path=path)
         # copy and pickle call the class with these, so they are its parameters.
-        self.args = (limit, used, allowed)
+        self.args: tuple[Any, ...] = (limit, used, allowed)
         self.limit = limit
         self.used = used
         self.allowed = allowed

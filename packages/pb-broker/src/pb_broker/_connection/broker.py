@@ -107,12 +107,12 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         super().__init__(isClient)
         self.is_authenticated: bool = True
         self.disconnected: int = 0
-        self.lifecycle = Lifecycle()
+        self.lifecycle: Lifecycle = Lifecycle()
         self.peer_log: PeerLog = PeerLog(self)
         self.outbox: TransportOutbox = TransportOutbox(self)
         self.reading: Reading = Reading(self, self._connection, self.outbox)
         policy = globalSecurity if security is None else security
-        self.session = Session(self, self._connection, policy, self.outbox)
+        self.session: Session = Session(self, self._connection, policy, self.outbox)
         # Pagers that have more to send; None before the first of them.
         self._producers: list[Any] | None = None
         # True while the transport asks for them, and for pieces of messages.
@@ -190,8 +190,8 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
             names: The names: a server offers them in this order, a client takes the
                 first of the server's that it knows.
         """
-        self.knownDialects = tuple(names)
-        self._connection.dialects = self.knownDialects
+        self.knownDialects: Sequence[bytes] = tuple(names)
+        self._connection.dialects = tuple(names)
         if b"pb2" in names:
             self.session.offer_pb2()
 
@@ -514,7 +514,7 @@ class Broker(ObjectRegistry, PublishedViews, Banana):
         """
         if self._connection.dialect is None:
             # The peer may not speak PB at all: waiting calls fail with this error.
-            self.why_given_up = error
+            self.why_given_up: Exception | None = error
         _log.error(
             "The peer broke the protocol: {error}",
             pb_event="protocol_broken",

@@ -158,7 +158,7 @@ class AsyncioShell(Shell):
         self._thread = get_ident()
         # Kept here because a loop has only weak references to its tasks.
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.new_call = partial(_CallFuture, loop=loop)
+        self.new_call: Any = partial(_CallFuture, loop=loop)
 
     def begun_call(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
-from typing import Any, Final, SupportsIndex, overload
+from typing import Any, ClassVar, Final, SupportsIndex, overload
 
 __all__ = ["Notices"]
 
@@ -134,7 +134,7 @@ class Notices(MutableSequence[Callable[..., object]]):
         return NotImplemented
 
     # Unhashable, as a list is.
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return repr(list(self._callbacks.values()))

@@ -158,8 +158,7 @@ class AsReferenceable(Referenceable):
     """
 
     def __init__(self, object: Any, messageType: str = "remote") -> None:
-        self.remoteMessageReceived = getattr(  # type: ignore[method-assign]
-            object, messageType + "MessageReceived"
-        )
+        entry: Callable[..., Any] = getattr(object, messageType + "MessageReceived")
+        self.remoteMessageReceived: Callable[..., Any] = entry
         if messageType == "perspective":
             self.perspective = object

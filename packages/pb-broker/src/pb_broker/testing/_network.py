@@ -292,7 +292,7 @@ class SimulatedNetwork:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.clock = Clock()
+        self.clock: Clock = Clock()
         self.random: Random = Random(seed)
         self.links: list[Link] = []
 

@@ -7,6 +7,7 @@ peers and for tickets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from twisted.cred.credentials import Anonymous
@@ -52,7 +53,7 @@ class LoginRoot(SaslRoot):
     ) -> None:
         super().__init__(portal, broker, login_service)
         if self.login_service.tickets is None:
-            self.unavailable = _NO_TICKETS
+            self.unavailable: Mapping[str, str] = _NO_TICKETS
         self._challenges = Challenges(
             broker,
             self._admit_by_md5,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ class Banana(_Banana):
     """A Protocol whose messages are s-expressions, with the process's limits."""
 
     # A list, as in the original, to which subclasses add.
-    knownDialects = [b"pb", b"none"]  # noqa: RUF012
+    knownDialects: Sequence[bytes] = [b"pb", b"none"]
 
     def _limits(self) -> Limits:
         return _legacy.wire_limits()
