@@ -1,5 +1,8 @@
 """This module declares the interfaces that a broker expects of programs' objects."""
 
+# The methods of an interface have no self.
+# pyright: reportSelfClsParameterName=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -115,7 +115,7 @@ class Incoming(Protocol):
     def target(self, luid: int | bytes, to_copy: bool) -> Any:
         """Return the object that is called; None if there is none."""
 
-    def check(self, target: Any, method: bytes) -> None:
+    def check(self, target: Any, name: bytes) -> None:
         """Raise the reason why a call may not be made now, if there is one."""
 
     def raised(
@@ -616,7 +616,10 @@ class CallCore:
             name = method.decode()
             if limit >= 0:
                 self._due.set((self, self.seconds() + limit))
-            result = instance.remoteMessageReceived(self._host, name, args, kw)
+            # `check` has refused an instance of None.
+            result = instance.remoteMessageReceived(  # pyright: ignore
+                self._host, name, args, kw
+            )
             served = (perspective, name, args, kw)
             if type(result) in _VALUES:
                 if wanted and not state.is_over:

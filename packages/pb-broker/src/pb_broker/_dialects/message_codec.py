@@ -318,8 +318,12 @@ class MessageCodec(Protocol):
             never is for them; calls can be cancelled then, and have deadlines.
     """
 
-    busy: int
     is_modern: ClassVar[bool]
+
+    @property
+    def busy(self) -> int: ...
+    @busy.setter
+    def busy(self, busy: int) -> None: ...
 
     @property
     def is_ready(self) -> bool:
