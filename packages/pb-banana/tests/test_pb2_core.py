@@ -202,8 +202,8 @@ class End:
         self.values = Values()
         self.kept: dict[int, Any] = {}
         self.waiting: list[Any] = []
-        self.abandoned: set[int] = set()
-        self.withdrawn: set[int] = set()
+        self.abandoned: dict[int, None] = {}
+        self.withdrawn: dict[int, None] = {}
         self.time = 1000.0
         sent, received = AskedSent(self.values), AskedReceived(self.values)
         frames = FrameReader(65_536, 10**6, 10**6)
@@ -311,7 +311,7 @@ def observed(end: End) -> None:
 
 
 def with_withdrawn_calls(end: End) -> None:
-    end.withdrawn.add(5)
+    end.withdrawn[5] = None
 
 
 def with_waiting_calls(end: End) -> None:
@@ -561,9 +561,9 @@ def test_answer_to_no_call_and_to_one_that_has_ended() -> None:
 def test_answer_while_others_are_given_up() -> None:
     here = End()
     call = here.call()
-    here.abandoned |= {1, 8}
+    here.abandoned.update({1: None, 8: None})
     answered(here, 1, "x")
-    assert (call.results, here.abandoned) == (["x"], {8})
+    assert (call.results, here.abandoned) == (["x"], {8: None})
 
 
 def test_error_goes_to_the_receiver() -> None:

@@ -233,8 +233,8 @@ class CallCore:
         # The messages that go out together, while some are handled; None for none.
         self._gathered: list[bytes] | None = None
         self._waiting: Sized = ()
-        self._abandoned: set[int] = set()
-        self._withdrawn: set[int] = set()
+        self._abandoned: dict[int, None] = {}
+        self._withdrawn: dict[int, None] = {}
         self._kept: dict[int, Any] = {}
         self._longer: Longer
         self._receiver: MessageReceiver
@@ -247,7 +247,9 @@ class CallCore:
         self.open: dict[int, int] = {}
         self.sent: i64 = 0
 
-    def share(self, waiting: Sized, abandoned: set[int], withdrawn: set[int]) -> None:
+    def share(
+        self, waiting: Sized, abandoned: dict[int, None], withdrawn: dict[int, None]
+    ) -> None:
         """Share the calls from here that are not ordinary.
 
         Args:
@@ -500,7 +502,7 @@ class CallCore:
         del pending[request]
         self._exchange.received += 1
         if self._abandoned:
-            self._abandoned.discard(request)
+            self._abandoned.pop(request, None)
         # A program may have listed a Deferred of its own.
         context = getattr(call, "context", None)
         if context is None:

@@ -14,7 +14,6 @@ waits behind it, as does what depends on a message that waits.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from .framing import LAST_LANE, LENGTH_BYTES, piece
@@ -109,8 +108,9 @@ class LaneQueue:
         self.max_frame: int = max_frame
         self.lanes: int = lanes
         self.size: int = 0
-        self._begun: deque[LaneMessage] = deque()
-        self._waiting: deque[LaneMessage] = deque()
+        # Lists, which are small: at most one for each lane; and few that wait.
+        self._begun: list[LaneMessage] = []
+        self._waiting: list[LaneMessage] = []
         self._free: list[int] = []
 
     def __bool__(self) -> bool:
@@ -141,12 +141,11 @@ class LaneQueue:
 
     def _begin_those_that_can(self) -> None:
         """Put messages that no other holds back on lanes, as far as there are lanes."""
-        kept: deque[LaneMessage] = deque()
+        kept: list[LaneMessage] = []
         blocked: set[Key] = set()
         for message in self._begun:
             blocked |= message.begins
-        while self._waiting:
-            message = self._waiting.popleft()
+        for message in self._waiting:
             if len(self._begun) < self.lanes and blocked.isdisjoint(message.needs):
                 message.lane = self._free.pop() if self._free else len(self._begun) + 1
                 self._begun.append(message)
@@ -163,7 +162,7 @@ class LaneQueue:
         """
         if not self._begun:
             return []
-        message = self._begun.popleft()
+        message = self._begun.pop(0)
         is_first = not message.offset
         most = self.max_frame - (LENGTH_BYTES if is_first else 0)
         parts = message.take(most)

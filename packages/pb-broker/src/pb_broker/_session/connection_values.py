@@ -20,7 +20,7 @@ from typing import Any, Final
 from pb_banana.extending import Part, PartUnjellier, Path, messages, tags
 from pb_broker._dialects.message_codec import Served
 from pb_broker._dialects.pb2.kept_answers import KeptAnswers, PromisedPart
-from pb_broker._dialects.pb2.noted_values import Noted
+from pb_broker._dialects.pb2.noted_values import NOTHING, Noted
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker._errors.call_endings import ENDINGS
 from pb_broker._objects.cacheable import Cacheable, RemoteCache, RemoteCacheObserver
@@ -136,10 +136,11 @@ class ConnectionValues:
         self._is_call = self._is_unowned = False
         # Functions that take the states of the copies being read, by id.
         self._fills: dict[int, Callable[[Any], object]] = {}
-        self.carried: list[tuple[str, int | bytes]] = []
-        self.mentioned: list[tuple[str, int | bytes]] = []
+        # Those of no message, to which nothing is added.
+        self.carried: list[tuple[str, int | bytes]] = NOTHING.carried
+        self.mentioned: list[tuple[str, int | bytes]] = NOTHING.mentioned
         self.served: Served = NOBODY
-        self.streams: list[OutgoingStream] = []
+        self.streams: list[OutgoingStream] = NOTHING.streams
         self.streams_here: Streams
         self.kept: KeptAnswers
         self.own = OwnValues(exports)

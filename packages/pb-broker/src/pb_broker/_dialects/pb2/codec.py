@@ -133,7 +133,7 @@ class Pb2Codec:
 
     __slots__ = (
         *("_asked", "_connection", "_exchange", "_failures", "_lane_timeout"),
-        *("_limits", "_policy", "_shared", "_values"),
+        *("_limits", "_policy", "_received", "_shared", "_values"),
         *("core", "incoming", "kept", "outgoing"),
     )
 
@@ -163,9 +163,9 @@ class Pb2Codec:
         received = AskedReceived(self._values)
         exchange = MessageExchange(policy.modern, asked, received, frames)
         self._exchange = exchange
-        # Failures have to be sent under any policy.
-        basic = ValuePolicy(_BASIC_TABLES, policy.modern.in_force, endings=ENDINGS)
-        self._failures = MessageExchange(basic, asked, received, frames)
+        # Of failures, which have to be sent under any policy; None before the first.
+        self._failures: MessageExchange | None = None
+        self._received = received
         lanes = LaneQueue(LEAST_FRAME)
         core = CallCore(exchange, asked, received, lanes, state, policy.modern)
         self.core: CallCore = core
@@ -193,6 +193,19 @@ class Pb2Codec:
         )
         core.lead(self, self.incoming, self.kept.answers)
         self.outgoing.new_ping = self.incoming.new_ping
+
+    @property
+    def failures(self) -> MessageExchange:
+        """The exchange of failures, which have to be sent under any policy."""
+        if self._failures is None:
+            in_force = self._policy.modern.in_force
+            self._failures = MessageExchange(
+                ValuePolicy(_BASIC_TABLES, in_force, endings=ENDINGS),
+                self._asked,
+                self._received,
+                self._exchange.frames,
+            )
+        return self._failures
 
     @property
     def busy(self) -> int:
@@ -419,7 +432,7 @@ class Pb2Codec:
 
     def plain_error(self, request: int, failure: Any) -> list[bytes]:
         """Return the bytes of an error; see `MessageCodec.plain_error`."""
-        write = partial(self._failures.reply, messages.ERROR, request, failure)
+        write = partial(self.failures.reply, messages.ERROR, request, failure)
         written = self._written(write, _NOBODY)
         if self.kept:
             # Its bytes, and not the failure: a traceback holds the values of frames.
@@ -498,7 +511,7 @@ class Pb2Codec:
         if failure is None:
             data = integers(messages.END, number)
             return self.outgoing.send_framed(data, frozenset([("stream", number)]))
-        exchange = self._failures if is_plain else self._exchange
+        exchange = self.failures if is_plain else self._exchange
         write = partial(exchange.reply, messages.END, number, failure)
         return self._sent(self._written(write, _NOBODY), ("stream", number))
 
@@ -524,7 +537,7 @@ class Pb2Codec:
             return b"".join(self.outgoing.send_framed(integers(messages.STOP, luid)))
         if kind == KEPT_ANSWER:
             if luid in self.outgoing.withdrawn:
-                self.outgoing.withdrawn.remove(luid)
+                del self.outgoing.withdrawn[luid]
                 return b""
             data, needs = integers(messages.FINISH, luid), ("call", luid)
         else:

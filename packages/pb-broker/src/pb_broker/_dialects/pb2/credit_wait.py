@@ -8,7 +8,6 @@ passed, and it fails with `NotExecuted`, since it was never begun.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -72,7 +71,7 @@ class CreditWait(Generic[_Call]):
         self._begin = begin
         self._expire = expire
         self._timers: dict[_Call, Any] = {}
-        self.calls: deque[_Call] = deque()
+        self.calls: list[_Call] = []
 
     @property
     def size(self) -> int:
@@ -105,7 +104,7 @@ class CreditWait(Generic[_Call]):
         """Begin the calls for which there is credit now."""
         calls = self.calls
         while calls and self._allows(calls[0].size):
-            call = calls.popleft()
+            call = calls.pop(0)
             self._timers.pop(call).cancel()
             self._begin(call)
 

@@ -463,7 +463,7 @@ class IncomingMessages:
 
     def answer(self, request: int, value: Any) -> None:
         """Give a call its answer."""
-        self._outgoing.abandoned.discard(request)
+        self._outgoing.abandoned.pop(request, None)
         if type(value) is Refusal:
             read = partial(_refuse, value, "answer")
             self._sink.outgoing.answer_unread(request, read)
@@ -475,7 +475,7 @@ class IncomingMessages:
 
     def error(self, request: int, failure: Any) -> None:
         """Have a call fail."""
-        self._outgoing.abandoned.discard(request)
+        self._outgoing.abandoned.pop(request, None)
         if type(failure) is Refusal:
             failure = failure.error
         self._sink.outgoing.fail(request, failure)

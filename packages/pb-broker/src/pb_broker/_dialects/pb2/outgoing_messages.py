@@ -180,7 +180,8 @@ class OutgoingMessages:
         self._undo = undo
         self._fail = fail
         self.lanes: LaneQueue = core.lanes
-        self._window = LaneWindow()
+        # Of the pieces; None before the first of them.
+        self._window: LaneWindow | None = None
         # True if a piece has gone since the peer's last ping.
         self._has_moved = False
         self.new_ping: Callable[[Callable[[], None]], bytes]
@@ -190,8 +191,9 @@ class OutgoingMessages:
         self._waiting: CreditWait[OutgoingCall] = CreditWait(
             carrier, self._has_credit, self._begin_late, self._expire
         )
-        self.abandoned: set[int] = set()
-        self.withdrawn: set[int] = set()
+        # Dicts, which are a third of the size of sets while they are empty.
+        self.abandoned: dict[int, None] = {}
+        self.withdrawn: dict[int, None] = {}
         core.share(self._waiting.calls, self.abandoned, self.withdrawn)
 
     @property
@@ -313,13 +315,20 @@ class OutgoingMessages:
     @property
     def is_held_back(self) -> bool:
         """True if pieces wait for signs that earlier ones have arrived."""
-        return bool(self.lanes) and not self._window.is_open
+        return bool(self.lanes) and not self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        return self._window is None or self._window.is_open
 
     def next_piece(self) -> bytes:
         """Return the next bytes of the lanes; empty if there are none, or no room."""
-        lanes, window = self.lanes, self._window
-        if not lanes or not window.is_open:
+        lanes = self.lanes
+        if not lanes or not self._has_room:
             return b""
+        if self._window is None:
+            self._window = LaneWindow()
+        window = self._window
         now = self._carrier.now()
         parts: list[bytes | memoryview] = []
         if window.ping_before(now):
@@ -333,7 +342,8 @@ class OutgoingMessages:
 
     def _has_arrived(self) -> None:
         """Learn that what was sent before a ping has arrived."""
-        self._window.answered(self._carrier.now())
+        if self._window is not None:
+            self._window.answered(self._carrier.now())
         if self.lanes:
             self._carrier.pump()
 
@@ -343,7 +353,7 @@ class OutgoingMessages:
         A piece goes behind the answer if none has gone since the last one, be there
         room for it or not.
         """
-        if not self._has_moved and self.lanes and self._window.is_open:
+        if not self._has_moved and self.lanes and self._has_room:
             self._carrier.resumeProducing()
         self._has_moved = False
 
@@ -416,7 +426,7 @@ class OutgoingMessages:
             why = f"{_MOST_ABANDONED} calls were given up and never answered"
             self._carrier.give_up(Error(why))
             return
-        self.abandoned.add(request)
+        self.abandoned[request] = None
         data = integers(messages.CANCEL, request)
         for part in self.send_framed(data, frozenset([("call", request)])):
             self._carrier.send_late(part)
@@ -491,7 +501,7 @@ class OutgoingMessages:
             self._held.remove(call)
         self._waiting.remove(call)
         if call.is_kept:
-            self.withdrawn.add(call.request)
+            self.withdrawn[call.request] = None
         self._take_back(call)
 
 
