@@ -295,6 +295,18 @@ def test_calls_of_a_batch_are_gathered() -> None:
     assert [call.results for call in calls] == [[0], [1], [2]]
 
 
+def test_calls_within_a_batch_go_with_its_answers() -> None:
+    here, there, called = pair()
+    vars(called)["remoteMessageReceived"] = lambda *call: there.call(5) and None
+    here.call(1)
+    there.outbox.gathered = []
+    there.receive(here.take())
+    back, answer = there.outbox.gathered
+    assert there.take() == b""
+    assert here.receive(back, answer) is False
+    assert here.incoming.did[0] == ("check", b"echo")
+
+
 # Calls that go the longer way
 
 
