@@ -187,15 +187,13 @@ class Session:
         )
         carrier: Any = self.broker
         invoker: Any = self.broker
-        quotas = self.quotas
         pb2 = Pb2Codec(
             carrier,
             self.serializer,
             values,
             SharedValues(values),
             self,
-            lambda: quotas.of_peer,
-            lambda: quotas.current.incoming_streams,
+            self.quotas,
             bool(self.broker.isClient),
             self.state,
         )

@@ -51,7 +51,7 @@ from pb_broker._limits import BrokerLimits
 from pb_jelly import JellyError, SecurityOptions, Taster
 from pb_jelly.codec import current_tables
 
-from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages
+from .incoming_messages import MAX_FRAME, Greeter, IncomingMessages, PeerLimits
 from .kept_answers import KeptAnswers, PromisedPart, number_of
 from .lane_timeout import LaneTimeout
 from .noted_values import NOTHING, Noted
@@ -118,9 +118,7 @@ class Pb2Codec:
         values: The connection's own values.
         shared: Refuses the values that are not the same for every connection.
         sink: The session, which is told of what comes.
-        limits: Returns the limits that hold for the peer now.
-        most_streams: Returns the most streams that it may have open here at once, when
-            it has logged in.
+        peer: The limits on the peer.
         is_client: True for the end that opened the connection, which greets first.
         state: The state that each call needs.
 
@@ -133,7 +131,7 @@ class Pb2Codec:
 
     __slots__ = (
         *("_asked", "_connection", "_exchange", "_failures", "_lane_timeout"),
-        *("_limits", "_policy", "_received", "_shared", "_values"),
+        *("_peer", "_policy", "_received", "_shared", "_values"),
         *("core", "incoming", "kept", "outgoing"),
     )
 
@@ -146,8 +144,7 @@ class Pb2Codec:
         values: Any,
         shared: Any,
         sink: Sink,
-        limits: Callable[[], BrokerLimits],
-        most_streams: Callable[[], int],
+        peer: PeerLimits,
         is_client: bool,
         state: CallState,
     ) -> None:
@@ -157,7 +154,7 @@ class Pb2Codec:
         self._policy = policy
         self._values: SessionValues = values
         self._shared = shared
-        self._limits = limits
+        self._peer = peer
         frames = FrameReader(MAX_FRAME, 0, 0)
         self._asked = asked = AskedSent(self._values)
         received = AskedReceived(self._values)
@@ -170,29 +167,44 @@ class Pb2Codec:
         core = CallCore(exchange, asked, received, lanes, state, policy.modern)
         self.core: CallCore = core
         self.outgoing: OutgoingMessages = OutgoingMessages(
-            connection, core, policy.undo, lambda *end: sink.outgoing.fail(*end)
+            connection, core, policy.undo, sink
         )
-        self.kept: KeptAnswers = KeptAnswers(
-            lambda data: exchange.value(data, values.own),
-            values.luid_of,
-            values.perspective_of,
-            lambda: limits().imported_references,
-            lambda: 2 * limits().wire.message_bytes,
-        )
+        self.kept: KeptAnswers = KeptAnswers(self)
         values.kept = self.kept
         self.incoming: IncomingMessages = IncomingMessages(
             connection,
             sink,
             self.outgoing,
-            lambda: exchange.received,
-            frames.drop,
+            exchange,
             core,
             is_client,
-            most_streams,
+            peer,
             self.kept,
         )
         core.lead(self, self.incoming, self.kept.answers)
         self.outgoing.new_ping = self.incoming.new_ping
+
+    # Answers that are kept: see `Keeper`
+
+    def read_kept(self, data: bytes) -> Any:
+        """Read an answer that was sent; see `Keeper.read_kept`."""
+        return self._exchange.value(data, self._values.own)
+
+    def luid_of(self, value: Any) -> int | None:
+        """Return the number of an object that the peer can call; see `Keeper`."""
+        return self._values.luid_of(value)
+
+    def perspective_of(self, luid: int | bytes) -> Any:
+        """Return the perspective of an object of a number."""
+        return self._values.perspective_of(luid)
+
+    def most_kept(self) -> int:
+        """Return the most answers that are kept."""
+        return self._peer.of_peer.imported_references
+
+    def most_kept_octets(self) -> int:
+        """Return the most bytes of all of them."""
+        return 2 * self._peer.of_peer.wire.message_bytes
 
     @property
     def failures(self) -> MessageExchange:
@@ -270,7 +282,7 @@ class Pb2Codec:
 
     def _take_limits(self) -> BrokerLimits:
         """Hold messages on lanes to the limits that hold now, and return them."""
-        limits = self._limits()
+        limits = self._peer.of_peer
         most = limits.wire.message_bytes
         frames = self._exchange.frames
         frames.message_bytes = most

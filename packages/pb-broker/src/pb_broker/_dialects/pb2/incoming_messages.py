@@ -12,16 +12,25 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
-from pb_banana.extending import CallCore, Path, Refusal, hello, integers, messages
+from pb_banana.extending import (
+    CallCore,
+    MessageExchange,
+    Path,
+    Refusal,
+    hello,
+    integers,
+    messages,
+)
 from pb_broker._dialects.message_codec import Sink, StreamSink
 from pb_broker._dialects.serving_context import ServingContext
+from pb_broker._limits import BrokerLimits
 from pb_broker.errors import Error, NotExecuted, ProtocolError
 from pb_jelly import JellyError
 
 from .kept_answers import KeptAnswer, KeptAnswers, PromisedPart, number_of, replaced
 from .outgoing_messages import LEAST_FRAME, OutgoingMessages
 
-__all__ = ["LANES", "MAX_FRAME", "Greeter", "IncomingMessages"]
+__all__ = ["LANES", "MAX_FRAME", "Greeter", "IncomingMessages", "PeerLimits"]
 
 #: The bytes of a frame's payload, and the lanes, that this end takes.
 MAX_FRAME: Final = 65_536
@@ -57,6 +66,20 @@ class Greeter(Protocol):
         Args:
             data: The bytes.
         """
+
+
+class PeerLimits(Protocol):
+    """The limits on the peer, which change when it logs in."""
+
+    @property
+    def of_peer(self) -> BrokerLimits:
+        """Those that hold now."""
+        ...
+
+    @property
+    def current(self) -> BrokerLimits:
+        """Those that hold when it has logged in."""
+        ...
 
 
 class _NamingCall(NamedTuple):
@@ -136,24 +159,22 @@ class IncomingMessages:
         greeter: The broker.
         sink: The session, which is told of calls and answers.
         outgoing: The messages of this end.
-        received: Returns the number of messages that have come and are counted.
-        drop: Forgets what has come on a lane.
+        exchange: The messages as bytes: it counts those that have come.
         core: The ordinary calls, which share the credit and the open calls.
         is_client: True for the end that opened the connection, which greets first.
-        most_streams: Returns the most streams that the peer may have open here.
+        peer: The limits on the peer.
         kept: The answers that later calls may name.
 
     Attributes:
         is_client: As above.
-        most_streams: As above.
         promised: The parts of answers among the arguments of the message to be handed.
         unowned: The references among them, if it is not known yet for whom they came.
     """
 
     __slots__ = (
-        *("_core", "_drop", "_greeter", "_kept", "_nonce", "_outgoing", "_pings"),
-        *("_received", "_sink", "_waiting"),
-        *("is_client", "most_streams", "promised", "unowned"),
+        *("_core", "_exchange", "_greeter", "_kept", "_nonce", "_outgoing"),
+        *("_peer", "_pings", "_sink", "_waiting"),
+        *("is_client", "promised", "unowned"),
     )
 
     def __init__(
@@ -161,20 +182,18 @@ class IncomingMessages:
         greeter: Greeter,
         sink: Sink,
         outgoing: OutgoingMessages,
-        received: Callable[[], int],
-        drop: Callable[[int], None],
+        exchange: MessageExchange,
         core: CallCore,
         is_client: bool,
-        most_streams: Callable[[], int],
+        peer: PeerLimits,
         kept: KeptAnswers,
     ) -> None:
         self._greeter = greeter
         self._sink = sink
         self._outgoing = outgoing
-        self._received = received
-        self._drop = drop
+        self._exchange = exchange
         self.is_client = is_client
-        self.most_streams = most_streams
+        self._peer = peer
         self._kept = kept
         # Calls that wait for answers that they name, by number.
         self._waiting: dict[int, _WaitingCall] = {}
@@ -197,7 +216,7 @@ class IncomingMessages:
                 "max_frame": MAX_FRAME,
                 "limits": {
                     **{"bytes": octets, "calls": calls, "lanes": LANES},
-                    "streams": self.most_streams(),
+                    "streams": self._peer.current.incoming_streams,
                 },
             }
         )
@@ -436,7 +455,7 @@ class IncomingMessages:
         """Send an `ack`: the messages received, and the credit."""
         self._core.is_asked = False
         octets, calls = self._core.given.tell()
-        received = self._received()
+        received = self._exchange.received
         self._greeter.send_late(integers(messages.ACK, received, octets, calls))
 
     def cancel(self, request: int) -> None:
@@ -560,7 +579,7 @@ class IncomingMessages:
 
     def drop(self, lane: int) -> None:
         """Forget the message that is coming on a lane."""
-        self._drop(lane)
+        self._exchange.frames.drop(lane)
 
 
 def _number(value: object, least: int, most: int) -> int:

@@ -14,7 +14,7 @@ with which the later ones fail as well.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pb_banana.extending import Path, Sent
 from pb_broker.errors import Error, ProtocolError
@@ -118,46 +118,63 @@ class KeptAnswer:
         return len(self._data)
 
 
+class Keeper(Protocol):
+    """A connection, as far as answers are kept for it."""
+
+    def read_kept(self, data: bytes) -> Any:
+        """Read an answer that was sent, as if the peer had sent it.
+
+        Args:
+            data: The message.
+        """
+
+    def luid_of(self, value: Any) -> int | None:
+        """Return the number of an object that the peer can call; None if it cannot."""
+        ...
+
+    def perspective_of(self, luid: int | bytes) -> Any:
+        """Return the perspective of an object of a number."""
+
+    def most_kept(self) -> int:
+        """Return the most answers that are kept."""
+        ...
+
+    def most_kept_octets(self) -> int:
+        """Return the most bytes of all of them."""
+        ...
+
+
 class KeptAnswers:
     """The answers of one connection that are kept.
 
     Args:
-        read: Reads a message that `known` was given, as if the peer had sent it.
-        luid_of: Returns the number of an object that the peer can call; None if it
-            cannot.
-        perspective_of: Returns the perspective of an object of a number.
-        most: Returns the most answers that are kept.
-        most_octets: Returns the most bytes of all of them.
+        keeper: The connection.
 
     Attributes:
         answers: They, by the numbers of their calls.
-        perspective_of: As above.
     """
 
     __slots__ = (
-        *("_luid_of", "_most", "_most_octets", "_octets", "_read"),
-        *("answers", "perspective_of"),
+        "_keeper",
+        "_octets",
+        "answers",
     )
 
     def __init__(
         self,
-        read: Callable[[bytes], Any],
-        luid_of: Callable[[Any], int | None],
-        perspective_of: Callable[[int], Any],
-        most: Callable[[], int],
-        most_octets: Callable[[], int],
+        keeper: Keeper,
     ) -> None:
-        self._read = read
-        self._luid_of = luid_of
-        self.perspective_of = perspective_of
-        self._most = most
-        self._most_octets = most_octets
+        self._keeper = keeper
         self.answers: dict[int, KeptAnswer] = {}
         self._octets = 0
 
     def __len__(self) -> int:
         """Return how many answers are kept, or will be."""
         return len(self.answers)
+
+    def perspective_of(self, luid: int | bytes) -> Any:
+        """Return the perspective of an object; see `Keeper.perspective_of`."""
+        return self._keeper.perspective_of(luid)
 
     # Of calls that are served
 
@@ -173,7 +190,7 @@ class KeptAnswers:
         """
         if request in self.answers:
             raise ProtocolError("a second call of the same number")
-        most = self._most()
+        most = self._keeper.most_kept()
         self.answers[request] = kept = KeptAnswer()
         if len(self.answers) > most:
             kept.is_known = True
@@ -190,7 +207,7 @@ class KeptAnswers:
         if kept is None or kept.is_known:
             return
         is_small = sent.size <= _MOST_OCTETS
-        if is_small and self._octets + sent.size <= self._most_octets():
+        if is_small and self._octets + sent.size <= self._keeper.most_kept_octets():
             kept.known(b"".join(sent.parts))
             self._octets += kept.size
         else:
@@ -275,8 +292,8 @@ class KeptAnswers:
         Raises:
             Error: It leads to no object that the peer can call.
         """
-        found = followed(kept.parts(self._read), path[1:])
-        luid = self._luid_of(found)
+        found = followed(kept.parts(self._keeper.read_kept), path[1:])
+        luid = self._keeper.luid_of(found)
         if luid is None:
             raise Error("that part of the answer is no object that can be called")
         return luid
@@ -292,7 +309,9 @@ class KeptAnswers:
         """
         if part.kept.error is None:
             try:
-                part.value = followed(part.kept.value(self._read), part.path[1:])
+                part.value = followed(
+                    part.kept.value(self._keeper.read_kept), part.path[1:]
+                )
             except (Error, JellyError) as error:
                 part.error = error
 
@@ -306,7 +325,7 @@ class KeptAnswers:
         if kept is None or not kept.is_known or kept.error is not None:
             return None
         try:
-            return self.perspective_of(self.target(kept, path))
+            return self._keeper.perspective_of(self.target(kept, path))
         except (Error, JellyError):
             # The call itself fails with it.
             return None

@@ -36,6 +36,7 @@ from pb_banana.extending import (
     integers,
     messages,
 )
+from pb_broker._dialects.message_codec import Sink
 from pb_broker._dialects.serving_context import ServingContext
 from pb_broker.errors import Error, NotExecuted
 
@@ -149,7 +150,7 @@ class OutgoingMessages:
         carrier: The broker.
         core: The ordinary calls, which share the credit and the lanes.
         undo: Takes back what was counted for a message that is not sent.
-        fail: Has a call fail, by its number, with an exception.
+        sink: The session, whose calls fail.
 
     Attributes:
         abandoned: The numbers of calls that were given up here and have yet to be
@@ -163,7 +164,7 @@ class OutgoingMessages:
     """
 
     __slots__ = (
-        *("_carrier", "_core", "_fail", "_has_moved", "_held", "_undo"),
+        *("_carrier", "_core", "_has_moved", "_held", "_sink", "_undo"),
         *("_waiting", "_window", "abandoned", "lanes", "new_ping"),
         *("streams", "withdrawn"),
     )
@@ -173,12 +174,12 @@ class OutgoingMessages:
         carrier: Carrier,
         core: CallCore,
         undo: Callable[[ServingContext], None],
-        fail: Callable[[int, Exception], None],
+        sink: Sink,
     ) -> None:
         self._carrier = carrier
         self._core = core
         self._undo = undo
-        self._fail = fail
+        self._sink = sink
         self.lanes: LaneQueue = core.lanes
         # Of the pieces; None before the first of them.
         self._window: LaneWindow | None = None
@@ -397,7 +398,7 @@ class OutgoingMessages:
     def _expire(self, call: OutgoingCall, error: NotExecuted) -> None:
         """Fail a call that has waited for credit in vain."""
         self._withdraw(call)
-        self._fail(call.request, error)
+        self._sink.outgoing.fail(call.request, error)
 
     def _take_back(self, call: OutgoingCall) -> None:
         if call.context is not None:
@@ -463,7 +464,7 @@ class OutgoingMessages:
         if on_lanes:
             self._carrier.pump()
         for each in gone[1:]:
-            self._fail(each.request, unsent_answer())
+            self._sink.outgoing.fail(each.request, unsent_answer())
         return True
 
     def _with_dependents(self, call: OutgoingCall) -> list[OutgoingCall]:
