@@ -81,7 +81,6 @@ SERVER = """
 from pb_cred import pb, stores
 from pb_cred.tickets import Tickets
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 HERE = "ssl:8787:privateKey=certificates/server.key:certKey=certificates/server.pem"
@@ -94,8 +93,8 @@ class Reporter(pb.Avatar):
 
 async def main(reactor):
     portal = Portal(pb.Realm(Reporter), [stores.PasswordFile("accounts")])
-    async with pb.serve(HERE, portal, tickets=Tickets()):
-        await Deferred()
+    async with pb.serve(HERE, portal, tickets=Tickets()) as server:
+        await server.serve_forever()
 
 
 react(main)

@@ -324,8 +324,8 @@ def _check_answers(
     answers: Counter[str], codec: Any, application: _Application
 ) -> None:
     """Check that calls have been answered, and none twice."""
-    begun = codec.incoming.given.calls
+    begun = codec.core.given.calls
     expect(answers.total() <= begun, "there are more answers than calls")
     pending = bool(application.ends)
-    left = [number for number in codec.incoming.open if number > 0]
+    left = [number for number in codec.core.open if number > 0]
     expect(pending or not left, f"calls have no answers: {left}")
