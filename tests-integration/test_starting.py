@@ -36,7 +36,7 @@ def imported(program: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def before() -> set[str]:
-    """The modules of an interpreter that has imported `typing`, which each module needs.
+    """The modules of an interpreter with `typing`, which each module needs.
 
     On Python 3.10 and 3.11 that takes `re` along.
     """
