@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -231,3 +232,31 @@ def test_errback_of_a_lost_call_may_cancel_others(timed: Timed) -> None:
     timed.pair.close()
     assert outcomes == [pb.MaybeExecuted] + [CancelledError] * 4
     assert lost == ["lost"]
+
+
+class Ending(pb.Copyable):
+    """A value that ends the connection when it is written."""
+
+    def __init__(self, end: Callable[[], object]) -> None:
+        self.end = end
+
+    def getStateToCopy(self) -> dict[str, Any]:
+        self.end()
+        return {}
+
+
+@pytest.mark.parametrize("dialect", ["pb", "pb2"])
+def test_call_whose_value_ends_the_connection_fails(dialect: str) -> None:
+    options: dict[str, Any] = {"dialects": (dialect,)}
+    server = pb.PBServerFactory(pb.Root(), **options)
+    pair = connected_pair(
+        server_factory=server, client_factory=pb.PBClientFactory(**options)
+    )
+    root = pair.client.remoteForName("root")
+    lost = Failure(ConnectionDone())
+    got: list[Any] = []
+    call = root.callRemote("echo", Ending(lambda: pair.client.connectionLost(lost)))
+    call.addErrback(got.append)
+    assert got[0].check(pb.NotSent)
+    assert not pair.client.session.outgoing.pending
+    pair.close()
