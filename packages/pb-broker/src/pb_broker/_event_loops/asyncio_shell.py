@@ -160,23 +160,6 @@ class AsyncioShell(Shell):
         self._tasks: set[asyncio.Task[Any]] = set()
         self.new_call: Any = partial(_CallFuture, loop=loop)
 
-    def begun_call(
-        self,
-        pending: Any,
-        request: int,
-        name: bytes,
-        context: Any,
-        deadline: float | None,
-    ) -> _CallFuture:
-        """Return a call that has been made; see :meth:`Shell.begun_call`."""
-        call = _CallFuture(loop=self._loop)
-        call.pending = pending
-        call.request = request
-        call.name = name
-        if deadline is not None:
-            call.deadline = deadline
-        return call
-
     def failed(self, failure: Failure) -> _CallFuture:
         """Return the result of a call that has failed already."""
         call: _CallFuture = self.new_call()

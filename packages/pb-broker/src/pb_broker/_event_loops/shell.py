@@ -200,7 +200,7 @@ class Shell:
             context: The context of the caller; None for none.
             deadline: The time by which the answer has to come; None for any time.
         """
-        call = Call(forget)
+        call = self.new_call()
         call.pending = pending
         call.request = request
         call.name = name

@@ -194,8 +194,7 @@ class OutgoingCalls:
             return self._unsent(caught_failure(), first, args, kw, perspective, seconds)
         if self.lost is not None:
             # A hook of a value has ended the connection.
-            failure = Failure(NotSent(self.lost))
-            return self._host.shell.failed(failure) if wanted else None
+            return self._lost_call(self.lost) if wanted else None
         # First, since there are transports that bring the answer at once.
         answer = None
         if wanted:
@@ -243,6 +242,10 @@ class OutgoingCalls:
             options[messages.KEEP] = True
         return options or None
 
+    def _lost_call(self, reason: Failure) -> Any:
+        """Return what becomes of a call whose connection ended before it was sent."""
+        return self._host.shell.failed(Failure(NotSent(reason)))
+
     def unsent(
         self,
         error: BaseException | None,
@@ -254,7 +257,7 @@ class OutgoingCalls:
     ) -> Any:
         """Return what becomes of a call that could not be written; see `CallCore`."""
         if self.lost is not None:
-            return self._host.shell.failed(Failure(NotSent(self.lost)))
+            return self._lost_call(self.lost)
         first = target, False, method, True
         failure = failure_with(error)
         return self._unsent(failure, first, args, kw, perspective, None)
@@ -471,28 +474,25 @@ class OutgoingCalls:
             # Its answer has to be read.
             reading.go_on()
         shell = host.shell
-        call = shell.new_call()
-        pending = self.state.pending
-        if pending is NO_CALLS:
-            pending = self.state.pending = {}
-        pending[request] = call
-        call.pending = self if self.codec.is_modern else pending
-        call.request = request
-        call.name = name
+        context = None
         if shell.keeps_context:
-            context = copy_context()
-            if context:
-                # Context variables of the caller are set in callbacks of the answer.
-                call.context = context
+            # Context variables of the caller are set in callbacks of the answer.
+            context = copy_context() or None
         seconds = host.call_timeout
-        if left is not None:
-            # It has a timer of its own: those of the host's are due in their order.
-            if left <= _LONGEST:
-                shell.limit(call, left, clock_of(host))
-        elif seconds is not None:
+        due: float | None = None
+        if left is None and seconds is not None:
             if self.timer is None:
                 self.arm(seconds)
-            call.deadline = float(clock_of(host).seconds() + seconds)
+            due = float(clock_of(host).seconds() + seconds)
+        pending = self.state.pending
+        if pending is NO_CALLS:
+            pending = self.listed()
+        owner = self if self.codec.is_modern else pending
+        call = shell.begun_call(owner, request, name, context, due)
+        pending[request] = call
+        if left is not None and left <= _LONGEST:
+            # It has a timer of its own: those of the host's are due in their order.
+            shell.limit(call, left, clock_of(host))
         return call
 
     def arm(self, seconds: float) -> None:
