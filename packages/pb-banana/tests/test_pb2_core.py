@@ -489,7 +489,6 @@ def test_shortest_time_limit_is_a_millisecond() -> None:
 
 
 def test_answer_is_given_in_the_context_of_its_call() -> None:
-    here, there, _ = pair()
     names: list[str] = []
 
     class Naming(Call):
@@ -497,16 +496,7 @@ def test_answer_is_given_in_the_context_of_its_call() -> None:
             super().callback(value)
             names.append(NAME.get("none"))
 
-    here.core.bind(
-        host=here,
-        outgoing=here.outgoing,
-        incoming=here.incoming,
-        exports=here.exports,
-        new_call=Naming,
-        keeps_context=True,
-        clock_of=lambda host: host,
-        due=DUE,
-    )
+    here, there, _ = pair(new_call=Naming)
 
     def run(name: str) -> Any:
         NAME.set(name)

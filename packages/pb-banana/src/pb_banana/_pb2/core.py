@@ -320,7 +320,7 @@ class CallCore:
 
     # Calls that are made here.
 
-    def call(  # noqa: C901
+    def call(
         self,
         target: int | bytes,
         method: bytes,
@@ -399,15 +399,19 @@ class CallCore:
             and not len(self._waiting)
         ):
             self.taken.begin(size)
-            self.sent += 1
-            if self._gathered is None:
-                outgoing.outbox.send([sent.frame()])
-            else:
-                self._gathered.append(sent.frame())
+            self._send(sent)
             return call
         for part in self._longer.begun(request, target, sent, journal):
             outgoing.outbox.send([part])
         return call
+
+    def _send(self, sent: Sent) -> None:
+        """Send a message in one frame."""
+        self.sent += 1
+        if self._gathered is None:
+            self._outgoing.outbox.send([sent.frame()])
+        else:
+            self._gathered.append(sent.frame())
 
     def _begin(self, request: int, method: bytes, seconds: float | None) -> Any:
         """Return a call that is being made, and list it."""
@@ -665,11 +669,7 @@ class CallCore:
             and not self._kept
             and not self.lanes
         ):
-            self.sent += 1
-            if self._gathered is None:
-                self._incoming.outbox.send([sent.frame()])
-            else:
-                self._gathered.append(sent.frame())
+            self._send(sent)
             return
         for part in self._longer.answered(request, sent, journal):
             self._incoming.outbox.send([part])
