@@ -30,7 +30,14 @@ from pb_broker._event_loops.shell import Shell
 from pb_broker.errors import NoSuchMethod
 from pb_jelly import JellyError
 
-__all__ = ["FIRST_ITEMS", "FIRST_OCTETS", "OutgoingStream", "StreamSender", "is_stream"]
+__all__ = [
+    "FIRST_ITEMS",
+    "FIRST_OCTETS",
+    "OutgoingStream",
+    "StreamSender",
+    "continues",
+    "is_stream",
+]
 
 _log = SafeLogger(namespace="pb_broker")
 
@@ -47,6 +54,15 @@ _MOST_ITEMS: Final = 1_024
 _MOST_OCTETS: Final = 32_768
 
 _STRINGS: Final = frozenset({bytes, str, bytearray})
+
+
+def continues(target: object) -> bool:
+    """Tell whether an object is part of a stream or pager that has begun.
+
+    Args:
+        target: Any object that a peer calls.
+    """
+    return getattr(type(target), "continues", False) is True
 
 
 def is_stream(kind: type) -> bool:

@@ -15,6 +15,7 @@ from pb_broker._compatibility import Compatibility
 from pb_broker._errors.expected_errors import declared_errors, first_arguments
 from pb_broker._interfaces.exposed_methods import called_object
 from pb_broker._objects.failures import CopyableFailure, failure2Copyable
+from pb_broker._objects.outgoing_stream import continues
 from pb_jelly import Taster
 
 __all__ = ["FailingConnection", "FailurePolicy"]
@@ -63,7 +64,7 @@ class FailurePolicy:
             traceback: The exception's traceback.
         """
         declared = declared_errors(self._connection.factory)
-        is_stream = getattr(type(target), "continues", False) is True
+        is_stream = continues(target)
         if is_stream:
             target = getattr(target, "origin", None)
         if target is not None:

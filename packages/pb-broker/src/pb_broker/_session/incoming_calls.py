@@ -41,7 +41,7 @@ from pb_broker._objects.failures import (
     is_refused,
 )
 from pb_broker._objects.identity import process_unique_id
-from pb_broker._objects.outgoing_stream import OutgoingStream, is_stream
+from pb_broker._objects.outgoing_stream import OutgoingStream, continues, is_stream
 from pb_broker._objects.streams import Batch, StreamSource
 from pb_broker.errors import (
     ClosingDown,
@@ -243,7 +243,7 @@ class IncomingCalls:
             ClosingDown: No call is begun any more.
             Error: There are too many calls, or there is no such object.
         """
-        is_refused = self.state.refusal is not None and not _continues(target)
+        is_refused = self.state.refusal is not None and not continues(target)
         if name == CLOSING and (is_refused or target is None):
             self._peer_closes()
         if is_refused:
@@ -687,8 +687,3 @@ def _no_object(name: bytes) -> Error:
     # A heartbeat, a ping or a notice is no mistake.
     error.is_logged = name not in (ALIVE, CLOSING)
     return error
-
-
-def _continues(target: object) -> bool:
-    """Tell whether an object is part of a stream or pager that has begun."""
-    return getattr(type(target), "continues", False) is True
