@@ -504,11 +504,7 @@ class _Fields:
         known = {name: state[name] for name in state if name in self._all}
         if not ignore:
             _refuse_others(state, known, f"{self._name} has no field")
-        for name in self._required:
-            if name not in known:
-                raise MalformedJelly(
-                    f"{self._name}: the field {shown(name)} is missing"
-                )
+        _require(self._required, known, self._name)
         return known
 
     def load(self, inst: Any, state: dict[str, Any]) -> Any:
@@ -569,11 +565,7 @@ class _Model(_Varying):
         }
         if not ignore:
             _refuse_others(state, known, f"{self._name} has no field")
-        for name in self._required:
-            if name not in known:
-                raise MalformedJelly(
-                    f"{self._name}: the field {shown(name)} is missing"
-                )
+        _require(self._required, known, self._name)
         return known
 
     def load(self, inst: Any, state: dict[str, Any]) -> Any:
@@ -583,6 +575,17 @@ class _Model(_Varying):
         arguments = self._arguments
         inst.__init__(**{arguments.get(name, name): state[name] for name in state})
         return inst
+
+
+def _require(fields: tuple[str, ...], known: dict[str, Any], name: str) -> None:
+    """Refuse a state in which a field is missing.
+
+    Raises:
+        MalformedJelly: One is; the message names the first.
+    """
+    for field in fields:
+        if field not in known:
+            raise MalformedJelly(f"{name}: the field {shown(field)} is missing")
 
 
 def _refuse_others(state: dict[str, Any], known: dict[str, Any], reason: str) -> None:
