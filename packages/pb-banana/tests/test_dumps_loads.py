@@ -10,7 +10,7 @@ import io
 import textwrap
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -377,17 +377,11 @@ def in_format_1(value: Any) -> bytes:
 
 
 class TestFilesOfSeveralValues:
-    def test_successive_values_of_format_1(self, tmp_path: Path) -> None:
-        data = b"".join(map(in_format_1, VALUES))
-        for kind, file in files(data + b"rest", tmp_path / "data"):
-            for value in VALUES:
-                assert load(file) == value, kind
-            assert file.read(4) in (b"rest", b"r"), kind
-            if hasattr(file, "close"):
-                file.close()
-
-    def test_successive_values_of_format_2(self, tmp_path: Path) -> None:
-        data = b"".join(map(dumps, VALUES))
+    @pytest.mark.parametrize("written", [in_format_1, dumps])
+    def test_successive_values(
+        self, written: Callable[[Any], bytes], tmp_path: Path
+    ) -> None:
+        data = b"".join(map(written, VALUES))
         for kind, file in files(data + b"rest", tmp_path / "data"):
             for value in VALUES:
                 assert load(file) == value, kind
