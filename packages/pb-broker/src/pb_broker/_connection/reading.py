@@ -184,23 +184,22 @@ class Reading:
 
     def _handle_batch(self, data: bytes, session: Session) -> bool:
         """Handle up to a batch of messages; return True if there are more."""
-        broker, connection, codec = self._broker, self._connection, session.codec
+        broker, connection, pb = self._broker, self._connection, session.pb
         left = _BATCH_MESSAGES
         if connection.dialect is None:
             for expression in broker.negotiate(data):
-                session.pb.receive_expression(expression, session)
+                pb.receive_expression(expression, session)
                 left -= 1
             data = b""
-            codec = session.codec
+            if connection.dialect is None:
+                return self.unread is not None
         core = session.core
         if core is not None:
             more = core.receive(data, perf_counter, _BATCH_SECONDS)
             return more or self.unread is not None
-        if connection.dialect is None:
-            return self.unread is not None
         self._is_partial = False
         end = perf_counter() + _BATCH_SECONDS
-        receive, state = session.pb.receive, session.state
+        receive, state = pb.receive, session.state
         while left and not broker.disconnected and not broker.is_hung_up:
             if not receive(data, session):
                 self._is_partial = True
@@ -208,19 +207,16 @@ class Reading:
             data = b""
             if state.serving and self._has_too_many_calls(session):
                 return False
-            if not codec.has_backlog:
+            if not pb.has_backlog:
                 return self.unread is not None
             left -= 1
             if perf_counter() > end:
                 break
-        return self.unread is not None or codec.has_backlog
+        return self.unread is not None or pb.has_backlog
 
     def _has_too_many_calls(self, session: Session) -> bool:
         """Hold reading, and return True, if the peer has as many calls as it may."""
         most = session.quotas.of_peer.calls_in_flight
-        if session.codec.is_modern:
-            # Credit holds them back, so that answers are always read.
-            return False
         if session.state.serving < most or session.state.pending:
             # With calls pending, a method here may wait for an answer that is unread.
             return False

@@ -419,7 +419,7 @@ class ConnectionValues:
             self._broker,
             context=self.context(),
             types=serializer.types,
-            limits=serializer.limits,
+            limits=serializer.in_force.receiving,
         )
         head = name.encode() if type(name) is str else name
         inner = Part(state) if type(state) is list else state
@@ -461,11 +461,6 @@ class OwnValues:
     def context(self) -> ServingContext:
         """Return a context of nobody's."""
         return ServingContext()
-
-    def opened(
-        self, number: int, request: int, target: int | bytes | Path | None, /
-    ) -> None:
-        """Learn which message is read next; see `ReceivedValues.opened`."""
 
     def begin(self, tag: int, first: list[Any], target: Any, /) -> Any:
         """Refuse: a cached copy is the peer's alone."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from pb_banana import Limits
 from pb_banana.extending import LimitsInForce, ValuePolicy
 from pb_broker._dialects.message_codec import Served
 from pb_broker._dialects.serving_context import ServingContext
@@ -119,16 +118,6 @@ class Serializer:
                 endings=ENDINGS,
             )
         return self._modern
-
-    @property
-    def limits(self) -> Limits:
-        """Limits on the peer's values."""
-        return self.in_force.receiving
-
-    @property
-    def send_limits(self) -> Limits:
-        """Limits on values that are sent."""
-        return self.in_force.sending
 
     def jelly(self, value: Any, context: ServingContext, root: str = "") -> SExp:
         """Serialize a value for the peer.

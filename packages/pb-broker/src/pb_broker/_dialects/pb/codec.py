@@ -428,7 +428,19 @@ class PbCodec:
         return self._connection.absorb(data)
 
     def receive(self, data: bytes, sink: Sink) -> bool:
-        """Read one message and tell the sink of it; see `MessageCodec.receive`."""
+        """Read one message and tell the sink of it.
+
+        Args:
+            data: The next bytes that have come; none to go on with a backlog.
+            sink: The session.
+
+        Returns:
+            Whether a message was complete.
+
+        Raises:
+            BananaError: What has come is no message, or is over a limit.
+            ProtocolError: The message is none of the protocol.
+        """
         message = self._connection.receive_message(
             data, self._serializer.tables, messages.READY, self._remote, self._discard
         )

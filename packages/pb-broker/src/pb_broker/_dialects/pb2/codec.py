@@ -233,7 +233,7 @@ class Pb2Codec:
     @property
     def is_ready(self) -> bool:
         """True if the greetings have crossed, so that messages can be sent."""
-        return self.outgoing.is_ready
+        return self.core.is_ready
 
     def begin(self, rest: bytes) -> bytes:
         """Begin to speak the dialect; return the bytes to send first.

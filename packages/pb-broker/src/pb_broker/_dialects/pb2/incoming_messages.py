@@ -1,7 +1,7 @@
 """This module takes the messages that come in "pb2", and gives their credit back.
 
 The credit that the peer has is given back when the call that it was for has ended: at
-once for a method that returns a value, by :meth:`IncomingMessages.ended` for another.
+once for a method that returns a value, by `CallCore.ended` for another.
 The peer is told when a quarter of its window has come free; and when it asks by a
 `ping`, at once and when the next call has ended.
 """
@@ -223,7 +223,7 @@ class IncomingMessages:
 
     def hello(self, terms: Mapping[Any, Any]) -> None:
         """Take the peer's terms; answer, if it was the first to greet."""
-        if self._outgoing.is_ready:
+        if self._core.is_ready:
             raise ProtocolError("a second hello")
         version = terms.get("version")
         if type(version) is not list or [type(each) for each in version] != [int, int]:
@@ -356,7 +356,7 @@ class IncomingMessages:
                 if request:
                     for part in kept.error(request):
                         self._greeter.send_late(part)
-                self.ended(number)
+                self._core.ended(number)
                 return
         target, args, kw = call.target, call.args, call.kw
         try:
@@ -436,19 +436,11 @@ class IncomingMessages:
             )
         incoming.metadata = None
         if incoming.serving <= serving:
-            self.ended(number)
+            self._core.ended(number)
 
     def _refused(self, number: int, request: int, error: Exception) -> None:
         """Answer a call that cannot be made."""
         self._sink.incoming.refuse(number, bool(request), error)
-        self.ended(number)
-
-    def ended(self, number: int) -> None:
-        """Learn that a call of the peer's has ended.
-
-        Args:
-            number: The number that the session knows it by.
-        """
         self._core.ended(number)
 
     def acknowledge(self) -> None:

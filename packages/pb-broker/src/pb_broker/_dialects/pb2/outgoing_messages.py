@@ -197,11 +197,6 @@ class OutgoingMessages:
         self.withdrawn: dict[int, None] = {}
         core.share(self._waiting.calls, self.abandoned, self.withdrawn)
 
-    @property
-    def is_ready(self) -> bool:
-        """True if the greetings have crossed, so that messages can be sent."""
-        return self._core.is_ready
-
     # The greetings
 
     def agree(
@@ -265,7 +260,7 @@ class OutgoingMessages:
             size: Its bytes.
         """
         is_behind = bool(self.lanes or self._waiting.calls)
-        return is_behind or not self.is_ready or size > LEAST_FRAME
+        return is_behind or not self._core.is_ready or size > LEAST_FRAME
 
     def send(
         self,
